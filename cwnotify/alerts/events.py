@@ -1,0 +1,172 @@
+"""The facts that an alert can be about, as frozen dataclasses. Standard library only.
+
+All times are Unix seconds (UTC) and all lengths of time are seconds, as floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cwnotify.alerts.options import RunOptions
+
+
+class Outcome(StrEnum):
+    """How a run ended; also the one word of it that an English alert holds."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+
+
+class RunKind(StrEnum):
+    """What ran."""
+
+    CELL = "cell"
+    CODE = "code"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something ran. Whatever is not known is left empty."""
+
+    notebook: str = ""
+    cell: int | None = None
+    host: str = ""
+    instance: str = ""
+    instance_type: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A registered piece of work, from the moment that it begins.
+
+    Parameters
+    ----------
+    id
+        Unique for ever; an alert about the run carries the same id, so that it is sent once.
+    name
+        As the user called it; empty for a cell without a name.
+    started
+        Unix seconds.
+    options
+        What the user asked of the alert, settings already applied.
+    """
+
+    id: str
+    name: str
+    started: float
+    kind: RunKind = RunKind.CELL
+    place: Place = field(default_factory=Place)
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed.
+
+    Parameters
+    ----------
+    type
+        The exception's class name (``ValueError``) or, for a command, ``exit code 3``.
+    message
+        Its message, already cut to something that a person would read.
+    frames
+        The last frames of the traceback, innermost last, as text.
+    """
+
+    type: str
+    message: str = ""
+    frames: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One value that ``--show`` asked for; `error` says why there is none."""
+
+    expression: str
+    value: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Load as last seen: `cpu` in percent of the host, memory in bytes."""
+
+    at: float
+    cpu: float
+    memory_used: int
+    memory_total: int
+
+
+class LossCause(StrEnum):
+    """What is known of why a kernel (or another watched process) went away in mid-run."""
+
+    OUT_OF_MEMORY = "out of memory"
+    SIGNAL = "signal"
+    EXIT = "exit"
+    SHUTDOWN = "shutdown"
+    REBOOT = "reboot"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a run was lost, as far as it can be known.
+
+    Parameters
+    ----------
+    cause
+        The most telling thing known.
+    signal
+        ``SIGKILL`` and the like, where the process's exit status could be read.
+    code
+        Its exit code, likewise.
+    oom_kills
+        By how much the cgroup's (or else the host's) ``oom_kill`` count rose during the run.
+    found_later
+        True when nobody watched the end: a later start found the run open, its process gone.
+    """
+
+    cause: LossCause
+    signal: str = ""
+    code: int | None = None
+    oom_kills: int = 0
+    found_later: bool = False
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run and how it ended.
+
+    Parameters
+    ----------
+    seconds
+        How long it ran; for a loss found later, until it was last seen.
+    ended
+        Unix seconds.
+    failure, loss
+        Set for `Outcome.FAILED` and `Outcome.LOST`.
+    shown, tail
+        What ``--show`` and ``--tail`` asked for.
+    cpu
+        The host's CPU over the run in percent, evenly spaced, oldest first; empty if not measured.
+    vitals
+        Load as last seen before the end.
+    note
+        A remark of ours, such as a value that could not be had.
+    """
+
+    run: Run
+    outcome: Outcome
+    seconds: float
+    ended: float
+    failure: Failure | None = None
+    loss: Loss | None = None
+    shown: tuple[Shown, ...] = ()
+    tail: str = ""
+    cpu: tuple[float, ...] = ()
+    vitals: Vitals | None = None

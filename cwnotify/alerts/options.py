@@ -1,0 +1,180 @@
+"""What a user may ask of a run's alert: the options, each told once, and how their words are read.
+
+The magics and the command line build their parsers from `OPTIONS`. Standard library and `cwnotify.errors` only.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cwnotify.errors import UsageError
+
+WHEN = ("finish", "error", "always")
+LANGUAGES = ("en", "ko")
+MOST_TAIL_LINES = 200
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What was asked of one run's alert.
+
+    Parameters
+    ----------
+    min_seconds
+        Send only if the run took at least so long.
+    on
+        ``finish`` (only a run that finished), ``error`` (only one that did not) or ``always``.
+    mention
+        Who is to be pinged, in Slack's own form (``<!here>``, ``<@U…>``, ``<!subteam^S…>``), or empty.
+    show
+        Expressions whose values the alert carries.
+    tail
+        How many of the last printed lines the alert carries.
+    channel
+        Sent as ``channel``; only legacy webhooks heed it.
+    zone
+        IANA name of the zone in which times are shown; empty for the language's default.
+    together
+        One alert for all such runs that follow each other.
+    """
+
+    min_seconds: float = 0.0
+    on: str = "always"
+    mention: str = ""
+    show: tuple[str, ...] = field(default=())
+    tail: int = 0
+    lang: str = "en"
+    channel: str = ""
+    zone: str = ""
+    together: bool = False
+
+    def wants(self, finished: bool, seconds: float) -> bool:
+        """Whether a run that ended so, after so long, is to be told."""
+        if seconds < self.min_seconds:
+            return False
+        return self.on == "always" or (self.on == "finish") == finished
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """Read a length of time such as ``90s``, ``5m``, ``1h30m`` or ``90`` (seconds) as seconds.
+
+    Raises
+    ------
+    UsageError
+        If `text` is none of these.
+    """
+    words = text.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", words, re.ASCII):
+        return float(words)
+    if not _DURATION.fullmatch(words):
+        raise UsageError(f"{text!r} is no duration; write it like 90s, 5m or 1h30m")
+    return sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([smhd])", words))
+
+
+def mention(text: str) -> str:
+    """Turn ``@here``, ``@channel``, ``U…`` (a member) or ``S…`` (a user group) into Slack's form.
+
+    Raises
+    ------
+    UsageError
+        If `text` is none of these; a display name such as ``@minsu`` cannot be pinged by a webhook.
+    """
+    word = text.strip()
+    if word in ("", "none"):
+        return ""
+    if word.lstrip("@") in ("here", "channel", "everyone"):
+        return f"<!{word.lstrip('@')}>"
+    if re.fullmatch(r"@?[UW][A-Z0-9]{2,20}", word, re.ASCII):
+        return f"<@{word.lstrip('@')}>"
+    if re.fullmatch(r"@?S[A-Z0-9]{2,20}", word, re.ASCII):
+        return f"<!subteam^{word.lstrip('@')}>"
+    raise UsageError(
+        f"{text!r} cannot be mentioned; use @here, @channel, a member ID (U…) or a user group ID (S…): "
+        "in Slack, open the profile, then ⋮, then Copy member ID"
+    )
+
+
+def expressions(text: str) -> tuple[str, ...]:
+    """Split ``loss, f(a, b)`` at the commas that stand outside brackets and quotes.
+
+    Raises
+    ------
+    UsageError
+        If a part is not a Python expression.
+    """
+    parts, start = [], 0
+    for end in [*(found.start() for found in re.finditer(",", text)), len(text)]:
+        part = text[start:end].strip()
+        if _is_expression(part):
+            parts.append(part)
+            start = end + 1
+    left = text[start:].strip()
+    if left:
+        raise UsageError(f"--show: {left!r} is not a Python expression")
+    return tuple(parts)
+
+
+def _is_expression(text: str) -> bool:
+    if not text:
+        return False
+    try:
+        ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
+    """Make a reader that accepts only `choices`."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise UsageError(f"{name} takes {', '.join(choices)}; not {text!r}")
+        return text
+
+    return read
+
+
+def line_count(text: str) -> int:
+    """Read a number of lines from 0 to `MOST_TAIL_LINES`."""
+    if not re.fullmatch(r"\d{1,6}", text.strip(), re.ASCII) or int(text) > MOST_TAIL_LINES:
+        raise UsageError(f"--tail takes a number of lines from 0 to {MOST_TAIL_LINES}; not {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its flag, the `RunOptions` field that it fills, how to read it, and its help."""
+
+    flag: str
+    field: str
+    metavar: str
+    read: Callable[[str], Any] | None
+    help: str
+    cell_only: bool = False
+
+
+OPTIONS = (
+    Option("--min", "min_seconds", "DURATION", duration, "tell only if it ran at least so long: 90s, 5m, 1h30m"),
+    Option("--on", "on", "|".join(WHEN), one_of("--on", WHEN), "when to tell (default: always)"),
+    Option("--mention", "mention", "WHO", mention, "ping @here, @channel, a member (U…) or a user group (S…)"),
+    Option(
+        "--show", "show", "EXPR[,EXPR…]", expressions, "values that the alert shows, taken after the cell", cell_only=True
+    ),
+    Option(
+        "--tail", "tail", "N", line_count, "the last N printed lines (off by default: output can hold secrets)"
+    ),
+    Option("--lang", "lang", "|".join(LANGUAGES), one_of("--lang", LANGUAGES), "the alert's language"),
+    Option("--channel", "channel", "NAME", str, "another channel (only legacy webhooks heed it)"),
+    Option(
+        "--together", "together", "", None, "one alert for all cells of a Run All that ask for it", cell_only=True
+    ),
+)

@@ -1,0 +1,172 @@
+"""What to do after an attempt: a pure function from Slack's reply to a decision. Standard library only.
+
+Only HTTP 200 with the body ``ok`` is a delivery. The table of replies is Slack's own:
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (checked on 2026-11-22).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+PATIENCE = 24 * 3600.0
+LONGEST_PAUSE = 60.0
+STRANGER_PAUSE = 30.0
+LONGEST_RETRY_AFTER = 3600.0
+
+_OUR_FAULT = (
+    "invalid_payload",
+    "invalid_blocks",
+    "invalid_attachments",
+    "invalid_blocks_format",
+    "no_text",
+    "missing_text_or_fallback_or_attachments",
+    "too_many_attachments",
+    "user_not_found",
+)
+_NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one attempt.
+
+    Parameters
+    ----------
+    status
+        HTTP status; None if no reply came.
+    body
+        The beginning of the body.
+    retry_after
+        The header as it stood.
+    trouble
+        Why no reply came, in a few words and without the URL.
+    """
+
+    status: int | None = None
+    body: str = ""
+    retry_after: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Slack said ok."""
+
+
+@dataclass(frozen=True)
+class RetryAt:
+    """Try again at `at` (Unix seconds)."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class SendText:
+    """Slack cannot read the blocks: send the text alone, at once."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dead:
+    """No further attempt can help; `reason` says why and what to do."""
+
+    reason: str
+
+
+Decision = Delivered | RetryAt | SendText | Dead
+
+
+def decide(
+    reply: Reply, attempt: int, since: float, now: float, jitter: float, text_only: bool, patience: float = PATIENCE
+) -> Decision:
+    """Decide what to do after an attempt.
+
+    Parameters
+    ----------
+    attempt
+        Which attempt this was, counted from 1.
+    since, now
+        Unix seconds: when the message was first due, and when the reply came.
+    jitter
+        A random number from 0 to 1, so that many senders do not come back at once.
+    text_only
+        Whether the attempt sent the text without blocks already.
+    patience
+        Seconds after `since` at which to give up.
+    """
+    if reply.status == 200 and reply.body.strip() == "ok":
+        return Delivered()
+    reason = explain(reply)
+    word = _word(reply)
+    if reply.status == 400 and not text_only and (word in _OUR_FAULT or not word):
+        return SendText(reason)
+    if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
+        return Dead(reason)
+    at = now + _pause(reply, attempt, now, jitter)
+    if at > since + patience:
+        return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {reason}")
+    return RetryAt(at, reason)
+
+
+def explain(reply: Reply) -> str:
+    """What the reply means and what to do about it, as a sentence."""
+    word = _word(reply)
+    if reply.status is None:
+        return f"Slack could not be reached: {reply.trouble or 'no reply'}"
+    head = f"{reply.status} {word}".strip()
+    if reply.status == 429:
+        return f"{head}: Slack asks to slow down"
+    if reply.status >= 500:
+        return f"{head}: Slack has a fault of its own"
+    if not _is_slack(reply):
+        return f"{head}: something other than Slack answered (a proxy, a login page?); check the URL and the network"
+    if word in _NO_WEBHOOK:
+        return f"{head}: this webhook was removed; make a new one at https://api.slack.com/apps, then: cwnotify login"
+    if word == "channel_is_archived" or reply.status == 410:
+        return f"{head}: the webhook's channel is archived; make a webhook for another one, then: cwnotify login"
+    if word in ("action_prohibited", "posting_to_general_channel_denied") or reply.status == 403:
+        return f"{head}: the workspace does not let this webhook post; ask its administrator"
+    return f"{head}: Slack refused the message"
+
+
+def _word(reply: Reply) -> str:
+    """Slack's own word for an error: one short line such as ``no_service``; else empty."""
+    body = reply.body.strip()
+    return body if 0 < len(body) <= 60 and body.replace("_", "").isalnum() and body.isascii() else ""
+
+
+def _is_slack(reply: Reply) -> bool:
+    """Slack's errors are a bare word, if anything; a page is a proxy's or a login's."""
+    return bool(_word(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
+
+
+def _pause(reply: Reply, attempt: int, now: float, jitter: float) -> float:
+    """Seconds to wait: what Slack asks for, else doubling from half a second, the last half of it by chance."""
+    backoff = min(0.5 * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
+    if reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429):
+        backoff = max(backoff, STRANGER_PAUSE)
+    pause = backoff * (0.5 + jitter / 2)
+    asked = _retry_after(reply.retry_after, now)
+    return pause if asked is None else asked + jitter
+
+
+def _retry_after(header: str, now: float) -> float | None:
+    """Seconds from an integer, a float or an HTTP date; None for what makes no sense."""
+    text = header.strip()
+    if not text or len(text) > 64:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    if not 0 <= seconds < float("inf"):
+        return None
+    return min(seconds, LONGEST_RETRY_AFTER)

@@ -1,0 +1,177 @@
+"""How a run ended -> what Slack should say of it. Standard library and this package only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cwnotify.alerts import blocks as b
+from cwnotify.alerts.events import LossCause, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.words import clock, duration, say, sparkline, zone
+
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
+_MARKS = {
+    Outcome.FINISHED: ":white_check_mark:",
+    Outcome.FAILED: ":x:",
+    Outcome.INTERRUPTED: ":black_square_for_stop:",
+    Outcome.LOST: ":skull:",
+}
+_COLOURS = {Outcome.FINISHED: b.GOOD, Outcome.INTERRUPTED: b.NO_DATA}
+_TELLING_LENGTH = 60.0
+_MOST_VALUE_FIELDS = 6
+_GIB = 1 << 30
+
+
+def run_message(ended: RunEnded) -> b.Payload:
+    """The payload for one run."""
+    options = ended.run.options
+    text = " ".join(filter(None, (sentence(ended), options.mention)))
+    top = [b.section(text)]
+    if place := place_line(ended.run.place):
+        top.append(b.context(place))
+    return b.message(text, top, _COLOURS.get(ended.outcome, b.BAD), _details(ended), options.channel)
+
+
+def together_message(runs: Sequence[RunEnded]) -> b.Payload:
+    """The payload for runs that asked to be told together, in the order in which they ended; at least one."""
+    last = runs[-1]
+    options = last.run.options
+    if len(runs) == 1:
+        return run_message(last)
+    failed = last.outcome is not Outcome.FINISHED
+    time = b.bold(duration(last.ended - runs[0].run.started, options.lang))
+    told = sentence(last) if failed else say(options.lang, "together.finished", count=len(runs), time=time)
+    text = " ".join(filter(None, (told, options.mention)))
+    lines = [
+        say(
+            options.lang,
+            "together.line",
+            mark=_MARKS[ended.outcome],
+            name=_name(ended.run),
+            time=duration(ended.seconds, options.lang),
+        )
+        for ended in runs
+    ]
+    top = [b.section(text)]
+    if place := place_line(last.run.place):
+        top.append(b.context(place))
+    # Ten lines to a section keeps any of them far under a section's 3000 characters.
+    listed = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
+    colour = _COLOURS.get(last.outcome, b.BAD)
+    return b.message(text, top, colour, [*listed[-20:], *(_details(last) if failed else [])], options.channel)
+
+
+def hello_message(host: str, lang: str, channel: str = "") -> b.Payload:
+    """The greeting that proves a webhook right."""
+    text = say(lang, "hello", host=b.bold(host, 80))
+    more = b.section(say(lang, "hello.more"))
+    return b.message(text, [b.section(text)], b.GOOD, [more, b.context(say(lang, "hello.here"))], channel)
+
+
+def sentence(ended: RunEnded) -> str:
+    """The one sentence that says it all, as mrkdwn."""
+    run, lang = ended.run, ended.run.options.lang
+    values = {"name": b.bold(_name(run)), "time": b.bold(duration(ended.seconds, lang))}
+    if ended.outcome is Outcome.FAILED:
+        values["error"] = b.code(ended.failure.type if ended.failure else "?")
+    if ended.outcome is Outcome.LOST:
+        values["why"] = _why(ended)
+        if ended.loss and ended.loss.found_later:
+            return say(lang, "run.lost.later", **values)
+    return say(lang, f"run.{ended.outcome}", **values)
+
+
+def place_line(place: Place) -> str:
+    """``train.ipynb · In [12] · train-3 (`i-0abc12f9`, g5.xlarge, ap-northeast-2a)``, as far as it is known."""
+    cell = f"In [{place.cell}]" if place.cell is not None else ""
+    instance = ", ".join(
+        filter(None, (b.code(place.instance), b.label(place.instance_type), b.label(place.zone)))
+    )
+    host = b.label(place.host, 80)
+    machine = f"{host} ({instance})" if host and instance else host or instance
+    return " · ".join(filter(None, (b.label(place.notebook, 120), cell, machine)))
+
+
+def _name(run: Run) -> str:
+    if run.name.strip():
+        return run.name.strip()
+    number = run.place.cell
+    return say(run.options.lang, "a cell" if number is None else "cell", n=number)
+
+
+def _why(ended: RunEnded) -> str:
+    loss = ended.loss
+    lang = ended.run.options.lang
+    process = say(lang, f"process.{ended.run.kind}")
+    if loss is None:
+        return say(lang, "loss.unknown", process=process)
+    crashed = loss.cause is LossCause.SIGNAL and loss.signal in _CRASHES
+    key = "loss.crash" if crashed else f"loss.{loss.cause}"
+    return say(lang, key, process=process, signal=loss.signal, code=loss.code)
+
+
+def _details(ended: RunEnded) -> list[b.Block]:
+    """Only facts that help to decide what to do next."""
+    lang = ended.run.options.lang
+    pairs: list[tuple[str, str]] = []
+    if ended.outcome in (Outcome.FINISHED, Outcome.INTERRUPTED) or ended.seconds >= _TELLING_LENGTH:
+        pairs += _times(ended)
+    if ended.outcome is Outcome.LOST:
+        pairs += _evidence(ended)
+    if not pairs and not ended.failure:
+        pairs += _times(ended)
+    few = len(ended.shown) <= _MOST_VALUE_FIELDS
+    pairs += [(b.label(one.expression, 80), _value(one, lang)) for one in ended.shown if few]
+    details = b.fields(pairs)
+    if ended.failure:
+        head = f"{ended.failure.frames.rstrip()}\n" if ended.failure.frames.strip() else ""
+        message = f": {ended.failure.message}" if ended.failure.message else ""
+        details.append(b.section(b.code_block(f"{head}{ended.failure.type}{message}")))
+    if not few:
+        lines = [f"{one.expression} = {one.value or one.error}" for one in ended.shown]
+        details += [b.context(say(lang, "values")), b.section(b.code_block("\n".join(lines)))]
+    if ended.tail.strip():
+        details += [b.context(say(lang, "tail")), b.section(b.code_block(ended.tail))]
+    return details
+
+
+def _times(ended: RunEnded) -> list[tuple[str, str]]:
+    options = ended.run.options
+    where = zone(options.zone, options.lang)
+    pairs = [
+        (say(options.lang, "started"), clock(ended.run.started, where, ended.ended)),
+        (say(options.lang, "ended"), clock(ended.ended, where, ended.ended)),
+    ]
+    if ended.cpu:
+        mean, most = sum(ended.cpu) / len(ended.cpu), max(ended.cpu)
+        cpu = say(options.lang, "cpu", spark=sparkline(ended.cpu), mean=f"{mean:.0f}", max=f"{most:.0f}")
+        pairs.append((say(options.lang, "cpu over the run"), cpu))
+    return pairs
+
+
+def _evidence(ended: RunEnded) -> list[tuple[str, str]]:
+    options, loss, vitals = ended.run.options, ended.loss, ended.vitals
+    lang = options.lang
+    pairs = []
+    if vitals:
+        seen = say(
+            lang,
+            "vitals",
+            at=clock(vitals.at, zone(options.zone, lang), ended.ended),
+            cpu=f"{vitals.cpu:.0f}",
+            used=f"{vitals.memory_used / _GIB:.1f}",
+            total=f"{vitals.memory_total / _GIB:.1f}",
+        )
+        pairs.append((say(lang, "last seen"), seen))
+    if loss:
+        status = loss.signal or ("" if loss.code is None else f"exit code {loss.code}")
+        clues = [say(lang, "oom.evidence", n=loss.oom_kills)] if loss.oom_kills else []
+        clues += [say(lang, "exit.evidence", status=b.code(status))] if status else []
+        pairs.append((say(lang, "what tells us"), "\n".join(clues)))
+    return pairs
+
+
+def _value(shown: Shown, lang: str) -> str:
+    if shown.error:
+        return say(lang, "no value", error=b.code(shown.error, 300))
+    plain = shown.value.replace(".", "", 1).replace("-", "", 1).replace(",", "").isdigit()
+    return b.escape(shown.value, 100) if plain else b.code(shown.value, 500)

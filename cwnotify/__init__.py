@@ -1,1 +1,45 @@
+"""Slack tells you how your notebook cell ended, and what your EC2 instance's CPU alarm says.
 
+In a notebook::
+
+    %load_ext cwnotify
+
+    %%notify_on_finish resnet50
+    train()
+
+In a program: `notify`, as a context manager or a decorator. In a shell: ``cwnotify run -- python train.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from cwnotify.programs import notify as notify
+
+__version__ = "0.1.0"
+__all__ = ["load_ipython_extension", "notify", "unload_ipython_extension"]
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """``%load_ext cwnotify``: register the magics and the hooks that follow a cell."""
+    from cwnotify.notebook.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """``%unload_ext cwnotify``: leave the shell as it was."""
+    from cwnotify.notebook.magics import unload
+
+    unload(shell)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "notify":
+        from cwnotify.programs import notify
+
+        return notify
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

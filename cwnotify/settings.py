@@ -94,7 +94,7 @@ _SOURCES = {
     "min_seconds": _Source(("CWNOTIFY_MIN_DURATION",), "min_duration", duration),
     "zone": _Source(("CWNOTIFY_TZ",), "timezone"),
 }
-_WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
+WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
 
 def gather(
@@ -150,7 +150,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _find(
-    name: str, source: _Source, environ: Mapping[str, str], overrides: Mapping[str, str], file: Mapping[str, Any]
+    name: str,
+    source: _Source,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    file: Mapping[str, Any],
 ) -> tuple[str, str]:
     """The text of one setting and where it stands; both empty if it is not set."""
     if overrides.get(name):
@@ -247,7 +251,7 @@ def check_webhook(url: str, where: str) -> Secret:
 
 
 def _find_webhook(environ: Mapping[str, str]) -> Secret | None:
-    for variable in _WEBHOOK_VARIABLES:
+    for variable in WEBHOOK_VARIABLES:
         if environ.get(variable):
             return check_webhook(environ[variable], variable)
     path = webhook_path(environ)

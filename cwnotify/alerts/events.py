@@ -54,6 +54,8 @@ class Run:
         Unix seconds.
     options
         What the user asked of the alert, settings already applied.
+    job
+        What all ranks of a distributed job call their failure, so that it is told once; empty for a single process.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Run:
     kind: RunKind = RunKind.CELL
     place: Place = field(default_factory=Place)
     options: RunOptions = field(default_factory=RunOptions)
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,6 @@ class RunEnded:
         The host's CPU over the run in percent, evenly spaced, oldest first; empty if not measured.
     vitals
         Load as last seen before the end.
-    note
-        A remark of ours, such as a value that could not be had.
     """
 
     run: Run
@@ -170,3 +171,8 @@ class RunEnded:
     tail: str = ""
     cpu: tuple[float, ...] = ()
     vitals: Vitals | None = None
+
+    @property
+    def alert_id(self) -> str:
+        """Unique for ever for one alert: the run's id; for a distributed job's failure, what all its ranks share."""
+        return self.run.job if self.run.job and self.outcome is not Outcome.FINISHED else self.run.id

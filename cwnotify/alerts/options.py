@@ -167,14 +167,28 @@ OPTIONS = (
     Option("--on", "on", "|".join(WHEN), one_of("--on", WHEN), "when to tell (default: always)"),
     Option("--mention", "mention", "WHO", mention, "ping @here, @channel, a member (U…) or a user group (S…)"),
     Option(
-        "--show", "show", "EXPR[,EXPR…]", expressions, "values that the alert shows, taken after the cell", cell_only=True
+        "--show",
+        "show",
+        "EXPR[,EXPR…]",
+        expressions,
+        "values that the alert shows, taken after the cell",
+        cell_only=True,
     ),
     Option(
-        "--tail", "tail", "N", line_count, "the last N printed lines (off by default: output can hold secrets)"
+        "--tail",
+        "tail",
+        "N",
+        line_count,
+        "the last N printed lines (off by default: output can hold secrets)",
     ),
     Option("--lang", "lang", "|".join(LANGUAGES), one_of("--lang", LANGUAGES), "the alert's language"),
     Option("--channel", "channel", "NAME", str, "another channel (only legacy webhooks heed it)"),
     Option(
-        "--together", "together", "", None, "one alert for all cells of a Run All that ask for it", cell_only=True
+        "--together",
+        "together",
+        "",
+        None,
+        "one alert for all cells of a Run All that ask for it",
+        cell_only=True,
     ),
 )

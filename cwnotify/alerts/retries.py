@@ -81,7 +81,13 @@ Decision = Delivered | RetryAt | SendText | Dead
 
 
 def decide(
-    reply: Reply, attempt: int, since: float, now: float, jitter: float, text_only: bool, patience: float = PATIENCE
+    reply: Reply,
+    attempt: int,
+    since: float,
+    now: float,
+    jitter: float,
+    text_only: bool,
+    patience: float = PATIENCE,
 ) -> Decision:
     """Decide what to do after an attempt.
 

@@ -83,9 +83,7 @@ def sentence(ended: RunEnded) -> str:
 def place_line(place: Place) -> str:
     """``train.ipynb · In [12] · train-3 (`i-0abc12f9`, g5.xlarge, ap-northeast-2a)``, as far as it is known."""
     cell = f"In [{place.cell}]" if place.cell is not None else ""
-    instance = ", ".join(
-        filter(None, (b.code(place.instance), b.label(place.instance_type), b.label(place.zone)))
-    )
+    instance = ", ".join(filter(None, (b.code(place.instance), b.label(place.instance_type), b.label(place.zone))))
     host = b.label(place.host, 80)
     machine = f"{host} ({instance})" if host and instance else host or instance
     return " · ".join(filter(None, (b.label(place.notebook, 120), cell, machine)))

@@ -7,6 +7,7 @@ mrkdwn: escaped, and bold or code where the caller wants it so.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 
 from cwnotify.alerts.words import en, ko
 
@@ -21,9 +22,9 @@ def say(lang: str, key: str, **values: object) -> str:
 
 
 def duration(seconds: float, lang: str) -> str:
-    """``2 h 14 min``, ``3 s``, ``0.4 s``: the two largest units, rounded down, as a person would say it."""
+    """``2 h 14 min``, ``3 s``, ``0.04 s``: the two largest units, rounded down, as a person would say it."""
     if seconds < 10:
-        return say(lang, "seconds", n=f"{max(seconds, 0):.1f}".removesuffix(".0"))
+        return say(lang, "seconds", n=f"{max(seconds, 0):.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip("."))
     left = int(seconds)
     sizes = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
     parts = []
@@ -63,6 +64,23 @@ def sparkline(values: tuple[float, ...], low: float = 0.0, high: float = 100.0, 
         return ""
     count = min(width, len(values))
     edges = [round(i * len(values) / count) for i in range(count + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
     top = len(_SPARKS) - 1
     return "".join(_SPARKS[round(min(max((mean - low) / (high - low), 0.0), 1.0) * top)] for mean in means)
+
+
+_PICTURES = {
+    ":white_check_mark:": "✅",
+    ":x:": "❌",
+    ":black_square_for_stop:": "⏹️",
+    ":skull:": "💀",
+    ":wave:": "👋",
+}
+
+
+def plain(text: str) -> str:
+    """A sentence of ours for a terminal: emoji as pictures, no mrkdwn marks, no entities."""
+    for name, picture in _PICTURES.items():
+        text = text.replace(name, picture)
+    text = text.replace("*", "").replace("`", "")
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

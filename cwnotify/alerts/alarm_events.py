@@ -1,0 +1,206 @@
+"""What AWS can tell of: an alarm's change, an instance's, or anything else. Standard library and this package only.
+
+Light on purpose (see `cwnotify.alerts.frozen`): the Lambda function imports this, not `cwnotify.alerts.events`.
+All times are Unix seconds (UTC); whatever is not known is left at its default.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from cwnotify.alerts.frozen import frozen
+
+
+class AlarmState(StrEnum):
+    """The states that CloudWatch knows."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+
+
+@frozen
+class Dimension:
+    """One name and value that tell a metric from others of its name."""
+
+    name: str
+    value: str
+
+
+@frozen
+class WatchedMetric:
+    """A metric that an alarm watches, or an expression over such metrics.
+
+    Parameters
+    ----------
+    id
+        What expressions call it.
+    name, namespace, dimensions, statistic
+        The metric, and ``Average``, ``Sum``, ``p99``... of it; empty for an expression.
+    period
+        Seconds.
+    expression, label
+        Metric math, an anomaly band or a Metrics Insights query, and what it is called.
+    compared
+        Whether it is this that the alarm compares, not merely a part of it.
+    """
+
+    id: str = ""
+    name: str = ""
+    namespace: str = ""
+    dimensions: tuple[Dimension, ...] = ()
+    statistic: str = ""
+    period: float | None = None
+    unit: str = ""
+    expression: str = ""
+    label: str = ""
+    compared: bool = True
+
+
+@frozen
+class ChildAlarm:
+    """An alarm whose change changed a composite one."""
+
+    name: str
+    state: str = ""
+    at: float | None = None
+
+
+@frozen
+class AlarmChanged:
+    """An alarm went from one state to another.
+
+    Parameters
+    ----------
+    before, after
+        One of `AlarmState`, or the very word that AWS sent should it be none of them.
+    reason
+        CloudWatch's own sentence.
+    value
+        The newest datapoint.
+    threshold, comparison
+        ``GreaterThanThreshold`` and the like; `threshold` is None for an anomaly band.
+    lower, upper
+        The anomaly band's edges at `value`.
+    datapoints_to_alarm, evaluation_periods
+        M of N.
+    treat_missing_data
+        ``breaching``, ``notBreaching``, ``ignore`` or ``missing``.
+    metric, namespace, dimensions, statistic, period, unit
+        What is compared; for an expression `metric` is its label. `period` is in seconds.
+    instance
+        The EC2 instance among the dimensions.
+    metrics
+        For metric math and anomaly detection: all that takes part.
+    region
+        Its code (``ap-northeast-2``), else what AWS called it.
+    partition
+        ``aws``, ``aws-cn`` or ``aws-us-gov``.
+    rule, children
+        For a composite alarm.
+    contributor, contributor_id
+        The one time series among many that this change is about.
+    held_back
+        Why the alarm's actions were suppressed.
+    muted_by, muted_until
+        The mute rule in force.
+    """
+
+    name: str
+    after: str = ""
+    before: str = ""
+    at: float | None = None
+    description: str = ""
+    reason: str = ""
+    arn: str = ""
+    account: str = ""
+    region: str = ""
+    partition: str = "aws"
+    value: float | None = None
+    threshold: float | None = None
+    comparison: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    datapoints_to_alarm: int | None = None
+    evaluation_periods: int | None = None
+    treat_missing_data: str = ""
+    metric: str = ""
+    namespace: str = ""
+    dimensions: tuple[Dimension, ...] = ()
+    statistic: str = ""
+    period: float | None = None
+    unit: str = ""
+    instance: str = ""
+    metrics: tuple[WatchedMetric, ...] = ()
+    rule: str = ""
+    children: tuple[ChildAlarm, ...] = ()
+    contributor: tuple[Dimension, ...] = ()
+    contributor_id: str = ""
+    held_back: str = ""
+    muted_by: str = ""
+    muted_until: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for all changes of one alarm (of one time series, where an alarm follows many)."""
+        alarm = self.arn or f"{self.account}:{self.region}:{self.name}"
+        return f"{alarm}#{self.contributor_id}" if self.contributor_id else alarm
+
+    @property
+    def id(self) -> str:
+        """The same for each copy of one change, whichever way it came; differs between changes."""
+        # Without a time the reason has to do: it holds the datapoints and when they were measured.
+        return f"{self.key}|{self.after}|{self.reason if self.at is None else f'{self.at:.3f}'}"
+
+
+class NoticeKind(StrEnum):
+    """What EventBridge says of an instance."""
+
+    INTERRUPTION = "interruption"
+    REBALANCE = "rebalance"
+    STATE = "state"
+
+
+@frozen
+class InstanceNotice:
+    """An instance will go away, is at risk of it, or changed its state.
+
+    Parameters
+    ----------
+    word
+        The new state (``stopped``), or what an interruption will do (``terminate``, ``stop``, ``hibernate``).
+    """
+
+    kind: NoticeKind
+    instance: str
+    word: str = ""
+    at: float | None = None
+    account: str = ""
+    region: str = ""
+    partition: str = "aws"
+
+    @property
+    def id(self) -> str:
+        """The same for each copy of one notice."""
+        return f"{self.instance}|{self.kind}|{self.word}|{self.at}"
+
+
+@frozen
+class Plain:
+    """Anything that is no alarm, to be shown as it is.
+
+    Parameters
+    ----------
+    title
+        What it calls itself: an SNS subject, an EventBridge detail type.
+    id
+        The message's own id, else its text.
+    """
+
+    text: str
+    title: str = ""
+    id: str = ""
+    at: float | None = None
+
+
+AwsEvent = AlarmChanged | InstanceNotice | Plain

@@ -1,0 +1,109 @@
+"""Reading loose data: whatever the value is, an answer of the type asked for, never an exception. Pure.
+
+Keys are compared in lower case, since the same fact is spelled ``NewStateValue`` by SNS, ``newStateValue`` by
+EventBridge and ``Name`` or ``name`` by whatever imitates them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+
+from cwnotify.alerts.alarm_events import Dimension
+
+Node = dict[str, object]
+
+# Python refuses to write out integers of more than 4300 digits; nobody would read this many either.
+_LARGEST = 10**400
+
+
+def node(value: object) -> Node:
+    """A mapping's items by lower-case key; nothing for anything else."""
+    if not isinstance(value, dict):
+        return {}
+    return {key.lower(): item for key, item in value.items() if isinstance(key, str)}
+
+
+def nodes(value: object) -> list[Node]:
+    """The mappings in a list."""
+    return [node(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def text(*values: object) -> str:
+    """The first of `values` that says something, without the space around it."""
+    for value in values:
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
+            return str(value)
+    return ""
+
+
+def number(*values: object) -> float | None:
+    """The first of `values` that is a finite number, or the text of one."""
+    for value in values:
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                found = float(value)
+            except (ValueError, OverflowError):
+                continue
+            if math.isfinite(found):
+                return found
+    return None
+
+
+def count(*values: object) -> int | None:
+    """The first of `values` that can be a number of things: whole, and at least one."""
+    for value in values:
+        found = number(value)
+        if found is not None and 1 <= found < 1e9 and found == int(found):
+            return int(found)
+    return None
+
+
+def moment(*values: object) -> float | None:
+    """The first of `values` that is an ISO 8601 time, as Unix seconds; without an offset it is UTC."""
+    for value in values:
+        if isinstance(value, str):
+            try:
+                # AWS's own example of a Lambda action has blanks in its times: 12: 56: 46.138+0000.
+                found = datetime.fromisoformat(value.strip().replace(": ", ":"))
+                return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            except (ValueError, OverflowError):
+                continue
+    return None
+
+
+def dimensions(value: object) -> tuple[Dimension, ...]:
+    """Dimensions from a list of names and values, or from a mapping."""
+    pairs: list[tuple[object, object]] = [(item.get("name"), item.get("value")) for item in nodes(value)]
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    return tuple(Dimension(text(name), text(given)) for name, given in pairs if text(name))
+
+
+def decoded(value: object) -> object:
+    """What JSON text stands for; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def shown(value: object) -> str:
+    """Any value as text that a person can read: text as it is, the rest as indented JSON."""
+    if isinstance(value, str):
+        return value
+    for write in (_as_json, repr):
+        try:
+            return write(value)
+        except Exception:
+            continue
+    return f"({type(value).__name__})"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,0 +1,142 @@
+"""Where something in AWS is: ARNs, region codes, and links to the console of the right partition. Pure.
+
+The console's link to an alarm is the one that CloudWatch itself puts into its mails (checked on 2026-11-22).
+Partitions: https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from cwnotify.alerts.frozen import frozen
+
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+# By the letters in which a display name ends, for its beginning is spelled in many ways: "EU (Ireland)",
+# "EU - Ireland", "Europe (Ireland)". The names are those of botocore's endpoints.json.
+_CODES = {
+    "capetown": "af-south-1",
+    "hongkong": "ap-east-1",
+    "taipei": "ap-east-2",
+    "tokyo": "ap-northeast-1",
+    "seoul": "ap-northeast-2",
+    "osaka": "ap-northeast-3",
+    "osakalocal": "ap-northeast-3",
+    "mumbai": "ap-south-1",
+    "hyderabad": "ap-south-2",
+    "singapore": "ap-southeast-1",
+    "sydney": "ap-southeast-2",
+    "jakarta": "ap-southeast-3",
+    "melbourne": "ap-southeast-4",
+    "malaysia": "ap-southeast-5",
+    "newzealand": "ap-southeast-6",
+    "thailand": "ap-southeast-7",
+    "canadacentral": "ca-central-1",
+    "calgary": "ca-west-1",
+    "frankfurt": "eu-central-1",
+    "zurich": "eu-central-2",
+    "stockholm": "eu-north-1",
+    "milan": "eu-south-1",
+    "spain": "eu-south-2",
+    "ireland": "eu-west-1",
+    "london": "eu-west-2",
+    "paris": "eu-west-3",
+    "telaviv": "il-central-1",
+    "uae": "me-central-1",
+    "bahrain": "me-south-1",
+    "mexicocentral": "mx-central-1",
+    "saopaulo": "sa-east-1",
+    "sopaulo": "sa-east-1",  # São, its letter dropped
+    "nvirginia": "us-east-1",
+    "northernvirginia": "us-east-1",
+    "ohio": "us-east-2",
+    "ncalifornia": "us-west-1",
+    "northerncalifornia": "us-west-1",
+    "oregon": "us-west-2",
+    "beijing": "cn-north-1",
+    "ningxia": "cn-northwest-1",
+    "govclouduseast": "us-gov-east-1",
+    "govclouduswest": "us-gov-west-1",
+    "govcloudus": "us-gov-west-1",
+}
+
+
+@frozen
+class Arn:
+    """The parts of an ARN that could be read; the others are empty."""
+
+    partition: str = ""
+    region: str = ""
+    account: str = ""
+    resource: str = ""
+
+    @property
+    def alarm(self) -> str:
+        """The alarm's name, which may itself hold colons."""
+        kind, _, name = self.resource.partition(":")
+        return name if kind == "alarm" else ""
+
+
+def read_arn(text: str) -> Arn:
+    """Read an ARN; placeholders such as ``REGION`` in AWS's own examples count as not given."""
+    parts = [part.strip() for part in text.split(":", 5)]
+    if len(parts) < 6 or parts[0] != "arn":
+        return Arn()
+    _, partition, _, region, account, resource = parts
+    return Arn(
+        partition if re.fullmatch(r"aws[a-z-]{0,20}", partition) else "",
+        region if is_region(region) else "",
+        account if re.fullmatch(r"\d{1,20}", account, re.ASCII) else "",
+        resource,
+    )
+
+
+def is_region(text: str) -> bool:
+    """Whether `text` is shaped like a region's code, and so can stand in a link."""
+    return re.fullmatch(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", text) is not None
+
+
+def region_code(text: str) -> str:
+    """The code of a region from its code or its display name, in whatever spelling; empty if unknown."""
+    if is_region(text.strip()):
+        return text.strip()
+    letters = re.sub("[^a-z]", "", text[:100].lower())
+    endings = (letters[start:] for start in range(len(letters)))
+    return next((_CODES[ending] for ending in endings if ending in _CODES), "")
+
+
+def partition_of(region: str) -> str:
+    """The partition in which a region is."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def alarm_link(name: str, region: str, partition: str) -> str:
+    """A link to the alarm called `name`, or to all alarms if `name` is empty; empty if there is no console for it."""
+    anchor = f"alarmsV2:alarm/{_quoted(name)}" if name else "alarmsV2:"
+    return _link("cloudwatch/deeplink.js" if is_region(region) else "cloudwatch/home", anchor, region, partition)
+
+
+def instance_link(instance: str, region: str, partition: str) -> str:
+    """A link to an EC2 instance; empty if there is no console for it."""
+    return _link("ec2/home", f"InstanceDetails:instanceId={_quoted(instance)}", region, partition)
+
+
+def _link(path: str, anchor: str, region: str, partition: str) -> str:
+    console = _CONSOLES.get(partition, "")
+    if not console:
+        return ""
+    if not is_region(region):
+        # The console then opens in the region last used there: better than no link.
+        return f"https://{console}/{path}#{anchor}"
+    return f"https://{region}.{console}/{path}?region={region}#{anchor}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")

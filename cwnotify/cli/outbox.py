@@ -1,0 +1,118 @@
+"""``cwnotify outbox``: what waits, what could not be delivered and why, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime
+
+import click
+
+from cwnotify import settings
+from cwnotify.alerts.words import plain
+from cwnotify.errors import CwnotifyError
+from cwnotify.sidecar import state
+from cwnotify.sidecar.outbox import Message, Outbox
+from cwnotify.sidecar.processes import name_process
+
+
+@click.group()
+def outbox() -> None:
+    """What waits, what could not be delivered and why; send it again, or throw it away."""
+
+
+@outbox.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also what was delivered or not wanted.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
+def list_messages(everything: bool, as_json: bool) -> None:
+    """Show what waits and what is dead."""
+    box, mine = _open()
+    messages = box.messages() if everything else box.messages("pending", "dead")
+    if as_json:
+        click.echo(json.dumps([_record(message, mine) for message in messages], indent=2, ensure_ascii=False))
+        return
+    for message in messages:
+        click.echo(_line(message, mine))
+    if not messages:
+        click.echo("Nothing waits and nothing is dead.")
+
+
+@outbox.command()
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that is dead.")
+def retry(ids: tuple[str, ...], everything: bool) -> None:
+    """Send dead alerts again, to the webhook that is set now."""
+    from cwnotify.sidecar.delivery import deliver
+
+    box, mine = _open()
+    webhook = settings.load().webhook
+    if webhook is None:
+        raise CwnotifyError("no Slack webhook is set; set one with: cwnotify login")
+    count = box.revive(_chosen(box, ids, everything), mine, time.time())
+    here = name_process(os.getpid())
+    failed = 0
+    for _ in range(count):
+        # None when a sidecar that runs for the same webhook was faster.
+        message = box.claim(mine, f"{here.pid}:{here.start}:{here.boot}:{here.namespace}", time.time())
+        if message is None:
+            break
+        became, reason = deliver(box, webhook, message)
+        failed += became != "done"
+        click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+    click.echo(f"{count} sent again." if not failed else f"{failed} of {count} still not delivered.")
+    if failed:
+        raise SystemExit(1)
+
+
+@outbox.command()
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that is dead.")
+def purge(ids: tuple[str, ...], everything: bool) -> None:
+    """Throw dead alerts away."""
+    box, _ = _open()
+    click.echo(f"{box.purge(_chosen(box, ids, everything))} thrown away.")
+
+
+def _open() -> tuple[Outbox, str]:
+    directory = state.prepare(settings.state_dir())
+    found, _ = settings.gather()
+    return Outbox(directory / state.OUTBOX), state.fingerprint(found.webhook, directory)
+
+
+def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:
+    """The dead messages meant; the beginning of an id is enough."""
+    dead = [message.id for message in box.messages("dead")]
+    if everything:
+        return dead
+    if not ids:
+        raise CwnotifyError("say which: ids from cwnotify outbox list, or --all")
+    chosen = []
+    for start in ids:
+        found = [id for id in dead if id.startswith(start)]
+        if len(found) != 1:
+            raise CwnotifyError(f"{start} is {'several' if found else 'no'} dead alerts; see cwnotify outbox list")
+        chosen += found
+    return chosen
+
+
+def _line(message: Message, mine: str) -> str:
+    moment = datetime.fromtimestamp(message.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    text = plain(str(message.payload.get("text", "")))
+    elsewhere = " [for another webhook]" if message.destination and message.destination != mine else ""
+    why = f"\n    {message.reason}" if message.reason else ""
+    return f"{message.id[:8]}  {message.state:8}{moment}  {text}{elsewhere}{why}"
+
+
+def _record(message: Message, mine: str) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "state": message.state,
+        "text": message.payload.get("text", ""),
+        "created": message.created,
+        "due": message.due,
+        "attempts": message.attempts,
+        "reason": message.reason,
+        "settled": message.settled,
+        "for_this_webhook": message.destination == mine,
+    }

@@ -1,0 +1,46 @@
+"""``cwnotify run -- COMMAND``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cwnotify.alerts.options import OPTIONS, Option
+from cwnotify.errors import UsageError
+from cwnotify.programs import run_program
+
+
+def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    def read(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+        if text is None or option.read is None:
+            return text
+        try:
+            return option.read(text)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that cells have too, out of the same table."""
+    for option in reversed([option for option in OPTIONS if not option.cell_only]):
+        command = click.option(
+            option.flag, option.field, metavar=option.metavar, help=option.help, callback=_reader(option)
+        )(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--name", default="", metavar="NAME", help="what the alert calls it (default: the command)")
+@_run_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...], name: str, **asked: Any) -> None:
+    """Run COMMAND and tell Slack how it ended: cwnotify run -- python train.py
+
+    Its exit code is passed on, and what it prints is not touched (with --tail it passes through a pipe).
+    """
+    sys.exit(run_program(command, name, asked))

@@ -1,0 +1,88 @@
+"""``cwnotify login``, ``test`` and ``manifest``: the way to a webhook that works."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from urllib.parse import quote
+
+import click
+
+from cwnotify import settings
+from cwnotify.alerts.options import LANGUAGES
+from cwnotify.alerts.retries import Reply, explain
+from cwnotify.alerts.runs import hello_message
+from cwnotify.errors import CwnotifyError
+from cwnotify.settings import Secret
+
+HOW_TO = "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
+
+
+@click.command()
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the URL from standard input instead of asking.")
+def login(from_stdin: bool) -> None:
+    """Ask for the Slack webhook without echo, test it with a greeting, and keep it.
+
+    It is kept in a file of its own that only you can read. The URL is a password: whoever has it can post.
+    """
+    url = sys.stdin.readline() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
+    webhook = settings.check_webhook(url, "what you gave")
+    _greet(webhook, settings.load({**_environ(), "CWNOTIFY_WEBHOOK_URL": url.strip()}))
+    path = settings.store_webhook(webhook)
+    click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
+    if shadowing := [name for name in settings.WEBHOOK_VARIABLES if _environ().get(name)]:
+        click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")
+
+
+@click.command()
+@click.option("--lang", type=click.Choice(LANGUAGES), help="The greeting's language.")
+def test(lang: str | None) -> None:
+    """Send a greeting to Slack, and say what went wrong if it does not arrive."""
+    found = settings.load()
+    if found.webhook is None:
+        raise CwnotifyError(f"no Slack webhook is set; {HOW_TO}")
+    _greet(found.webhook, found, lang)
+    click.echo("Slack said ok. Look at the webhook's channel.")
+
+
+@click.command()
+def manifest() -> None:
+    """Print a Slack app manifest, and the link that creates the app with an incoming webhook."""
+    app = {
+        "display_information": {
+            "name": "cwnotify",
+            "description": "Tells how training runs ended and what CloudWatch alarms say",
+            "background_color": "#232f3e",
+        },
+        "features": {"bot_user": {"display_name": "cwnotify", "always_online": False}},
+        "oauth_config": {"scopes": {"bot": ["incoming-webhook"]}},
+        "settings": {
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": False,
+            "token_rotation_enabled": False,
+        },
+    }
+    click.echo(json.dumps(app, indent=2))
+    link = "https://api.slack.com/apps?new_app=1&manifest_json=" + quote(json.dumps(app, separators=(",", ":")))
+    click.echo(
+        "\n1. Open this link, choose a workspace, then Create:\n"
+        f"   {link}\n"
+        "2. Install to Workspace, choose the channel, then Allow.\n"
+        "3. Incoming Webhooks → Copy; then: cwnotify login",
+        err=True,
+    )
+
+
+def _greet(webhook: Secret, found: settings.Settings, lang: str | None = None) -> None:
+    from cwnotify.sidecar.delivery import post
+
+    reply: Reply = post(webhook, hello_message(socket.gethostname(), lang or found.lang, found.channel))
+    if not (reply.status == 200 and reply.body.strip() == "ok"):
+        raise CwnotifyError(explain(reply))
+
+
+def _environ() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)

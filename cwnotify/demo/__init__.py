@@ -1,0 +1,1 @@
+"""AWS and Slack on this machine, for trying cwnotify out without either."""

@@ -1,0 +1,97 @@
+"""An exception -> what an alert can say of it. Standard library, `alerts` and `errors` only.
+
+The exception is the user's: its ``__str__`` may raise or return megabytes, its class may lie about its name. None
+of that may reach the cell, so everything is contained and cut here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from types import TracebackType
+
+from cwnotify.alerts.events import Failure, Outcome
+
+MOST_MESSAGE = 1500
+MOST_FRAMES = 5
+MOST_LINE = 200
+# Machinery between the user's code and the top: nobody wants to read of it.
+_MACHINERY = ("/IPython/core/", "/ipykernel/", "/cwnotify/", "/asyncio/", "/contextlib.py")
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """Finished, failed or interrupted. Interrupting a cell that awaits cancels it, hence CancelledError."""
+    if error is None:
+        return Outcome.FINISHED
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        return Outcome.INTERRUPTED
+    return Outcome.FAILED
+
+
+def describe(error: BaseException, cell: int | None = None) -> Failure:
+    """Describe `error` with the last frames of its traceback.
+
+    Parameters
+    ----------
+    cell
+        The execution count, by which frames of the cell itself are called.
+    """
+    if isinstance(error, SyntaxError):
+        return Failure(_name(error), _message(error), _syntax_frame(error, cell))
+    return Failure(_name(error), _message(error), _frames(error.__traceback__, cell))
+
+
+def _name(error: BaseException) -> str:
+    name = type(error).__name__
+    return name[:80] if isinstance(name, str) else "Exception"
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and isinstance(error.msg, str):
+        return error.msg[:MOST_MESSAGE]
+    try:
+        text = str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+    return text[:MOST_MESSAGE] + ("…" if len(text) > MOST_MESSAGE else "")
+
+
+def _frames(trace: TracebackType | None, cell: int | None) -> str:
+    """The user's last frames as ``In [11], line 4, in <module>`` with the line below."""
+    try:
+        found = [
+            (frame.f_code.co_filename, line, frame.f_code.co_name, frame) for frame, line in traceback.walk_tb(trace)
+        ]
+    except Exception:
+        return ""
+    own = [one for one in found if not any(sign in one[0] for sign in _MACHINERY)] or found[-1:]
+    lines = []
+    for path, number, function, frame in own[-MOST_FRAMES:]:
+        lines.append(f"{_where(path, cell)}, line {number}, in {function}")
+        if source := _source(path, number, frame.f_globals):
+            lines.append(f"    {source}")
+    return "\n".join(lines)
+
+
+def _source(path: str, number: int, names: dict[str, object]) -> str:
+    import linecache
+
+    try:
+        return linecache.getline(path, number, names).strip()[:MOST_LINE]
+    except Exception:
+        return ""
+
+
+def _syntax_frame(error: SyntaxError, cell: int | None) -> str:
+    if error.lineno is None:
+        return ""
+    text = error.text.strip()[:MOST_LINE] if isinstance(error.text, str) else ""
+    head = f"{_where(str(error.filename), cell)}, line {error.lineno}"
+    return f"{head}\n    {text}" if text else head
+
+
+def _where(path: str, cell: int | None) -> str:
+    # ipykernel compiles a cell as /tmp/ipykernel_PID/HASH.py, IPython as <ipython-input-N-…>.
+    if "ipykernel_" in path or path.startswith("<ipython-input-"):
+        return "the cell" if cell is None else f"In [{cell}]"
+    return path.rpartition("/")[2][:120]

@@ -1,0 +1,139 @@
+"""The words after a magic -> what was asked. Standard library, `alerts` and `errors` only."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NoReturn
+
+from cwnotify.alerts.options import OPTIONS, Option, duration
+from cwnotify.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a header asks: a name, and those fields of `RunOptions` that it gives."""
+
+    name: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises instead of leaving, since leaving would end the kernel."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().strip()}")
+
+
+@cache
+def cell_parser() -> argparse.ArgumentParser:
+    """The parser of ``%%notify_on_finish``; its help is the magic's."""
+    parser = _Parser(
+        prog="%%notify_on_finish",
+        description="Tell Slack when this cell ends, however it ends.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="what the alert calls this cell")
+    _add_options(parser, OPTIONS)
+    return parser
+
+
+@cache
+def all_parser() -> argparse.ArgumentParser:
+    """The parser of ``%notify_all``."""
+    parser = _Parser(
+        prog="%notify_all",
+        description="Tell Slack of every cell that takes long, without registering it.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--off", action="store_true", help="stop it")
+    _add_options(parser, [option for option in OPTIONS if option.field not in ("show", "together", "tail")])
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, options: tuple[Option, ...] | list[Option]) -> None:
+    for option in options:
+        if option.read is None:
+            parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=option.help)
+            continue
+        several = {"nargs": "+"} if option.field == "show" else {}
+        parser.add_argument(
+            option.flag,
+            dest=option.field,
+            metavar=option.metavar,
+            help=option.help,
+            **several,  # type: ignore[arg-type]
+        )
+
+
+def read_cell(line: str) -> Asked:
+    """Read the header of a cell.
+
+    Raises
+    ------
+    UsageError
+        With the usage, if the line cannot be understood.
+    """
+    found = vars(cell_parser().parse_args(_words(line)))
+    return Asked(found.pop("name"), _read(found))
+
+
+def read_all(line: str) -> dict[str, Any] | None:
+    """Read ``%notify_all``'s words: the options, or None for ``--off``."""
+    found = vars(all_parser().parse_args(_words(line)))
+    return None if found.pop("off") else _read(found)
+
+
+def read_statement(line: str) -> tuple[Asked, str]:
+    """Split ``[options] STATEMENT``; the statement is everything from the first word that is no option."""
+    flags = {option.flag: option for option in OPTIONS}
+    words: list[str] = []
+    rest = line.strip()
+    while found := re.match(r"(--[a-z]+)(?:[=\s]+|$)", rest):
+        option = flags.get(found[1])
+        if option is None:
+            raise UsageError(f"{found[1]} is no option\n{cell_parser().format_usage().strip()}")
+        words.append(found[1])
+        rest = rest[found.end() :]
+        if option.read is not None:
+            value = re.match(r"""("[^"]*"|'[^']*'|\S+)\s*""", rest)
+            words.append(value[1] if value else "")
+            rest = rest[value.end() :] if value else ""
+    asked = read_cell(" ".join(words))
+    return Asked(rest.strip().splitlines()[0][:80] if rest.strip() else "", asked.options), rest
+
+
+def _read(found: dict[str, Any]) -> dict[str, Any]:
+    """Turn the words into values; only what was given stays."""
+    readers = {option.field: option.read for option in OPTIONS}
+    asked = {}
+    for name, text in found.items():
+        if text is None:
+            continue
+        read = readers[name]
+        words = " ".join(text) if isinstance(text, list) else text
+        asked[name] = words if read is None else read(words)
+    return asked
+
+
+def _words(line: str) -> list[str]:
+    """Split at spaces outside quotes. Quotes inside a word stay, for ``--show metrics["loss"]`` needs them."""
+    lexer = shlex.shlex(line, posix=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return [w[1:-1] if len(w) > 1 and w[0] == w[-1] and w[0] in "\"'" else w for w in lexer]
+    except ValueError:
+        raise UsageError(
+            f"a quote in {line.strip()!r} has no partner\n{cell_parser().format_usage().strip()}"
+        ) from None
+
+
+def long_minimum(asked: dict[str, Any], setting: float) -> dict[str, Any]:
+    """``%notify_all`` is for long cells: five minutes, unless the user or the settings say otherwise."""
+    return asked if "min_seconds" in asked else asked | {"min_seconds": setting or duration("5m")}

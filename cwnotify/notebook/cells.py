@@ -1,0 +1,229 @@
+"""Follows cells from their header to their end, without touching them. IPython's events and input transformers.
+
+A cell that begins with ``%%notify_on_finish ARGS`` keeps its lines: a pure transformer turns the header alone into
+a call that arms the run, and ``post_run_cell`` tells how it ended. So the result, the single traceback, ``await``
+and ``inspect.getsource`` are IPython's own. No exception of ours reaches the cell.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from IPython.core.inputtransformer2 import cell_magic
+from IPython.core.interactiveshell import InteractiveShell
+
+from cwnotify.alerts.events import Outcome, RunEnded, RunKind
+from cwnotify.alerts.runs import sentence
+from cwnotify.alerts.words import plain
+from cwnotify.errors import UsageError
+from cwnotify.failures import describe, outcome_of
+from cwnotify.notebook.arguments import Asked, read_cell
+from cwnotify.notebook.show import evaluate
+from cwnotify.recording import Recording, here, say, say_once
+from cwnotify.tail import Tail
+
+HEADER = re.compile(r"%%notify_on_finish(?![\w?])(?!.*\?\s*$)[ \t]*(.*)")
+_FUTURE = re.compile(r"from\s+__future__\s+import\b")
+NO_WEBHOOK = (
+    "no Slack webhook is set, so nobody will be told; what Slack would say appears here. "
+    "To set one: %cwnotify login (or the variable CWNOTIFY_WEBHOOK_URL)"
+)
+
+
+def header_of(cell: str) -> str | None:
+    """The words after ``%%notify_on_finish`` on a cell's first line; None for another cell."""
+    found = HEADER.match(cell.lstrip())
+    return found[1].strip() if found else None
+
+
+def transform(lines: list[str]) -> list[str]:
+    """Turn the header line into the call that arms the run; pure, for IPython calls it several times a cell."""
+    found = HEADER.match(lines[0]) if lines else None
+    if not found:
+        return lines
+    rest = lines[1:]
+    if _begins_with_future(rest):
+        # Only comments may stand before it: the run is armed before the cell instead.
+        return ["\n", *rest]
+    body = next((i for i, line in enumerate(rest) if line.strip()), None)
+    if body is not None and rest[body].startswith("%%"):
+        rest = [*rest[:body], *cell_magic(rest[body:])]
+    return [f"get_ipython().run_line_magic('cwnotify', {'arm ' + found[1].strip()!r})\n", *rest]
+
+
+# Without it, terminal IPython runs a cell whose header stands alone at the first Enter.
+transform.has_side_effects = True  # type: ignore[attr-defined]
+
+
+def _begins_with_future(lines: list[str]) -> bool:
+    """Whether the body's first statement is a ``from __future__`` import, a docstring before it allowed for."""
+    code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return bool(code) and (
+        bool(_FUTURE.match(code[0])) or (code[0].lstrip()[:1] in "\"'" and any(map(_FUTURE.match, code)))
+    )
+
+
+@dataclass
+class _Frame:
+    """One cell that runs, perhaps inside another."""
+
+    info: Any
+    number: int
+    last_error: BaseException | None
+    recording: Recording | None = None
+    asked: Asked = field(default_factory=Asked)
+    tail: Tail | None = None
+
+
+class Cells:
+    """The hooks of one shell.
+
+    Parameters
+    ----------
+    overrides
+        Gives what ``%config CWNotify`` sets.
+    """
+
+    def __init__(self, shell: InteractiveShell, overrides: Callable[[], dict[str, str]]) -> None:
+        self.every: Asked | None = None
+        self._shell = shell
+        self._overrides = overrides
+        self._running = threading.local()
+        self._hooks = {"pre_run_cell": self._before, "post_run_cell": self._after}
+
+    def attach(self) -> None:
+        """Begin to follow cells."""
+        self._shell.input_transformers_cleanup.append(transform)
+        for event, hook in self._hooks.items():
+            self._shell.events.register(event, hook)
+
+    def detach(self) -> None:
+        """Leave no hook behind."""
+        self._shell.input_transformers_cleanup.remove(transform)
+        for event, hook in self._hooks.items():
+            self._shell.events.unregister(event, hook)
+
+    def arm(self, line: str) -> None:
+        """The header was executed: the cell that runs now is registered."""
+        frames = self._frames()
+        if not frames or frames[-1].recording:
+            return
+        try:
+            asked = read_cell(line)
+        except UsageError as error:
+            say(f"{error}\nThis cell runs and is told all the same, without options.")
+            asked = Asked()
+        self._begin(frames[-1], asked)
+
+    def record(self, name: str, asked: Asked) -> Recording:
+        """Begin to record something that runs here."""
+        path = self._shell.user_ns.get("__vsc_ipynb_file__") or _session_name()
+        frames = self._frames()
+        place = here(path if isinstance(path, str) else "", frames[0].number if frames else None)
+        return Recording(name, RunKind.CELL, place, asked.options, self._overrides())
+
+    def finish(self, recording: Recording, error: BaseException | None, tail: str = "") -> None:
+        """Tell how a recorded run ended."""
+        outcome = outcome_of(error)
+        failed = error is not None and outcome is Outcome.FAILED
+        failure = describe(error, recording.run.place.cell) if failed and error else None
+        shown = evaluate(recording.run.options.show, self._shell)
+        ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
+        if recording.webhook is None:
+            _preview(ended)
+
+    def _frames(self) -> list[_Frame]:
+        frames: list[_Frame] | None = getattr(self._running, "frames", None)
+        if frames is None:
+            frames = self._running.frames = []
+        return frames
+
+    def _begin(self, frame: _Frame, asked: Asked) -> None:
+        try:
+            frame.recording = self.record(asked.name, asked)
+            frame.asked = asked
+            if frame.recording.webhook is None and self.every is not asked:
+                say_once(NO_WEBHOOK)
+            if frame.recording.run.options.tail:
+                frame.tail = Tail(frame.recording.run.options.tail)
+                frame.tail.start()
+        except Exception as error:
+            say(f"this cell could not be registered: {type(error).__name__}")
+
+    def _before(self, info: Any) -> None:
+        frame = _Frame(info, self._shell.execution_count, getattr(sys, "last_value", None))
+        frames = self._frames()
+        frames.append(frame)
+        line = header_of(info.raw_cell)
+        if line is not None and _begins_with_future(info.raw_cell.lstrip().splitlines()[1:]):
+            self.arm(line)
+        elif line is None and self.every is not None and len(frames) == 1:
+            self._begin(frame, self.every)
+
+    def _after(self, result: Any) -> None:
+        frame = self._pop(result)
+        if frame is None:
+            return
+        tail = frame.tail.stop() if frame.tail else ""
+        try:
+            error = _error_of(result, frame, self._shell)
+            if frame.recording is None:
+                line = header_of(frame.info.raw_cell)
+                if line is None or error is None:
+                    return
+                # A syntax error kept even the header from running.
+                self._frames().append(frame)
+                self.arm(line)
+                self._frames().pop()
+            if frame.recording:
+                self.finish(frame.recording, error, tail)
+        except Exception as error:
+            say(f"the end of this cell could not be told: {type(error).__name__}")
+
+    def _pop(self, result: Any) -> _Frame | None:
+        """The frame of the cell that ended; cells inside it that never ended go with it."""
+        frames = self._frames()
+        if not frames:
+            return None
+        if result is None:
+            # ipykernel's way of saying that a cell which awaits was cancelled.
+            return frames.pop()
+        for index in range(len(frames) - 1, -1, -1):
+            if frames[index].info is result.info:
+                frame = frames[index]
+                del frames[index:]
+                return frame
+        # IPython makes a new info for a cell that broke its runner.
+        return frames.pop() if frames[-1].info.raw_cell == result.info.raw_cell else None
+
+
+def _error_of(result: Any, frame: _Frame, shell: InteractiveShell) -> BaseException | None:
+    """What the cell raised, also where a magic beneath the header swallowed it."""
+    if result is None:
+        return sys.exc_info()[1]
+    error: BaseException | None = result.error_before_exec or result.error_in_exec
+    if error is not None:
+        return error
+    last: BaseException | None = getattr(sys, "last_value", None)
+    shown = last is not None and last is not frame.last_error
+    lines = [line for line in frame.info.raw_cell.splitlines() if line.strip()]
+    under_magic = any(line.startswith("%%") and not HEADER.match(line) for line in lines[:2])
+    broken_display = getattr(shell, "_last_traceback_during_displayhook", False)
+    return last if shown and (under_magic or broken_display) else None
+
+
+def _session_name() -> str:
+    import os
+
+    return os.environ.get("JPY_SESSION_NAME", "")
+
+
+def _preview(ended: RunEnded) -> None:
+    """With nowhere to send it, show what Slack would say."""
+    if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
+        print(f"cwnotify, not sent: {plain(sentence(ended))}")

@@ -1,0 +1,144 @@
+"""``%%notify_on_finish``, ``%notify_all`` and ``%cwnotify``: parse, call, show. No logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
+from traitlets import Unicode
+
+from cwnotify import settings
+from cwnotify.errors import UsageError
+from cwnotify.notebook.arguments import (
+    Asked,
+    all_parser,
+    cell_parser,
+    long_minimum,
+    read_all,
+    read_cell,
+    read_statement,
+)
+from cwnotify.notebook.cells import Cells
+from cwnotify.recording import say
+
+WORDS = ("login", "test", "outbox")
+
+
+@magics_class
+class CWNotify(Magics):
+    """The magics; its traits are what ``%config CWNotify`` sets. The webhook is a password and is not among them."""
+
+    channel = Unicode("", help="another channel (only legacy webhooks heed it)").tag(config=True)
+    lang = Unicode("", help="the alerts' language: en or ko").tag(config=True)
+    mention = Unicode("", help="who is pinged: @here, @channel, a member (U…) or a user group (S…)").tag(config=True)
+    min_seconds = Unicode("", help="tell only of runs of at least this length: 90s, 5m, 1h30m").tag(config=True)
+    zone = Unicode("", help="time zone of the times in alerts, such as Asia/Seoul").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shell = shell
+        self.cells = Cells(shell, self._overrides)
+
+    def _overrides(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in settings.SETTING_NAMES if self.has_trait(name)}
+
+    @line_cell_magic
+    def notify_on_finish(self, line: str, cell: str | None = None) -> Any:
+        if cell is None:
+            return self._statement(line)
+        # A cell that begins with the header never comes here: only a call of the magic by its name does.
+        try:
+            asked = read_cell(line)
+        except UsageError as error:
+            say(str(error))
+            asked = Asked()
+        recording = self.cells.record(asked.name, asked)
+        result = self._shell.run_cell(cell, store_history=False)
+        self.cells.finish(recording, result.error_before_exec or result.error_in_exec)
+        result.raise_error()
+        return None
+
+    def _statement(self, line: str) -> Any:
+        """Run one statement, and give its value where it has one."""
+        try:
+            asked, statement = read_statement(line)
+        except UsageError as error:
+            say(str(error))
+            return None
+        shell = self._shell
+        code = shell.transform_cell(statement)
+        recording = self.cells.record(asked.name, asked)
+        failed: BaseException | None = None
+        try:
+            try:
+                compiled = compile(code.strip(), "<notify_on_finish>", "eval")
+            except SyntaxError:
+                exec(compile(code, "<notify_on_finish>", "exec"), shell.user_global_ns, shell.user_ns)
+                return None
+            return eval(compiled, shell.user_global_ns, shell.user_ns)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            self.cells.finish(recording, failed)
+
+    @line_magic
+    def notify_all(self, line: str) -> None:
+        try:
+            asked = read_all(line)
+        except UsageError as error:
+            say(str(error))
+            return
+        found, _ = settings.gather(overrides=self._overrides())
+        self.cells.every = None if asked is None else Asked("", long_minimum(asked, found.min_seconds))
+
+    @line_magic
+    def cwnotify(self, line: str) -> None:
+        word, _, rest = line.strip().partition(" ")
+        if word == "arm":
+            self.cells.arm(rest)
+        elif word in WORDS:
+            from cwnotify.notebook.commands import run_command
+
+            run_command(word, rest)
+        else:
+            say(f"%cwnotify takes {', '.join(WORDS)}" + (f"; not {word!r}" if word else ""))
+
+
+CWNotify.notify_on_finish.__doc__ = cell_parser().format_help()
+CWNotify.notify_all.__doc__ = all_parser().format_help()
+CWNotify.cwnotify.__doc__ = f"""Set up and look after cwnotify: %cwnotify {"|".join(WORDS)}
+
+    %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
+    %cwnotify test      send a greeting
+    %cwnotify outbox    what waits, what could not be delivered and why
+"""
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics, `%config CWNotify` and the hooks; once, however often it is called."""
+    if _loaded(shell):
+        return
+    magics = CWNotify(shell)
+    shell.register_magics(magics)
+    magics.cells.attach()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take out all that `load` put in."""
+    magics = _loaded(shell)
+    if magics is None:
+        return
+    magics.cells.detach()
+    for kind, names in CWNotify.magics.items():
+        for name in names:
+            shell.magics_manager.magics[kind].pop(name, None)
+    shell.magics_manager.registry.pop("CWNotify", None)
+    shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != "CWNotify"]
+
+
+def _loaded(shell: InteractiveShell) -> CWNotify | None:
+    """Found by name: a reload makes a new class, and the old one's instance is still there."""
+    found: CWNotify | None = shell.magics_manager.registry.get("CWNotify")
+    return found

@@ -1,0 +1,24 @@
+"""Values for ``--show``, taken in the user's namespace after the cell. Each failure is contained and shown as such."""
+
+from __future__ import annotations
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from cwnotify.alerts.events import Shown
+
+MOST_VALUE = 500
+
+
+def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
+    """Evaluate each expression; long values are cut."""
+    return tuple(_evaluate(expression, shell) for expression in expressions)
+
+
+def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
+    try:
+        value = eval(expression, shell.user_global_ns, shell.user_ns)
+        text = value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else repr(value)
+        return Shown(expression, value=text[:MOST_VALUE] + ("…" if len(text) > MOST_VALUE else ""))
+    except BaseException as error:
+        # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.
+        return Shown(expression, error=type(error).__name__)

@@ -1,0 +1,27 @@
+"""The link that opens a payload in Slack's Block Kit Builder. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from cwnotify.preview.loose import as_dict, as_list, as_str
+
+BUILDER = "https://app.slack.com/block-kit-builder/#"
+
+
+def builder_link(payload: object) -> str:
+    """Slack's own preview of `payload`; the message travels behind the ``#``, so opening it sends nothing.
+
+    The Builder knows blocks and attachments alone, so the text of a message without blocks becomes a section.
+    """
+    message = as_dict(payload)
+    blocks = as_list(message.get("blocks"))
+    text = as_str(message.get("text"))
+    if not blocks and text:
+        blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
+    shown = {"blocks": blocks, "attachments": as_list(message.get("attachments"))}
+    try:
+        return BUILDER + quote(json.dumps(shown, separators=(",", ":"), skipkeys=True, default=str), safe="")
+    except (ValueError, RecursionError):  # a payload made in Python may hold itself; JSON never does
+        return BUILDER

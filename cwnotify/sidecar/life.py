@@ -1,0 +1,251 @@
+"""The sidecar's life: start, serve, drain, leave.
+
+It starts with the first armed run, in a session of its own and as nobody's child, so that no signal meant for the
+kernel reaches it and no ``os.wait`` in a cell finds it. It serves the kernel's lines until the kernel is gone,
+which a pidfd tells within milliseconds. Then it tells what was lost, drains the outbox, and leaves. Killed at any
+moment it loses nothing that it acknowledged: the next sidecar to start takes over from the same outbox.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+from cwnotify.alerts.events import Outcome, Run, RunEnded
+from cwnotify.alerts.records import from_record
+from cwnotify.settings import Secret
+from cwnotify.sidecar.books import Books
+from cwnotify.sidecar.delivery import Delivery
+from cwnotify.sidecar.outbox import Message
+from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
+from cwnotify.sidecar.processes import name_process, start_of
+from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
+from cwnotify.sidecar.vitals import SAMPLE_PERIOD, Series, take
+
+# A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
+SECOND_THOUGHTS = 1.5
+TOGETHER_PAUSE = 2.0
+HEARTBEAT = 60.0
+POLL_WITHOUT_PIDFD = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Sidecar:
+    """One kernel's sidecar.
+
+    Parameters
+    ----------
+    lines, answers
+        The pipe from the kernel and the one to it.
+    pid, pidfd
+        The kernel; the pidfd is -1 where the system has none.
+    """
+
+    def __init__(self, lines: Pipe, answers: Pipe, pid: int, pidfd: int, books: Books) -> None:
+        self._lines = lines
+        self._answers = answers
+        self._pidfd = pidfd
+        self._books = books
+        self._kernel = name_process(pid)
+        self._oom_count = oom_counter(pid)
+        self._oom_before = self._oom_count()
+        self._delivery = Delivery(books.connect, books.owner, self._told)
+        self._destination = ""
+        self._goodbye = False
+        self._status: int | None = None
+        self._running: dict[str, Series] = {}
+        self._interrupted: dict[str, RunEnded] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._ticket = count()
+        self._together_last = 0.0
+
+    def live(self) -> None:
+        """All of it."""
+        self._delivery.start()
+        self._answer(encode("ready", pid=os.getpid()))
+        self._take_up()
+        self._look_around()
+        self._heartbeat()
+        self._serve()
+        self._mourn()
+        self._drain()
+
+    # Serving
+
+    def _serve(self) -> None:
+        """Read lines until the kernel is gone; what it wrote before it went is read too."""
+        reader = Lines()
+        poller = select.poll()
+        poller.register(self._lines.fileno(), select.POLLIN)
+        if self._pidfd >= 0:
+            poller.register(self._pidfd, select.POLLIN)
+        piped = True
+        while True:
+            ready = dict(poller.poll(self._until_next_timer()))
+            dead = self._pidfd in ready if self._pidfd >= 0 else self._is_gone()
+            if dead:
+                self._status = exit_status(self._kernel.pid)
+            if piped and (dead or self._lines.fileno() in ready):
+                piped = self._take_lines(reader, to_the_end=dead)
+                if not piped:
+                    poller.unregister(self._lines.fileno())
+            if dead:
+                return
+            self._run_timers()
+
+    def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
+        """Read and obey; tells whether there may be more."""
+        os.set_blocking(self._lines.fileno(), False)
+        while True:
+            try:
+                data = self._lines.read()
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            for line in reader.feed(data):
+                try:
+                    self._obey(line)
+                except (KeyError, TypeError, ValueError):
+                    log.exception("a line of kind %s cannot be used", line["kind"])
+            if not to_the_end:
+                return True
+
+    def _obey(self, line: Line) -> None:
+        match line["kind"]:
+            case "hello" | "webhook":
+                self._aim(line["webhook"])
+            case "started":
+                self._started(from_record(Run, line["run"]))
+            case "ended":
+                self._ended(from_record(RunEnded, line["ended"]), bool(line.get("hold")))
+            case "goodbye":
+                self._goodbye = True
+        if "id" in line:
+            self._answer(encode("ack", id=line["id"]))
+            self._delivery.wake()
+
+    def _aim(self, url: str | None) -> None:
+        webhook = Secret(url) if url else None
+        self._destination = self._books.destination(webhook)
+        self._delivery.aim(webhook, self._destination)
+
+    def _started(self, run: Run) -> None:
+        self._books.outbox.open_run(run, self._kernel, self._destination, time.time())
+        self._watch(run.id)
+
+    def _watch(self, id: str) -> None:
+        if not self._running:
+            self._at(0.0, self._sample)
+        self._running.setdefault(id, Series())
+
+    def _ended(self, ended: RunEnded, hold: bool) -> None:
+        series = self._running.pop(ended.run.id, None)
+        ended = replace(ended, cpu=series.values() if series else ())
+        if ended.run.options.together:
+            self._books.hold(ended, self._kernel, self._destination)
+            if ended.outcome is Outcome.FINISHED:
+                self._together_last = time.monotonic()
+                self._at(TOGETHER_PAUSE, self._tell_together)
+            else:
+                self._books.tell_held(self._kernel)
+            return
+        due = None
+        if hold and ended.outcome is Outcome.INTERRUPTED:
+            self._interrupted[ended.run.id] = ended
+            due = time.time() + SECOND_THOUGHTS
+            self._at(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
+        self._books.tell(ended, self._destination, due)
+
+    def _tell_together(self) -> None:
+        """Tell what was held, unless a further cell of the group began or ended since."""
+        quiet = time.monotonic() - self._together_last >= TOGETHER_PAUSE - 0.01
+        if quiet and not self._books.together_is_running(self._kernel):
+            self._books.tell_held(self._kernel)
+            self._delivery.wake()
+
+    def _answer(self, line: bytes) -> None:
+        try:
+            self._answers.send(line)
+        except OSError:
+            # The kernel no longer listens; what it was to hear is in the outbox.
+            pass
+
+    def _take_up(self) -> None:
+        """Watch the runs that an earlier sidecar of this kernel left open."""
+        for id in self._books.running(self._kernel):
+            self._watch(id)
+        self._at(TOGETHER_PAUSE, self._tell_together)
+
+    def _told(self, message: Message, state: str, reason: str) -> None:
+        self._answer(encode("told", run=message.id, state=state, reason=reason))
+
+    # Watching the host
+
+    def _sample(self) -> None:
+        if not self._running:
+            return
+        vitals = take()
+        first = self._books.vitals is None or vitals.at - self._books.vitals.at > 3 * SAMPLE_PERIOD
+        self._books.vitals = vitals
+        # The first reading covers the time since the reading before, which may be hours: it only sets the mark.
+        if not first:
+            for series in self._running.values():
+                series.add(vitals.cpu)
+        self._at(SAMPLE_PERIOD, self._sample)
+
+    def _heartbeat(self) -> None:
+        self._books.see(self._running)
+        self._at(HEARTBEAT, self._heartbeat)
+
+    def _look_around(self) -> None:
+        """Tell of runs whose watchers are gone too, and take what they had claimed."""
+        self._books.take_over()
+        self._delivery.wake()
+        self._at(HEARTBEAT, self._look_around)
+
+    # The end
+
+    def _is_gone(self) -> bool:
+        return start_of(self._kernel.pid) != self._kernel.start
+
+    def _mourn(self) -> None:
+        """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""
+        loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
+        for ended in self._interrupted.values():
+            self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
+        cpu = {id: series.values() for id, series in self._running.items()}
+        self._books.tell_lost(self._kernel, loss, time.time(), cpu)
+        self._delivery.wake()
+
+    def _drain(self) -> None:
+        """Stay until nothing waits for this webhook; a longer outage is over when Slack is back or patience ends."""
+        while self._destination and self._books.outbox.next_due(self._destination) is not None:
+            time.sleep(0.05)
+
+    # Timers
+
+    def _at(self, seconds: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._ticket), action))  # type: ignore[misc]
+
+    def _until_next_timer(self) -> float:
+        """Milliseconds for poll."""
+        wait = self._timers[0][0] - time.monotonic() if self._timers else HEARTBEAT
+        if self._pidfd < 0:
+            wait = min(wait, POLL_WITHOUT_PIDFD)
+        return max(wait, 0.0) * 1000
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            _, _, action = heapq.heappop(self._timers)
+            try:
+                action()
+            except Exception:
+                log.exception("a timer stumbled")

@@ -1,0 +1,255 @@
+"""The callers' end of the pipe: start the sidecar, feed it, start it again when it is gone.
+
+Lives in the process that trains, so: no call here waits for anybody, no line is lost, and nothing is imported that
+a kernel has not got already. Standard library, `alerts`, `errors`, `settings` and `sidecar.protocol` only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextvars
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cwnotify.alerts.events import Run, RunEnded
+from cwnotify.alerts.records import to_record
+from cwnotify.settings import Secret, state_dir
+from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
+
+ROOM = 1 << 20
+PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
+STEADY = 60.0
+_PROGRAM = str(Path(__file__).with_name("__main__.py"))
+# A cell may empty os.environ; a sidecar started after that still has to find its Python and its state.
+_ENVIRONMENT = dict(os.environ)
+
+
+class Link:
+    """This process's way to its sidecar, which starts with the first run.
+
+    Parameters
+    ----------
+    use_pidfd
+        Whether the sidecar watches this process through a pidfd; without one it polls.
+    """
+
+    def __init__(self, use_pidfd: bool = True) -> None:
+        self.heard: Callable[[Line], None] = lambda line: None
+        self.sidecar_pid: int | None = None
+        self.process = os.getpid()
+        self._use_pidfd = use_pidfd and hasattr(os, "pidfd_open")
+        self._webhook: Secret | None = None
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._lines: Pipe | None = None
+        self._answers: Pipe | None = None
+        self._unacknowledged: dict[str, bytes] = {}
+        self._open: set[str] = set()
+        self._settled: set[str] = set()
+        self._keeper: threading.Thread | None = None
+        self._closed = False
+        os.register_at_fork(after_in_child=self._forget)
+        atexit.register(self.close)
+
+    def aim(self, webhook: Secret | None) -> None:
+        """Send alerts from now on to `webhook`."""
+        with self._lock:
+            if webhook != self._webhook:
+                self._webhook = webhook
+                self._write(encode("webhook", webhook=webhook.reveal() if webhook else None))
+
+    def started(self, run: Run) -> None:
+        """Tell that a run began."""
+        self._open.add(run.id)
+        self._send(f"{run.id} started", "started", run=to_record(run))
+
+    def ended(self, ended: RunEnded, hold: bool = False) -> None:
+        """Tell how a run ended.
+
+        Parameters
+        ----------
+        hold
+            Whether an interrupt may turn out to be a shutdown in a moment.
+        """
+        self._open.discard(ended.run.id)
+        self._send(f"{ended.run.id} ended", "ended", ended=to_record(ended), hold=hold)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all is acknowledged, for callers that have time; tells whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._unacknowledged, seconds)
+
+    def wait_told(self, run: str, seconds: float) -> bool:
+        """Wait until a run's alert is delivered or dead; tells whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: run in self._settled, seconds)
+
+    def close(self) -> None:
+        """Say goodbye. What is not acknowledged yet lies in the pipe, where the sidecar still reads it."""
+        if os.getpid() != self.process:
+            return
+        with self._lock:
+            if self._lines is None and self._unacknowledged and not self._closed:
+                self._start()
+            self._closed = True
+            self._write(encode("goodbye"))
+            self._let_go()
+
+    def _send(self, id: str, kind: str, **values: object) -> None:
+        """One write, microseconds; the line is kept until the sidecar has it on disk."""
+        line = encode(kind, id=id, **values)
+        with self._lock:
+            if os.getpid() != self.process or self._closed:
+                return
+            self._unacknowledged[id] = line
+            if self._lines is not None:
+                self._write(line)
+            elif self._keeper is None:
+                self._start()
+                self._keep()
+
+    def _write(self, line: bytes) -> None:
+        if self._lines is None:
+            return
+        try:
+            self._lines.send(line)
+        except OSError:
+            # The sidecar is gone. The keeper, which reads its answers, finds the end of them and starts another.
+            self._let_go()
+
+    def _start(self) -> None:
+        """Start a sidecar and write all that is not acknowledged; called with the lock held."""
+        lines_theirs, lines = os.pipe()
+        answers, answers_theirs = os.pipe()
+        theirs = [lines_theirs, answers_theirs]
+        try:
+            if self._use_pidfd:
+                theirs.append(os.pidfd_open(self.process))
+            _launch(self.process, theirs)
+        except OSError:
+            os.close(lines)
+            os.close(answers)
+            return
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        try:
+            fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, ROOM)
+        except (OSError, AttributeError):
+            # Not Linux, or the user's pipes have used up their share: 64 kB do as well, only fuller.
+            pass
+        self._lines, self._answers = Pipe(lines, writes=True), Pipe(answers, writes=False)
+        url = self._webhook.reveal() if self._webhook else None
+        hello = encode("hello", protocol=PROTOCOL, webhook=url)
+        self._write(hello + b"".join(self._unacknowledged.values()))
+
+    def _let_go(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    # The keeper's thread
+
+    def _keep(self) -> None:
+        # In a copy of the cell's context: ipykernel 7 looks the cell up in it when a thread prints.
+        context = contextvars.copy_context()
+        self._keeper = threading.Thread(target=context.run, args=(self._keep_up,), name="cwnotify-link", daemon=True)
+        self._keeper.start()
+
+    def _keep_up(self) -> None:
+        """Listen to the sidecar; when it is gone and still needed, start another, ever more patiently."""
+        tries = 0
+        while True:
+            since = time.monotonic()
+            self._listen()
+            tries = 0 if time.monotonic() - since > STEADY else tries + 1
+            time.sleep(PAUSES[min(tries, len(PAUSES)) - 1] if tries else 0.0)
+            with self._lock:
+                self._let_go()
+                if self._closed or not (self._unacknowledged or self._open):
+                    self._keeper = None
+                    return
+                self._start()
+
+    def _listen(self) -> None:
+        """Hear answers until there are no more."""
+        reader = Lines()
+        answers, self._answers = self._answers, None
+        try:
+            while answers and (data := answers.read()):
+                for line in reader.feed(data):
+                    self._hear(line)
+                with self._lock:
+                    if self._lines is not None:
+                        self._lines.flush()
+        except OSError:
+            pass
+        finally:
+            if answers:
+                answers.close()
+
+    def _hear(self, line: Line) -> None:
+        match line["kind"]:
+            case "ready":
+                self.sidecar_pid = line.get("pid")
+            case "ack":
+                with self._changed:
+                    self._unacknowledged.pop(line.get("id", ""), None)
+                    self._changed.notify_all()
+            case "told" if line.get("state") in ("done", "dead"):
+                with self._changed:
+                    self._settled.add(line.get("run", ""))
+                    self._changed.notify_all()
+        self.heard(line)
+
+    def _forget(self) -> None:
+        """In a forked child: a copy of the pipe would keep it open, and the child must not speak for its parent.
+
+        Takes no lock: the thread that held it may not exist here.
+        """
+        if os.getpid() == self.process or self._closed:
+            return
+        self._closed = True
+        for pipe in (self._lines, self._answers):
+            if pipe:
+                pipe.close()
+
+
+def _launch(pid: int, descriptors: list[int]) -> None:
+    """Start the sidecar as nobody's child.
+
+    The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
+    """
+    numbers = [*descriptors, -1][:3]
+    environment = {
+        **(os.environ or _ENVIRONMENT),
+        "CWNOTIFY_STATE_DIR": str(state_dir(os.environ or _ENVIRONMENT)),
+    }
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-P", _PROGRAM, *map(str, (pid, *numbers))],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=environment,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+    shell.wait()
+
+
+_shared: Link | None = None
+
+
+def shared() -> Link:
+    """The link of this process; a forked child gets one of its own."""
+    global _shared
+    if _shared is None or _shared.process != os.getpid():
+        _shared = Link()
+    return _shared

@@ -1,0 +1,146 @@
+"""The lines on the pipe, both ways. Standard library and `errors` only.
+
+A line is a JSON object with a ``kind``. From the kernel:
+
+=========== ==================================================== =======
+kind        what it tells                                        ``id``
+=========== ==================================================== =======
+hello       who speaks: pid, protocol, the webhook               no
+webhook     the webhook changed                                  no
+started     a `cwnotify.alerts.events.Run` began                 yes
+ended       a `cwnotify.alerts.events.RunEnded`                  yes
+goodbye     the process leaves in good order                     no
+=========== ==================================================== =======
+
+A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
+to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, and ``told`` (what became of an alert).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from typing import Any
+
+from cwnotify.errors import ProtocolError
+
+PROTOCOL = 1
+LONGEST_LINE = 1 << 20
+
+Line = dict[str, Any]
+
+
+def encode(kind: str, **values: Any) -> bytes:
+    """One line. ASCII, so that a lone surrogate in some exception's message survives the trip."""
+    return json.dumps({"kind": kind, **values}, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Line:
+    """Read one line.
+
+    Raises
+    ------
+    ProtocolError
+        If it is no JSON object with a ``kind``.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ProtocolError("a line that is no JSON") from None
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        raise ProtocolError("a line without a kind")
+    return value
+
+
+class Lines:
+    """Bytes in, whole lines out. A line that is too long or cannot be read is dropped and counted."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Line]:
+        """Take what was read and give the lines that it completes."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            self._rest = b""
+            self.dropped += 1
+        lines = []
+        for raw in whole:
+            try:
+                lines.append(decode(raw))
+            except ProtocolError:
+                self.dropped += 1
+        return lines
+
+
+class Pipe:
+    """One end of a pipe that never blocks, and that knows its file from another that took over its number.
+
+    A cell may close every descriptor (``os.closerange(3, 4096)``) and open files of its own under the same numbers:
+    nothing of ours may be written there, or read from there.
+
+    Parameters
+    ----------
+    descriptor
+        An open descriptor; it is made non-blocking when `writes`.
+    """
+
+    def __init__(self, descriptor: int, writes: bool) -> None:
+        self._descriptor = descriptor
+        self._file = _identity(descriptor)
+        self._unsent = bytearray()
+        self._lock = threading.RLock()
+        if writes:
+            os.set_blocking(descriptor, False)
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 when it is no longer ours."""
+        return self._descriptor if self._file and _identity(self._descriptor) == self._file else -1
+
+    def send(self, line: bytes) -> None:
+        """Write at once what the pipe takes; the rest goes with the next `send` or `flush`.
+
+        Raises
+        ------
+        BrokenPipeError
+            If nobody reads any more, or the descriptor is gone.
+        """
+        with self._lock:
+            self._unsent += line
+            self.flush()
+
+    def flush(self) -> bool:
+        """Write what is left; tells whether all is written."""
+        with self._lock:
+            while self._unsent:
+                descriptor = self.fileno()
+                if descriptor < 0:
+                    raise BrokenPipeError(errno.EPIPE, "the pipe is gone")
+                try:
+                    written = os.write(descriptor, self._unsent)
+                except BlockingIOError:
+                    return False
+                del self._unsent[:written]
+            return True
+
+    def read(self) -> bytes:
+        """Wait for bytes; empty at the end, or when the descriptor is gone."""
+        descriptor = self.fileno()
+        return os.read(descriptor, 1 << 16) if descriptor >= 0 else b""
+
+    def close(self) -> None:
+        """Close it, if it is still ours."""
+        if self.fileno() >= 0:
+            os.close(self._descriptor)
+        self._file = None
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -66,13 +66,13 @@ def _methods(names: tuple[str, ...], defaults: dict[str, object]) -> dict[str, o
 class _Fields:
     """What `dataclasses` looks for on a class, made when it first looks."""
 
-    def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
+    def __get__(self, instance: object, owner: Any) -> dict[str, Field[Any]]:
         from dataclasses import make_dataclass
 
         parts = [
             (name, kind, vars(owner)[name]) if name in vars(owner) else (name, kind)
             for name, kind in owner.__annotations__.items()
         ]
-        made = make_dataclass(owner.__name__, parts, frozen=True).__dataclass_fields__
-        owner.__dataclass_fields__ = made  # type: ignore[attr-defined]
-        return made
+        made: Any = make_dataclass(owner.__name__, parts, frozen=True)
+        owner.__dataclass_fields__ = made.__dataclass_fields__
+        return owner.__dataclass_fields__  # type: ignore[no-any-return]

@@ -17,7 +17,10 @@ from cwnotify.alerts.regions import read_arn
 _MOST_REASON = 2_000  # CloudWatch's own limit is 1023
 
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
-_POINTS = r"(most recent )?(?:datapoints?|query results?)(?: which crossed the threshold)?:? (?:\[([^\]]+)\]|\(([^)]+)\))"
+_POINTS = (
+    r"(most recent )?(?:datapoints?|query results?)(?: which crossed the threshold)?:? "
+    r"(?:\[([^\]]+)\]|\(([^)]+)\))"
+)
 _POINT = rf"({_NUMBER})(?: \((\d\d)/(\d\d)/(\d\d) (\d\d:\d\d:\d\d)\))?"
 _COMPARED = r"(greater|less) than (or equal to )?the (upper |lower )?threshold"
 
@@ -44,7 +47,7 @@ def evidence(reason: str, reason_data: object) -> Evidence:
     said = reason[:_MOST_REASON]
     m, n = _m_of_n(said)
     return Evidence(
-        value=number(_newest(data), _newest_said(said)),
+        value=number(_last(data.get("recentdatapoints")), _latest(data), _newest_said(said)),
         threshold=number(data.get("threshold"), _said(rf"thresholds? \(({_NUMBER})\)", said)),
         lower=number(_last(data.get("recentlowerthresholds")), _said(rf"lower thresholds? \[({_NUMBER})", said)),
         upper=number(_last(data.get("recentupperthresholds")), _said(rf"upper thresholds? \[({_NUMBER})", said)),
@@ -69,15 +72,15 @@ def child_alarms(value: object) -> tuple[ChildAlarm, ...]:
     return tuple(children)
 
 
-def _newest(data: Node) -> object:
-    """The newest datapoint; evaluated ones may come in any order, so their times decide."""
+def _latest(data: Node) -> float | None:
+    """The newest datapoint of those that carry their times, and so may come in any order."""
     timed = [
         (moment(point.get("timestamp")) or 0.0, found)
         for key in ("evaluateddatapoints", "results")
         for point in nodes(data.get(key))
         if (found := number(point.get("value"))) is not None
     ]
-    return text(_last(data.get("recentdatapoints"))) or (max(timed)[1] if timed else None)
+    return max(timed)[1] if timed else None
 
 
 def _last(value: object) -> object:
@@ -86,7 +89,7 @@ def _last(value: object) -> object:
 
 def _newest_said(reason: str) -> str:
     for recent, bracketed, bare in re.findall(_POINTS, reason):
-        points = re.findall(_POINT, bracketed or bare)
+        points: list[tuple[str, ...]] = re.findall(_POINT, bracketed or bare)
         if points:
             dated = [(year, month, day, time, value) for value, day, month, year, time in points if time]
             return max(dated)[-1] if dated else points[-1 if recent else 0][0]

@@ -73,7 +73,7 @@ class _Frame:
     """One cell that runs, perhaps inside another."""
 
     info: Any
-    number: int
+    number: int | None
     last_error: BaseException | None
     recording: Recording | None = None
     asked: Asked = field(default_factory=Asked)
@@ -143,6 +143,11 @@ class Cells:
             frames = self._running.frames = []
         return frames
 
+    def _number(self, info: Any) -> int | None:
+        """The N of In [N], before the cell is stored. (`execution_count` is one ahead on newer IPythons, not on older.)"""
+        history = self._shell.history_manager
+        return len(history.input_hist_raw) if history and info.store_history else None
+
     def _begin(self, frame: _Frame, asked: Asked) -> None:
         try:
             frame.recording = self.record(asked.name, asked)
@@ -156,7 +161,7 @@ class Cells:
             say(f"this cell could not be registered: {type(error).__name__}")
 
     def _before(self, info: Any) -> None:
-        frame = _Frame(info, self._shell.execution_count, getattr(sys, "last_value", None))
+        frame = _Frame(info, self._number(info), getattr(sys, "last_value", None))
         frames = self._frames()
         frames.append(frame)
         line = header_of(info.raw_cell)

@@ -59,7 +59,7 @@ def _time(at: datetime | None, korean: bool) -> str:
 
 
 def _placeholder(words: str) -> str:
-    return f'<p class="unknown">{escape(words)}</p>'
+    return f'<span class="unknown">{escape(words)}</span>'
 
 
 def _drawn(value: object, table: dict[str, _Draw], what: str) -> str:
@@ -92,14 +92,14 @@ def _attachment(value: object) -> str:
 
 def _text(value: object) -> str:
     """A text object, as mrkdwn where it says so."""
-    piece = as_dict(value)
-    text = as_str(piece.get("text"))
-    return (mrkdwn_html if piece.get("type") == "mrkdwn" else plain_html)(text)
+    text = as_str(as_dict(value).get("text"))
+    return mrkdwn_html(text) if text and as_dict(value).get("type") == "mrkdwn" else _plain(value)
 
 
 def _plain(value: object) -> str:
     """A text object where Slack takes ``plain_text`` alone: never with links or blocks of its own."""
-    return plain_html(as_str(as_dict(value).get("text")))
+    text = as_str(as_dict(value).get("text"))
+    return plain_html(text) if text else _placeholder("Text is missing")
 
 
 def _header(block: dict[object, object]) -> str:
@@ -139,8 +139,7 @@ def _picture(element: dict[object, object]) -> str:
 
 
 def _image(block: dict[object, object]) -> str:
-    title = _plain(block.get("title"))
-    caption = f"<figcaption>{title}</figcaption>" if title else ""
+    caption = f"<figcaption>{_plain(block['title'])}</figcaption>" if "title" in block else ""
     return f"<figure>{caption}{_picture(block)}</figure>"
 
 

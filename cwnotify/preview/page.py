@@ -85,9 +85,11 @@ blockquote { margin: 4px 0; padding-left: 12px; border-left: 4px solid var(--lin
 .everyone { background: var(--everyone); color: var(--ink); }
 figure { margin: 4px 0; }
 figcaption { font-weight: 700; }
-.picture, .unknown { padding: 4px 8px; border: 1px dashed var(--outline); border-radius: 4px; }
-.picture { display: inline-block; }
-.unknown { margin: 4px 0; color: var(--quiet); font-style: italic; }
+.picture, .unknown {
+  display: inline-block; padding: 4px 8px; border: 1px dashed var(--outline); border-radius: 4px;
+}
+.unknown { color: var(--quiet); font-style: italic; }
+.body > .unknown, .attachment > .unknown { display: block; margin: 4px 0; }
 table { width: 100%; border-collapse: collapse; }
 th, td {
   padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;

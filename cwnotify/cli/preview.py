@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +24,6 @@ def preview(file: TextIO, output: Path | None) -> None:
     except ValueError as error:
         raise UsageError(f"{file.name} holds no JSON: {error}") from None
     path = output or Path("preview.html")
-    path.write_text(page([payload], title="cwnotify preview"), encoding="utf-8")
+    path.write_text(page([(payload, datetime.now().astimezone())], "cwnotify preview"), encoding="utf-8")
     click.echo(f"Written to {path}")
     click.echo(f"In Slack's Block Kit Builder: {builder_link(payload)}")

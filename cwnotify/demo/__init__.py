@@ -1,1 +1,1 @@
-"""AWS and Slack on this machine, for trying cwnotify out without either."""
+"""AWS and Slack on this machine, for trying it all out without an account."""

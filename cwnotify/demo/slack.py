@@ -94,9 +94,7 @@ class SlackStandIn:
         self._refusals: tuple[Answer, ...] = ()
         self._path = f"/services/T{_random_id()}/B{_random_id()}/{secrets.token_urlsafe(18)}"
         self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
-        self._thread = Thread(
-            target=self._server.serve_forever, args=(0.05,), name="slack-stand-in", daemon=True
-        )
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="slack-stand-in", daemon=True)
         self.page_url = f"http://127.0.0.1:{self._server.server_port}/"
         self.webhook_url = f"{self.page_url.rstrip('/')}{self._path}"
 
@@ -176,6 +174,8 @@ def _random_id() -> str:
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with the library's 5, a burst of senders is reset
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in mid-request is no news, and a traceback would show the secret path."""
 
@@ -198,9 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if parts.path == "/":
             shown = [(message.payload, message.received) for message in self._slack.messages]
-            self._reply(
-                HTTPStatus.OK, page(shown, _TITLE, lead=_LEAD, above=_ABOVE, script=_SCRIPT), "text/html"
-            )
+            self._reply(HTTPStatus.OK, page(shown, _TITLE, lead=_LEAD, above=_ABOVE, script=_SCRIPT), "text/html")
         elif parts.path == "/messages":
             news = self._slack.messages[_number(parse_qs(parts.query).get("after", ["0"])[0]) :]
             entries = [entry_html(message.payload, message.received) for message in news]

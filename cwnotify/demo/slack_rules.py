@@ -79,9 +79,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def _says_something(attachment: object) -> bool:
-    return not isinstance(attachment, dict) or any(
-        attachment.get(key) for key in ("blocks", "text", "fallback")
-    )
+    return not isinstance(attachment, dict) or any(attachment.get(key) for key in ("blocks", "text", "fallback"))
 
 
 def _no_constant(name: str) -> None:
@@ -122,9 +120,7 @@ def _check_attachments(value: object, where: str, ids: set[str]) -> None:
             _object(one, place, ("blocks", "color", "fallback"))
             _check_blocks(one["blocks"], f"{place}.blocks", ids)
         else:
-            _demand(
-                one.get("text") or one.get("fallback"), place, "has neither blocks nor a text nor a fallback"
-            )
+            _demand(one.get("text") or one.get("fallback"), place, "has neither blocks nor a text nor a fallback")
 
 
 def _check_blocks(value: object, where: str, ids: set[str]) -> None:
@@ -142,9 +138,7 @@ def _check_blocks(value: object, where: str, ids: set[str]) -> None:
 
 def _kind(value: object, where: str, known: Collection[str]) -> str:
     kind = value.get("type") if isinstance(value, dict) else None
-    _demand(
-        isinstance(kind, str) and kind in known, f"{where}.type", f"{kind!r} is none of {', '.join(known)}"
-    )
+    _demand(isinstance(kind, str) and kind in known, f"{where}.type", f"{kind!r} is none of {', '.join(known)}")
     return str(kind)
 
 
@@ -198,9 +192,7 @@ def _element(value: object, where: str, kinds: tuple[str, ...]) -> None:
 
 
 def _button(value: object, where: str) -> None:
-    button = _object(
-        value, where, ("type", "text", "url", "value", "style", "action_id", "accessibility_label")
-    )
+    button = _object(value, where, ("type", "text", "url", "value", "style", "action_id", "accessibility_label"))
     _plain(button.get("text"), f"{where}.text", 75)
     for key, most in (
         ("url", _MOST_URL),
@@ -211,9 +203,7 @@ def _button(value: object, where: str) -> None:
         if key in button:
             _string(button[key], f"{where}.{key}", most)
     _demand(_is_web(button.get("url", "https://")), f"{where}.url", "is not a link to the web")
-    _demand(
-        button.get("style") in (None, "primary", "danger"), f"{where}.style", "is neither primary nor danger"
-    )
+    _demand(button.get("style") in (None, "primary", "danger"), f"{where}.style", "is neither primary nor danger")
 
 
 def _image(piece: dict[str, Any], where: str) -> None:

@@ -138,6 +138,8 @@ class Sidecar:
         self._delivery.aim(webhook, self._destination)
 
     def _started(self, run: Run) -> None:
+        # The kernel went on: what was interrupted before was just that.
+        self._interrupted.clear()
         self._books.outbox.open_run(run, self._kernel, self._destination, time.time())
         self._watch(run.id)
 
@@ -219,7 +221,7 @@ class Sidecar:
     def _mourn(self) -> None:
         """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""
         loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
-        for ended in self._interrupted.values():
+        for ended in self._interrupted.values() if self._goodbye else ():
             self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
         cpu = {id: series.values() for id, series in self._running.items()}
         self._books.tell_lost(self._kernel, loss, time.time(), cpu)

@@ -1,0 +1,30 @@
+"""Executes the quickstart as a person would, in a real kernel, through nbclient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# What each registered cell of quickstart.ipynb must make Slack say, up to what differs from run to run.
+EXPECTED = {
+    "a cell that finishes": "✅ warm-up finished in",
+    "a cell with values": "✅ fit finished in",
+    "a cell that fails": "❌ fit-again failed after",
+    "a cell that is interrupted": "⏹️ endless was interrupted after",
+    "a cell that is lost": "💀 night-run was lost after",
+}
+
+
+def execute(path: Path) -> None:
+    """Run every cell, those that fail included; the last one takes the kernel with it."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
+
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(path.parent)}}
+    )
+    try:
+        client.execute()
+    except DeadKernelError:
+        pass

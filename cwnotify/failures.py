@@ -6,7 +6,7 @@ of that may reach the cell, so everything is contained and cut here.
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import traceback
 from types import TracebackType
 
@@ -23,7 +23,8 @@ def outcome_of(error: BaseException | None) -> Outcome:
     """Finished, failed or interrupted. Interrupting a cell that awaits cancels it, hence CancelledError."""
     if error is None:
         return Outcome.FINISHED
-    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+    asyncio = sys.modules.get("asyncio")
+    if isinstance(error, KeyboardInterrupt) or (asyncio and isinstance(error, asyncio.CancelledError)):
         return Outcome.INTERRUPTED
     return Outcome.FAILED
 

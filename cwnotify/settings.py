@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -281,6 +281,3 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
         new.unlink(missing_ok=True)
         raise
     return path
-
-
-SETTING_NAMES = tuple(f.name for f in fields(Settings) if f.name != "webhook")

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-Block = dict[str, Any]
-Payload = dict[str, Any]
+TYPE_CHECKING = False  # as in `typing`, whose import would take the Lambda function 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    Block = dict[str, Any]
+    Payload = dict[str, Any]
+else:
+    Block = Payload = dict
 
 MOST_TEXT = 40_000
 MOST_SECTION = 3_000
@@ -31,6 +36,8 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # C0 and C1 controls but newline, the characters that reverse or hide text, and lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_ITALIC = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
+_EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
 # Slack's mrkdwn has no escape for these: look-alikes keep a name from formatting the sentence around it.
 _FORMATTING = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "\n": " "})
 
@@ -69,7 +76,8 @@ def cut(text: str, limit: int) -> str:
 
 def label(text: str, limit: int = 200) -> str:
     """A name for use inside a sentence: one line that can neither format nor ping."""
-    return escape(text.translate(_FORMATTING).strip(), limit)
+    text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), text.translate(_FORMATTING).strip())
+    return escape(_EMOJI.sub("∶", text), limit)
 
 
 def bold(text: str, limit: int = 200) -> str:

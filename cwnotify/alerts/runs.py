@@ -18,6 +18,7 @@ _MARKS = {
 _COLOURS = {Outcome.FINISHED: b.GOOD, Outcome.INTERRUPTED: b.NO_DATA}
 _TELLING_LENGTH = 60.0
 _MOST_VALUE_FIELDS = 6
+_FEWEST_SAMPLES = 3
 _GIB = 1 << 30
 
 
@@ -111,14 +112,14 @@ def _details(ended: RunEnded) -> list[b.Block]:
     """Only facts that help to decide what to do next."""
     lang = ended.run.options.lang
     pairs: list[tuple[str, str]] = []
-    if ended.outcome in (Outcome.FINISHED, Outcome.INTERRUPTED) or ended.seconds >= _TELLING_LENGTH:
+    if ended.seconds >= _TELLING_LENGTH:
         pairs += _times(ended)
     if ended.outcome is Outcome.LOST:
         pairs += _evidence(ended)
-    if not pairs and not ended.failure:
-        pairs += _times(ended)
     few = len(ended.shown) <= _MOST_VALUE_FIELDS
     pairs += [(b.label(one.expression, 80), _value(one, lang)) for one in ended.shown if few]
+    if not pairs and not ended.failure:
+        pairs += _times(ended)
     details = b.fields(pairs)
     if ended.failure:
         head = f"{ended.failure.frames.rstrip()}\n" if ended.failure.frames.strip() else ""
@@ -139,7 +140,7 @@ def _times(ended: RunEnded) -> list[tuple[str, str]]:
         (say(options.lang, "started"), clock(ended.run.started, where, ended.ended)),
         (say(options.lang, "ended"), clock(ended.ended, where, ended.ended)),
     ]
-    if ended.cpu:
+    if len(ended.cpu) >= _FEWEST_SAMPLES:
         mean, most = sum(ended.cpu) / len(ended.cpu), max(ended.cpu)
         cpu = say(options.lang, "cpu", spark=sparkline(ended.cpu), mean=f"{mean:.0f}", max=f"{most:.0f}")
         pairs.append((say(options.lang, "cpu over the run"), cpu))

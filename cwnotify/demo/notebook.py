@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 # What each registered cell of quickstart.ipynb must make Slack say, up to what differs from run to run.
@@ -20,7 +21,9 @@ def execute(path: Path) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
 
-    notebook = nbformat.read(path, as_version=4)
+    # As Jupyter's server does for its kernels, so that alerts name the notebook.
+    os.environ["JPY_SESSION_NAME"] = path.name
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(path.parent)}}
     )

@@ -3,29 +3,28 @@
 A cell that begins with ``%%notify_on_finish ARGS`` keeps its lines: a pure transformer turns the header alone into
 a call that arms the run, and ``post_run_cell`` tells how it ended. So the result, the single traceback, ``await``
 and ``inspect.getsource`` are IPython's own. No exception of ours reaches the cell.
+
+``%load_ext cwnotify`` imports this module, so it imports nothing of ours before the first cell is registered.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
-from IPython.core.interactiveshell import InteractiveShell
 
-from cwnotify.alerts.events import Outcome, RunEnded, RunKind
-from cwnotify.alerts.runs import sentence
-from cwnotify.alerts.words import plain
-from cwnotify.errors import UsageError
-from cwnotify.failures import describe, outcome_of
-from cwnotify.notebook.arguments import Asked, read_cell
-from cwnotify.notebook.show import evaluate
-from cwnotify.recording import Recording, here, say, say_once
-from cwnotify.tail import Tail
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from cwnotify.alerts.events import RunEnded
+    from cwnotify.notebook.arguments import Asked
+    from cwnotify.recording import Recording
+    from cwnotify.tail import Tail
 
 HEADER = re.compile(r"%%notify_on_finish(?![\w?])(?!.*\?\s*$)[ \t]*(.*)")
 _FUTURE = re.compile(r"from\s+__future__\s+import\b")
@@ -68,16 +67,15 @@ def _begins_with_future(lines: list[str]) -> bool:
     )
 
 
-@dataclass
 class _Frame:
     """One cell that runs, perhaps inside another."""
 
-    info: Any
-    number: int | None
-    last_error: BaseException | None
-    recording: Recording | None = None
-    asked: Asked = field(default_factory=Asked)
-    tail: Tail | None = None
+    def __init__(self, info: Any, number: int | None) -> None:
+        self.info = info
+        self.number = number
+        self.last_error: BaseException | None = getattr(sys, "last_value", None)
+        self.recording: Recording | None = None
+        self.tail: Tail | None = None
 
 
 class Cells:
@@ -110,6 +108,10 @@ class Cells:
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
+        from cwnotify.errors import UsageError
+        from cwnotify.notebook.arguments import Asked, read_cell
+        from cwnotify.recording import say
+
         frames = self._frames()
         if not frames or frames[-1].recording:
             return
@@ -120,22 +122,42 @@ class Cells:
             asked = Asked()
         self._begin(frames[-1], asked)
 
-    def record(self, name: str, asked: Asked) -> Recording:
-        """Begin to record something that runs here."""
-        path = self._shell.user_ns.get("__vsc_ipynb_file__") or _session_name()
-        frames = self._frames()
-        place = here(path if isinstance(path, str) else "", frames[0].number if frames else None)
-        return Recording(name, RunKind.CELL, place, asked.options, self._overrides())
+    def record(self, asked: Asked) -> Recording | None:
+        """Begin to record something that runs here; None, and a word on the screen, where that fails."""
+        from cwnotify.alerts.events import RunKind
+        from cwnotify.recording import Recording, here, say, say_once
 
-    def finish(self, recording: Recording, error: BaseException | None, tail: str = "") -> None:
+        # VS Code names the notebook in the namespace, Jupyter's server in the environment.
+        path = self._shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+        frames = self._frames()
+        try:
+            place = here(path if isinstance(path, str) else "", frames[0].number if frames else None)
+            recording = Recording(asked.name, RunKind.CELL, place, asked.options, self._overrides())
+        except Exception as error:
+            say(f"this could not be registered, so Slack will not be told of it: {type(error).__name__}")
+            return None
+        if recording.webhook is None and asked is not self.every:
+            say_once(NO_WEBHOOK)
+        return recording
+
+    def finish(self, recording: Recording | None, error: BaseException | None, tail: str = "") -> None:
         """Tell how a recorded run ended."""
-        outcome = outcome_of(error)
-        failed = error is not None and outcome is Outcome.FAILED
-        failure = describe(error, recording.run.place.cell) if failed and error else None
-        shown = evaluate(recording.run.options.show, self._shell)
-        ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
-        if recording.webhook is None:
-            _preview(ended)
+        from cwnotify.alerts.events import Outcome
+        from cwnotify.failures import describe, outcome_of
+        from cwnotify.notebook.show import evaluate
+        from cwnotify.recording import say
+
+        if recording is None:
+            return
+        try:
+            outcome = outcome_of(error)
+            failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            shown = evaluate(recording.run.options.show, self._shell)
+            ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
+            if recording.webhook is None:
+                _preview(ended)
+        except Exception as trouble:
+            say(f"how this ended could not be told: {type(trouble).__name__}")
 
     def _frames(self) -> list[_Frame]:
         frames: list[_Frame] | None = getattr(self._running, "frames", None)
@@ -144,24 +166,20 @@ class Cells:
         return frames
 
     def _number(self, info: Any) -> int | None:
-        """The N of In [N], before the cell is stored. (`execution_count` is one ahead on newer IPythons, not on older.)"""
+        """The N of In [N], before the cell is stored; on newer IPythons `execution_count` is one ahead by now."""
         history = self._shell.history_manager
         return len(history.input_hist_raw) if history and info.store_history else None
 
     def _begin(self, frame: _Frame, asked: Asked) -> None:
-        try:
-            frame.recording = self.record(asked.name, asked)
-            frame.asked = asked
-            if frame.recording.webhook is None and self.every is not asked:
-                say_once(NO_WEBHOOK)
-            if frame.recording.run.options.tail:
-                frame.tail = Tail(frame.recording.run.options.tail)
-                frame.tail.start()
-        except Exception as error:
-            say(f"this cell could not be registered: {type(error).__name__}")
+        frame.recording = self.record(asked)
+        if frame.recording and frame.recording.run.options.tail:
+            from cwnotify.tail import Tail
+
+            frame.tail = Tail(frame.recording.run.options.tail)
+            frame.tail.start()
 
     def _before(self, info: Any) -> None:
-        frame = _Frame(info, self._number(info), getattr(sys, "last_value", None))
+        frame = _Frame(info, self._number(info))
         frames = self._frames()
         frames.append(frame)
         line = header_of(info.raw_cell)
@@ -175,20 +193,14 @@ class Cells:
         if frame is None:
             return
         tail = frame.tail.stop() if frame.tail else ""
-        try:
-            error = _error_of(result, frame, self._shell)
-            if frame.recording is None:
-                line = header_of(frame.info.raw_cell)
-                if line is None or error is None:
-                    return
-                # A syntax error kept even the header from running.
-                self._frames().append(frame)
-                self.arm(line)
-                self._frames().pop()
-            if frame.recording:
-                self.finish(frame.recording, error, tail)
-        except Exception as error:
-            say(f"the end of this cell could not be told: {type(error).__name__}")
+        error = _error_of(result, frame, self._shell)
+        line = header_of(frame.info.raw_cell)
+        if frame.recording is None and line is not None and error is not None:
+            # A syntax error kept even the header from running.
+            self._frames().append(frame)
+            self.arm(line)
+            self._frames().pop()
+        self.finish(frame.recording, error, tail)
 
     def _pop(self, result: Any) -> _Frame | None:
         """The frame of the cell that ended; cells inside it that never ended go with it."""
@@ -222,13 +234,11 @@ def _error_of(result: Any, frame: _Frame, shell: InteractiveShell) -> BaseExcept
     return last if shown and (under_magic or broken_display) else None
 
 
-def _session_name() -> str:
-    import os
-
-    return os.environ.get("JPY_SESSION_NAME", "")
-
-
 def _preview(ended: RunEnded) -> None:
     """With nowhere to send it, show what Slack would say."""
+    from cwnotify.alerts.events import Outcome
+    from cwnotify.alerts.runs import sentence
+    from cwnotify.alerts.words import plain
+
     if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
         print(f"cwnotify, not sent: {plain(sentence(ended))}")

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import Unicode
 
-from cwnotify import settings
-from cwnotify.errors import UsageError
-from cwnotify.notebook.arguments import (
-    Asked,
-    all_parser,
-    cell_parser,
-    long_minimum,
-    read_all,
-    read_cell,
-    read_statement,
-)
 from cwnotify.notebook.cells import Cells
-from cwnotify.recording import say
 
 WORDS = ("login", "test", "outbox")
+
+
+def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
+    """Let ``?`` show what `make` gives, when it is asked: IPython looks for a `getdoc` before ``__doc__``."""
+
+    def decorate(magic: Any) -> Any:
+        magic.getdoc = make
+        return magic
+
+    return decorate
+
+
+def _cell_help() -> str:
+    from cwnotify.notebook.arguments import cell_parser
+
+    return cell_parser().format_help()
+
+
+def _all_help() -> str:
+    from cwnotify.notebook.arguments import all_parser
+
+    return all_parser().format_help()
 
 
 @magics_class
@@ -41,10 +52,16 @@ class CWNotify(Magics):
         self.cells = Cells(shell, self._overrides)
 
     def _overrides(self) -> dict[str, str]:
-        return {name: getattr(self, name) for name in settings.SETTING_NAMES if self.has_trait(name)}
+        return {name: getattr(self, name) for name in self.class_own_traits()}
 
+    @_documented(_cell_help)
     @line_cell_magic
     def notify_on_finish(self, line: str, cell: str | None = None) -> Any:
+        """Tell Slack when this cell ends, however it ends."""
+        from cwnotify.errors import UsageError
+        from cwnotify.notebook.arguments import Asked, read_cell
+        from cwnotify.recording import say
+
         if cell is None:
             return self._statement(line)
         # A cell that begins with the header never comes here: only a call of the magic by its name does.
@@ -53,7 +70,7 @@ class CWNotify(Magics):
         except UsageError as error:
             say(str(error))
             asked = Asked()
-        recording = self.cells.record(asked.name, asked)
+        recording = self.cells.record(asked)
         result = self._shell.run_cell(cell, store_history=False)
         self.cells.finish(recording, result.error_before_exec or result.error_in_exec)
         result.raise_error()
@@ -61,6 +78,10 @@ class CWNotify(Magics):
 
     def _statement(self, line: str) -> Any:
         """Run one statement, and give its value where it has one."""
+        from cwnotify.errors import UsageError
+        from cwnotify.notebook.arguments import read_statement
+        from cwnotify.recording import say
+
         try:
             asked, statement = read_statement(line)
         except UsageError as error:
@@ -68,7 +89,7 @@ class CWNotify(Magics):
             return None
         shell = self._shell
         code = shell.transform_cell(statement)
-        recording = self.cells.record(asked.name, asked)
+        recording = self.cells.record(asked)
         failed: BaseException | None = None
         try:
             try:
@@ -83,8 +104,15 @@ class CWNotify(Magics):
         finally:
             self.cells.finish(recording, failed)
 
+    @_documented(_all_help)
     @line_magic
     def notify_all(self, line: str) -> None:
+        """Tell Slack of every cell that takes long, without registering it."""
+        from cwnotify import settings
+        from cwnotify.errors import UsageError
+        from cwnotify.notebook.arguments import Asked, long_minimum, read_all
+        from cwnotify.recording import say
+
         try:
             asked = read_all(line)
         except UsageError as error:
@@ -95,6 +123,12 @@ class CWNotify(Magics):
 
     @line_magic
     def cwnotify(self, line: str) -> None:
+        """Set up and look after cwnotify.
+
+        %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
+        %cwnotify test      send a greeting
+        %cwnotify outbox    what waits, what could not be delivered and why
+        """
         word, _, rest = line.strip().partition(" ")
         if word == "arm":
             self.cells.arm(rest)
@@ -103,17 +137,9 @@ class CWNotify(Magics):
 
             run_command(word, rest)
         else:
+            from cwnotify.recording import say
+
             say(f"%cwnotify takes {', '.join(WORDS)}" + (f"; not {word!r}" if word else ""))
-
-
-CWNotify.notify_on_finish.__doc__ = cell_parser().format_help()
-CWNotify.notify_all.__doc__ = all_parser().format_help()
-CWNotify.cwnotify.__doc__ = f"""Set up and look after cwnotify: %cwnotify {"|".join(WORDS)}
-
-    %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
-    %cwnotify test      send a greeting
-    %cwnotify outbox    what waits, what could not be delivered and why
-"""
 
 
 def load(shell: InteractiveShell) -> None:

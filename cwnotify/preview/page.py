@@ -57,7 +57,7 @@ time { color: var(--quiet); font-size: 12px; }
 .main { flex: 1; min-width: 0; }
 .fields { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 6px 18px; }
 .context {
-  display: flex; flex-wrap: wrap; gap: 2px 8px; margin: 2px 0 4px;
+  display: flex; flex-wrap: wrap; align-items: center; gap: 2px 8px; margin: 2px 0 4px;
   color: var(--quiet); font-size: 13px; line-height: 1.4;
 }
 hr { margin: 12px 0; border: 0; border-top: 1px solid var(--line); }
@@ -90,7 +90,7 @@ figcaption { font-weight: 700; }
 }
 .unknown { color: var(--quiet); font-style: italic; }
 .body > .unknown, .attachment > .unknown { display: block; margin: 4px 0; }
-table { width: 100%; border-collapse: collapse; }
+table { width: 100%; border-collapse: collapse; overflow-wrap: break-word; }
 th, td {
   padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
 }

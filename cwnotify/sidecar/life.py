@@ -61,6 +61,7 @@ class Sidecar:
         self._goodbye = False
         self._status: int | None = None
         self._running: dict[str, Series] = {}
+        self._sampling = False
         self._interrupted: dict[str, RunEnded] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._ticket = count()
@@ -138,15 +139,18 @@ class Sidecar:
         self._delivery.aim(webhook, self._destination)
 
     def _started(self, run: Run) -> None:
-        # The kernel went on: what was interrupted before was just that.
+        # The kernel went on: what was interrupted before was just that, and need not wait any longer.
+        for ended in self._interrupted.values():
+            self._books.revise(ended)
         self._interrupted.clear()
         self._books.outbox.open_run(run, self._kernel, self._destination, time.time())
         self._watch(run.id)
 
     def _watch(self, id: str) -> None:
-        if not self._running:
-            self._at(0.0, self._sample)
         self._running.setdefault(id, Series())
+        if not self._sampling:
+            self._sampling = True
+            self._at(0.0, self._sample)
 
     def _ended(self, ended: RunEnded, hold: bool) -> None:
         series = self._running.pop(ended.run.id, None)
@@ -192,7 +196,8 @@ class Sidecar:
     # Watching the host
 
     def _sample(self) -> None:
-        if not self._running:
+        self._sampling = bool(self._running)
+        if not self._sampling:
             return
         vitals = take()
         first = self._books.vitals is None or vitals.at - self._books.vitals.at > 3 * SAMPLE_PERIOD

@@ -19,7 +19,8 @@ from typing import IO, Any, TypeVar
 from cwnotify.alerts import options
 from cwnotify.alerts.events import Failure, Loss, LossCause, Outcome, RunKind, Shown
 from cwnotify.failures import describe, outcome_of
-from cwnotify.recording import Recording, here, say, say_once
+from cwnotify.recording import Recording, here
+from cwnotify.screen import say, say_once
 from cwnotify.sidecar.postmortem import judge, oom_counter
 from cwnotify.tail import Tail
 
@@ -147,6 +148,7 @@ def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | No
         return None
     if recording.webhook is None:
         say_once(NO_WEBHOOK)
+    recording.begin()
     return recording
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,25 +16,8 @@ from typing import Any
 from cwnotify import ranks, settings
 from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
 from cwnotify.alerts.options import RunOptions
+from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
-
-_said: set[str] = set()
-
-
-def say_once(text: str) -> None:
-    """Tell the person at the screen, once a process, on stderr."""
-    if text not in _said:
-        _said.add(text)
-        say(text)
-
-
-def say(text: str) -> None:
-    """Tell the person at the screen, on stderr."""
-    try:
-        print(f"cwnotify: {text}", file=sys.stderr, flush=True)
-    except Exception:
-        # A cell may have replaced or closed stderr.
-        pass
 
 
 class Recording:
@@ -76,9 +58,21 @@ class Recording:
             options=resolve(asked, found),
             job="" if self._rank is None else ranks.job(name),
         )
+
+    def begin(self) -> None:
+        """Tell that it began, and at the screen what went wrong with earlier alerts.
+
+        Apart from the constructor, so that a caller who is interrupted in here holds something to end.
+        """
+        self._began = time.monotonic()
         if self._speaks:
             self._link.aim(self.webhook)
             self._link.started(self.run)
+        self._complain()
+
+    def _complain(self) -> None:
+        while self._link.troubles:
+            say_once(self._link.troubles.pop(0))
 
     @property
     def _speaks(self) -> bool:
@@ -109,6 +103,7 @@ class Recording:
         if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):
             self._link.aim(self.webhook)
             self._link.ended(ended, hold)
+        self._complain()
         return ended
 
     def wait(self, seconds: float, delivered: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import datetime
 
@@ -13,8 +12,9 @@ from cwnotify import settings
 from cwnotify.alerts.words import plain
 from cwnotify.errors import CwnotifyError
 from cwnotify.sidecar import state
-from cwnotify.sidecar.outbox import Message, Outbox
-from cwnotify.sidecar.processes import name_process
+from cwnotify.sidecar.books import signature
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rows import Message
 
 
 @click.group()
@@ -50,11 +50,10 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
     if webhook is None:
         raise CwnotifyError("no Slack webhook is set; set one with: cwnotify login")
     count = box.revive(_chosen(box, ids, everything), mine, time.time())
-    here = name_process(os.getpid())
     failed = 0
     for _ in range(count):
         # None when a sidecar that runs for the same webhook was faster.
-        message = box.claim(mine, f"{here.pid}:{here.start}:{here.boot}:{here.namespace}", time.time())
+        message = box.claim(mine, signature(), time.time())
         if message is None:
             break
         became, reason = deliver(box, webhook, message)

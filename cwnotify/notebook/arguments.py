@@ -80,13 +80,13 @@ def read_cell(line: str) -> Asked:
         With the usage, if the line cannot be understood.
     """
     found = vars(cell_parser().parse_args(_words(line)))
-    return Asked(found.pop("name"), _read(found))
+    return Asked(_unquoted(found.pop("name")), _read(found, cell_parser()))
 
 
 def read_all(line: str) -> dict[str, Any] | None:
     """Read ``%notify_all``'s words: the options, or None for ``--off``."""
     found = vars(all_parser().parse_args(_words(line)))
-    return None if found.pop("off") else _read(found)
+    return None if found.pop("off") else _read(found, all_parser())
 
 
 def read_statement(line: str) -> tuple[Asked, str]:
@@ -108,7 +108,7 @@ def read_statement(line: str) -> tuple[Asked, str]:
     return Asked(rest.strip().splitlines()[0][:80] if rest.strip() else "", asked.options), rest
 
 
-def _read(found: dict[str, Any]) -> dict[str, Any]:
+def _read(found: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, Any]:
     """Turn the words into values; only what was given stays."""
     readers = {option.field: option.read for option in OPTIONS}
     asked = {}
@@ -116,22 +116,31 @@ def _read(found: dict[str, Any]) -> dict[str, Any]:
         if text is None:
             continue
         read = readers[name]
-        words = " ".join(text) if isinstance(text, list) else text
-        asked[name] = words if read is None else read(words)
+        words = text if read is None else _unquoted(" ".join(text) if isinstance(text, list) else text)
+        try:
+            asked[name] = words if read is None else read(words)
+        except UsageError as error:
+            raise UsageError(f"{error}\n{parser.format_usage().strip()}") from None
     return asked
 
 
 def _words(line: str) -> list[str]:
-    """Split at spaces outside quotes. Quotes inside a word stay, for ``--show metrics["loss"]`` needs them."""
+    """Split at spaces outside quotes. The quotes stay, for ``--show metrics["loss"], "a" in seen`` needs them."""
     lexer = shlex.shlex(line, posix=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
-        return [w[1:-1] if len(w) > 1 and w[0] == w[-1] and w[0] in "\"'" else w for w in lexer]
+        return list(lexer)
     except ValueError:
         raise UsageError(
             f"a quote in {line.strip()!r} has no partner\n{cell_parser().format_usage().strip()}"
         ) from None
+
+
+def _unquoted(text: str) -> str:
+    """`text` without the quotes around all of it."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2
+    return text[1:-1] if quoted else text
 
 
 def long_minimum(asked: dict[str, Any], setting: float) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
 
+from cwnotify.screen import say, say_once
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -108,56 +110,71 @@ class Cells:
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
+        frames = self._frames()
+        if frames and not frames[-1].recording:
+            self.begin(self.read(line), frames[-1])
+
+    def read(self, line: str) -> Asked:
+        """Read a header; one that cannot be understood is told with its usage and counts as empty."""
         from cwnotify.errors import UsageError
         from cwnotify.notebook.arguments import Asked, read_cell
-        from cwnotify.recording import say
 
-        frames = self._frames()
-        if not frames or frames[-1].recording:
-            return
         try:
-            asked = read_cell(line)
+            return read_cell(line)
         except UsageError as error:
             say(f"{error}\nThis cell runs and is told all the same, without options.")
-            asked = Asked()
-        self._begin(frames[-1], asked)
+            return Asked()
 
-    def record(self, asked: Asked) -> Recording | None:
+    def begin(self, asked: Asked, frame: _Frame | None = None) -> Recording | None:
         """Begin to record something that runs here; None, and a word on the screen, where that fails."""
+        recording = None
+        try:
+            recording = self._record(asked)
+            if frame:
+                # Before it begins: an interrupt in there finds a run to end.
+                frame.recording = recording
+            recording.begin()
+            if frame and recording.run.options.tail:
+                from cwnotify.tail import Tail
+
+                frame.tail = Tail(recording.run.options.tail)
+                frame.tail.start()
+        except Exception as error:
+            say(f"this may not reach Slack, for it could not be registered: {type(error).__name__}")
+        return recording
+
+    def _record(self, asked: Asked) -> Recording:
         from cwnotify.alerts.events import RunKind
-        from cwnotify.recording import Recording, here, say, say_once
+        from cwnotify.recording import Recording, here
 
         # VS Code names the notebook in the namespace, Jupyter's server in the environment.
         path = self._shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
         frames = self._frames()
-        try:
-            place = here(path if isinstance(path, str) else "", frames[0].number if frames else None)
-            recording = Recording(asked.name, RunKind.CELL, place, asked.options, self._overrides())
-        except Exception as error:
-            say(f"this could not be registered, so Slack will not be told of it: {type(error).__name__}")
-            return None
+        place = here(path if isinstance(path, str) else "", frames[0].number if frames else None)
+        recording = Recording(asked.name, RunKind.CELL, place, asked.options, self._overrides())
         if recording.webhook is None and asked is not self.every:
             say_once(NO_WEBHOOK)
         return recording
 
     def finish(self, recording: Recording | None, error: BaseException | None, tail: str = "") -> None:
         """Tell how a recorded run ended."""
+        if recording is None:
+            return
         from cwnotify.alerts.events import Outcome
         from cwnotify.failures import describe, outcome_of
         from cwnotify.notebook.show import evaluate
-        from cwnotify.recording import say
 
-        if recording is None:
-            return
+        outcome = outcome_of(error)
         try:
-            outcome = outcome_of(error)
             failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
             shown = evaluate(recording.run.options.show, self._shell)
             ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
             if recording.webhook is None:
                 _preview(ended)
-        except Exception as trouble:
-            say(f"how this ended could not be told: {type(trouble).__name__}")
+        except BaseException as trouble:
+            # An impatient interrupt, or a fault of ours: the outcome is known and is told all the same.
+            say(f"the alert tells the outcome only, for its details could not be had: {type(trouble).__name__}")
+            recording.end(outcome)
 
     def _frames(self) -> list[_Frame]:
         frames: list[_Frame] | None = getattr(self._running, "frames", None)
@@ -170,14 +187,6 @@ class Cells:
         history = self._shell.history_manager
         return len(history.input_hist_raw) if history and info.store_history else None
 
-    def _begin(self, frame: _Frame, asked: Asked) -> None:
-        frame.recording = self.record(asked)
-        if frame.recording and frame.recording.run.options.tail:
-            from cwnotify.tail import Tail
-
-            frame.tail = Tail(frame.recording.run.options.tail)
-            frame.tail.start()
-
     def _before(self, info: Any) -> None:
         frame = _Frame(info, self._number(info))
         frames = self._frames()
@@ -186,7 +195,7 @@ class Cells:
         if line is not None and _begins_with_future(info.raw_cell.lstrip().splitlines()[1:]):
             self.arm(line)
         elif line is None and self.every is not None and len(frames) == 1:
-            self._begin(frame, self.every)
+            self.begin(self.every, frame)
 
     def _after(self, result: Any) -> None:
         frame = self._pop(result)

@@ -10,6 +10,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import Unicode
 
 from cwnotify.notebook.cells import Cells
+from cwnotify.screen import say
 
 WORDS = ("login", "test", "outbox")
 
@@ -58,19 +59,10 @@ class CWNotify(Magics):
     @line_cell_magic
     def notify_on_finish(self, line: str, cell: str | None = None) -> Any:
         """Tell Slack when this cell ends, however it ends."""
-        from cwnotify.errors import UsageError
-        from cwnotify.notebook.arguments import Asked, read_cell
-        from cwnotify.recording import say
-
         if cell is None:
             return self._statement(line)
         # A cell that begins with the header never comes here: only a call of the magic by its name does.
-        try:
-            asked = read_cell(line)
-        except UsageError as error:
-            say(str(error))
-            asked = Asked()
-        recording = self.cells.record(asked)
+        recording = self.cells.begin(self.cells.read(line))
         result = self._shell.run_cell(cell, store_history=False)
         self.cells.finish(recording, result.error_before_exec or result.error_in_exec)
         result.raise_error()
@@ -78,18 +70,19 @@ class CWNotify(Magics):
 
     def _statement(self, line: str) -> Any:
         """Run one statement, and give its value where it has one."""
+        from IPython.core import error as ipython
+
         from cwnotify.errors import UsageError
         from cwnotify.notebook.arguments import read_statement
-        from cwnotify.recording import say
 
         try:
             asked, statement = read_statement(line)
         except UsageError as error:
-            say(str(error))
-            return None
+            # Where the statement begins cannot be known, so it cannot run; IPython shows this kind in one line.
+            raise ipython.UsageError(str(error)) from None
         shell = self._shell
         code = shell.transform_cell(statement)
-        recording = self.cells.record(asked)
+        recording = self.cells.begin(asked)
         failed: BaseException | None = None
         try:
             try:
@@ -111,7 +104,6 @@ class CWNotify(Magics):
         from cwnotify import settings
         from cwnotify.errors import UsageError
         from cwnotify.notebook.arguments import Asked, long_minimum, read_all
-        from cwnotify.recording import say
 
         try:
             asked = read_all(line)
@@ -137,8 +129,6 @@ class CWNotify(Magics):
 
             run_command(word, rest)
         else:
-            from cwnotify.recording import say
-
             say(f"%cwnotify takes {', '.join(WORDS)}" + (f"; not {word!r}" if word else ""))
 
 

@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     os.umask(0o077)
     books = Books(state_dir())
+    books.keep_log()
     Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books).live()
 
 

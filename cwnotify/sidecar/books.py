@@ -5,20 +5,25 @@ An alert's id is its run's id, so whoever comes second (a resent line, another s
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from cwnotify.alerts.events import Loss, LossCause, Outcome, RunEnded, Vitals
+from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals
+from cwnotify.alerts.records import from_record
 from cwnotify.alerts.runs import run_message, together_message
 from cwnotify.errors import StateError
 from cwnotify.settings import Secret
 from cwnotify.sidecar import state
-from cwnotify.sidecar.outbox import IN_MEMORY, OpenRun, Outbox
-from cwnotify.sidecar.processes import Fate, Watched, fate, name_process
+from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
+from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
+from cwnotify.sidecar.rows import OpenRun
 
 
 class Books:
@@ -34,8 +39,7 @@ class Books:
         self.trouble = ""
         self.vitals: Vitals | None = None
         self._directory: Path | None = None
-        here = name_process(os.getpid())
-        self.owner = f"{here.pid}:{here.start}:{here.boot}:{here.namespace}"
+        self.owner = signature()
         try:
             self._directory = state.prepare(directory)
             self.outbox = self.connect()
@@ -43,6 +47,13 @@ class Books:
             self.trouble = f"{error}; alerts are kept in memory until then"
             self._directory = None
             self.outbox = self.connect()
+
+    def keep_log(self) -> None:
+        """Write what goes wrong in here into the state directory; a webhook never comes near a log."""
+        if self._directory:
+            file = RotatingFileHandler(self._directory / "sidecar.log", maxBytes=256 << 10, backupCount=1, delay=True)
+            file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
+            logging.getLogger("cwnotify").addHandler(file)
 
     def connect(self) -> Outbox:
         """A further connection, for a thread of its own."""
@@ -73,13 +84,28 @@ class Books:
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
         """Keep an ended run until its group is told."""
         if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
-            self.outbox.hold_run(ended, kernel, destination, time.time())
+            self.outbox.hold_run(ended, kernel, destination, time.time(), self.owner)
         else:
             self.tell(ended, destination)
 
-    def running(self, kernel: Watched) -> list[str]:
-        """The ids of the runs that are still running in `kernel`."""
-        return [one.run.id for one in self._of(kernel, self.outbox.open_runs()) if one.ended is None]
+    def open(self, run: Run, kernel: Watched, destination: str) -> None:
+        """A run began."""
+        self.outbox.open_run(run, kernel, destination, time.time(), self.owner)
+
+    def take_up(self, kernel: Watched) -> list[str]:
+        """Watch over what an earlier sidecar of `kernel` left; gives the ids of the runs that are still running."""
+        left = self._of(kernel, self.outbox.open_runs())
+        for one in left:
+            self.outbox.own_run(one.run.id, self.owner)
+        return [one.run.id for one in left if one.ended is None]
+
+    def complaint(self) -> str:
+        """What a person should know of earlier alerts; empty if there is nothing."""
+        dead = self.outbox.messages("dead")
+        if not dead:
+            return self.trouble
+        told = f"{len(dead)} earlier alerts" if len(dead) > 1 else "an earlier alert"
+        return " ".join(filter(None, (self.trouble, f"{told} could not be delivered; see: cwnotify outbox list")))
 
     def together_is_running(self, kernel: Watched) -> bool:
         """Whether a run that is to be told with others is still open."""
@@ -133,16 +159,13 @@ class Books:
         """Tell of runs whose process went away unwatched, and free what dead sidecars had claimed."""
         now = time.time()
         for one in self.outbox.open_runs():
-            match fate(one.watched, now - one.seen):
-                case Fate.GONE:
-                    loss = Loss(LossCause.UNKNOWN, found_later=True)
-                case Fate.REBOOTED:
-                    loss = Loss(LossCause.REBOOT, found_later=True)
-                case _:
-                    continue
-            self.tell_lost(one.watched, loss, one.seen, {})
+            silent = now - one.seen
+            if is_over(_owner(one.owner), silent) and is_over(one.watched, silent):
+                rebooted = fate(one.watched, silent) is Fate.REBOOTED
+                cause = LossCause.REBOOT if rebooted else LossCause.UNKNOWN
+                self.tell_lost(one.watched, Loss(cause, found_later=True), one.seen, {})
         for owner in self.outbox.lease_owners(now):
-            if _is_dead(owner):
+            if is_over(_owner(owner), 0.0):
                 self.outbox.break_leases(owner)
         self.outbox.sweep(now)
 
@@ -151,6 +174,10 @@ class Books:
         return [one for one in runs if one.watched == kernel]
 
 
-def _is_dead(owner: str) -> bool:
-    pid, start, boot, namespace = owner.split(":", 3)
-    return fate(Watched(int(pid), start, "", boot, namespace), 0.0) is Fate.GONE
+def signature() -> str:
+    """This process, as leases and runs name their owner."""
+    return json.dumps(asdict(name_process(os.getpid())))
+
+
+def _owner(signature: str) -> Watched:
+    return from_record(Watched, json.loads(signature))

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from cwnotify.alerts import retries
 from cwnotify.alerts.blocks import Payload, text_only
 from cwnotify.settings import Secret
-from cwnotify.sidecar.outbox import Message, Outbox
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rows import Message
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0

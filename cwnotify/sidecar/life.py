@@ -22,10 +22,10 @@ from cwnotify.alerts.records import from_record
 from cwnotify.settings import Secret
 from cwnotify.sidecar.books import Books
 from cwnotify.sidecar.delivery import Delivery
-from cwnotify.sidecar.outbox import Message
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
 from cwnotify.sidecar.processes import name_process, start_of
 from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
+from cwnotify.sidecar.rows import Message
 from cwnotify.sidecar.vitals import SAMPLE_PERIOD, Series, take
 
 # A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
@@ -143,7 +143,7 @@ class Sidecar:
         for ended in self._interrupted.values():
             self._books.revise(ended)
         self._interrupted.clear()
-        self._books.outbox.open_run(run, self._kernel, self._destination, time.time())
+        self._books.open(run, self._kernel, self._destination)
         self._watch(run.id)
 
     def _watch(self, id: str) -> None:
@@ -186,8 +186,10 @@ class Sidecar:
 
     def _take_up(self) -> None:
         """Watch the runs that an earlier sidecar of this kernel left open."""
-        for id in self._books.running(self._kernel):
+        for id in self._books.take_up(self._kernel):
             self._watch(id)
+        if complaint := self._books.complaint():
+            self._answer(encode("trouble", text=complaint))
         self._at(TOGETHER_PAUSE, self._tell_together)
 
     def _told(self, message: Message, state: str, reason: str) -> None:
@@ -234,8 +236,8 @@ class Sidecar:
 
     def _drain(self) -> None:
         """Stay until nothing waits for this webhook; a longer outage is over when Slack is back or patience ends."""
-        while self._destination and self._books.outbox.next_due(self._destination) is not None:
-            time.sleep(0.05)
+        while self._destination and (due := self._books.outbox.next_due(self._destination)) is not None:
+            time.sleep(min(max(due - time.time(), 0.05), 5.0))
 
     # Timers
 

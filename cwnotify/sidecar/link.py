@@ -42,6 +42,7 @@ class Link:
     def __init__(self, use_pidfd: bool = True) -> None:
         self.heard: Callable[[Line], None] = lambda line: None
         self.sidecar_pid: int | None = None
+        self.troubles: list[str] = []
         self.process = os.getpid()
         self._use_pidfd = use_pidfd and hasattr(os, "pidfd_open")
         self._webhook: Secret | None = None
@@ -132,10 +133,12 @@ class Link:
             if self._use_pidfd:
                 theirs.append(os.pidfd_open(self.process))
             _launch(self.process, theirs)
-        except OSError:
+        except BaseException as error:
             os.close(lines)
             os.close(answers)
-            return
+            if isinstance(error, OSError):
+                return
+            raise
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -159,8 +162,13 @@ class Link:
     def _keep(self) -> None:
         # In a copy of the cell's context: ipykernel 7 looks the cell up in it when a thread prints.
         context = contextvars.copy_context()
-        self._keeper = threading.Thread(target=context.run, args=(self._keep_up,), name="cwnotify-link", daemon=True)
-        self._keeper.start()
+        keeper = threading.Thread(target=context.run, args=(self._keep_up,), name="cwnotify-link", daemon=True)
+        try:
+            keeper.start()
+        except RuntimeError:
+            # No thread to be had: the lines are written all the same, only answers are not heard.
+            return
+        self._keeper = keeper
 
     def _keep_up(self) -> None:
         """Listen to the sidecar; when it is gone and still needed, start another, ever more patiently."""
@@ -206,6 +214,10 @@ class Link:
                 with self._changed:
                     self._settled.add(line.get("run", ""))
                     self._changed.notify_all()
+                if line["state"] == "dead":
+                    self.troubles.append(f"Slack could not be told: {line.get('reason')}")
+            case "trouble":
+                self.troubles.append(str(line.get("text")))
         self.heard(line)
 
     def _forget(self) -> None:

@@ -11,73 +11,24 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cwnotify.alerts.events import Run, RunEnded, Vitals
-from cwnotify.alerts.records import from_record, to_record
+from cwnotify.alerts.records import to_record
+from cwnotify.alerts.retries import PATIENCE
 from cwnotify.sidecar.processes import Watched
+from cwnotify.sidecar.rows import SCHEMA, Message, OpenRun, message_of, open_run_of
 
 IN_MEMORY = "file:cwnotify?mode=memory&cache=shared"
+NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
 LEASE = 120.0
 FARTHEST_DUE = 3700.0
 KEPT = 14 * 86400.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS messages (
-    id TEXT PRIMARY KEY,
-    destination TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'dead', 'skipped')),
-    payload TEXT NOT NULL,
-    created REAL NOT NULL,
-    due REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    text_only INTEGER NOT NULL DEFAULT 0,
-    owner TEXT NOT NULL DEFAULT '',
-    leased_until REAL NOT NULL DEFAULT 0,
-    reason TEXT NOT NULL DEFAULT '',
-    settled REAL
-);
-CREATE INDEX IF NOT EXISTS pending ON messages (destination, due) WHERE state = 'pending';
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY,
-    watched TEXT NOT NULL,
-    destination TEXT NOT NULL,
-    run TEXT NOT NULL,
-    seen REAL NOT NULL,
-    vitals TEXT,
-    ended TEXT
-);
-"""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One row of the outbox. Times are Unix seconds."""
-
-    id: str
-    destination: str
-    state: str
-    payload: dict[str, Any]
-    created: float
-    due: float
-    attempts: int
-    text_only: bool
-    reason: str
-    settled: float | None
-
-
-@dataclass(frozen=True)
-class OpenRun:
-    """A run without an alert yet: still running, or (with `ended`) held back to be told together with others."""
-
-    run: Run
-    watched: Watched
-    destination: str
-    seen: float
-    vitals: Vitals | None
-    ended: RunEnded | None
+# Past the patience of whoever has the webhook, with an hour for good measure.
+ABANDONED = PATIENCE + 3600.0
+NOBODY_CAME = "its webhook was not set anywhere for a day; run cwnotify outbox retry to send it to the one set now"
 
 
 class Outbox:
@@ -99,7 +50,7 @@ class Outbox:
             Path(path).chmod(0o600)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,26 +69,36 @@ class Outbox:
 
     # Runs
 
-    def open_run(self, run: Run, watched: Watched, destination: str, now: float) -> None:
-        """Remember that a run began; nothing happens for one that is known, or told already."""
+    def open_run(self, run: Run, watched: Watched, destination: str, now: float, owner: str = "") -> None:
+        """Remember that a run began; nothing happens for one that is known, or told already.
+
+        Parameters
+        ----------
+        owner
+            The sidecar that watches over it.
+        """
         self._db.execute(
-            "INSERT OR IGNORE INTO runs (id, watched, destination, run, seen) SELECT ?, ?, ?, ?, ? "
+            "INSERT OR IGNORE INTO runs (id, watched, owner, destination, run, seen) SELECT ?, ?, ?, ?, ?, ? "
             "WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = ?)",
-            (run.id, json.dumps(asdict(watched)), destination, json.dumps(to_record(run)), now, run.id),
+            (run.id, json.dumps(asdict(watched)), owner, destination, json.dumps(to_record(run)), now, run.id),
         )
+
+    def own_run(self, id: str, owner: str) -> None:
+        """Note that `owner` watches over a run from now on."""
+        self._db.execute("UPDATE runs SET owner = ? WHERE id = ?", (owner, id))
 
     def open_runs(self) -> list[OpenRun]:
         """All runs without an alert, oldest first."""
-        return [_open_run(row) for row in self._db.execute("SELECT * FROM runs ORDER BY rowid")]
+        return [open_run_of(row) for row in self._db.execute("SELECT * FROM runs ORDER BY rowid")]
 
     def see_run(self, id: str, now: float, vitals: Vitals | None) -> None:
         """Note that a run was alive at `now`."""
         told = json.dumps(to_record(vitals)) if vitals else None
         self._db.execute("UPDATE runs SET seen = ?, vitals = ? WHERE id = ?", (now, told, id))
 
-    def hold_run(self, ended: RunEnded, watched: Watched, destination: str, now: float) -> None:
+    def hold_run(self, ended: RunEnded, watched: Watched, destination: str, now: float, owner: str = "") -> None:
         """Keep an ended run until it is told together with others."""
-        self.open_run(ended.run, watched, destination, now)
+        self.open_run(ended.run, watched, destination, now, owner)
         self._db.execute("UPDATE runs SET ended = ? WHERE id = ?", (json.dumps(to_record(ended)), ended.run.id))
 
     def close_run(self, id: str) -> bool:
@@ -208,7 +169,7 @@ class Outbox:
                 "far": now + FARTHEST_DUE,
             },
         ).fetchone()
-        return _message(row) if row else None
+        return message_of(row) if row else None
 
     def done(self, id: str, now: float) -> None:
         """Slack said ok."""
@@ -251,7 +212,12 @@ class Outbox:
             )
 
     def sweep(self, now: float) -> None:
-        """Delete what was delivered or not wanted long ago."""
+        """Delete what was delivered or not wanted long ago; bury what nobody came to deliver."""
+        self._db.execute(
+            "UPDATE messages SET state = 'dead', reason = ?, settled = ? "
+            "WHERE state = 'pending' AND created < ? AND leased_until <= ?",
+            (NOBODY_CAME, now, now - ABANDONED, now),
+        )
         self._db.execute("DELETE FROM messages WHERE state IN ('done', 'skipped') AND settled < ?", (now - KEPT,))
 
     def break_leases(self, owner: str) -> None:
@@ -279,33 +245,4 @@ class Outbox:
         wanted = states or ("pending", "done", "dead", "skipped")
         marks = ",".join("?" * len(wanted))
         rows = self._db.execute(f"SELECT * FROM messages WHERE state IN ({marks}) ORDER BY created, rowid", wanted)
-        return [_message(row) for row in rows]
-
-
-NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
-
-
-def _message(row: sqlite3.Row) -> Message:
-    return Message(
-        id=row["id"],
-        destination=row["destination"],
-        state=row["state"],
-        payload=json.loads(row["payload"]),
-        created=row["created"],
-        due=row["due"],
-        attempts=row["attempts"],
-        text_only=bool(row["text_only"]),
-        reason=row["reason"],
-        settled=row["settled"],
-    )
-
-
-def _open_run(row: sqlite3.Row) -> OpenRun:
-    return OpenRun(
-        run=from_record(Run, json.loads(row["run"])),
-        watched=from_record(Watched, json.loads(row["watched"])),
-        destination=row["destination"],
-        seen=row["seen"],
-        vitals=from_record(Vitals, json.loads(row["vitals"])) if row["vitals"] else None,
-        ended=from_record(RunEnded, json.loads(row["ended"])) if row["ended"] else None,
-    )
+        return [message_of(row) for row in rows]

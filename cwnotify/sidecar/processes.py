@@ -37,6 +37,11 @@ class Fate(Enum):
     UNKNOWN = "unknown"
 
 
+def is_over(watched: Watched, silent: float) -> bool:
+    """Whether `watched` is known to be gone, for whatever reason."""
+    return fate(watched, silent) in (Fate.GONE, Fate.REBOOTED)
+
+
 def name_process(pid: int) -> Watched:
     """Name the live process `pid` of this machine."""
     return Watched(pid, start_of(pid), socket.gethostname(), _boot(), _namespace())

@@ -18,7 +18,7 @@ from cwnotify.demo.notebook import EXPECTED, execute
 from cwnotify.demo.report import Check, write_report
 from cwnotify.demo.slack import Message, SlackStandIn
 
-PATIENCE = 20.0
+PATIENCE = 12.0
 
 
 def main() -> int:

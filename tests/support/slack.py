@@ -1,0 +1,266 @@
+"""A Slack that answers as a test tells it to: a real HTTP server on 127.0.0.1, good and bad ways included.
+
+::
+
+    with Slack() as slack:
+        slack.answer = Answer(503)                 # from now on
+        slack.script += [RATE_LIMITED, OK]         # these first, one a request
+        slack.refuse(); ...; slack.accept()        # connections are refused, then taken on the same port
+        (payload,) = slack.wait_for(1)             # what was answered with 200 ok
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from threading import Condition, Event, Thread
+from types import TracebackType
+from typing import Any, Literal
+
+Payload = dict[str, Any]
+# normal: as a server should. hang: takes the request and never answers. silent: does not even read it.
+# drip: the answer byte by byte, DRIP seconds apart. reset: RST before the body is read. late_reset: RST after it,
+# as when a proxy dies once Slack may have the message. cut: half of the answer's body, then the end.
+Mode = Literal["normal", "hang", "silent", "drip", "reset", "late_reset", "cut"]
+DRIP = 0.02
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the stand-in does with a request."""
+
+    status: int = 200
+    body: str = "ok"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "normal"
+
+    @property
+    def delivers(self) -> bool:
+        """Whether a sender may call the message delivered."""
+        return self.status == 200 and self.body == "ok" and self.mode in ("normal", "drip")
+
+
+OK = Answer()
+RATE_LIMITED = Answer(429, "rate_limited", {"Retry-After": "1"})
+REMOVED = Answer(404, "no_service")
+REDIRECT = Answer(301, "", {"Location": "http://127.0.0.1:9/elsewhere"})
+LOGIN_PAGE = Answer(200, "<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"})
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request, and what it was answered with."""
+
+    at: float
+    payload: Payload
+    headers: dict[str, str]
+    answer: Answer
+
+
+class Slack:
+    """The stand-in; a context manager.
+
+    Attributes
+    ----------
+    url
+        The webhook. `canary` is its secret part: it must turn up nowhere else.
+    answer
+        What requests get when `script`, which is used up first, is empty.
+    received, delivered
+        All requests, and those that were answered with 200 ``ok``, oldest first.
+    """
+
+    def __init__(self, answer: Answer = OK) -> None:
+        self.answer = answer
+        self.script: deque[Answer] = deque()
+        self.received: list[Received] = []
+        self.delivered: list[Received] = []
+        self.canary = f"canary{secrets.token_hex(12)}"
+        self.path = f"/services/T0000TEST/B0000TEST/{self.canary}"
+        self._changed = Condition()
+        self._stopped = Event()
+        self._connections: set[socket.socket] = set()
+        self._listener = _bound(0)
+        self._port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}{self.path}"
+
+    def __enter__(self) -> Slack:
+        self.accept()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        _close(self._listener)
+        with self._changed:
+            for connection in list(self._connections):
+                _close(connection)
+
+    def refuse(self) -> None:
+        """Refuse connections from now on. The port stays ours."""
+        _close(self._listener)
+        self._listener = _bound(self._port)
+
+    def accept(self) -> None:
+        """Take connections, on the same port as before."""
+        self._listener.listen(64)
+        Thread(target=self._take, args=(self._listener,), name="slack", daemon=True).start()
+
+    def wait_for(self, wanted: int | Callable[[list[Payload]], object], seconds: float = 10.0) -> list[Payload]:
+        """Wait until so many messages are delivered, or until `wanted` holds of them; gives all that are.
+
+        Raises
+        ------
+        AssertionError
+            If that takes more than `seconds`.
+        """
+
+        def enough() -> bool:
+            return len(self.delivered) >= wanted if isinstance(wanted, int) else bool(wanted(self.payloads))
+
+        with self._changed:
+            if not self._changed.wait_for(enough, seconds):
+                texts = [payload.get("text") for payload in self.payloads]
+                raise AssertionError(
+                    f"not delivered within {seconds:g} s; {len(self.received)} requests came, delivered are: {texts}"
+                )
+            return self.payloads
+
+    @property
+    def payloads(self) -> list[Payload]:
+        """What was delivered."""
+        return [one.payload for one in self.delivered]
+
+    # One thread for each connection
+
+    def _take(self, listener: socket.socket) -> None:
+        while not self._stopped.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self._changed:
+                self._connections.add(connection)
+            Thread(target=self._serve, args=(connection,), name="slack-connection", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            self._converse(connection)
+        except OSError:
+            # The client went away, or the test is over.
+            pass
+        finally:
+            with self._changed:
+                self._connections.discard(connection)
+            _close(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        with self._changed:
+            answer = self.script.popleft() if self.script else self.answer
+        if answer.mode == "silent":
+            self._stopped.wait()
+            return
+        head, rest = _read_head(connection)
+        line, *lines = head.split("\r\n")
+        headers = {name.title(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
+        if answer.mode == "reset":
+            self._note(Received(time.time(), {}, headers, answer))
+            _reset(connection)
+            return
+        body = _read_body(connection, rest, int(headers.get("Content-Length", "0")))
+        if line.split()[1] != self.path:
+            answer = REMOVED
+        request = Received(time.time(), _json(body), headers, answer)
+        self._note(request)
+        if answer.mode == "late_reset":
+            _reset(connection)
+        elif answer.mode == "hang":
+            while connection.recv(1):
+                pass
+        else:
+            _send(connection, answer, self._stopped)
+            if answer.delivers:
+                with self._changed:
+                    self.delivered.append(request)
+                    self._changed.notify_all()
+
+    def _note(self, request: Received) -> None:
+        with self._changed:
+            self.received.append(request)
+            self._changed.notify_all()
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket that holds the port but does not listen: whoever connects is refused."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", port))
+    return one
+
+
+def _close(one: socket.socket) -> None:
+    """Close, and wake whoever waits on it in another thread."""
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    one.close()
+
+
+def _reset(connection: socket.socket) -> None:
+    """Close with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _read_head(connection: socket.socket) -> tuple[str, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionResetError("the client left in mid-request")
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
+
+
+def _read_body(connection: socket.socket, body: bytes, length: int) -> bytes:
+    while len(body) < length:
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionResetError("the client left in mid-request")
+        body += piece
+    return body
+
+
+def _json(body: bytes) -> Payload:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {"not json": body.decode("latin-1")}
+    return value if isinstance(value, dict) else {"not an object": value}
+
+
+def _send(connection: socket.socket, answer: Answer, stopped: Event) -> None:
+    body = answer.body.encode()
+    headers = {"Content-Type": "text/plain", **answer.headers, "Content-Length": str(len(body)), "Connection": "close"}
+    phrase = HTTPStatus(answer.status).phrase
+    head = f"HTTP/1.1 {answer.status} {phrase}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items()) + "\r\n"
+    data = head.encode("latin-1") + body
+    if answer.mode == "cut":
+        data = data[: len(data) - (len(body) + 1) // 2]
+    if answer.mode != "drip":
+        connection.sendall(data)
+        return
+    for byte in data:
+        connection.sendall(bytes([byte]))
+        if stopped.wait(DRIP):
+            return

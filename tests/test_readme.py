@@ -1,0 +1,111 @@
+"""The README keeps its word: its commands run, its links lead somewhere, its options exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cwnotify.notebook.arguments import all_parser, cell_parser
+from cwnotify.settings import gather
+from tests.support.slack import Slack
+
+TOP = Path(__file__).parents[1]
+README = (TOP / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+# Run by CI itself, by tests/e2e/test_demo.py and by tests/test_package.py; here it is seen that they exist.
+MAKE = {"make demo", "make test", "make lint", "make lab"}
+ELSEWHERE = MAKE | {"pip install ."}
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the README in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every command line that the README tells a person to type."""
+    inline = re.findall(r"`((?:cwnotify|make) [^`]*)`", README)
+    typed = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    return sorted({*typed, *inline})
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command not in ELSEWHERE])
+def test_a_command_runs(command: str, tmp_path: Path) -> None:
+    program, *words = shlex.split(command)
+    with Slack() as slack:
+        (tmp_path / "train.py").write_text("print('trained')")
+        environment = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "CWNOTIFY_WEBHOOK_URL": slack.url,
+            "CWNOTIFY_STATE_DIR": str(tmp_path / "state"),
+        }
+        typed = f"{slack.url}\n" if "login" in words else ""
+        extra = ["--stdin"] if "login" in words else []
+
+        done = subprocess.run(
+            [BIN / program, *words, *extra],
+            cwd=tmp_path,
+            env=environment,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert slack.url not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(MAKE))
+def test_a_make_target_exists(command: str) -> None:
+    target = command.removeprefix("make ")
+
+    assert re.search(rf"^{target}:", (TOP / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_a_link_leads_somewhere(link: str) -> None:
+    if not link.startswith("https://"):
+        assert (TOP / link).exists()
+
+
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z]+)", README))))
+def test_an_option_exists(flag: str) -> None:
+    known = cell_parser().format_help() + all_parser().format_help()
+    assert flag in known or f"{flag}`" in README.split("cwnotify outbox")[1]
+
+
+@pytest.mark.parametrize("variable", sorted(set(re.findall(r"`(CWNOTIFY_[A-Z_]+)`", README)) - {"CWNOTIFY_STATE_DIR"}))
+def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
+    samples = {
+        "CWNOTIFY_WEBHOOK_URL": "https://example.test/x",
+        "CWNOTIFY_LANG": "ko",
+        "CWNOTIFY_MENTION": "@here",
+        "CWNOTIFY_MIN_DURATION": "5m",
+    }
+    home = {"HOME": str(tmp_path)}
+
+    settings, troubles = gather({**home, variable: samples.get(variable, "x")})
+
+    assert not troubles
+    assert settings != gather(home)[0]
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_in_it_is_what_a_cell_takes(block: str) -> None:
+    from cwnotify.notebook.arguments import read_cell
+
+    first = block.splitlines()[0]
+    if first.startswith("%%notify_on_finish"):
+        assert read_cell(first.removeprefix("%%notify_on_finish")).name
+    else:
+        assert first == "%load_ext cwnotify"

@@ -9,11 +9,20 @@ hello       who speaks: pid, protocol, the webhook               no
 webhook     the webhook changed                                  no
 started     a `cwnotify.alerts.events.Run` began                 yes
 ended       a `cwnotify.alerts.events.RunEnded`                  yes
+watch       ``panel`` opened, or asks for something else:        no
+            ``request`` is a `cwnotify.sidecar.snapshot.Request`
+unwatch     ``panel`` was closed                                 no
+refresh     read again now, for ``panel``                        no
+greet       send a test message to Slack                         no
+mute        say nothing of alarms for so many ``seconds``        no
 goodbye     the process leaves in good order                     no
 =========== ==================================================== =======
 
 A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
-to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, and ``told`` (what became of an alert).
+to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` (what became of an alert), ``trouble``
+(words for the screen) and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` without its points,
+and ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe still full is left out: only the
+newest counts.
 """
 
 from __future__ import annotations

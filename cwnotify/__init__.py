@@ -12,9 +12,11 @@ In a program: `notify`, as a context manager or a decorator. In a shell: ``cwnot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# As `typing` has it; its import takes 5 ms, and the Lambda function imports this module too.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from cwnotify.programs import notify as notify

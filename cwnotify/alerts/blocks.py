@@ -33,9 +33,10 @@ BAD = "#eb4034"
 NO_DATA = "#9aa0a6"
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# C0 and C1 controls but newline, the characters that reverse or hide text, and lone surrogates.
-_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 and C1 controls but newline, other ends of a line, what reverses or hides text, and lone surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_WEB = re.compile(r"https?://[!-~]+")
 _ITALIC = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 _EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
 # Slack's mrkdwn has no escape for these: look-alikes keep a name from formatting the sentence around it.
@@ -57,7 +58,8 @@ def escape(text: str, limit: int = MOST_SECTION) -> str:
         Most characters of the escaped text; at least 1.
     """
     pieces, length = [], 0
-    for character in clean(text[: limit + 1]):
+    # Cleaned before it is cut: colours take no room, and no sequence of theirs is torn.
+    for character in clean(text)[: limit + 1]:
         piece = _ENTITIES.get(character, character)
         pieces.append(piece)
         length += len(piece)
@@ -70,14 +72,19 @@ def escape(text: str, limit: int = MOST_SECTION) -> str:
 
 def cut(text: str, limit: int) -> str:
     """Clean `text` and cut it to `limit` characters, an ellipsis included; for plain_text and for titles."""
-    text = clean(text[: limit + 1])
+    text = clean(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def label(text: str, limit: int = 200) -> str:
     """A name for use inside a sentence: one line that can neither format nor ping."""
-    text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), text.translate(_FORMATTING).strip())
-    return escape(_EMOJI.sub("∶", text), limit)
+    text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), clean(text).translate(_FORMATTING).strip())
+    return escape(_EMOJI.sub("∶", text), limit).strip()
+
+
+def prose(text: str, limit: int = MOST_SECTION) -> str:
+    """Somebody else's sentence, on one line: its emoji, times and ARNs as they are, but no formatting and no pings."""
+    return escape(clean(text).translate(_FORMATTING).strip(), limit).strip()
 
 
 def bold(text: str, limit: int = 200) -> str:
@@ -88,13 +95,13 @@ def bold(text: str, limit: int = 200) -> str:
 
 def code(text: str, limit: int = 200) -> str:
     """`text` as inline code; backticks in it are replaced, for there is no escape for them."""
-    shown = escape(text.replace("`", "ˋ").replace("\n", " ").strip(), limit)
+    shown = escape(clean(text).replace("`", "ˋ").replace("\n", " ").strip(), limit)
     return f"`{shown}`" if shown else ""
 
 
 def code_block(text: str, limit: int = MOST_SECTION) -> str:
     """`text` as a code block, keeping its end when it is too long, since an error's last lines tell most."""
-    text = clean(text[-limit:]).replace("`", "ˋ").strip("\n")
+    text = clean(text).replace("`", "ˋ").strip("\n")
     room = limit - len("```\n\n```") - 1
     pieces = [_ENTITIES.get(character, character) for character in text]
     length = sum(map(len, pieces))
@@ -133,10 +140,11 @@ def buttons(links: Sequence[tuple[str, str]]) -> list[Block]:
     """Buttons that open a link, the first one primary; a link that Slack would refuse is left out."""
     elements: list[Block] = []
     for text, url in links:
-        if url.startswith(("https://", "http://")) and len(url) <= MOST_URL:
+        shown = cut(text, MOST_BUTTON)
+        if _WEB.fullmatch(url) and len(url) <= MOST_URL and shown.strip():
             button = {
                 "type": "button",
-                "text": {"type": "plain_text", "text": cut(text, MOST_BUTTON), "emoji": True},
+                "text": {"type": "plain_text", "text": shown, "emoji": True},
                 "url": url,
             }
             elements.append(button if elements else button | {"style": "primary"})
@@ -157,9 +165,9 @@ def message(
     color, coloured
         The bar's colour and the blocks beside it.
     """
-    payload: Payload = {"text": text, "blocks": list(blocks)[:MOST_BLOCKS]}
-    if coloured:
-        payload["attachments"] = [{"color": color, "blocks": list(coloured)[: MOST_BLOCKS - len(payload["blocks"])]}]
+    payload: Payload = {"text": _fit(text, MOST_TEXT), "blocks": list(blocks)[:MOST_BLOCKS]}
+    if beside := list(coloured)[: MOST_BLOCKS - len(payload["blocks"])]:
+        payload["attachments"] = [{"color": color, "blocks": beside}]
     if channel:
         payload["channel"] = cut(channel, 80)
     return payload
@@ -172,4 +180,4 @@ def text_only(payload: Payload) -> Payload:
 
 def _fit(text: str, limit: int) -> str:
     """Cut ready mrkdwn that is too long all the same: as plain text, so that nothing stays half open."""
-    return text if len(text) <= limit else cut(re.sub(r"&[a-z]*$|[<>`*]", "", text[: limit - 1]), limit)
+    return text if len(text) <= limit else re.sub(r"&[a-z]*$|[<>`*]", "", text[: limit - 1]) + "…"

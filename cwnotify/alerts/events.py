@@ -8,6 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cwnotify.alerts.alarm_events import AlarmChanged as AlarmChanged
+from cwnotify.alerts.alarm_events import AlarmState as AlarmState
+from cwnotify.alerts.alarm_events import ChildAlarm as ChildAlarm
+from cwnotify.alerts.alarm_events import Dimension as Dimension
+from cwnotify.alerts.alarm_events import InstanceNotice as InstanceNotice
+from cwnotify.alerts.alarm_events import NoticeKind as NoticeKind
+from cwnotify.alerts.alarm_events import Plain as Plain
+from cwnotify.alerts.alarm_events import WatchedMetric as WatchedMetric
 from cwnotify.alerts.options import RunOptions
 
 
@@ -176,3 +184,6 @@ class RunEnded:
     def alert_id(self) -> str:
         """Unique for ever for one alert: the run's id; for a distributed job's failure, what all its ranks share."""
         return self.run.job if self.run.job and self.outcome is not Outcome.FINISHED else self.run.id
+
+
+Event = RunEnded | AlarmChanged | InstanceNotice | Plain

@@ -14,6 +14,9 @@ from cwnotify.alerts.alarm_events import Dimension
 
 Node = dict[str, object]
 
+# Twice the longest that CloudWatch allows, a composite alarm's rule; whatever is longer is none of its texts.
+_MOST_TEXT = 20_480
+
 # Python refuses to write out integers of more than 4300 digits; nobody would read this many either.
 _LARGEST = 10**400
 
@@ -31,10 +34,10 @@ def nodes(value: object) -> list[Node]:
 
 
 def text(*values: object) -> str:
-    """The first of `values` that says something, without the space around it."""
+    """The first of `values` that says something, without the space around it and not beyond any sense."""
     for value in values:
         if isinstance(value, str) and value.strip():
-            return value.strip()
+            return value.strip()[:_MOST_TEXT]
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             return str(value)
     return ""

@@ -61,9 +61,15 @@ def _read(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return from_record(kind, value)  # type: ignore[arg-type]
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError(f"{where} is no {kind.__name__}") from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is too large") from None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{where} is no {kind.__name__}")
     return value

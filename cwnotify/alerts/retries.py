@@ -6,9 +6,7 @@ https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (check
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from cwnotify.alerts.frozen import frozen
 
 PATIENCE = 24 * 3600.0
 LONGEST_PAUSE = 60.0
@@ -28,7 +26,7 @@ _OUR_FAULT = (
 _NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
 
 
-@dataclass(frozen=True)
+@frozen
 class Reply:
     """What came back from one attempt.
 
@@ -50,12 +48,12 @@ class Reply:
     trouble: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Delivered:
     """Slack said ok."""
 
 
-@dataclass(frozen=True)
+@frozen
 class RetryAt:
     """Try again at `at` (Unix seconds)."""
 
@@ -63,14 +61,14 @@ class RetryAt:
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class SendText:
     """Slack cannot read the blocks: send the text alone, at once."""
 
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Dead:
     """No further attempt can help; `reason` says why and what to do."""
 
@@ -168,6 +166,10 @@ def _retry_after(header: str, now: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        # Imported where a date stands, which is seldom: the function's start is the lighter for it.
+        from datetime import UTC
+        from email.utils import parsedate_to_datetime
+
         try:
             moment = parsedate_to_datetime(text)
         except (ValueError, TypeError, IndexError, OverflowError):

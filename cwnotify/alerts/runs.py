@@ -47,7 +47,7 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
             options.lang,
             "together.line",
             mark=_MARKS[ended.outcome],
-            name=_name(ended.run),
+            name=b.label(_name(ended.run)),
             time=duration(ended.seconds, options.lang),
         )
         for ended in runs
@@ -91,8 +91,8 @@ def place_line(place: Place) -> str:
 
 
 def _name(run: Run) -> str:
-    if run.name.strip():
-        return run.name.strip()
+    if name := b.clean(run.name).strip():
+        return name
     number = run.place.cell
     return say(run.options.lang, "a cell" if number is None else "cell", n=number)
 
@@ -105,7 +105,7 @@ def _why(ended: RunEnded) -> str:
         return say(lang, "loss.unknown", process=process)
     crashed = loss.cause is LossCause.SIGNAL and loss.signal in _CRASHES
     key = "loss.crash" if crashed else f"loss.{loss.cause}"
-    return say(lang, key, process=process, signal=loss.signal, code=loss.code)
+    return say(lang, key, process=process, signal=b.label(loss.signal), code=loss.code)
 
 
 def _details(ended: RunEnded) -> list[b.Block]:
@@ -118,9 +118,10 @@ def _details(ended: RunEnded) -> list[b.Block]:
         pairs += _evidence(ended)
     few = len(ended.shown) <= _MOST_VALUE_FIELDS
     pairs += [(b.label(one.expression, 80), _value(one, lang)) for one in ended.shown if few]
-    if not pairs and not ended.failure:
-        pairs += _times(ended)
     details = b.fields(pairs)
+    if not details and not ended.failure:
+        # A message needs something beside its bar of colour.
+        details = b.fields(_times(ended))
     if ended.failure:
         head = f"{ended.failure.frames.rstrip()}\n" if ended.failure.frames.strip() else ""
         message = f": {ended.failure.message}" if ended.failure.message else ""
@@ -173,4 +174,4 @@ def _value(shown: Shown, lang: str) -> str:
     if shown.error:
         return say(lang, "no value", error=b.code(shown.error, 300))
     plain = shown.value.replace(".", "", 1).replace("-", "", 1).replace(",", "").isdigit()
-    return b.escape(shown.value, 100) if plain else b.code(shown.value, 500)
+    return b.escape(shown.value, 100) if plain else b.code(shown.value, 500) or b.code('""')

@@ -1,0 +1,35 @@
+"""Any event -> the message that tells of it. Pure."""
+
+from __future__ import annotations
+
+from cwnotify.alerts.alarm_events import AlarmChanged, InstanceNotice, Plain
+from cwnotify.alerts.alarms import alarm_message
+from cwnotify.alerts.notices import notice_message, plain_message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cwnotify.alerts.blocks import Payload
+    from cwnotify.alerts.events import Event
+
+
+def render(event: Event, lang: str, zone: str = "", channel: str = "") -> Payload:
+    """The payload for `event`; a run brings its own language, zone and channel.
+
+    Parameters
+    ----------
+    zone
+        IANA name of the reader's zone; empty for the language's default.
+    channel
+        Only legacy webhooks heed it.
+    """
+    match event:
+        case AlarmChanged():
+            return alarm_message(event, lang, zone, channel)
+        case InstanceNotice():
+            return notice_message(event, lang, zone, channel)
+        case Plain():
+            return plain_message(event, lang, zone, channel)
+    # The Lambda function has no runs to tell of, and starts sooner without what they need.
+    from cwnotify.alerts.runs import run_message
+
+    return run_message(event)

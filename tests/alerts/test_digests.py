@@ -1,0 +1,132 @@
+"""A storm of changes in few messages: every alarm named once, worst first, within Slack's limits."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cwnotify.alerts.alarm_events import AlarmChanged, AwsEvent, Dimension, Plain
+from cwnotify.alerts.alarms import alarm_message
+from cwnotify.alerts.blocks import Payload
+from cwnotify.alerts.digests import MOST_MESSAGE, digest_messages, unique
+from cwnotify.alerts.envelopes import parse
+from cwnotify.alerts.notices import plain_message
+from tests import slack_rules
+from tests.alerts.test_envelopes import EVENTS
+from tests.golden import DATA, holds
+from tests.hostile import mutated
+
+AT = 1795328400.0
+
+
+def alarm(name: str, after: str = "ALARM", at: float | None = AT, **more: Any) -> AlarmChanged:
+    arn = f"arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:{name}"
+    return AlarmChanged(name, after, "OK", at, arn=arn, region="ap-northeast-2", **more)
+
+
+def fleet(alarms: int) -> list[AlarmChanged]:
+    states = ("ALARM", "OK", "OK", "INSUFFICIENT_DATA")
+    return [alarm(f"train-{i:04}-{'off' if i % 7 == 0 else 'busy'}", states[i % 4], AT + i % 30) for i in range(alarms)]
+
+
+def named(payloads: tuple[Payload, ...]) -> Counter[str]:
+    texts = [text for payload in payloads for text in slack_rules.texts(payload)]
+    return Counter(name for text in texts for name in re.findall(r"<https://[^|>]+\|([^>]+)>", text))
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_digest_reads_as_its_file_does(lang: str) -> None:
+    changes = [
+        *(alarm(f"train-{i:03}-busy", at=AT + i) for i in (17, 2)),
+        alarm("train-001-off", at=AT + 3),
+        alarm("train-388-disk", "INSUFFICIENT_DATA", AT + 30),
+        *(alarm(f"train-{i:03}-busy", "OK", AT + i) for i in range(20, 26)),
+        alarm("train-017-busy", "OK", AT + 5),
+        alarm("train-017-busy", "ALARM", AT + 29),
+        alarm("tables", contributor=(Dimension("TableName", "orders"),), contributor_id="1"),
+    ]
+    payloads = digest_messages(changes, 30, lang)
+    assert len(payloads) == 1
+    slack_rules.check(payloads[0])
+    text = json.dumps(payloads[0], ensure_ascii=False, indent=2) + "\n"
+    holds(DATA / "messages" / f"digest.{lang}.json", text)
+
+
+@pytest.mark.parametrize("alarms", [2, 137, 412, 3_000])
+def test_every_alarm_is_named_once(alarms: int) -> None:
+    changes = fleet(alarms)
+    payloads = digest_messages(changes, 30, "en")
+    for payload in payloads:
+        slack_rules.check(payload)
+        assert sum(map(len, slack_rules.texts(payload))) < MOST_MESSAGE + 4_000
+    assert named(payloads) == Counter(change.name for change in changes)
+    pages = [
+        f"Message {number} of {len(payloads)}" in json.dumps(payload) for number, payload in enumerate(payloads, 1)
+    ]
+    assert all(pages) == (len(payloads) > 1)
+
+
+def test_the_worst_comes_first() -> None:
+    changes = [alarm("a", "OK"), alarm("b", "INSUFFICIENT_DATA"), alarm("c-off"), alarm("d"), alarm("e", "ODD")]
+    (payload,) = digest_messages(changes, 30, "en")
+    assert payload["text"] == (
+        ":rotating_light: *5 alarms changed* in the last 30 s: 2 in ALARM, 1 without data, 1 in ODD, 1 back to OK"
+    )
+    assert [attachment["color"] for attachment in payload["attachments"]] == [
+        "#eb4034",
+        "#9aa0a6",
+        "#9aa0a6",
+        "#30db3f",
+    ]
+    assert list(named((payload,))) == ["d", "c-off", "b", "e", "a"]
+
+
+def test_only_good_news_is_green() -> None:
+    (payload,) = digest_messages([alarm("a-off"), alarm("b-off")], 0, "ko")
+    assert payload["text"] == ":white_check_mark: *경보 2개* 상태가 바뀌었어요: ALARM 2개"
+    assert payload["attachments"][0]["color"] == "#30db3f"
+
+
+def test_an_alarm_that_flaps_is_told_once_as_it_is_now() -> None:
+    """Also when a queue hands its changes over in the wrong order."""
+    changes = [alarm("a", "OK", AT + 20), alarm("a", "ALARM", AT + 10), alarm("b")]
+    (payload,) = digest_messages(changes, 30, "en")
+    assert "1 in ALARM, 1 back to OK" in payload["text"]
+    assert named((payload,)) == Counter("ab")
+    assert "|a> ×2" in json.dumps(payload, ensure_ascii=False)
+
+
+def test_one_alarm_gets_the_whole_message() -> None:
+    event = alarm("a")
+    assert digest_messages([event, event], 30, "en", "UTC", "#x") == (alarm_message(event, "en", "UTC", "#x"),)
+
+
+def test_what_is_no_alarm_is_told_beside_the_digest() -> None:
+    plain = Plain("hello", id="1")
+    payloads = digest_messages([alarm("a"), plain, alarm("b")], 30, "en")
+    assert payloads[1:] == (plain_message(plain, "en"),)
+    assert digest_messages([], 30, "en") == ()
+
+
+def test_copies_are_dropped_and_the_order_kept() -> None:
+    first, second, other = alarm("a"), alarm("a", "OK"), Plain("a", id="a")
+    assert unique([first, other, second, first, other]) == (first, other, second)
+
+
+def test_copies_that_came_by_different_ways_are_dropped() -> None:
+    ways = [event for name in ("sns_busy", "eventbridge_single_metric", "raw_in_sqs") for event in parse(EVENTS[name])]
+    assert [type(event) for event in unique(ways)] == [AlarmChanged, Plain]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(mutated(EVENTS), min_size=1, max_size=8), st.sampled_from(["en", "ko"]))
+def test_whatever_comes_slack_takes_its_digest(batch: list[object], lang: str) -> None:
+    events: list[AwsEvent] = [event for one in batch for event in parse(one)]
+    for payload in digest_messages(events, 30, lang):
+        slack_rules.check(payload)

@@ -1,0 +1,578 @@
+"""A registered cell is the cell that it was: each one here runs with and without the magic, in one real kernel.
+
+What a front end gets is compared (outputs, tracebacks, prompt numbers), then what Slack is told of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import Kernel, Result, World, alert, alerts, outcome, wording
+from tests.support.slack import Payload, Slack
+
+NAMES = (f"c{number}" for number in count(1))
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        # IPython tells only once how to leave it.
+        one.run("import sys\nsys.exit(3)")
+        yield one
+
+
+@pytest.fixture
+def name() -> str:
+    return next(NAMES)
+
+
+def the_one_alert(kernel: Kernel, slack: Slack, name: str) -> Payload:
+    """The alert about `name`. A later run's alert has come too, so a second one would be here."""
+    alert(slack, name)
+    nothing_further(kernel, slack)
+    return alert(slack, name)
+
+
+def nothing_further(kernel: Kernel, slack: Slack) -> None:
+    """Alerts go out in order: once that of a further run is here, no earlier one is to come."""
+    further = next(NAMES)
+    kernel.run(f"%%notify_on_finish {further}")
+    alert(slack, further)
+
+
+def looks(result: Result, listings: bool = True) -> list[object]:
+    """What a person sees, less what differs between any two runs of one cell.
+
+    Parameters
+    ----------
+    listings
+        Whether the tracebacks' listings count. Their first line, which is the header, never does.
+    """
+    shown: list[object] = [result.status, result.help]
+    for output in result.outputs:
+        if output["output_type"] == "stream":
+            shown.append((output["name"], lasting(output["text"])))
+        elif output["output_type"] != "error":
+            shown.append((output["output_type"], output["data"], output["metadata"]))
+    for error in result.errors:
+        trace = re.sub(r"(?m)^(-+> |\s+)1 .*$", r"\g<1>1", lasting(error.trace))
+        shown.append((error.name, lasting(error.message), trace if listings else ""))
+    return shown
+
+
+def lasting(text: str) -> str:
+    """`text` without prompt numbers, the names of the cells' files, timings and addresses."""
+    text = re.sub(r"In\s?\[\d+\]", "In [N]", text)
+    text = re.sub(r"ipykernel_\d+/\d+\.py|\b\d+\.py", "FILE", text)
+    text = re.sub(r"\d+(\.\d+)?(e[+-]\d+)? (ns|[uµμ]s|ms|s)\b", "TIME", text)
+    return re.sub(r"0x[0-9a-f]+", "ADDRESS", text)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell's body, and what Slack is to be told of it."""
+
+    body: str
+    word: str = "finished"
+
+
+CELLS = {
+    "last value": Case("x = 20\nx + 1"),
+    "no value": Case("x = 20"),
+    "semicolon hides the value": Case("'hidden';"),
+    "None is not shown": Case("None"),
+    "rich value": Case("from IPython.display import HTML\nHTML('<b>bold</b>')"),
+    "display": Case("display(1)\ndisplay('two')\n3"),
+    "both streams": Case("import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint('out again')"),
+    "error": Case("def f(n):\n    return 1 / n\n\nprint('before')\nf(0)\nprint('never')", "failed"),
+    "error with a cause": Case("try:\n    {}['k']\nexcept KeyError as e:\n    raise RuntimeError('no') from e", "failed"),
+    "error on the first line": Case("1 / 0", "failed"),
+    "error in a shown value": Case("class Bad:\n    def __repr__(self):\n        raise ValueError('no')\nBad()", "failed"),
+    "exception group": Case("raise ExceptionGroup('two', [ValueError('a'), TypeError('b')])", "failed"),
+    "assertion": Case("assert 1 == 2, 'they differ'", "failed"),
+    "warning": Case("import warnings\nwarnings.warn('mind the gap')\n4"),
+    "syntax error": Case("x = 1\nfor for for\ny = 2", "failed"),
+    "indentation error": Case("if True:\nx = 1", "failed"),
+    "return outside": Case("x = 1\nreturn x", "failed"),
+    "SystemExit": Case("import sys\nsys.exit(3)", "failed"),
+    "KeyboardInterrupt": Case("raise KeyboardInterrupt", "interrupted"),
+    "await": Case("import asyncio\nawait asyncio.sleep(0)\n'awaited'"),
+    "async with": Case(
+        "import contextlib\n@contextlib.asynccontextmanager\nasync def lent():\n    yield 1\n\n"
+        "async with lent() as one:\n    print(one)"
+    ),
+    "error in await": Case("import asyncio\nasync def f():\n    1 / 0\n\nawait asyncio.sleep(0)\nawait f()", "failed"),
+    "system command": Case("!echo from the shell\n!exit 3"),
+    "system command's lines": Case("lines = !printf 'a\\nb\\n'\nlines"),
+    "line magic": Case("%time 1 + 1\n%who_ls int"),
+    "line magic's help": Case("len?"),
+    "comments only": Case("# nothing\n\n# to do"),
+    "empty": Case(""),
+    "blank lines": Case("\n\n"),
+    "blank lines before the code": Case("\n\n\n1 / 0", "failed"),
+    "docstring first": Case('"""A docstring."""'),
+    "docstring and code": Case('"""A\ndocstring."""\nx = 5\nx'),
+    "from __future__": Case("from __future__ import annotations\ndef f(x: Unknown): ...\nf.__annotations__"),
+    "from __future__ after a docstring": Case('"""A docstring."""\nfrom __future__ import annotations\n1 / 0', "failed"),
+    "the magic's name in a string": Case("s = '''\n%%notify_on_finish not me\n'''\ns"),
+    "magics in a string": Case("s = '''\n%%time\n!ls\n'''\ns"),
+    "long line, continued": Case("x = 1 + \\\n    2\nx"),
+    "class with super": Case("class A:\n    def __init__(self):\n        super().__init__()\n        self.x = 1\nA().x"),
+    "comprehension sees names": Case("n = 3\n[n for _ in range(2)]"),
+    "lambda and global": Case("def g():\n    global made\n    made = (lambda: 7)()\n\ng()\nmade"),
+    "nested run_cell": Case("get_ipython().run_cell('inner = 1\\ninner + 1')\ninner"),
+    "nested run_cell that fails": Case("done = get_ipython().run_cell('1 / 0')\nprint(done.success)"),
+    "non-ASCII": Case("변수 = '값 😀'\n변수"),
+}
+
+
+@pytest.mark.parametrize("case", CELLS.values(), ids=CELLS)
+def test_what_the_notebook_shows_is_the_same(case: Case, kernel: Kernel, slack: Slack, name: str):
+    bare = kernel.run(f"# not registered\n{case.body}")
+    registered = kernel.run(f"%%notify_on_finish {name}\n{case.body}")
+
+    assert looks(registered) == looks(bare)
+    assert bare.count is not None
+    assert registered.count == bare.count + 1
+    assert outcome(the_one_alert(kernel, slack, name)) == case.word
+
+
+BENEATH = {
+    "%%time": Case("%%time\nprint(sum(range(10)))"),
+    "%%time with a value": Case("%%time\n40 + 2"),
+    "%%time, error": Case("%%time\nprint('before')\n1 / 0", "failed"),
+    "%%timeit": Case("%%timeit -n1 -r1 -q\n40 + 2"),
+    "%%capture": Case("%%capture captured\nprint('hidden')\n5"),
+    "%%capture, error": Case("%%capture captured\nprint('hidden')\n1 / 0", "failed"),
+    "%%bash": Case("%%bash\necho from bash"),
+    "%%bash, error": Case("%%bash\nexit 3", "failed"),
+    "%%writefile": Case("%%writefile /dev/null\nx = 1"),
+    "%%html": Case("%%html\n<b>bold</b>"),
+    "%%python": Case("%%python\nprint(6 * 7)"),
+    "an unknown one": Case("%%no_such_magic\nx", "failed"),
+    "two": Case("%%time\n%%capture captured\nprint('hidden')"),
+}
+
+
+@pytest.mark.parametrize("blank", ["", "\n"], ids=["", "after a blank line"])
+@pytest.mark.parametrize("case", BENEATH.values(), ids=BENEATH)
+def test_another_cell_magic_beneath_runs_once_and_as_ever(
+    case: Case, blank: str, kernel: Kernel, slack: Slack, name: str
+):
+    bare = kernel.run(case.body)
+    registered = kernel.run(f"%%notify_on_finish {name}\n{blank}{case.body}")
+
+    # The magic's own frame names the line on which it stands, and that is one further down.
+    assert looks(registered, listings=False) == looks(bare, listings=False)
+    assert outcome(the_one_alert(kernel, slack, name)) == case.word
+
+
+def test_leading_blank_lines_and_indentation_before_the_header_are_let_pass(kernel: Kernel, slack: Slack, name: str):
+    bare = kernel.run("\n\n    # not registered\n    x = 1\n    x + 1")
+    registered = kernel.run(f"\n\n    %%notify_on_finish {name}\n    x = 1\n    x + 1")
+
+    assert looks(registered) == looks(bare)
+    assert outcome(the_one_alert(kernel, slack, name)) == "finished"
+
+
+def test_the_traceback_names_the_lines_of_the_cell(kernel: Kernel, name: str):
+    error = kernel.run(f"%%notify_on_finish {name}\n\ndef f():\n    1 / 0\n\nf()").error
+
+    listing = [line for line in error.trace.splitlines() if line.startswith("---->")]
+    assert listing == ["----> 6 f()", "----> 4     1 / 0"]
+
+
+def test_an_error_stops_run_all(kernel: Kernel, slack: Slack, name: str):
+    statuses = [
+        [one.status for one in kernel.run_all("'first'", f"{head}\n1 / 0", "'never run'", "'nor this'")]
+        for head in ("# not registered", f"%%notify_on_finish {name}")
+    ]
+
+    assert statuses == [["ok", "error", "aborted", "aborted"]] * 2
+    assert outcome(the_one_alert(kernel, slack, name)) == "failed"
+
+
+def test_history_holds_the_cell_and_its_value(kernel: Kernel, name: str):
+    kernel.run("'the one before'")
+    registered = kernel.run(f"%%notify_on_finish {name}\n40 + 2")
+    after = kernel.run("_, __, Out[{0}], _{0}, In[{0}].splitlines()[1:], _i".format(registered.count))
+    history = kernel.run(f"%history {registered.count}")
+
+    source = f"%%notify_on_finish {name}\n40 + 2"
+    assert after.values == [str((42, "the one before", 42, 42, ["40 + 2"], source))]
+    assert history.stdout == f"{source}\n"
+
+
+SOURCE = "def area(r):\n    # of a circle\n    return 3 * r * r\n"
+
+
+def test_source_of_what_is_defined_in_the_cell_is_found(kernel: Kernel, name: str):
+    asked = "import inspect\nprint(inspect.getsource(area))"
+    inside = kernel.run(f"%%notify_on_finish {name}\n{SOURCE}\n{asked}")
+    later = kernel.run(asked)
+
+    assert (inside.stdout, later.stdout) == (f"{SOURCE}\n",) * 2
+
+
+def test_functions_defined_in_the_cell_are_pickled_and_work_in_other_processes(kernel: Kernel, name: str):
+    done = kernel.run(
+        f"%%notify_on_finish {name}\n{SOURCE}\nimport pickle, multiprocessing\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n    mapped = pool.map(area, [1, 2])\n"
+        "mapped, pickle.loads(pickle.dumps(area)) is area, area.__module__"
+    )
+
+    assert done.values == [str(([3, 12], True, "__main__"))]
+
+
+def test_names_left_behind_are_the_cells_own(kernel: Kernel, name: str):
+    before = set(kernel.run("print(*[n for n in globals() if n[0] != '_'])").stdout.split())
+    kernel.run(f"%%notify_on_finish {name} --tail 2 --show mine\nmine = 1")
+    after = set(kernel.run("print(*[n for n in globals() if n[0] != '_'])").stdout.split())
+
+    assert after - before == {"mine"}
+
+
+def test_a_registered_cell_run_by_another_is_told_beside_it(kernel: Kernel, slack: Slack, name: str):
+    inner = next(NAMES)
+    result = kernel.run(
+        f"%%notify_on_finish {name}\ndone = get_ipython().run_cell('%%notify_on_finish {inner}\\n1 / 0')\ndone.success"
+    )
+
+    assert result.values == ["False"]
+    assert len(result.errors) == 1
+    assert outcome(the_one_alert(kernel, slack, inner)) == "failed"
+    assert outcome(the_one_alert(kernel, slack, name)) == "finished"
+
+
+def test_run_cell_magic_raises_what_the_cell_raised(kernel: Kernel, slack: Slack, name: str):
+    called = f"get_ipython().run_cell_magic('notify_on_finish', '{name}', '1 / 0')"
+    caught = kernel.run(f"try:\n    {called}\nexcept ZeroDivisionError as error:\n    print('caught', error)")
+    through, after = kernel.run_all(called.replace(name, next(NAMES)), "'never run'")
+
+    assert caught.stdout.endswith("caught division by zero\n")
+    assert outcome(the_one_alert(kernel, slack, name)) == "failed"
+    assert (through.status, after.status) == ("error", "aborted")
+
+
+# What the header may say
+
+
+@pytest.mark.parametrize(
+    "words", ["--nonsense", "--min soon", "--on sometimes", "--mention @minsu", "--tail -1", "a b", '"no end', "--show"]
+)
+def test_words_that_cannot_be_understood_print_usage_and_the_cell_runs(
+    words: str, kernel: Kernel, slack: Slack, name: str
+):
+    before = len(slack.delivered)
+    result = kernel.run(f"%%notify_on_finish {words}\n40 + 2")
+
+    assert (result.status, result.values) == ("ok", ["42"])
+    assert "usage: %%notify_on_finish [--min DURATION]" in " ".join(result.stderr.split())
+    slack.wait_for(before + 1)
+    nothing_further(kernel, slack)
+    assert [outcome(payload) for payload in slack.payloads[before:]] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("question", ["%%notify_on_finish?", "?%%notify_on_finish", "%notify_on_finish?"])
+def test_help_comes_from_the_options(question: str, kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    result = kernel.run(question)
+
+    assert result.status == "ok"
+    for option in ("--min", "--on", "--mention", "--show", "--tail", "--lang", "--channel", "--together"):
+        assert option in result.help
+    nothing_further(kernel, slack)
+    assert len(slack.delivered) == before + 1
+
+
+def test_the_magics_are_listed(kernel: Kernel):
+    listed = kernel.run("%lsmagic").displays or kernel.run("%lsmagic").values
+
+    for magic in ("%%notify_on_finish", "%notify_on_finish", "%notify_all", "%cwnotify"):
+        assert magic in listed[0].split()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement behind ``%notify_on_finish``, its value, and what Slack is to be told."""
+
+    code: str
+    value: str = ""
+    word: str = "finished"
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Statement("%notify_on_finish len('four')", "4"),
+        Statement("x = %notify_on_finish len('four')\nx + 1", "5"),
+        Statement("%notify_on_finish --min 0 --on always print('said')"),
+        Statement("%notify_on_finish made = 7"),
+        Statement("def f(n):\n    return 1 / n\n\n%notify_on_finish f(0)", word="failed"),
+    ],
+    ids=lambda one: one.code,
+)
+def test_a_statement_alone_is_told_and_gives_its_value(one: Statement, kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    result = kernel.run(one.code)
+
+    assert result.values == ([one.value] if one.value else [])
+    assert (result.status == "error") == (one.word == "failed")
+    slack.wait_for(before + 1)
+    nothing_further(kernel, slack)
+    assert outcome(slack.payloads[before]) == one.word
+    assert len(slack.payloads) == before + 2
+
+
+def test_a_statement_assigns_in_the_notebook(kernel: Kernel):
+    kernel.run("%notify_on_finish assigned = 7")
+
+    assert kernel.run("assigned").values == ["7"]
+
+
+def test_all_cells_that_take_long_are_told_until_it_is_switched_off(kernel: Kernel, slack: Slack, name: str):
+    kernel.run("%notify_all --min 0.15s")
+    before = len(slack.delivered)
+    long = kernel.run("import time\ntime.sleep(0.2)\n'long'")
+    short = kernel.run("'short'")
+    kernel.run(f"%%notify_on_finish {name}\ntime.sleep(0.2)")
+    kernel.run("%notify_all --off")
+    kernel.run("time.sleep(0.2)")
+    nothing_further(kernel, slack)
+
+    told, registered, _ = slack.payloads[before:]
+    assert f"Cell [{long.count}]" in told["text"]
+    assert outcome(told) == "finished"
+    assert registered == alert(slack, name)
+    assert short.values == ["'short'"]
+
+
+def test_all_long_cells_fail_as_ever(kernel: Kernel, slack: Slack):
+    kernel.run("%notify_all --min 0")
+    before = len(slack.delivered)
+    bare = kernel.run("# nothing but a cell\n1 / 0")
+    slack.wait_for(before + 1)
+    kernel.run("%notify_all --off")
+
+    assert bare.error.name == "ZeroDivisionError"
+    assert outcome(slack.payloads[before]) == "failed"
+    assert "cwnotify" not in bare.error.trace
+
+
+def test_a_cell_is_told_only_if_it_takes_long_enough(kernel: Kernel, slack: Slack, name: str):
+    other = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name} --min 1h\n1")
+    kernel.run(f"%%notify_on_finish {other} --min 0.1s\nimport time; time.sleep(0.15)")
+
+    alert(slack, other)
+    assert not alerts(slack, name)
+
+
+@pytest.mark.parametrize(
+    ("when", "body", "told"),
+    [
+        ("finish", "1", True),
+        ("finish", "1 / 0", False),
+        ("error", "1", False),
+        ("error", "1 / 0", True),
+        ("error", "for for for", True),
+        ("always", "1", True),
+        ("always", "1 / 0", True),
+    ],
+)
+def test_a_cell_is_told_when_it_ends_as_asked(
+    when: str, body: str, told: bool, kernel: Kernel, slack: Slack, name: str
+):
+    kernel.run(f"%%notify_on_finish {name} --on {when}\n{body}")
+    nothing_further(kernel, slack)
+
+    assert len(alerts(slack, name)) == told
+
+
+@pytest.mark.parametrize(
+    ("who", "ping"),
+    [
+        ("@here", "<!here>"),
+        ("@channel", "<!channel>"),
+        ("U0123ABCD", "<@U0123ABCD>"),
+        ("S0123ABCD", "<!subteam^S0123ABCD>"),
+    ],
+)
+def test_who_is_to_be_pinged_is_pinged(who: str, ping: str, kernel: Kernel, slack: Slack, name: str):
+    kernel.run(f"%%notify_on_finish {name} --mention {who}\n1")
+
+    assert alert(slack, name)["text"].endswith(f" {ping}")
+
+
+def test_values_are_shown_and_none_of_their_failures_reaches_the_cell(kernel: Kernel, slack: Slack, name: str):
+    shown = 'loss, metrics["acc"], f(1, 2), nowhere, 1 / 0, leave(), "x" * 9000, "a" in metrics, stop()'
+    result = kernel.run(
+        f"%%notify_on_finish {name} --show {shown}\n"
+        "import sys\nloss, metrics = 0.123456789, {'acc': 0.9}\n"
+        "def f(a, b): return a + b\ndef leave(): sys.exit(5)\ndef stop(): raise KeyboardInterrupt\n'value'"
+    )
+    told = wording(the_one_alert(kernel, slack, name))
+
+    assert (result.status, result.values, result.text) == ("ok", ["'value'"], "")
+    assert "0.123457" in told
+    assert 'metrics["acc"] = 0.9' in told
+    assert "f(1, 2) = 3" in told
+    assert "nowhere = NameError" in told
+    assert "1 / 0 = ZeroDivisionError" in told
+    assert "leave() = SystemExit" in told
+    assert '"a" in metrics = False' in told
+    assert "stop() = KeyboardInterrupt" in told
+    assert "x" * 400 in told
+    assert "x" * 600 not in told
+
+
+def test_values_are_those_after_the_cell_even_if_it_failed(kernel: Kernel, slack: Slack, name: str):
+    kernel.run(f"%%notify_on_finish {name} --show epoch\nfor epoch in range(9):\n    1 / (5 - epoch)")
+
+    told = wording(alert(slack, name))
+    assert "epoch\n5" in told.replace("*", "")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A cell that prints, and the lines that the alert is to show of it."""
+
+    code: str
+    lines: int
+    last: str
+
+
+PRINTED = {
+    "both streams": Printed("import sys\nprint('one')\nprint('two', file=sys.stderr)\nprint('three')", 2, "two\nthree"),
+    "fewer lines than asked for": Printed("print('one')", 5, "one"),
+    "no end of line": Printed("print('one')\nprint('two', end='')", 1, "two"),
+    "progress bar": Printed(
+        "for i in range(101):\n    print(f'\\r{i}% of it', end='', flush=True)\nprint('\\ndone')", 2, "100% of it\ndone"
+    ),
+    "megabytes": Printed("for i in range(20_000):\n    print('line', i)", 2, "line 19998\nline 19999"),
+    "an error after it": Printed("print('one')\n1 / 0", 1, "one"),
+    "a magic beneath": Printed("%%time\nprint('one')\nprint('two')", 9, "one\ntwo\nCPU times"),
+    "a shell's output": Printed("!echo one; echo two", 1, "two"),
+    # What goes to the descriptor itself comes back by a thread of ipykernel's, so the cell goes on for a moment.
+    "C's own output": Printed("import os, time\nos.system('echo one; echo two')\ntime.sleep(0.1)", 2, "one\ntwo"),
+    "the descriptor's": Printed("import os, time\nos.write(1, b'one\\ntwo\\n');\ntime.sleep(0.1)", 1, "two"),
+}
+
+
+@pytest.mark.parametrize("one", PRINTED.values(), ids=PRINTED)
+def test_the_last_lines_are_told_if_asked_for(one: Printed, kernel: Kernel, slack: Slack, name: str):
+    bare = kernel.run(one.code)
+    result = kernel.run(f"%%notify_on_finish {name} --tail {one.lines}\n{one.code}")
+
+    block = wording(alert(slack, name)).rpartition("The last it printed")[2]
+    assert block.strip("\n`").startswith(one.last)
+    assert looks(result, listings=False) == looks(bare, listings=False)
+
+
+def test_nothing_that_was_printed_is_told_unasked(kernel: Kernel, slack: Slack, name: str):
+    kernel.run(f"%%notify_on_finish {name}\nprint('hush')")
+
+    assert "hush" not in wording(alert(slack, name)).replace("print('hush')", "")
+
+
+def test_korean(kernel: Kernel, slack: Slack, name: str):
+    result = kernel.run(f"%%notify_on_finish {name} --lang ko\n1 / 0")
+
+    assert f"*{name}* 실행이" in alert(slack, name)["text"]
+    assert "실패했어요: `ZeroDivisionError`" in alert(slack, name)["text"]
+    assert result.error.name == "ZeroDivisionError"
+
+
+def test_another_channel_is_asked_for_and_left_alone_otherwise(kernel: Kernel, slack: Slack, name: str):
+    other = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name} --channel '#training'\n1")
+    kernel.run(f"%%notify_on_finish {other}\n1")
+
+    assert alert(slack, name)["channel"] == "#training"
+    assert "channel" not in alert(slack, other)
+
+
+def test_the_alert_names_the_notebooks_own_prompt_number(kernel: Kernel, slack: Slack, name: str):
+    for body in ("1", "1 / 0", "for for for", "%%time\n1"):
+        result = kernel.run(f"%%notify_on_finish {name}{result_id(body)}\n{body}")
+
+        assert f"In [{result.count}]" in wording(alert(slack, f"{name}{result_id(body)}"))
+
+
+def result_id(body: str) -> str:
+    """A suffix for a name, of the letters in `body`."""
+    return re.sub(r"\W", "", body)
+
+
+# Together
+
+
+def together(*names: str, last: str = "1") -> list[str]:
+    """Cells that ask to be told together; the last one's body is `last`."""
+    bodies = ["1"] * (len(names) - 1) + [last]
+    return [f"%%notify_on_finish {name} --together\n{body}" for name, body in zip(names, bodies, strict=True)]
+
+
+def test_cells_told_together_are_told_once_when_two_seconds_passed_without_another(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    names = [next(NAMES) for _ in range(3)]
+    kernel.run_all(*together(*names))
+    ended = time.time()
+    slack.wait_for(before + 1)
+
+    (one,) = slack.delivered[before:]
+    assert 1.9 < one.at - ended < 3.0
+    assert "3 cells finished" in one.payload["text"]
+    assert [name for name in names if f"{name} ·" in wording(one.payload)] == names
+    nothing_further(kernel, slack)
+    assert len(slack.delivered) == before + 2
+
+
+def test_a_failure_among_cells_told_together_is_told_at_once_and_named(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    names = [next(NAMES) for _ in range(3)]
+    results = kernel.run_all(*together(*names[:2], last="1 / 0"), *together(names[2]))
+    ended = time.time()
+    slack.wait_for(before + 1)
+
+    (one,) = slack.delivered[before:]
+    assert [result.status for result in results] == ["ok", "error", "aborted"]
+    assert one.at - ended < 1.0
+    assert f"*{names[1]}* failed" in one.payload["text"]
+    assert f"{names[0]} ·" in wording(one.payload)
+    assert names[2] not in wording(one.payload)
+    nothing_further(kernel, slack)
+    assert len(slack.delivered) == before + 2
+
+
+def test_a_kernel_killed_among_cells_told_together_is_told_once_and_at_once(slack: Slack, tmp_path: Path):
+    names = [next(NAMES) for _ in range(2)]
+    with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        before = len(slack.delivered)
+        first, second = together(*names, last="print('begun', flush=True)\nimport time; time.sleep(60)")
+        kernel.run(first)
+        cell = kernel.start(second)
+        cell.prints("begun")
+        killed = kernel.kill()
+        slack.wait_for(before + 1)
+        world.wait_until_quiet()
+
+    (one,) = slack.delivered[before:]
+    assert one.at - killed < 1.0
+    assert f"*{names[1]}* was lost" in one.payload["text"]
+    assert f"{names[0]} ·" in wording(one.payload)

@@ -1,0 +1,290 @@
+"""However a cell ends, Slack is told once, and with the right word. Real kernels, real signals."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import Cell, Kernel, World, alert, alerts, outcome, wording
+from tests.support.slack import Slack
+
+NAMES = (f"run{number}" for number in count(1))
+BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
+# Children that hold every descriptor of the kernel, its pipe to the sidecar too: one made by Python, and one by C,
+# of which no hook of Python's hears.
+CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n"
+CHILD_OF_C = "import ctypes\nlibc = ctypes.PyDLL(None)\nif libc.fork() == 0:\n    libc.pause()\n"
+
+
+@pytest.fixture
+def name() -> str:
+    return next(NAMES)
+
+
+# While the kernel lives
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        yield one
+
+
+def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
+    """The word of the one alert about `name`; a later run's alert has come too, so a second one would be here."""
+    alert(slack, name)
+    further = next(NAMES)
+    kernel.run(f"%%notify_on_finish {further}")
+    alert(slack, further)
+    return outcome(alert(slack, name))
+
+
+def test_finished(kernel: Kernel, slack: Slack, name: str):
+    kernel.run(f"%%notify_on_finish {name}\n1 + 1")
+
+    assert told_once(kernel, slack, name) == "finished"
+
+
+def test_failed_names_the_error_and_where_it_was(kernel: Kernel, slack: Slack, name: str):
+    result = kernel.run(
+        f"%%notify_on_finish {name}\ndef load(path):\n    raise FileNotFoundError(path)\n\nload('data.csv')"
+    )
+    told = wording(alert(slack, name))
+
+    assert result.status == "error"
+    assert told_once(kernel, slack, name) == "failed"
+    assert "FileNotFoundError: data.csv" in told
+    assert f"In [{result.count}], line 5, in <module>" in told
+    assert f"In [{result.count}], line 3, in load\n    raise FileNotFoundError(path)" in told
+
+
+@pytest.mark.parametrize(
+    ("body", "error"), [("x = 1\nfor for for", "SyntaxError"), ("import sys\nsys.exit(3)", "SystemExit")]
+)
+def test_failed_without_an_exception_of_the_codes_own(
+    body: str, error: str, kernel: Kernel, slack: Slack, name: str
+):
+    kernel.run(f"%%notify_on_finish {name}\n{body}")
+
+    assert told_once(kernel, slack, name) == "failed"
+    assert f"`{error}`" in alert(slack, name)["text"]
+
+
+# An await that sleeps for long hears of an interrupt only when something else wakes the loop, whether the cell is
+# registered or not (ipykernel 7.4 with tornado 6.6, whose add_callback in a signal's handler wakes no loop).
+AWAIT = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
+INTERRUPTIBLE = {
+    "sleep": BUSY,
+    "await": AWAIT,
+    "await in a task": "async def f():\n    "
+    + AWAIT.replace("\n", "\n    ")
+    + "\n\nimport asyncio\nawait asyncio.create_task(f())",
+    "loop": "print('begun', flush=True)\nwhile True:\n    pass",
+    "another cell inside": "get_ipython().run_cell('import time\\nprint(\"begun\", flush=True)\\ntime.sleep(60)')"
+    ".raise_error()",
+    "%%time beneath": f"%%time\n{BUSY}",
+    "%%capture beneath": "%%capture captured\nimport os, time\nos.mkdir('begun')\ntime.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("body", INTERRUPTIBLE.values(), ids=INTERRUPTIBLE)
+def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
+    cell = kernel.start(f"%%notify_on_finish {name}\n{body}")
+    if "%%capture" in body:
+        begun = kernel.world.home / "begun"
+        kernel.listen(begun.exists, 10, "the cell's beginning")
+        begun.rmdir()
+    else:
+        cell.prints("begun")
+    kernel.interrupt()
+    cell.result()
+
+    assert told_once(kernel, slack, name) == "interrupted"
+
+
+def test_an_interrupt_that_the_cell_handles_is_none(kernel: Kernel, slack: Slack, name: str):
+    cell = kernel.start(
+        f"%%notify_on_finish {name}\nimport time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    print('saved')"
+    )
+    cell.prints("begun")
+    kernel.interrupt()
+
+    assert cell.result().status == "ok"
+    assert told_once(kernel, slack, name) == "finished"
+
+
+# When the kernel goes
+
+
+@dataclass(frozen=True)
+class End:
+    """A way for a kernel to go in mid-cell, and what the alert says of it.
+
+    Parameters
+    ----------
+    number
+        The signal that it is sent once the cell runs; None if the cell ends the kernel by itself.
+    """
+
+    body: str
+    why: str
+    number: int | None = None
+
+
+ENDS = {
+    "SIGKILL": End(BUSY, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL, a forked child holds the pipe": End(CHILD + BUSY, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL, a child of C's holds the pipe": End(CHILD_OF_C + BUSY, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL while it awaits": End(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL beneath %%time": End(f"%%time\n{BUSY}", "was killed by SIGKILL", signal.SIGKILL),
+    "SIGTERM": End(BUSY, "was killed by SIGTERM", signal.SIGTERM),
+    "os._exit": End("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
+    "segmentation fault": End("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
+    "abort": End("import os\nos.abort()", "crashed with SIGABRT"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_lost_is_told_once_and_why(end: End, tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        cell = kernel.start(f"%%notify_on_finish {name}\n{end.body}")
+        if end.number:
+            cell.prints("begun")
+            kernel.kill(end.number)
+        assert cell.result().status == "dead"
+        told = alert(own, name)
+        world.wait_until_quiet()
+
+        assert outcome(told) == "lost"
+        assert end.why in told["text"]
+        assert len(own.delivered) == 1
+
+
+@pytest.mark.parametrize("child", ["", CHILD, CHILD_OF_C], ids=["alone", "forked child", "child of C's"])
+def test_a_kill_is_told_within_a_second(child: str, tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        before = next(NAMES)
+        kernel.run(f"%%notify_on_finish {before}\n1")
+        alert(own, before)
+        begun(kernel, name, child + BUSY)
+        killed = kernel.kill()
+        alert(own, name)
+
+        assert own.delivered[1].at - killed < 1.0
+
+
+def begun(kernel: Kernel, name: str, body: str) -> Cell:
+    """Start a registered cell, and wait until it runs."""
+    cell = kernel.start(f"%%notify_on_finish {name}\n{body}")
+    cell.prints("begun")
+    return cell
+
+
+SHRUGS = "while True:\n    try:\n        print('begun', flush=True)\n        time.sleep(60)\n    except BaseException:\n        pass"
+
+
+@pytest.mark.parametrize("body", [BUSY, AWAIT, f"%%time\n{BUSY}"])
+def test_shut_down_in_mid_cell_is_lost_and_no_interrupt(body: str, tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        begun(kernel, name, body)
+        kernel.shut_down()
+        told = alert(own, name)
+        world.wait_until_quiet()
+
+        assert outcome(told) == "lost"
+        assert "was shut down or restarted" in told["text"]
+        assert len(own.delivered) == 1
+
+
+def test_restarted_in_mid_cell_is_lost_and_the_next_run_is_told_too(tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        begun(kernel, name, BUSY)
+        kernel.restart()
+        further = next(NAMES)
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"%%notify_on_finish {further}\n1")
+        told = alert(own, name)
+        kernel.kill()
+        world.wait_until_quiet()
+
+        assert outcome(told) == "lost"
+        assert "was shut down or restarted" in told["text"]
+        assert outcome(alert(own, further)) == "finished"
+        assert len(own.delivered) == 2
+
+
+def test_a_cell_that_shrugs_off_the_interrupt_is_lost_when_jupyter_loses_patience(tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        begun(kernel, name, f"import time\n{SHRUGS}")
+        kernel.patience = 0.3
+        kernel.shut_down()
+        told = alert(own, name)
+        world.wait_until_quiet()
+
+        assert outcome(told) == "lost"
+        assert len(own.delivered) == 1
+
+
+def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_the_cell_ended(
+    tmp_path: Path, name: str
+):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"%%notify_on_finish {name}\n1 / 0")
+        kernel.kill()
+        world.wait_until_quiet()
+
+        assert [outcome(payload) for payload in own.payloads] == ["failed"]
+
+
+def test_a_kernel_that_is_killed_while_idle_is_no_loss(tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"%%notify_on_finish {name}\n1")
+        alert(own, name)
+        kernel.run("'a cell that is not registered'")
+        kernel.kill()
+        world.wait_until_quiet()
+
+        assert [outcome(payload) for payload in own.payloads] == ["finished"]
+
+
+def test_a_cell_that_is_interrupted_and_then_outlives_it_is_interrupted(tmp_path: Path, name: str):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        cell = begun(kernel, name, BUSY)
+        kernel.interrupt()
+        cell.result()
+        alert(own, name)
+        kernel.shut_down()
+        world.wait_until_quiet()
+
+        assert [outcome(payload) for payload in own.payloads] == ["interrupted"]
+
+
+def test_without_the_extension_nothing_of_ours_runs(tmp_path: Path):
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        loaded = kernel.run("%load_ext cwnotify")
+        kernel.run("1 / 0")
+
+        assert (loaded.status, loaded.outputs) == ("ok", ())
+        assert world.sidecars() == []
+        assert alerts(own, "") == own.payloads == []

@@ -1,0 +1,54 @@
+"""Files that hold what is expected, in a form that a person can read and a diff can show.
+
+``UPDATE_GOLDEN=1 pytest tests/alerts`` writes them anew; read the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).parent / "data"
+
+
+def holds(path: Path, text: str) -> None:
+    """Assert that `text` is what `path` holds."""
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def described(event: Any) -> str:
+    """A frozen event as lines of ``name: value``; what is at its default is left out."""
+    lines = [type(event).__name__]
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if value != field.default:
+            lines += _lines(field.name, value)
+    return "\n".join(lines) + "\n"
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    if isinstance(value, tuple):
+        return [f"  {name}:", *(f"    - {_short(item)}" for item in value)]
+    if isinstance(value, str) and "\n" in value:
+        return [f"  {name}: |", *(f"    {line}" for line in value.splitlines())]
+    return [f"  {name}: {_said(name, value)}"]
+
+
+def _short(item: Any) -> str:
+    given = {field.name: getattr(item, field.name) for field in fields(item)}
+    return ", ".join(
+        f"{name} {'; '.join(map(_short, value)) if isinstance(value, tuple) else _said(name, value)}"
+        for name, value in given.items()
+        if value not in ("", None, ())
+    )
+
+
+def _said(name: str, value: Any) -> str:
+    if name in ("at", "muted_until"):
+        return datetime.fromtimestamp(value, UTC).isoformat(" ", "milliseconds").replace("+00:00", " UTC")
+    return str(value)

@@ -6,7 +6,8 @@
     ├── UsageError            an option or argument that cannot be understood
     ├── SettingsError         a setting (environment, config.toml, login) that cannot be used
     ├── StateError            the state directory or the outbox in it cannot be used
-    └── ProtocolError         a line on the pipe that is not of our protocol
+    ├── ProtocolError         a line on the pipe that is not of our protocol
+    └── AwsError              what AWS refused or could not do
 """
 
 
@@ -28,3 +29,11 @@ class StateError(CwnotifyError):
 
 class ProtocolError(CwnotifyError):
     """A line on the pipe between kernel and sidecar that is not of our protocol."""
+
+
+class AwsError(CwnotifyError):
+    """What AWS refused or could not do; `code` is AWS's own word for it, where it gave one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code

@@ -13,16 +13,6 @@ LONGEST_PAUSE = 60.0
 STRANGER_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 3600.0
 
-_OUR_FAULT = (
-    "invalid_payload",
-    "invalid_blocks",
-    "invalid_attachments",
-    "invalid_blocks_format",
-    "no_text",
-    "missing_text_or_fallback_or_attachments",
-    "too_many_attachments",
-    "user_not_found",
-)
 _NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
 
 
@@ -106,7 +96,8 @@ def decide(
         return Delivered()
     reason = explain(reply)
     word = _word(reply)
-    if reply.status == 400 and not text_only and (word in _OUR_FAULT or not word):
+    # Whatever Slack finds wrong with the message, also in words that are not in the table, text alone may please it.
+    if reply.status == 400 and not text_only and word not in _NO_WEBHOOK and not _is_page(reply):
         return SendText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
         return Dead(reason)
@@ -146,6 +137,10 @@ def _word(reply: Reply) -> str:
 def _is_slack(reply: Reply) -> bool:
     """Slack's errors are a bare word, if anything; a page is a proxy's or a login's."""
     return bool(_word(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
+
+
+def _is_page(reply: Reply) -> bool:
+    return reply.body.lstrip().startswith("<")
 
 
 def _pause(reply: Reply, attempt: int, now: float, jitter: float) -> float:

@@ -25,7 +25,12 @@ def execute(path: Path) -> None:
     os.environ["JPY_SESSION_NAME"] = path.name
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
-        notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=120,
+        allow_errors=True,
+        # Without it ipykernel warns of its unencrypted sockets, which never leave this machine.
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}},
     )
     try:
         client.execute()

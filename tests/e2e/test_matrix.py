@@ -1,0 +1,139 @@
+"""The same cells on the oldest, the newest and two pairs of ipykernel and IPython between. Real kernels.
+
+Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its pins changed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.support.environments import environment
+from tests.support.kernel import Kernel, World, alert, alerts, outcome, wording
+from tests.support.slack import Slack
+
+PAIRS = [
+    ("6.29.5", "8.18.1"),
+    ("6.31.0", "8.39.0"),
+    ("7.0.1", "9.6.0"),
+    ("7.4.0", "9.18.0"),
+]
+NEEDED = ("psutil", "requests")
+NAMES = (f"run{number}" for number in count(1))
+
+
+@pytest.fixture
+def name() -> str:
+    return next(NAMES)
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=[f"ipykernel-{a}-ipython-{b}" for a, b in PAIRS])
+def python(request: pytest.FixtureRequest) -> Path:
+    ipykernel, ipython = request.param
+    return environment(f"ipykernel-{ipykernel}", f"ipykernel=={ipykernel}", f"ipython=={ipython}", *NEEDED)
+
+
+@pytest.fixture(scope="module")
+def slack(python: Path) -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kernel(python: Path, slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world, python) as one:
+        assert one.run("%load_ext cwnotify").text == ""
+        yield one
+
+
+def test_it_is_the_pair_that_was_asked_for(python: Path, request: pytest.FixtureRequest):
+    told = "import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)"
+    versions = subprocess.run([python, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+
+    assert tuple(versions) in PAIRS
+
+
+def test_a_cell_that_finishes_shows_its_value_once(kernel: Kernel, slack: Slack, name: str):
+    result = kernel.run(f"%%notify_on_finish {name}\nx = 6\nx * 7")
+
+    assert (result.status, result.values) == ("ok", ["42"])
+    assert outcome(alert(slack, name)) == "finished"
+
+
+def test_a_cell_without_a_name_is_called_by_its_number(kernel: Kernel, slack: Slack):
+    number = kernel.run("%%notify_on_finish\n'unnamed'").count
+
+    assert outcome(alert(slack, f"Cell [{number}]")) == "finished"
+
+
+def test_a_cell_that_fails_shows_one_traceback_and_aborts_what_follows(kernel: Kernel, slack: Slack, name: str):
+    failed, followed = kernel.run_all(f"%%notify_on_finish {name}\nx = 1\n1 / 0", "'never'")
+
+    assert failed.status == "error"
+    assert [error.name for error in failed.errors] == ["ZeroDivisionError"]
+    assert followed.status == "aborted"
+    assert "line 3" in wording(alert(slack, name))
+
+
+def test_a_cell_that_awaits(kernel: Kernel, slack: Slack, name: str):
+    result = kernel.run(f"%%notify_on_finish {name}\nimport asyncio\nawait asyncio.sleep(0, 'slept')")
+
+    assert result.values == ["'slept'"]
+    assert outcome(alert(slack, name)) == "finished"
+
+
+@pytest.mark.parametrize("magic", ["%%time", "%%capture"])
+def test_a_cell_whose_error_a_magic_swallows(kernel: Kernel, slack: Slack, name: str, magic: str):
+    kernel.run(f"%%notify_on_finish {name}\n{magic}\n1 / 0")
+
+    assert outcome(alert(slack, name)) == "failed"
+
+
+def test_a_cell_that_is_interrupted(kernel: Kernel, slack: Slack, name: str):
+    cell = kernel.start(f"%%notify_on_finish {name}\nprint('begun', flush=True)\nimport time\ntime.sleep(60)")
+    cell.prints("begun")
+    kernel.interrupt()
+
+    assert cell.result().status == "error"
+    assert outcome(alert(slack, name)) == "interrupted"
+
+
+def test_a_syntax_error(kernel: Kernel, slack: Slack, name: str):
+    kernel.run(f"%%notify_on_finish {name}\nx = = 1")
+
+    assert outcome(alert(slack, name)) == "failed"
+
+
+def test_unloading_and_loading_again(kernel: Kernel, slack: Slack, name: str):
+    kernel.run("%unload_ext cwnotify")
+    kernel.run(f"%%notify_on_finish {name}\n1")
+    kernel.run("%load_ext cwnotify")
+    further = next(NAMES)
+    kernel.run(f"%%notify_on_finish {further}\n1")
+
+    assert outcome(alert(slack, further)) == "finished"
+    assert not alerts(slack, name)
+
+
+def test_a_kernel_that_is_killed(python: Path, slack: Slack, name: str, tmp_path: Path):
+    with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
+        kernel.run("%load_ext cwnotify")
+        cell = kernel.start(f"%%notify_on_finish {name}\nprint('begun', flush=True)\nimport time\ntime.sleep(60)")
+        cell.prints("begun")
+        kernel.kill()
+
+        assert outcome(alert(slack, name)) == "lost"
+
+
+def test_this_python_is_one_of_the_matrix():
+    """The other tests run on the newest pair, or on one of the same minor versions."""
+    import ipykernel
+    import IPython
+
+    newest = tuple(version.split(".")[0] for version in PAIRS[-1])
+    assert (ipykernel.__version__.split(".")[0], IPython.__version__.split(".")[0]) == newest, sys.version

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 from cwnotify.alerts.events import Failure, Outcome
@@ -16,7 +17,8 @@ MOST_MESSAGE = 1500
 MOST_FRAMES = 5
 MOST_LINE = 200
 # Machinery between the user's code and the top: nobody wants to read of it.
-_MACHINERY = ("/IPython/core/", "/ipykernel/", "/cwnotify/", "/asyncio/", "/contextlib.py")
+_OURS = __file__.removesuffix("failures.py")
+_MACHINERY = ("/IPython/core/", "/ipykernel/", "/asyncio/", "/contextlib.py", _OURS)
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -24,7 +26,9 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if error is None:
         return Outcome.FINISHED
     asyncio = sys.modules.get("asyncio")
-    if isinstance(error, KeyboardInterrupt) or (asyncio and isinstance(error, asyncio.CancelledError)):
+    # The type itself: `isinstance` would also ask the exception what it is.
+    kind = type(error)
+    if issubclass(kind, KeyboardInterrupt) or (asyncio and issubclass(kind, asyncio.CancelledError)):
         return Outcome.INTERRUPTED
     return Outcome.FAILED
 
@@ -37,34 +41,36 @@ def describe(error: BaseException, cell: int | None = None) -> Failure:
     cell
         The execution count, by which frames of the cell itself are called.
     """
-    if isinstance(error, SyntaxError):
-        return Failure(_name(error), _message(error), _syntax_frame(error, cell))
-    return Failure(_name(error), _message(error), _frames(error.__traceback__, cell))
+    return Failure(
+        type=_contained(lambda: type(error).__name__[:80], "Exception"),
+        message=_contained(lambda: _message(error), "(its message cannot be shown)"),
+        frames=_contained(lambda: _where_raised(error, cell), ""),
+    )
 
 
-def _name(error: BaseException) -> str:
-    name = type(error).__name__
-    return name[:80] if isinstance(name, str) else "Exception"
+def _contained(ask: Callable[[], str], otherwise: str) -> str:
+    """What `ask` gives; `otherwise` if the exception, asked about itself, raises another, be it a `SystemExit`."""
+    try:
+        return ask()
+    except BaseException:
+        return otherwise
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and isinstance(error.msg, str):
-        return error.msg[:MOST_MESSAGE]
-    try:
-        text = str(error)
-    except Exception:
-        return "(its message cannot be shown)"
+    reason = getattr(error, "msg", None) if issubclass(type(error), SyntaxError) else None
+    text = reason if isinstance(reason, str) else str(error)
     return text[:MOST_MESSAGE] + ("…" if len(text) > MOST_MESSAGE else "")
+
+
+def _where_raised(error: BaseException, cell: int | None) -> str:
+    if issubclass(type(error), SyntaxError):
+        return _syntax_frame(error, cell)  # type: ignore[arg-type]
+    return _frames(error.__traceback__, cell)
 
 
 def _frames(trace: TracebackType | None, cell: int | None) -> str:
     """The user's last frames as ``In [11], line 4, in <module>`` with the line below."""
-    try:
-        found = [
-            (frame.f_code.co_filename, line, frame.f_code.co_name, frame) for frame, line in traceback.walk_tb(trace)
-        ]
-    except Exception:
-        return ""
+    found = [(frame.f_code.co_filename, line, frame.f_code.co_name, frame) for frame, line in traceback.walk_tb(trace)]
     own = [one for one in found if not any(sign in one[0] for sign in _MACHINERY)] or found[-1:]
     lines = []
     for path, number, function, frame in own[-MOST_FRAMES:]:
@@ -77,10 +83,7 @@ def _frames(trace: TracebackType | None, cell: int | None) -> str:
 def _source(path: str, number: int, names: dict[str, object]) -> str:
     import linecache
 
-    try:
-        return linecache.getline(path, number, names).strip()[:MOST_LINE]
-    except Exception:
-        return ""
+    return _contained(lambda: linecache.getline(path, number, names).strip()[:MOST_LINE], "")
 
 
 def _syntax_frame(error: SyntaxError, cell: int | None) -> str:

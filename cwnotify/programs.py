@@ -67,6 +67,10 @@ class notify:  # noqa: N801 (used like a function)
         At once, if an argument cannot be understood.
     """
 
+    def __new__(cls, name: str | Callable[..., Any] = "", **options: Any) -> Any:
+        """`notify` itself as a decorator, without brackets, gives the decorated function."""
+        return cls()(name) if callable(name) else super().__new__(cls)
+
     def __init__(
         self,
         name: str | Callable[..., Any] = "",
@@ -196,6 +200,7 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
     recording = _begin(name or " ".join(command)[:80], RunKind.COMMAND, asked)
     tail = Tail(recording.run.options.tail) if recording and recording.run.options.tail else None
     pipe = subprocess.PIPE if tail else None
+    signals = _Signals()
     try:
         child = subprocess.Popen(command, stdout=pipe, stderr=pipe)
     except OSError as error:
@@ -204,10 +209,11 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
             recording.end(Outcome.FAILED, Failure("could not be started", f"{command[0]}: {error.strerror}"))
             _last_words(recording)
         return 127 if isinstance(error, FileNotFoundError) else 126
+    signals.pass_to(child)
     oom_count = oom_counter(child.pid)
     before = oom_count()
     copiers = _copy(child, tail) if tail else []
-    status = _wait(child)
+    status = child.wait()
     for copier in copiers:
         copier.join()
     if recording:
@@ -230,20 +236,31 @@ def _verdict(status: int, oom_kills: int) -> tuple[Outcome, Failure | None, Loss
     return Outcome.FAILED, Failure(f"exit code {status}"), None
 
 
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Wait, passing signals on. A terminal's interrupt reaches the child by itself."""
+class _Signals:
+    """Passes signals on. A terminal's interrupt reaches the child by itself. What comes before the child is kept."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._kept: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._pass_on)
+        signal.signal(signal.SIGINT, self._stay)
 
-    def stay(number: int, frame: FrameType | None) -> None:
-        if not os.isatty(0):
+    def pass_to(self, child: subprocess.Popen[bytes]) -> None:
+        """From now on, and what was kept first."""
+        self._child = child
+        for number in self._kept:
             child.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, pass_on)
-    signal.signal(signal.SIGINT, stay)
-    return child.wait()
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        if self._child is None:
+            self._kept.append(number)
+        else:
+            self._child.send_signal(number)
+
+    def _stay(self, number: int, frame: FrameType | None) -> None:
+        if not os.isatty(0):
+            self._pass_on(number, frame)
 
 
 def _copy(child: subprocess.Popen[bytes], tail: Tail) -> list[threading.Thread]:

@@ -27,7 +27,7 @@ def rank(environ: Mapping[str, str] | None = None) -> int | None:
     """This process's rank; None where it is not one of several."""
     environ = os.environ if environ is None else environ
     for name, size in zip(_RANKS, _SIZES, strict=True):
-        if environ.get(name, "").isdigit():
+        if environ.get(name, "").isdecimal():
             # A notebook inside a one-task SLURM allocation is rank 0 of 1: no distributed job.
             return None if environ.get(size) == "1" else int(environ[name])
     return None

@@ -1,4 +1,6 @@
-"""Where every setting comes from, in which order; secrets masked. Standard library and `errors` only.
+"""Where every setting comes from, in which order; secrets masked.
+
+Standard library, `errors` and `alerts.options` only.
 
 Magic arguments come first, then ``%config CWNotify``, then the environment, then ``config.toml``, then defaults.
 The webhook is a password: it comes from the environment or from the file that ``cwnotify login`` wrote, never
@@ -125,6 +127,7 @@ def gather(
             return None
 
     file = attempt(lambda: _config_file(environ)) or {}
+    troubles += _unknown(file, config_path(environ))
     values = {}
     for name, source in _SOURCES.items():
         text, where = _find(name, source, environ, overrides or {}, file)
@@ -213,16 +216,21 @@ def _config_file(environ: Mapping[str, str]) -> dict[str, Any]:
         table = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
-    known = {source.key for source in _SOURCES.values()}
-    for key in table:
-        if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
-            secret = "; a webhook is stored by: cwnotify login" if "webhook" in key else hint
-            raise SettingsError(f"{path}: {key} is not a setting{secret}")
     return table
+
+
+def _unknown(table: Mapping[str, Any], path: Path) -> list[str]:
+    """A sentence for each key of config.toml that sets nothing."""
+    known = {source.key for source in _SOURCES.values()}
+    troubles = []
+    for key in [key for key in table if key not in known]:
+        import difflib
+
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        secret = "a webhook is stored by: cwnotify login" if "webhook" in key else hint
+        troubles.append(f"{path}: {key} is not a setting; {secret}")
+    return troubles
 
 
 def check_webhook(url: str, where: str) -> Secret:
@@ -236,8 +244,8 @@ def check_webhook(url: str, where: str) -> Secret:
     url = url.strip()
     if url.startswith(REFERENCES):
         return Secret(url)
-    if any(c.isspace() or ord(c) < 32 for c in url):
-        raise SettingsError(f"{where}: a webhook URL holds no spaces; copy it again from Slack")
+    if not all("!" <= c <= "~" for c in url):
+        raise SettingsError(f"{where}: a webhook URL holds no spaces or special characters; copy it again from Slack")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -268,8 +276,24 @@ def _find_webhook(environ: Mapping[str, str]) -> Secret | None:
 
 
 def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> Path:
-    """Keep the webhook for later sessions, readable by this user alone; tells where."""
+    """Keep the webhook for later sessions, readable by this user alone; tells where.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be written.
+    """
     path = webhook_path(environ)
+    try:
+        _write_secret(path, secret)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}; set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME"
+        ) from None
+    return path
+
+
+def _write_secret(path: Path, secret: Secret) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f".webhook.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -280,4 +304,3 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    return path

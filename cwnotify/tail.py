@@ -56,6 +56,12 @@ class Tail:
             return written
 
         try:
+            names = stream.__dict__
+            if any(names is known for known, *_ in self._undo):
+                # Both names stand for one stream, which is listened to already.
+                return
+            # Somebody else may listen there too, and goes on to when we are done.
+            before = names.get("write")
             stream.write = heard
         except AttributeError:
             # A file of C's making takes no attributes; a stand-in does what it does, and lends its other attributes.
@@ -63,7 +69,7 @@ class Tail:
             setattr(sys, name, stand_in)
             self._undo.append((sys.__dict__, name, stand_in, stream))
             return
-        self._undo.append((stream.__dict__, "write", heard, None))
+        self._undo.append((names, "write", heard, before))
 
     def keep(self, text: object) -> None:
         """Take what was printed."""

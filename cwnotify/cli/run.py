@@ -34,7 +34,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--name", default="", metavar="NAME", help="what the alert calls it (default: the command)")
 @_run_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -79,7 +79,7 @@ def _trouble(error: BaseException) -> str:
 
 
 class Delivery(threading.Thread):
-    """Sends what the outbox holds for one webhook, for as long as the process lives.
+    """Sends what the outbox holds for the webhooks that it was given, for as long as the process lives.
 
     Parameters
     ----------
@@ -96,13 +96,19 @@ class Delivery(threading.Thread):
         self._connect = connect
         self._owner = owner
         self._told = told
-        self._target: tuple[Secret, str] | None = None
+        self._webhooks: dict[str, Secret] = {}
         self._changed = threading.Event()
 
     def aim(self, webhook: Secret | None, destination: str) -> None:
-        """Deliver to this webhook from now on; None to deliver nothing."""
-        self._target = (webhook, destination) if webhook else None
+        """Deliver to this webhook too. What is meant for an earlier one still goes there."""
+        if webhook:
+            # A new table, for the thread may be going through the old one.
+            self._webhooks = {**self._webhooks, destination: webhook}
         self.wake()
+
+    def next_due(self, outbox: Outbox) -> float | None:
+        """When a message for any of the webhooks is due or its lease ends; None if none is pending."""
+        return min(filter(None, map(outbox.next_due, self._webhooks)), default=None)
 
     def wake(self) -> None:
         """There may be something due."""
@@ -125,14 +131,14 @@ class Delivery(threading.Thread):
 
     def _round(self, outbox: Outbox) -> float:
         """Send what is due; tells how many seconds there is nothing to do."""
-        while target := self._target:
-            webhook, destination = target
-            message = outbox.claim(destination, self._owner, time.time())
-            if message is None:
-                due = outbox.next_due(destination)
-                return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
-            self._told(message, *deliver(outbox, webhook, message))
-        return IDLE_PAUSE
+        while message := self._claim(outbox):
+            self._told(message, *deliver(outbox, self._webhooks[message.destination], message))
+        due = self.next_due(outbox)
+        return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
+
+    def _claim(self, outbox: Outbox) -> Message | None:
+        claims = (outbox.claim(destination, self._owner, time.time()) for destination in self._webhooks)
+        return next(filter(None, claims), None)
 
 
 def deliver(outbox: Outbox, webhook: Secret, message: Message) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import heapq
 import logging
 import os
 import select
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,6 +57,7 @@ class Sidecar:
         self._kernel = name_process(pid)
         self._oom_count = oom_counter(pid)
         self._oom_before = self._oom_count()
+        self._attempted = threading.Event()
         self._delivery = Delivery(books.connect, books.owner, self._told)
         self._destination = ""
         self._goodbye = False
@@ -193,6 +195,7 @@ class Sidecar:
         self._at(TOGETHER_PAUSE, self._tell_together)
 
     def _told(self, message: Message, state: str, reason: str) -> None:
+        self._attempted.set()
         self._answer(encode("told", run=message.id, state=state, reason=reason))
 
     # Watching the host
@@ -235,9 +238,11 @@ class Sidecar:
         self._delivery.wake()
 
     def _drain(self) -> None:
-        """Stay until nothing waits for this webhook; a longer outage is over when Slack is back or patience ends."""
-        while self._destination and (due := self._books.outbox.next_due(self._destination)) is not None:
-            time.sleep(min(max(due - time.time(), 0.05), 5.0))
+        """Stay until nothing waits for our webhooks; a longer outage is over when Slack is back or patience ends."""
+        while (due := self._delivery.next_due(self._books.outbox)) is not None:
+            # A message on its way counts as due at the end of its lease: the attempt's end comes first.
+            self._attempted.wait(min(max(due - time.time(), 0.05), 5.0))
+            self._attempted.clear()
 
     # Timers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,8 +22,9 @@ from cwnotify.alerts.retries import PATIENCE
 from cwnotify.sidecar.processes import Watched
 from cwnotify.sidecar.rows import SCHEMA, Message, OpenRun, message_of, open_run_of
 
-IN_MEMORY = "file:cwnotify?mode=memory&cache=shared"
+IN_MEMORY = "file:/cwnotify?vfs=memdb"
 NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
+PATIENCE_WITH_OTHERS = 10.0
 LEASE = 120.0
 FARTHEST_DUE = 3700.0
 KEPT = 14 * 86400.0
@@ -44,13 +46,25 @@ class Outbox:
 
     def __init__(self, path: Path | str, durable: bool = True) -> None:
         uri = str(path).startswith("file:")
-        self._db = sqlite3.connect(str(path), uri=uri, timeout=10.0, isolation_level=None)
+        self._db = sqlite3.connect(str(path), uri=uri, timeout=PATIENCE_WITH_OTHERS, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         if not uri:
             Path(path).chmod(0o600)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._use_wal()
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.executescript(SCHEMA)
+
+    def _use_wal(self) -> None:
+        """Turn to WAL. Several first starts at once meet here, and SQLite's own timeout does not cover this step."""
+        deadline = time.monotonic() + PATIENCE_WITH_OTHERS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Close the connection."""
@@ -89,7 +103,14 @@ class Outbox:
 
     def open_runs(self) -> list[OpenRun]:
         """All runs without an alert, oldest first."""
-        return [open_run_of(row) for row in self._db.execute("SELECT * FROM runs ORDER BY rowid")]
+        found = []
+        for row in self._db.execute("SELECT * FROM runs ORDER BY rowid"):
+            try:
+                found.append(open_run_of(row))
+            except ValueError:
+                # Another version's, which will read it: it must not keep us from all the others.
+                continue
+        return found
 
     def see_run(self, id: str, now: float, vitals: Vitals | None) -> None:
         """Note that a run was alive at `now`."""
@@ -154,16 +175,18 @@ class Outbox:
     def claim(self, destination: str, owner: str, now: float) -> Message | None:
         """Take the message that is due longest, for `LEASE` seconds; None if there is none.
 
-        Times that lie implausibly far ahead (a clock was set back) count as past.
+        Times that lie implausibly far ahead (a clock was set back) count as past. Twice a lease is such a time; a
+        lease and a little is not, for whoever claimed may have read the clock later than we did.
         """
         row = self._db.execute(
             "UPDATE messages SET owner = :owner, leased_until = :until, attempts = attempts + 1 WHERE id = ("
             "  SELECT id FROM messages WHERE state = 'pending' AND destination = :destination"
-            "  AND (due <= :now OR due > :far) AND (leased_until <= :now OR leased_until > :until)"
+            "  AND (due <= :now OR due > :far) AND (leased_until <= :now OR leased_until > :until + :lease)"
             "  ORDER BY due, rowid LIMIT 1) RETURNING *",
             {
                 "owner": owner,
                 "until": now + LEASE,
+                "lease": LEASE,
                 "destination": destination,
                 "now": now,
                 "far": now + FARTHEST_DUE,

@@ -12,7 +12,7 @@ from cwnotify.alerts.events import Loss, LossCause
 def exit_status(pid: int) -> int | None:
     """The wait status of a zombie, or None once its parent has fetched it (proc(5), field 52, needs no parenthood)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return int(fields[49]) if fields[0] in "ZX" and len(fields) > 49 else None
@@ -22,7 +22,7 @@ def oom_counter(pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys
     """A function that tells how often memory has run out where `pid` lives: its cgroup (v2, v1), else the host."""
     candidates = [proc / "vmstat"]
     try:
-        lines = (proc / str(pid) / "cgroup").read_text().splitlines()
+        lines = (proc / str(pid) / "cgroup").read_text(errors="replace").splitlines()
     except OSError:
         lines = []
     for line in lines:

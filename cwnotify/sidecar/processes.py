@@ -50,7 +50,7 @@ def name_process(pid: int) -> Watched:
 def start_of(pid: int) -> str:
     """When `pid` started, in a form that never changes while it lives; empty if there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except FileNotFoundError:
         return "" if Path("/proc/self").exists() else _start_without_proc(pid)
     except OSError:
@@ -76,7 +76,8 @@ def fate(watched: Watched, silent: float) -> Fate:
     """
     here = name_process(os.getpid())
     if (watched.boot, watched.namespace) == (here.boot, here.namespace):
-        return Fate.ALIVE if start_of(watched.pid) == watched.start else Fate.GONE
+        # Without a start it was dead already when it was named.
+        return Fate.ALIVE if watched.start and start_of(watched.pid) == watched.start else Fate.GONE
     if watched.host == here.host and watched.boot != here.boot:
         return Fate.REBOOTED
     patience = NEIGHBOUR_SILENCE if watched.boot == here.boot else STRANGER_SILENCE

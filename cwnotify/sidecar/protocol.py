@@ -72,13 +72,14 @@ class Lines:
 
     def feed(self, data: bytes) -> list[Line]:
         """Take what was read and give the lines that it completes."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
-            self._rest = b""
-            self.dropped += 1
+        *whole, rest = (self._rest + data).split(b"\n")
+        # Of a line that is too long, no more than shows that it is: its end must not be taken for a line.
+        self._rest = rest[: LONGEST_LINE + 1]
         lines = []
         for raw in whole:
             try:
+                if len(raw) > LONGEST_LINE:
+                    raise ProtocolError("a line that is too long")
                 lines.append(decode(raw))
             except ProtocolError:
                 self.dropped += 1

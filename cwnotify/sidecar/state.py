@@ -61,6 +61,8 @@ def _key(directory: Path) -> bytes:
     try:
         if len(key := path.read_bytes()) == 32:
             return key
+        # A power cut or a full disk left a piece of one.
+        path.unlink(missing_ok=True)
     except FileNotFoundError:
         pass
     # Linked into place whole, so that of two first starts both read the same key.

@@ -99,9 +99,13 @@ CELLS = {
     "display": Case("display(1)\ndisplay('two')\n3"),
     "both streams": Case("import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint('out again')"),
     "error": Case("def f(n):\n    return 1 / n\n\nprint('before')\nf(0)\nprint('never')", "failed"),
-    "error with a cause": Case("try:\n    {}['k']\nexcept KeyError as e:\n    raise RuntimeError('no') from e", "failed"),
+    "error with a cause": Case(
+        "try:\n    {}['k']\nexcept KeyError as e:\n    raise RuntimeError('no') from e", "failed"
+    ),
     "error on the first line": Case("1 / 0", "failed"),
-    "error in a shown value": Case("class Bad:\n    def __repr__(self):\n        raise ValueError('no')\nBad()", "failed"),
+    "error in a shown value": Case(
+        "class Bad:\n    def __repr__(self):\n        raise ValueError('no')\nBad()", "failed"
+    ),
     "exception group": Case("raise ExceptionGroup('two', [ValueError('a'), TypeError('b')])", "failed"),
     "assertion": Case("assert 1 == 2, 'they differ'", "failed"),
     "warning": Case("import warnings\nwarnings.warn('mind the gap')\n4"),
@@ -127,11 +131,15 @@ CELLS = {
     "docstring first": Case('"""A docstring."""'),
     "docstring and code": Case('"""A\ndocstring."""\nx = 5\nx'),
     "from __future__": Case("from __future__ import annotations\ndef f(x: Unknown): ...\nf.__annotations__"),
-    "from __future__ after a docstring": Case('"""A docstring."""\nfrom __future__ import annotations\n1 / 0', "failed"),
+    "from __future__ after a docstring": Case(
+        '"""A docstring."""\nfrom __future__ import annotations\n1 / 0', "failed"
+    ),
     "the magic's name in a string": Case("s = '''\n%%notify_on_finish not me\n'''\ns"),
     "magics in a string": Case("s = '''\n%%time\n!ls\n'''\ns"),
     "long line, continued": Case("x = 1 + \\\n    2\nx"),
-    "class with super": Case("class A:\n    def __init__(self):\n        super().__init__()\n        self.x = 1\nA().x"),
+    "class with super": Case(
+        "class A:\n    def __init__(self):\n        super().__init__()\n        self.x = 1\nA().x"
+    ),
     "comprehension sees names": Case("n = 3\n[n for _ in range(2)]"),
     "lambda and global": Case("def g():\n    global made\n    made = (lambda: 7)()\n\ng()\nmade"),
     "nested run_cell": Case("get_ipython().run_cell('inner = 1\\ninner + 1')\ninner"),
@@ -209,7 +217,9 @@ def test_an_error_stops_run_all(kernel: Kernel, slack: Slack, name: str):
 def test_history_holds_the_cell_and_its_value(kernel: Kernel, name: str):
     kernel.run("'the one before'")
     registered = kernel.run(f"%%notify_on_finish {name}\n40 + 2")
-    after = kernel.run("_, __, Out[{0}], _{0}, In[{0}].splitlines()[1:], _i".format(registered.count))
+    after = kernel.run(
+        f"_, __, Out[{registered.count}], _{registered.count}, In[{registered.count}].splitlines()[1:], _i"
+    )
     history = kernel.run(f"%history {registered.count}")
 
     source = f"%%notify_on_finish {name}\n40 + 2"

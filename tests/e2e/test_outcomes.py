@@ -73,9 +73,7 @@ def test_failed_names_the_error_and_where_it_was(kernel: Kernel, slack: Slack, n
 @pytest.mark.parametrize(
     ("body", "error"), [("x = 1\nfor for for", "SyntaxError"), ("import sys\nsys.exit(3)", "SystemExit")]
 )
-def test_failed_without_an_exception_of_the_codes_own(
-    body: str, error: str, kernel: Kernel, slack: Slack, name: str
-):
+def test_failed_without_an_exception_of_the_codes_own(body: str, error: str, kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
     assert told_once(kernel, slack, name) == "failed"
@@ -195,7 +193,10 @@ def begun(kernel: Kernel, name: str, body: str) -> Cell:
     return cell
 
 
-SHRUGS = "while True:\n    try:\n        print('begun', flush=True)\n        time.sleep(60)\n    except BaseException:\n        pass"
+SHRUGS = (
+    "while True:\n    try:\n        print('begun', flush=True)\n        time.sleep(60)\n"
+    "    except BaseException:\n        pass"
+)
 
 
 @pytest.mark.parametrize("body", [BUSY, AWAIT, f"%%time\n{BUSY}"])
@@ -243,9 +244,7 @@ def test_a_cell_that_shrugs_off_the_interrupt_is_lost_when_jupyter_loses_patienc
         assert len(own.delivered) == 1
 
 
-def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_the_cell_ended(
-    tmp_path: Path, name: str
-):
+def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_the_cell_ended(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1 / 0")

@@ -32,7 +32,8 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from cwnotify.sidecar.outbox import Message, Outbox
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rows import Message, OpenRun
 from tests.support.slack import Payload, Slack
 from tests.support.waiting import until
 
@@ -139,10 +140,10 @@ class World:
         with self._outbox() as outbox:
             return outbox.messages(*states) if outbox else []
 
-    def nothing_left(self) -> bool:
-        """Whether no alert waits and no run is open: nothing more can be told."""
+    def open_runs(self) -> list[OpenRun]:
+        """The runs that the outbox holds open."""
         with self._outbox() as outbox:
-            return outbox is not None and not outbox.messages("pending") and not outbox.open_runs()
+            return outbox.open_runs() if outbox else []
 
     def wait_until_quiet(self, seconds: float = 15.0) -> None:
         """Wait until every sidecar has left, having told all that there was to tell."""
@@ -307,6 +308,8 @@ class Kernel:
 
     Attributes
     ----------
+    asked
+        The prompts that cells asked the user with, and whether what was typed is hidden.
     patience
         How long `shut_down` waits before it kills, in seconds.
 
@@ -320,7 +323,9 @@ class Kernel:
 
     def __init__(self, world: World, python: str | Path = sys.executable) -> None:
         self.world = world
+        self.asked: list[tuple[str, bool]] = []
         self.patience = 5.0
+        self._typed = ""
         self.heard: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self.replies: dict[str, dict[str, Any]] = {}
         self.idle: set[str] = set()
@@ -354,10 +359,17 @@ class Kernel:
         """Run a cell to its end."""
         return self.start(code).result(seconds)
 
-    def start(self, code: str) -> Cell:
-        """Send a cell, and do not wait; several stand in a queue, as with Run All."""
+    def start(self, code: str, typed: str | None = None) -> Cell:
+        """Send a cell, and do not wait; several stand in a queue, as with Run All.
+
+        Parameters
+        ----------
+        typed
+            What the user types where the cell asks for input; without it there is nobody to ask.
+        """
         assert self._client
-        return Cell(self, self._client.execute(code, allow_stdin=False, stop_on_error=True))
+        self._typed = typed or ""
+        return Cell(self, self._client.execute(code, allow_stdin=typed is not None, stop_on_error=True))
 
     def run_all(self, *cells: str) -> list[Result]:
         """Send the cells one after the other without waiting, as Run All does; gives how each ended."""
@@ -418,14 +430,18 @@ class Kernel:
         """Take what has come, or wait so long for it; tells whether there was anything."""
         if self._client is None:
             return False
-        shell, iopub = self._client.shell_channel, self._client.iopub_channel
+        shell, iopub, stdin = self._client.shell_channel, self._client.iopub_channel, self._client.stdin_channel
         poller = zmq.Poller()
-        for channel in (shell, iopub):
+        for channel in (shell, iopub, stdin):
             poller.register(channel.socket, zmq.POLLIN)
         ready = dict(poller.poll(milliseconds))
         if shell.socket in ready:
             message = shell.get_msg(timeout=0)
             self.replies[message["parent_header"].get("msg_id", "")] = message["content"]
+        if stdin.socket in ready:
+            content = stdin.get_msg(timeout=0)["content"]
+            self.asked.append((content["prompt"], content["password"]))
+            self._client.input(self._typed)
         if iopub.socket in ready:
             message = iopub.get_msg(timeout=0)
             id, content = message["parent_header"].get("msg_id", ""), message["content"]

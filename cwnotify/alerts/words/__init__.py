@@ -24,7 +24,7 @@ def say(lang: str, key: str, **values: object) -> str:
 def duration(seconds: float, lang: str) -> str:
     """``2 h 14 min``, ``3 s``, ``0.04 s``: the two largest units, rounded down, as a person would say it."""
     if seconds < 10:
-        return say(lang, "seconds", n=f"{max(seconds, 0):.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip("."))
+        return say(lang, "seconds", n=f"{max(0.0, seconds):.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip("."))
     left = int(seconds)
     sizes = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
     parts = []

@@ -1,0 +1,495 @@
+"""Programs without a notebook: `notify`, ``cwnotify run`` and the other commands, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.slack import REMOVED, Answer, Slack
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture
+def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, slack.url) as one:
+        yield one
+
+
+def told(world: World, slack: Slack) -> list[str]:
+    """The texts of all that was delivered, once every sidecar has left."""
+    world.wait_until_quiet()
+    return [payload["text"] for payload in slack.payloads]
+
+
+# notify
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Python program, how it leaves, and what Slack is told."""
+
+    code: str
+    exit_code: int = 0
+    word: str = "finished"
+    stdout: str = ""
+    tracebacks: int = 0
+
+
+PROGRAMS = {
+    "context manager": Program("with notify('train'):\n    print('in it')", stdout="in it\n"),
+    "async context manager": Program(
+        "import asyncio\nasync def main():\n    async with notify('train'):\n        await asyncio.sleep(0)\n"
+        "asyncio.run(main())"
+    ),
+    "decorator": Program(
+        "@notify('train')\ndef f(a, *, b):\n    'doc'\n    return a + b\nprint(f(1, b=2), f.__name__, f.__doc__)",
+        stdout="3 f doc\n",
+    ),
+    "bare decorator": Program("@notify\ndef train():\n    return 7\nprint(train())", stdout="7\n"),
+    "async decorator": Program(
+        "import asyncio\n@notify('train', min=0)\nasync def f():\n    await asyncio.sleep(0)\n    return 7\n"
+        "print(asyncio.iscoroutinefunction(f), asyncio.run(f()))",
+        stdout="True 7\n",
+    ),
+    "exception": Program("with notify('train'):\n    1 / 0", 1, "failed", tracebacks=1),
+    "exception in an async function": Program(
+        "import asyncio\n@notify('train')\nasync def f():\n    1 / 0\nasyncio.run(f())", 1, "failed", tracebacks=1
+    ),
+    "sys.exit(0)": Program("import sys\nwith notify('train'):\n    sys.exit(0)"),
+    "sys.exit(3)": Program("import sys\nwith notify('train'):\n    sys.exit(3)", 3, "failed"),
+    "interrupt": Program(
+        "with notify('train'):\n    raise KeyboardInterrupt", -signal.SIGINT, "interrupted", tracebacks=1
+    ),
+    "os._exit": Program("import os\nwith notify('train'):\n    os._exit(5)", 5, "lost"),
+    "SIGKILL": Program("import os\nwith notify('train'):\n    os.kill(os.getpid(), 9)", -signal.SIGKILL, "lost"),
+    "a child that leaves the block too": Program(
+        "import os\nwith notify('train'):\n    pid = os.fork()\nif pid:\n    print(os.waitpid(pid, 0)[1])", stdout="0\n"
+    ),
+    "a child that fails": Program(
+        "import os\nwith notify('train'):\n    pid = os.fork()\n    if not pid:\n        1 / 0\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))",
+        stdout="1\n",
+        tracebacks=1,
+    ),
+    "a pool": Program(
+        "import multiprocessing\nwith notify('train'), multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    print(pool.map(abs, [-1, -2]))",
+        stdout="[1, 2]\n",
+    ),
+    "waiting for all children": Program(
+        "import os\nwith notify('train'):\n    try:\n        os.wait()\n    except ChildProcessError as error:\n"
+        "        print('none')",
+        stdout="none\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_notify_tells_once_how_the_code_ended_and_changes_nothing(program: Program, world: World, slack: Slack):
+    done = world.command("python", "-c", f"from cwnotify import notify\n{program.code}")
+
+    assert (done.returncode, done.stdout) == (program.exit_code, program.stdout)
+    assert done.stderr.count("Traceback (most recent call last)") == program.tracebacks
+    (text,) = told(world, slack)
+    assert "*train* " in text
+    assert outcome(slack.payloads[0]) == program.word
+
+
+def test_notify_shows_values_and_the_error_with_its_place(world: World, slack: Slack):
+    script = world.home / "train.py"
+    script.write_text(
+        "from cwnotify import notify\nloss = 0.25\n"
+        "with notify(show=lambda: {'loss': loss, 'epoch': 3}, mention='@here', lang='en'):\n    [][loss > 0]\n"
+    )
+    world.command("python", script)
+
+    payload = alert(slack, "train.py")
+    assert payload["text"].endswith("`IndexError` <!here>")
+    assert "train.py, line 4, in <module>\n    [][loss > 0]" in wording(payload)
+    assert "0.25" in wording(payload)
+
+
+def test_notify_is_silent_where_it_was_told_to_be(world: World, slack: Slack):
+    world.command(
+        "python",
+        "-c",
+        "from cwnotify import notify\n"
+        "with notify('short', min='1h'): pass\n"
+        "with notify('fine', on='error'): pass\n"
+        "with notify('told', on='finish'): pass\n",
+    )
+
+    assert [text.split("*")[1] for text in told(world, slack)] == ["told"]
+
+
+def test_notify_refuses_what_it_cannot_understand_at_once(world: World, slack: Slack):
+    done = world.command("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "UsageError: 'soon' is no duration" in done.stderr
+
+
+# A job of several processes
+
+LAUNCHER = """
+import os, subprocess, sys
+_, script, rank, size = sys.argv
+ranks = [
+    subprocess.Popen([sys.executable, script], env={**os.environ, rank: str(number), size: "3"}) for number in range(3)
+]
+print(*[one.wait() for one in ranks])
+"""
+TORCH = ("RANK", "WORLD_SIZE")
+SLURM = ("SLURM_PROCID", "SLURM_NTASKS")
+MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+
+
+def launch(world: World, variables: tuple[str, str], code: str) -> str:
+    """Run `code` on three ranks under one launcher; gives their exit codes."""
+    script = world.home / "train.py"
+    script.write_text(f"import os, time\nfrom cwnotify import notify\nrank = os.environ[{variables[0]!r}]\n{code}")
+    launcher = world.home / "launcher.py"
+    launcher.write_text(LAUNCHER)
+    return world.command("python", launcher, script, *variables).stdout.strip()
+
+
+@pytest.mark.parametrize("variables", [TORCH, SLURM, MPI], ids=["torchrun", "SLURM", "MPI"])
+def test_of_several_ranks_the_first_alone_speaks(variables: tuple[str, str], world: World, slack: Slack):
+    assert launch(world, variables, "with notify('job'):\n    pass") == "0 0 0"
+    assert len(told(world, slack)) == 1
+    assert outcome(slack.payloads[0]) == "finished"
+
+
+def test_a_failure_on_any_rank_is_told_once(world: World, slack: Slack):
+    # Rank 2 fails; the first hears of it, as it would through a collective operation, and fails as well.
+    code = (
+        "with notify('job'):\n"
+        "    if rank == '2':\n"
+        "        open('failed', 'w').close()\n"
+        "        raise ValueError('no memory left on device')\n"
+        "    while not os.path.exists('failed'):\n"
+        "        time.sleep(0.01)\n"
+        "    if rank == '0':\n"
+        "        raise RuntimeError('another rank is gone')\n"
+    )
+
+    assert launch(world, TORCH, code) == "1 0 1"
+    assert len(told(world, slack)) == 1
+    assert outcome(slack.payloads[0]) == "failed"
+
+
+def test_a_failure_of_another_rank_names_it(world: World, slack: Slack):
+    code = "with notify('job'):\n    if rank == '2':\n        raise ValueError('bad batch')\n"
+
+    assert launch(world, TORCH, code) == "0 0 1"
+    assert sorted(map(outcome, slack.wait_for(2))) == ["failed", "finished"]
+    assert any("ValueError: [rank 2] bad batch" in wording(payload) for payload in slack.payloads)
+
+
+def test_one_rank_alone_is_no_job(world: World, slack: Slack):
+    done = world.command(
+        "python",
+        "-c",
+        "from cwnotify import notify\nwith notify('alone'): pass",
+        env={"SLURM_PROCID": "0", "SLURM_NTASKS": "1"},
+    )
+
+    assert done.returncode == 0
+    assert outcome(alert(slack, "alone")) == "finished"
+
+
+# cwnotify run
+
+BYTES = "import sys\nsys.stdout.buffer.write(bytes(range(256)) * 300)\nsys.stderr.buffer.write(b'\\xff\\x00no end')"
+
+
+def run(world: World, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return world.command("cwnotify", "run", *arguments, **more)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 42, 255])
+def test_the_exit_code_is_passed_on(code: int, world: World, slack: Slack):
+    done = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+    (text,) = told(world, slack)
+    assert outcome(slack.payloads[0]) == ("failed" if code else "finished")
+    assert (f"`exit code {code}`" in text) == (code != 0)
+
+
+@pytest.mark.parametrize("options", [[], ["--tail", "1"]], ids=["plain", "with --tail"])
+def test_what_it_prints_is_untouched_to_the_byte(options: list[str], world: World, slack: Slack):
+    bare = world.command("python", "-c", BYTES, text=False)
+    done = run(world, *options, "--", "python3", "-c", BYTES, text=False)
+
+    assert (done.stdout, done.stderr) == (bare.stdout, bare.stderr)
+    assert len(done.stdout) == 256 * 300
+    assert [outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
+
+
+def test_it_reads_what_it_is_given(world: World):
+    assert run(world, "--", "cat", input="a line\n").stdout == "a line\n"
+
+
+def test_options_behind_the_command_are_the_commands_own(world: World, slack: Slack):
+    done = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
+
+    assert done.stdout == "--name x --tail 3\n"
+    assert outcome(alert(slack, "echo")) == "finished"
+
+
+@pytest.mark.parametrize("wrong", [["--nonsense"], ["--min", "soon"], ["--on", "never"], ["--mim", "5m"]])
+def test_an_option_that_cannot_be_understood_starts_nothing(wrong: list[str], world: World, slack: Slack):
+    done = run(world, *wrong, "--", "echo", "ran")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: " in done.stderr
+    assert told(world, slack) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "why"), [(signal.SIGKILL, "was killed by SIGKILL"), (signal.SIGSEGV, "crashed with SIGSEGV")]
+)
+def test_a_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack):
+    done = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
+
+    assert done.returncode == 128 + number
+    (text,) = told(world, slack)
+    assert "*train* was lost after" in text
+    assert why in text
+
+
+@pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./not-executable", 126)])
+def test_what_cannot_be_started_leaves_as_in_a_shell(program: str, code: int, world: World, slack: Slack):
+    (world.home / "not-executable").write_text("#!/bin/sh\n")
+    done = run(world, "--name", "train", "--", program)
+
+    assert done.returncode == code
+    assert program in done.stderr
+    assert [outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
+
+
+def test_the_last_lines_are_told_if_asked_for(world: World, slack: Slack):
+    run(world, "--name", "train", "--tail", "2", "--", "sh", "-c", "echo one; echo two; echo three; exit 1")
+
+    assert "two\nthree" in wording(alert(slack, "train"))
+    assert "one\n" not in wording(alert(slack, "train"))
+
+
+TRAPS = "trap 'echo caught; exit 9' {0}; echo begun; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
+def test_signals_are_passed_on_and_the_programs_answer_counts(name: str, world: World, slack: Slack):
+    running = world.begin(
+        "cwnotify", "run", "--name", "train", "--", "sh", "-c", TRAPS.format(name), stdin=subprocess.DEVNULL
+    )
+    assert running.stdout
+    assert running.stdout.readline() == "begun\n"
+    running.send_signal(signal.Signals[f"SIG{name}"])
+    out, _ = running.communicate(timeout=20)
+
+    assert (running.returncode, out) == (9, "caught\n")
+    assert [outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
+    assert len(told(world, slack)) == 1
+
+
+def test_an_interrupted_program_is_interrupted(world: World, slack: Slack):
+    code = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
+    running = world.begin("cwnotify", "run", "--name", "train", "--", "python3", "-c", code, stdin=subprocess.DEVNULL)
+    assert running.stdout
+    assert running.stdout.readline() == "begun\n"
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=20)
+
+    assert running.returncode == 128 + signal.SIGINT
+    assert [outcome(payload) for payload in slack.wait_for(1)] == ["interrupted"]
+
+
+def test_when_cwnotify_run_itself_is_killed_the_run_is_lost(world: World, slack: Slack):
+    running = world.begin("cwnotify", "run", "--name", "train", "--", "sh", "-c", "echo begun; exec sleep 60")
+    assert running.stdout
+    assert running.stdout.readline() == "begun\n"
+    running.kill()
+    running.wait()
+
+    assert outcome(alert(slack, "train")) == "lost"
+    assert len(told(world, slack)) == 1
+
+
+def test_without_a_webhook_the_program_runs_as_ever(tmp_path: Path):
+    with World(tmp_path) as world:
+        done = run(world, "--", "sh", "-c", "echo out; exit 4")
+
+        assert (done.returncode, done.stdout) == (4, "out\n")
+        assert "cwnotify login" in done.stderr
+
+
+# The way to a webhook that works
+
+
+class Walk:
+    """A world without a webhook in its environment, and all that was said in it."""
+
+    def __init__(self, world: World, slack: Slack) -> None:
+        self.world = world
+        self.slack = slack
+        self.said = ""
+
+    def __call__(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        done = self.world.command("cwnotify", *arguments, input=typed)
+        self.said += done.stdout + done.stderr
+        return done
+
+    def files_with_the_secret(self) -> list[Path]:
+        """Every file of this world in which the webhook's secret part stands."""
+        secret = self.slack.canary.encode()
+        files = [path for path in self.world.home.parent.rglob("*") if path.is_file()]
+        return [path for path in files if secret in path.read_bytes()]
+
+
+@pytest.fixture
+def walk(tmp_path: Path, slack: Slack) -> Iterator[Walk]:
+    with World(tmp_path) as world:
+        yield Walk(world, slack)
+
+
+def test_from_nothing_to_a_delivered_alert_the_secret_stays_in_its_file(walk: Walk, slack: Slack):
+    # Given nothing, every command says what to do next.
+    without = walk("test")
+    assert without.returncode == 1
+    assert "cwnotify manifest" in without.stderr
+    assert "cwnotify login" in without.stderr
+
+    # When the webhook is stored, it is tried first.
+    stored = walk("login", "--stdin", typed=f"{slack.url}\n")
+    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
+    assert stored.returncode == 0
+    assert slack.wait_for(1)[0]["text"].startswith(":wave: Hello, World!")
+    assert webhook.read_text() == f"{slack.url}\n"
+    assert stat.S_IMODE(webhook.stat().st_mode) == 0o600
+    assert stat.S_IMODE(webhook.parent.stat().st_mode) == 0o700
+
+    # Then a test, a run and an alert that had to wait go there.
+    assert walk("test", "--lang", "ko").returncode == 0
+    assert "안녕하세요" in slack.wait_for(2)[1]["text"]
+    slack.script += [REMOVED]
+    assert walk("run", "--name", "unheard", "--", "true").returncode == 0
+    until(lambda: walk.world.messages("dead"), 10, "giving up")
+    (listed,) = json.loads(walk("outbox", "list", "--json").stdout)
+    assert (listed["state"], listed["for_this_webhook"]) == ("dead", True)
+    assert walk("outbox", "retry", "--all").returncode == 0
+    assert outcome(alert(slack, "unheard")) == "finished"
+
+    # And it stands nowhere else.
+    walk.world.wait_until_quiet()
+    assert slack.canary not in walk.said
+    assert walk.files_with_the_secret() == [webhook]
+
+
+def test_no_process_shows_the_secret_to_other_users(walk: Walk, slack: Slack):
+    walk("login", "--stdin", typed=slack.url)
+    slack.answer = Answer(mode="hang")
+    testing = walk.world.begin("cwnotify", "test")
+    running = walk.world.begin("cwnotify", "run", "--", "sleep", "0.1")
+    until(lambda: len(slack.received) == 3, 10, "two attempts that hang")
+
+    pids = walk.world.processes()
+    arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
+    environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]
+    assert walk.world.sidecars()
+    assert len(pids) >= 2
+    assert not [text for text in arguments + environments if slack.canary.encode() in text]
+    for process in (testing, running):
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "must begin with https://"),
+        ("hooks.slack.com/services/T/B/{canary}", "must begin with https://"),
+        ("http://hooks.slack.com/services/T/B/{canary}", "must begin with https://"),
+        ("https://hooks.slack.com/services/T B/{canary}", "holds no spaces"),
+        ("https://[hooks/services/T/B/{canary}", "is not a URL"),
+    ],
+)
+def test_what_is_no_webhook_is_not_stored_and_not_repeated(url: str, why: str, walk: Walk, slack: Slack):
+    done = walk("login", "--stdin", typed=url.format(canary=slack.canary))
+
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert slack.canary not in walk.said
+    assert walk.files_with_the_secret() == []
+
+
+def test_a_webhook_that_was_removed_is_not_stored_and_the_remedy_is_told(walk: Walk, slack: Slack):
+    slack.answer = REMOVED
+    done = walk("login", "--stdin", typed=slack.url)
+
+    assert done.returncode == 1
+    assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert walk.files_with_the_secret() == []
+
+
+def test_a_slack_that_cannot_be_reached_is_explained(walk: Walk, slack: Slack):
+    slack.refuse()
+    done = walk("login", "--stdin", typed=slack.url)
+
+    assert done.returncode == 1
+    assert "Slack could not be reached: the connection was refused" in done.stderr
+    assert slack.canary not in walk.said
+
+
+def test_a_webhook_that_others_can_read_is_not_used(walk: Walk, slack: Slack):
+    walk("login", "--stdin", typed=slack.url)
+    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
+    webhook.chmod(0o644)
+    done = walk("test")
+
+    assert done.returncode == 1
+    assert f"chmod 600 {webhook}" in done.stderr
+    assert len(slack.received) == 1
+
+
+def test_the_manifest_makes_an_app_with_an_incoming_webhook(walk: Walk):
+    done = walk("manifest")
+    manifest = json.loads(done.stdout)
+    link = next(line.strip() for line in done.stderr.splitlines() if "https://" in line)
+
+    assert manifest["oauth_config"]["scopes"]["bot"] == ["incoming-webhook"]
+    query = parse_qs(urlsplit(link).query)
+    assert query["new_app"] == ["1"]
+    assert json.loads(query["manifest_json"][0]) == manifest
+
+
+def test_login_in_a_notebook_asks_without_echo_and_keeps_the_secret_out_of_it(walk: Walk, slack: Slack):
+    with Kernel(walk.world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        cell = kernel.start("%cwnotify login", typed=slack.url)
+        result = cell.result()
+        kernel.run("%%notify_on_finish first\n1")
+        history = kernel.run("In, Out, dir(), globals()")
+
+        assert kernel.asked == [("Slack webhook URL (not shown): ", True)]
+        assert "Slack said ok" in result.stdout
+        assert outcome(alert(slack, "first")) == "finished"
+        assert slack.canary not in str(result) + str(history)
+    assert [path.name for path in walk.files_with_the_secret()] == ["webhook"]

@@ -1,0 +1,368 @@
+"""Slack is away, slow, wrong or gone, or the sidecar is killed: no cell waits, and each alert arrives exactly once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.slack import LOGIN_PAGE, OK, REDIRECT, REMOVED, Answer, Slack
+from tests.support.waiting import until
+
+BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
+
+
+@dataclass
+class Scene:
+    """A Slack, a world whose webhook it is, and a kernel in it with cwnotify loaded."""
+
+    slack: Slack
+    world: World
+    kernel: Kernel
+
+    def run(self, name: str, body: str = "1") -> None:
+        """Run a registered cell."""
+        assert self.kernel.run(f"%%notify_on_finish {name}\n{body}").status == "ok"
+
+    def outbox(self, *words: str) -> str:
+        """What ``cwnotify outbox`` says, in good order."""
+        done = self.world.command("cwnotify", "outbox", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def tried(self, name: str) -> str:
+        """Wait for the first attempt to deliver to fail; gives the reason that was noted."""
+
+        def reason() -> str:
+            return next((m.reason for m in self.world.messages("pending", "dead") if f"*{name}*" in str(m.payload)), "")
+
+        return until(reason, 15, "an attempt that fails")
+
+    def everything_told(self) -> list[str]:
+        """End the kernel, wait until the sidecar has left, and give the texts that were delivered."""
+        self.kernel.kill()
+        self.world.wait_until_quiet()
+        return [payload["text"] for payload in self.slack.payloads]
+
+
+@contextmanager
+def begin(folder: Path) -> Iterator[Scene]:
+    with Slack() as slack, World(folder, slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        yield Scene(slack, world, kernel)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with begin(tmp_path) as one:
+        yield one
+
+
+# Troubles after which the sidecar lets some time go by before it asks again.
+PATIENT = {
+    "hanging": Answer(mode="hang"),
+    "login page": LOGIN_PAGE,
+    "redirect": REDIRECT,
+    "nearly ok": Answer(200, "OK"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
+    """Begun before this module's other tests, and looked at after them: the time goes by meanwhile."""
+    with ExitStack() as stack:
+        scenes = {}
+        for name, answer in PATIENT.items():
+            scenes[name] = one = stack.enter_context(begin(tmp_path_factory.mktemp("patient")))
+            one.slack.script.append(answer)
+            one.run("first")
+        yield scenes
+
+
+def test_no_cell_waits_for_a_slack_that_hangs(scene: Scene):
+    scene.slack.script += [Answer(mode="hang")] * 9
+    scene.run("first")
+    until(lambda: len(scene.slack.received) == 1, 10, "the first request")
+
+    for name in ("second", "third"):
+        scene.run(name, "'no matter what'")
+    failed, aborted = scene.kernel.run_all("%%notify_on_finish fourth\n1 / 0", "1")
+
+    assert (failed.status, aborted.status) == ("error", "aborted")
+    # The first request still hangs: no cell waited for its end.
+    assert len(scene.slack.received) == 1
+    assert len(scene.world.messages("pending")) == 4
+
+
+def test_refused_connections(scene: Scene):
+    scene.slack.refuse()
+    scene.run("away")
+    assert "the connection was refused" in scene.tried("away")
+    scene.slack.accept()
+
+    alert(scene.slack, "away")
+    assert len(scene.everything_told()) == 1
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Answer(500, "rollup_error"), Answer(503, "")],
+        [Answer(502, "<html>Bad Gateway</html>", {"Content-Type": "text/html"})],
+        [Answer(mode="reset")],
+        [Answer(mode="cut")],
+    ],
+    ids=["500 and 503", "a proxy's 502", "reset", "cut off"],
+)
+def test_it_is_told_once_slack_has_recovered(answers: list[Answer], scene: Scene):
+    scene.slack.script += answers
+    scene.run("later")
+
+    alert(scene.slack, "later")
+    assert [one.answer for one in scene.slack.received] == [*answers, OK]
+    assert len(scene.everything_told()) == 1
+
+
+def test_slack_is_given_the_time_that_it_asks_for(scene: Scene):
+    scene.slack.script += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
+    scene.run("slowly")
+
+    alert(scene.slack, "slowly")
+    first, second = scene.slack.received
+    assert 1.2 <= second.at - first.at < 4
+    assert len(scene.everything_told()) == 1
+
+
+@pytest.mark.parametrize("word", ["invalid_blocks", "invalid_payload", "invalid_attachments"])
+def test_a_message_that_slack_cannot_read_is_sent_as_text_alone(word: str, scene: Scene):
+    scene.slack.script += [Answer(400, word)]
+    scene.run("simpler")
+
+    told = alert(scene.slack, "simpler")
+    assert outcome(told) == "finished"
+    assert set(told) == {"text"}
+    assert {"text", "blocks", "attachments"} <= set(scene.slack.received[0].payload)
+    assert len(scene.everything_told()) == 1
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Answers after which no further attempt can help, and what the user is told of it."""
+
+    answers: list[Answer]
+    reason: str
+
+
+REFUSALS = {
+    "removed": Refusal([REMOVED], "404 no_service: this webhook was removed; make a new one at"),
+    "archived": Refusal([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
+    "forbidden": Refusal([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
+    "not even the text": Refusal([Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_what_cannot_be_delivered_is_listed_with_the_reason_and_can_be_sent_again(refusal: Refusal, scene: Scene):
+    scene.slack.script += refusal.answers
+    scene.run("unwanted")
+    until(lambda: scene.world.messages("dead"), 10, "giving up")
+    listed = scene.outbox("list")
+    sent = scene.outbox("retry", listed.split()[0])
+
+    assert "dead" in listed
+    assert "unwanted finished in" in listed
+    assert refusal.reason in listed
+    assert "1 sent again" in sent
+    assert outcome(alert(scene.slack, "unwanted")) == "finished"
+    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert len(scene.slack.received) == len(refusal.answers) + 1
+    assert scene.slack.canary not in listed + sent
+
+
+def test_what_cannot_be_delivered_can_be_thrown_away(scene: Scene):
+    scene.slack.script += [REMOVED]
+    scene.run("unwanted")
+    until(lambda: scene.world.messages("dead"), 10, "giving up")
+
+    assert scene.outbox("purge", "--all") == "1 thrown away.\n"
+    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scene.everything_told() == []
+
+
+def test_alerts_that_piled_up_arrive_once_from_two_kernels(scene: Scene):
+    scene.slack.refuse()
+    with Kernel(scene.world) as other:
+        other.run("%load_ext cwnotify")
+        for number in range(3):
+            scene.run(f"mine{number}")
+            other.run(f"%%notify_on_finish theirs{number}\n1")
+        scene.tried("mine0")
+        other.kill()
+        scene.slack.accept()
+        told = scene.everything_told()
+
+    names = [f"{whose}{number}" for whose in ("mine", "theirs") for number in range(3)]
+    assert sorted(text.split("*")[1] for text in told) == names
+
+
+def test_a_kernel_that_leaves_while_slack_is_away_is_told_of_later(scene: Scene):
+    scene.slack.refuse()
+    scene.run("orphan")
+    scene.kernel.shut_down()
+    scene.tried("orphan")
+    scene.slack.accept()
+
+    assert outcome(alert(scene.slack, "orphan", 20)) == "finished"
+    scene.world.wait_until_quiet()
+    assert len(scene.slack.delivered) == 1
+
+
+# The sidecar is killed
+
+
+def the_sidecar(world: World, other_than: int = 0) -> int:
+    """Wait for the sidecar."""
+    (pid,) = until(lambda: [pid for pid in world.sidecars() if pid != other_than], 15, "a sidecar")
+    return pid
+
+
+def test_a_sidecar_killed_in_mid_run_is_replaced_and_the_end_is_told_once(scene: Scene):
+    go = scene.world.home / "go"
+    cell = scene.kernel.start(
+        "%%notify_on_finish longer\nprint('begun', flush=True)\nimport os, time\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n'went on'"
+    )
+    cell.prints("begun")
+    first = the_sidecar(scene.world)
+    until(lambda: scene.world.open_runs(), 10, "the run on disk")
+    os.kill(first, signal.SIGKILL)
+    the_sidecar(scene.world, other_than=first)
+    go.touch()
+
+    assert cell.result().values == ["'went on'"]
+    assert outcome(alert(scene.slack, "longer")) == "finished"
+    assert len(scene.everything_told()) == 1
+
+
+def test_a_kernel_killed_after_its_first_sidecar_is_told_of_by_the_second(scene: Scene):
+    cell = scene.kernel.start(f"%%notify_on_finish unlucky\n{BUSY}")
+    cell.prints("begun")
+    first = the_sidecar(scene.world)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: scene.world.open_runs() and scene.world.sidecars() not in ([], [first]), 15, "a second sidecar")
+
+    (text,) = scene.everything_told()
+    assert "*unlucky* was lost" in text
+    assert "SIGKILL" in text
+
+
+def test_a_sidecar_killed_while_alerts_wait_leaves_them_to_the_next(scene: Scene):
+    scene.slack.refuse()
+    scene.run("early")
+    scene.tried("early")
+    first = the_sidecar(scene.world)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not scene.world.sidecars(), 5, "its end")
+    scene.slack.accept()
+    scene.run("late")
+
+    alert(scene.slack, "early")
+    alert(scene.slack, "late")
+    assert len(scene.everything_told()) == 2
+
+
+def test_a_sidecar_killed_in_the_middle_of_an_attempt_leaves_it_to_the_next(scene: Scene):
+    scene.slack.script += [Answer(mode="hang")]
+    scene.run("early")
+    until(lambda: scene.slack.received, 10, "an attempt")
+    os.kill(the_sidecar(scene.world), signal.SIGKILL)
+    until(lambda: not scene.world.sidecars(), 5, "its end")
+    scene.run("late")
+
+    # Not after the dead sidecar's lease of two minutes, but at once.
+    alert(scene.slack, "early")
+    alert(scene.slack, "late")
+    assert len(scene.everything_told()) == 2
+
+
+def test_when_kernel_and_sidecar_are_killed_the_next_start_tells_of_the_loss(scene: Scene):
+    cell = scene.kernel.start(f"%%notify_on_finish forgotten\n{BUSY}")
+    cell.prints("begun")
+    until(lambda: scene.world.open_runs(), 10, "the run on disk")
+    os.kill(the_sidecar(scene.world), signal.SIGKILL)
+    scene.kernel.kill()
+    until(lambda: not scene.world.processes(), 5, "the end of both")
+    assert scene.slack.delivered == []
+
+    with Kernel(scene.world) as next_one:
+        next_one.run("%load_ext cwnotify")
+        next_one.run("%%notify_on_finish new\n1")
+        alert(scene.slack, "new")
+        lost = alert(scene.slack, "forgotten")
+        next_one.kill()
+        scene.world.wait_until_quiet()
+
+    assert outcome(lost) == "lost"
+    assert "It was last seen" in lost["text"]
+    assert len(scene.slack.delivered) == 2
+
+
+# Settings that stand in the way
+
+
+def test_without_a_webhook_the_notebook_shows_what_would_be_said_and_it_can_be_sent_later(tmp_path: Path):
+    with Slack() as slack, World(tmp_path) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        first = kernel.run("%%notify_on_finish unheard\n40 + 2")
+        second = kernel.run("%%notify_on_finish again\n1 / 0")
+        until(lambda: len(world.messages("dead")) == 2, 10, "the outbox")
+        sent = world.command("cwnotify", "outbox", "retry", "--all", env={"CWNOTIFY_WEBHOOK_URL": slack.url})
+
+        assert first.values == ["42"]
+        assert "%cwnotify login" in first.stderr
+        assert "not sent: ✅ unheard finished in" in first.stdout
+        assert "%cwnotify login" not in second.stderr
+        assert "not sent: ❌ again failed after" in second.stdout
+        assert sent.stdout.endswith("2 sent again.\n")
+        assert [outcome(payload) for payload in slack.wait_for(2)] == ["finished", "failed"]
+
+
+def test_a_state_directory_that_cannot_be_used_keeps_no_alert_back(tmp_path: Path):
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
+        world.state.write_text("a file where the directory should be")
+        kernel.run("%load_ext cwnotify")
+        kernel.run("%%notify_on_finish stateless\n1")
+
+        assert outcome(alert(slack, "stateless")) == "finished"
+
+
+def test_each_run_goes_to_the_webhook_that_was_set_when_it_ran(scene: Scene):
+    with Slack() as other:
+        other.refuse()
+        scene.run("one")
+        scene.kernel.run(f"import os\nos.environ['CWNOTIFY_WEBHOOK_URL'] = {other.url!r}")
+        scene.run("two")
+        scene.tried("two")
+        scene.kernel.run(f"os.environ['CWNOTIFY_WEBHOOK_URL'] = {scene.slack.url!r}")
+        scene.run("three")
+        other.accept()
+
+        alert(other, "two")
+        told = scene.everything_told()
+        assert [text.split("*")[1] for text in told] == ["one", "three"]
+        assert len(other.delivered) == 1
+
+
+@pytest.mark.parametrize("trouble", PATIENT)
+def test_it_is_told_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]):
+    scene = patient[trouble]
+
+    assert outcome(alert(scene.slack, "first", 45)) == "finished"
+    assert [one.answer for one in scene.slack.received] == [PATIENT[trouble], OK]
+    assert len(scene.everything_told()) == 1

@@ -1,0 +1,258 @@
+"""The pipe: lines come out as they went in, nobody waits for anybody, and no foreign file is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify.errors import ProtocolError
+from cwnotify.sidecar.protocol import LONGEST_LINE, Lines, Pipe, decode, encode
+from tests.support.events import texts
+
+# Lines
+
+
+@given(texts(), st.dictionaries(st.sampled_from("abc"), st.none() | st.integers() | texts()))
+def test_a_line_is_read_as_it_was_written(kind, values):
+    line = encode(kind, **values)
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert line.isascii()
+    # Two lone surrogates that stand side by side are one character afterwards, and no worse.
+    assert json.dumps(decode(line)) == json.dumps({"kind": kind, **values})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"x", b"{", b"[]", b"null", b'"kind"', b"{}", b'{"kind": 1}', b"\xff\xfe", b"[" * 100_000, b"9" * 5000],
+)
+def test_what_is_no_line_of_ours_is_refused(line):
+    with pytest.raises(ProtocolError):
+        decode(line)
+
+
+GOOD = [encode("started", id=f"r{number}", text="가" * number) for number in range(3)]
+BAD = [b"\n", b"no json\n", b'{"kindless": 1}\n', b"\xff\xfe\x00\n"]
+
+
+@given(st.lists(st.sampled_from(GOOD + BAD), max_size=8), st.data())
+def test_lines_come_out_whole_wherever_the_reads_happened_to_split_them(lines, data):
+    stream = b"".join(lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    reader, found = Lines(), []
+
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += reader.feed(stream[start:end])
+
+    assert found == [decode(line) for line in lines if line in GOOD]
+    assert reader.dropped == sum(line in BAD for line in lines)
+
+
+def test_a_line_comes_out_only_when_it_is_complete():
+    reader = Lines()
+
+    assert reader.feed(b'{"kind": "a"}') == []
+    assert reader.feed(b"\n") == [{"kind": "a"}]
+
+
+TOO_LONG = encode("a", text="x" * 2 * LONGEST_LINE)
+
+
+@pytest.mark.parametrize("size", [3 * LONGEST_LINE, LONGEST_LINE + 100, 1 << 16, 99_991])
+def test_a_line_that_is_too_long_is_dropped_whole_and_counted_once(size):
+    reader, found = Lines(), []
+    stream = GOOD[0] + TOO_LONG + GOOD[1]
+
+    for start in range(0, len(stream), size):
+        found += reader.feed(stream[start : start + size])
+
+    assert found == [decode(GOOD[0]), decode(GOOD[1])]
+    assert reader.dropped == 1
+
+
+def test_what_is_left_of_a_line_that_is_too_long_is_not_taken_for_a_line():
+    reader = Lines()
+
+    assert reader.feed(b"x" * (LONGEST_LINE + 1)) == []
+    assert reader.feed(b'{"kind": "goodbye"}\n') == []
+    assert reader.feed(GOOD[0]) == [decode(GOOD[0])]
+
+
+def test_a_line_as_long_as_it_may_be_comes_out():
+    line = encode("a", text="x" * LONGEST_LINE)[-LONGEST_LINE - 1 :]
+    line = b'{"kind":"a","text":"' + line[20:]
+    assert len(line) == LONGEST_LINE + 1
+
+    assert Lines().feed(line) == [decode(line)]
+
+
+# Pipes
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Pipe, int]]:
+    """A writing end, and the descriptor to read what it wrote."""
+    theirs, ours = os.pipe()
+    pipe = Pipe(ours, writes=True)
+    yield pipe, theirs
+    pipe.close()
+    for descriptor in (theirs,):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+def drained(descriptor: int) -> bytes:
+    os.set_blocking(descriptor, False)
+    data = b""
+    try:
+        while piece := os.read(descriptor, 1 << 16):
+            data += piece
+    except BlockingIOError:
+        pass
+    return data
+
+
+def test_what_is_sent_is_at_once_out_of_the_process(ends):
+    pipe, theirs = ends
+
+    pipe.send(b"one\n")
+    pipe.send(b"two\n")
+
+    assert drained(theirs) == b"one\ntwo\n"
+    assert pipe.flush()
+
+
+def test_a_full_pipe_makes_nobody_wait_and_loses_nothing(ends):
+    pipe, theirs = ends
+    lines = [b"%06d " % number + b"x" * 1000 + b"\n" for number in range(300)]
+    sent = threading.Thread(target=lambda: [pipe.send(line) for line in lines], daemon=True)
+    sent.start()
+    sent.join(10)
+    assert not sent.is_alive(), "it waited for a reader"
+    assert not pipe.flush()
+
+    received = drained(theirs)
+    assert 0 < len(received) < sum(map(len, lines))
+    while not pipe.flush():
+        received += drained(theirs)
+    received += drained(theirs)
+
+    assert received == b"".join(lines)
+
+
+def test_nobody_reads_any_more(ends):
+    pipe, theirs = ends
+    os.close(theirs)
+
+    with pytest.raises(BrokenPipeError):
+        pipe.send(b"one\n")
+
+
+def test_a_closed_descriptor_is_a_broken_pipe(ends):
+    pipe, _ = ends
+    os.close(pipe.fileno())
+
+    assert pipe.fileno() == -1
+    with pytest.raises(BrokenPipeError):
+        pipe.send(b"one\n")
+    assert pipe.read() == b""
+    pipe.close()
+
+
+def test_a_file_of_the_cells_under_the_same_number_is_never_touched(ends, tmp_path: Path):
+    pipe, _ = ends
+    number = pipe.fileno()
+    foreign = tmp_path / "results.csv"
+    foreign.write_text("epoch,loss\n")
+    opened = os.open(foreign, os.O_RDWR)
+    os.dup2(opened, number)
+
+    with pytest.raises(BrokenPipeError):
+        pipe.send(b"one\n")
+    assert pipe.read() == b""
+    pipe.close()
+
+    assert foreign.read_text() == "epoch,loss\n"
+    assert os.read(number, 5) == b"epoch", "what the cell opened is still open, and at its place"
+    os.close(number)
+    os.close(opened)
+
+
+def test_what_the_full_pipe_did_not_take_is_not_written_to_a_foreign_file_later(ends, tmp_path: Path):
+    pipe, _ = ends
+    pipe.send(b"x" * (1 << 20))
+    assert not pipe.flush()
+    opened = os.open(tmp_path / "foreign", os.O_RDWR | os.O_CREAT)
+    os.dup2(opened, pipe.fileno())
+
+    with pytest.raises(BrokenPipeError):
+        pipe.flush()
+
+    assert (tmp_path / "foreign").read_bytes() == b""
+    os.close(pipe._descriptor)
+    os.close(opened)
+
+
+def test_another_pipe_under_the_same_number_is_foreign_too(ends):
+    pipe, _ = ends
+    number = pipe.fileno()
+    foreign_in, foreign_out = os.pipe()
+    os.dup2(foreign_out, number)
+
+    with pytest.raises(BrokenPipeError):
+        pipe.send(b"one\n")
+
+    assert drained(foreign_in) == b""
+    for descriptor in (number, foreign_in, foreign_out):
+        os.close(descriptor)
+
+
+def test_the_reading_end_waits_for_bytes_and_sees_the_end():
+    theirs, ours = os.pipe()
+    reader, writer = Pipe(theirs, writes=False), Pipe(ours, writes=True)
+    timer = threading.Timer(0.05, writer.send, [b"late\n"])
+    timer.start()
+
+    assert reader.read() == b"late\n"
+
+    timer.join()
+    writer.close()
+    assert reader.read() == b""
+    reader.close()
+    reader.close()
+    assert reader.fileno() == -1
+
+
+def test_lines_cross_to_another_process_whole():
+    script = "import sys; sys.stdout.write(sys.stdin.read())"
+    lines = [encode("started", text="<\ud800 가\n>" * 500, number=number) for number in range(100)]
+    echo = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipe, reader, found = Pipe(echo.stdin.fileno(), writes=True), Lines(), []
+
+    def send() -> None:
+        for line in lines:
+            pipe.send(line)
+        while not pipe.flush():
+            pass
+        echo.stdin.close()
+
+    threading.Thread(target=send, daemon=True).start()
+    while data := os.read(echo.stdout.fileno(), 4000):
+        found += reader.feed(data)
+
+    assert found == [decode(line) for line in lines]
+    assert reader.dropped == 0
+    assert echo.wait(10) == 0
+    echo.stdout.close()

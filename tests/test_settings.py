@@ -1,0 +1,350 @@
+"""Settings: where each comes from and which goes first; what cannot be used is told; the webhook is never shown."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify.errors import SettingsError
+from cwnotify.settings import (
+    Secret,
+    Settings,
+    check_webhook,
+    config_path,
+    gather,
+    load,
+    state_dir,
+    store_webhook,
+    webhook_path,
+)
+
+URL = "https://hooks.slack.com/services/T0/B0/canary"
+
+
+class Home:
+    """A home directory, and the environment that leads to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environ = {"HOME": str(path)}
+
+    def with_variables(self, **variables: str) -> dict[str, str]:
+        return {**self.environ, **variables}
+
+    def write_config(self, text: str | bytes) -> Path:
+        return self._write("config.toml", text)
+
+    def write_webhook(self, text: str | bytes, mode: int = 0o600) -> Path:
+        path = self._write("webhook", text)
+        path.chmod(mode)
+        return path
+
+    def _write(self, name: str, text: str | bytes) -> Path:
+        path = self.path / ".config" / "cwnotify" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+# Where they come from
+
+
+def test_where_nothing_is_set_everything_is_at_its_default(home):
+    assert gather(home.environ) == (Settings(), ())
+    assert load(home.environ) == Settings()
+
+
+ALL = """
+channel = "#ml"
+lang = "ko"
+instance = "i-1"
+alarms = "cpu-*"
+mention = "@here"
+min_duration = "5m"
+timezone = "Asia/Seoul"
+"""
+
+
+def test_the_file_sets_everything_but_the_webhook(home):
+    home.write_config(ALL)
+
+    assert load(home.environ) == Settings(None, "#ml", "ko", "i-1", "cpu-*", "<!here>", 300.0, "Asia/Seoul")
+
+
+def test_the_environment_goes_before_the_file_and_config_before_both(home):
+    home.write_config(ALL)
+    environ = home.with_variables(CWNOTIFY_CHANNEL="#env", CWNOTIFY_MIN_DURATION="1h", CWNOTIFY_MENTION="none")
+
+    found, troubles = gather(environ, {"channel": "#config", "lang": ""})
+
+    assert (found.channel, found.lang, found.min_seconds, found.mention) == ("#config", "ko", 3600.0, "")
+    assert not troubles
+
+
+def test_a_number_in_the_file_is_read_as_if_it_were_text(home):
+    home.write_config("min_duration = 90\n")
+
+    assert load(home.environ).min_seconds == 90.0
+
+
+@pytest.mark.parametrize("name", ["CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL"])
+def test_the_webhook_comes_from_either_variable(home, name):
+    assert load(home.with_variables(**{name: f" {URL}\n"})).webhook == Secret(URL)
+
+
+def test_the_webhook_of_ones_own_name_goes_first_then_the_others_then_the_one_that_is_kept(home):
+    home.write_webhook(URL + "3\n")
+    environ = home.with_variables(CWNOTIFY_WEBHOOK_URL=URL + "1", SLACK_WEBHOOK_URL=URL + "2")
+
+    found = []
+    for name in ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL", "HOME"):
+        found.append(load(environ).webhook.reveal()[-1])
+        del environ[name]
+
+    assert found == ["1", "2", "3"]
+
+
+def test_other_places_can_be_chosen(home, tmp_path):
+    assert state_dir(home.environ) == tmp_path / ".local/state/cwnotify"
+    assert state_dir(home.with_variables(XDG_STATE_HOME="/x")) == Path("/x/cwnotify")
+    assert state_dir(home.with_variables(CWNOTIFY_STATE_DIR="/y", XDG_STATE_HOME="/x")) == Path("/y")
+    assert state_dir({"CWNOTIFY_STATE_DIR": "~/y"}) == Path.home() / "y"
+    assert state_dir({"CWNOTIFY_STATE_DIR": "y"}) == Path.cwd() / "y"
+    assert config_path(home.with_variables(XDG_CONFIG_HOME="/z")) == Path("/z/cwnotify/config.toml")
+    # As the XDG specification has it, a relative path counts for nothing.
+    assert config_path(home.with_variables(XDG_CONFIG_HOME="z")) == tmp_path / ".config/cwnotify/config.toml"
+    assert webhook_path(home.environ) == tmp_path / ".config/cwnotify/webhook"
+
+
+# What cannot be used
+
+
+def test_what_cannot_be_used_is_told_with_its_place_and_the_rest_is_used(home):
+    home.write_config('lang = "fr"\nchannel = "#ml"\n')
+    environ = home.with_variables(CWNOTIFY_MIN_DURATION="soon")
+
+    found, troubles = gather(environ, {"mention": "minsu"})
+
+    assert found == Settings(channel="#ml")
+    assert [trouble.split(":")[0] for trouble in troubles] == [
+        f"lang in {config_path(home.environ)}",
+        "%config CWNotify.mention",
+        "CWNOTIFY_MIN_DURATION",
+    ]
+    with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is no dur"):
+        load(environ)
+
+
+def test_a_slip_in_one_line_of_the_file_costs_that_line_alone(home):
+    home.write_config('lang = "ko"\nchanel = "#ml"\n')
+
+    found, (trouble,) = gather(home.environ)
+
+    assert found.lang == "ko"
+    assert trouble == f"{config_path(home.environ)}: chanel is not a setting; did you mean channel?"
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("frobnicate = 1", "known are alarms, channel, "),
+        (f'webhook = "{URL}"', "a webhook is stored by: cwnotify login"),
+        (f'webhook_url = "{URL}"', "a webhook is stored by: cwnotify login"),
+    ],
+)
+def test_a_line_that_sets_nothing_is_told_with_what_to_do(home, line, hint):
+    home.write_config(line)
+
+    (trouble,) = gather(home.environ)[1]
+
+    assert hint in trouble
+    assert "canary" not in trouble
+
+
+@pytest.mark.parametrize("text", ["lang = ", "= 1", "lang = 'ko'\nlang = 'en'", b"\xff"])
+def test_a_file_that_is_no_toml_is_told(home, text):
+    home.write_config(text)
+
+    found, (trouble,) = gather(home.environ)
+
+    assert found == Settings()
+    assert f"{config_path(home.environ)} is not valid TOML" in trouble
+
+
+def test_a_file_that_cannot_be_read_is_told(home):
+    home.write_config("").unlink()
+    config_path(home.environ).mkdir()
+
+    (trouble,) = gather(home.environ)[1]
+
+    assert "cannot be read: Is a directory" in trouble
+
+
+# The webhook
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        f"  {URL}\n",
+        "https://hooks.slack-gov.com/services/T0/B0/canary",
+        "HTTPS://HOOKS.SLACK.COM/x",
+        "http://127.0.0.1:8080/hook",
+        "http://localhost/hook",
+        "http://[::1]:9/hook",
+        "ssm:/cwnotify/webhook",
+        "secretsmanager:cwnotify",
+    ],
+)
+def test_a_webhook_is_https_or_on_this_machine_or_kept_elsewhere(url):
+    assert check_webhook(url, "here").reveal() == url.strip()
+
+
+BAD_URLS = [
+    "http://hooks.slack.com/services/canary",
+    "http://127.0.0.1.evil.test/canary",
+    "http://localhost@evil.test/canary",
+    "hooks.slack.com/services/canary",
+    "https://",
+    "https:///canary",
+    "ftp://x/canary",
+    "file:///canary",
+    "https://x:99999/canary",
+    "https://[::1/canary",
+    "https://hooks.slack.com/ canary",
+    "https://hooks.slack.com/\tcanary",
+    "https://hooks.slack.com/canary\u200b",
+    "https://hooks.slack.com/canary\udc80",
+    "https://hooks.slack.com/canary\x7f",
+    "canary",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
+def test_any_other_webhook_is_refused_without_a_word_of_it(url):
+    with pytest.raises(SettingsError) as caught:
+        check_webhook(url, "CWNOTIFY_WEBHOOK_URL")
+
+    assert "CWNOTIFY_WEBHOOK_URL" in str(caught.value)
+    assert "canary" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_is_a_webhook_or_refused(text):
+    try:
+        secret = check_webhook(text, "here")
+    except SettingsError:
+        return
+    assert secret.reveal().isascii()
+
+
+def test_a_bad_webhook_leaves_the_other_settings_alone(home):
+    found, (trouble,) = gather(home.with_variables(CWNOTIFY_WEBHOOK_URL="http://x/canary", CWNOTIFY_LANG="ko"))
+
+    assert found == Settings(lang="ko")
+    assert "canary" not in trouble
+
+
+def test_a_webhook_is_kept_for_its_owner_alone_and_found_again(home):
+    old = os.umask(0)
+    try:
+        path = store_webhook(Secret(URL), home.environ)
+    finally:
+        os.umask(old)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert load(home.environ).webhook == Secret(URL)
+    store_webhook(Secret(URL + "2"), home.environ)
+    assert load(home.environ).webhook == Secret(URL + "2")
+    assert [file.name for file in path.parent.iterdir()] == ["webhook"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_webhook_that_others_can_read_is_not_used(home, mode):
+    path = home.write_webhook(URL, mode)
+
+    found, (trouble,) = gather(home.environ)
+
+    assert found.webhook is None
+    assert trouble == f"{path} can be read by others; close it with: chmod 600 {path}"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"http://x/canary", b"https://x/ canary"])
+def test_a_kept_webhook_that_cannot_be_used_is_told(home, content):
+    path = home.write_webhook(content)
+
+    found, (trouble,) = gather(home.environ)
+
+    assert found.webhook is None
+    assert str(path) in trouble
+    assert "canary" not in trouble
+
+
+def test_an_empty_file_is_no_webhook(home):
+    home.write_webhook("\n")
+
+    assert gather(home.environ) == (Settings(), ())
+
+
+def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
+    (home.path / ".config").write_text("in the way")
+
+    with pytest.raises(SettingsError, match="cannot be written") as caught:
+        store_webhook(Secret(URL), home.environ)
+
+    assert str(webhook_path(home.environ)) in str(caught.value)
+    assert "canary" not in repr(caught.value)
+
+
+# Secrets
+
+
+def test_a_secret_shows_itself_only_to_who_asks_by_name():
+    secret = Secret(URL)
+    shown = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>80}",
+        "%s %r" % (secret, secret),  # noqa: UP031 (also in this way)
+        repr(Settings(webhook=secret)),
+        repr({"webhook": [secret]}),
+        str(ValueError(secret)),
+    ]
+
+    assert "canary" not in "".join(shown)
+    assert secret.reveal() == URL
+
+
+OTHER_WAYS = [json.dumps, pickle.dumps, copy.deepcopy, vars, iter, bytes, len]
+
+
+@pytest.mark.parametrize("way", OTHER_WAYS, ids=lambda way: way.__name__)
+def test_a_secret_goes_by_no_other_way(way):
+    with pytest.raises(TypeError) as caught:
+        way(Secret(URL))
+
+    assert "canary" not in repr(caught.value)
+
+
+def test_secrets_are_told_apart():
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2

@@ -22,6 +22,13 @@ _COMMANDS = {
     "run": "run",
     "outbox": "outbox",
     "preview": "preview",
+    "deploy": "stack",
+    "stack": "stack",
+    "teardown": "stack",
+    "replay": "stack",
+    "redrive": "stack",
+    "policy": "stack",
+    "bundle": "stack",
 }
 
 

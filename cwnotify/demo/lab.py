@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 
 def open_lab(notebook: Path, page_url: str) -> int:
-    """Run JupyterLab on a copy-free view of `notebook`'s folder; gives its exit code.
+    """Run JupyterLab in `notebook`'s folder; gives its exit code.
 
     It is a child in this terminal, so Ctrl-C ends both.
     """
     print(f"Slack stand-in: {page_url}  (open it beside JupyterLab; Ctrl-C ends both)")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--ServerApp.ip=127.0.0.1",
-        f"--ServerApp.root_dir={notebook.parent}",
-    ]
+    options = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={notebook.parent.resolve()}"]
+    if os.geteuid() == 0:
+        # In a container one is often root, and Jupyter would not start without being told that it may.
+        options.append("--allow-root")
     try:
-        return subprocess.call([*command, notebook.name])
+        return subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(notebook.resolve())])
     except KeyboardInterrupt:
         return 0

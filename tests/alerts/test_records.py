@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cwnotify.alerts.events import Loss, LossCause, Outcome, Place, Run, RunEnded, RunKind
 from cwnotify.alerts.options import RunOptions
@@ -19,6 +19,7 @@ def sent(value: object) -> dict:
     return json.loads(json.dumps(to_record(value)))
 
 
+@settings(max_examples=50)
 @given(endings(texts(max_size=20, surrogates=False)))
 def test_any_event_comes_back_as_it_was(ended):
     assert from_record(RunEnded, sent(ended)) == ended

@@ -117,6 +117,7 @@ def test_every_cause_of_a_loss_has_a_file():
     assert {one.loss.cause for one in MESSAGES.values() if one.loss} == set(LossCause)
 
 
+@settings(max_examples=60)
 @given(endings(texts()))
 def test_any_end_of_any_run_is_a_message_that_slack_takes_and_only_its_mention_pings(one):
     mention = one.run.options.mention
@@ -128,7 +129,7 @@ def test_any_end_of_any_run_is_a_message_that_slack_takes_and_only_its_mention_p
     assert [attachment["color"] for attachment in payload["attachments"]] == [colour]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(endings(texts()), min_size=1, max_size=3), st.sampled_from((1, 40)))
 def test_so_are_any_runs_together(some, times):
     mention = some[-1].run.options.mention

@@ -463,24 +463,18 @@ def test_two_processes_share_the_messages_without_sharing_one(tmp_path):
     box.close()
 
 
-OPEN_AT_ONCE = """
-import sys
-from cwnotify.sidecar.outbox import Outbox
-print("ready", flush=True)
-sys.stdin.readline()
-box = Outbox(sys.argv[1])
-box.put(sys.argv[2], "here", {"text": "x"}, 1.0)
-"""
+def test_first_starts_at_the_same_moment_all_get_in(tmp_path):
+    starts = 8
+    with ThreadPoolExecutor(starts) as pool:
+        for attempt in range(12):
+            gate = threading.Barrier(starts)
 
+            def put(id: str, path: Path = tmp_path / f"{attempt}.sqlite3", gate: threading.Barrier = gate) -> bool:
+                gate.wait(10)
+                with closing(Outbox(path, durable=False)) as box:
+                    return box.put(id, HERE, HELLO, NOW)
 
-def test_several_first_starts_at_the_same_moment_all_get_in(tmp_path):
-    path = tmp_path / "outbox.sqlite3"
-
-    run_at_once(OPEN_AT_ONCE, *([str(path), f"m{number}"] for number in range(6)))
-
-    box = Outbox(path)
-    assert len(box.messages("pending")) == 6
-    box.close()
+            assert all(pool.map(put, map(str, range(starts))))
 
 
 def test_the_outbox_is_readable_by_its_owner_alone(tmp_path):

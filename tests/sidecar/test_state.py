@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -104,27 +106,15 @@ def test_without_a_directory_a_name_holds_for_this_process_alone():
     assert fingerprint(Secret("https://x"), None) != elsewhere
 
 
-FIRST_START = """
-import sys
-from pathlib import Path
-from cwnotify.settings import Secret
-from cwnotify.sidecar.state import fingerprint
-print("ready", flush=True)
-sys.stdin.readline()
-print(fingerprint(Secret("https://x"), Path(sys.argv[1])))
-"""
+def test_first_starts_at_the_same_moment_agree_on_one_key(tmp_path):
+    starts = 8
+    with ThreadPoolExecutor(starts) as pool:
+        for attempt in range(12):
+            directory, gate = prepare(tmp_path / str(attempt)), threading.Barrier(starts)
 
+            def name(_: int, directory: Path = directory, gate: threading.Barrier = gate) -> str:
+                gate.wait(10)
+                return fingerprint(WEBHOOK, directory)
 
-def test_several_first_starts_at_the_same_moment_agree_on_one_key(tmp_path):
-    command = [sys.executable, "-c", FIRST_START, str(tmp_path)]
-    starts = [subprocess.Popen(command, stdin=-1, stdout=-1, text=True) for _ in range(6)]
-    for one in starts:
-        assert one.stdout.readline() == "ready\n"
-    for one in starts:
-        one.stdin.write("go\n")
-        one.stdin.flush()
-
-    names = {one.communicate(timeout=20)[0] for one in starts}
-
-    assert len(names) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+            assert len(set(pool.map(name, range(starts)))) == 1
+            assert [path.name for path in directory.iterdir()] == ["key"]

@@ -29,7 +29,7 @@ Payload = dict[str, Any]
 # drip: the answer byte by byte, DRIP seconds apart. reset: RST before the body is read. late_reset: RST after it,
 # as when a proxy dies once Slack may have the message. cut: half of the answer's body, then the end.
 Mode = Literal["normal", "hang", "silent", "drip", "reset", "late_reset", "cut"]
-DRIP = 0.02
+DRIP = 0.01
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,288 @@
+"""What is wished and what is there -> the steps between. Pure: planning asks and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from cwnotify.aws import alarms, formation, stores
+from cwnotify.aws.client import Aws
+from cwnotify.aws.formation import Stack, Tell
+from cwnotify.aws.template import MOST_BODY, MOST_RESOURCES, Watch, changed, compose, read_watches
+from cwnotify.aws.wishes import Change, Found, Place, Plan, Step, Wish
+from cwnotify.errors import AwsError, CwnotifyError, UsageError
+from cwnotify.settings import REFERENCES
+
+HOW_TO_WATCH = (
+    "there is nothing to watch: name an instance with --instance i-…, an alarm that exists with --alarm NAME, "
+    "or follow all alarms of a name with --fleet --prefix train-"
+)
+_PARTS = "topic, function, log, role, dead-letter queue and its alarm"
+_FLEET = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
+
+
+def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], bytes]) -> Plan:
+    """The steps that make what is there into what is wished; none if it is so already.
+
+    Parameters
+    ----------
+    code
+        The hash of the function's source.
+
+    Raises
+    ------
+    CwnotifyError
+        If it cannot be done, before anything is.
+    """
+    place, stack = found.place, found.stack
+    check_stack(place, stack)
+    old = stack.parameters if stack else {}
+    watches = _watches(wish, read_watches(stack.template) if stack else (), found.attached)
+    parameters = _parameters(wish, found, code)
+    is_fleet, bucket, prefix = parameters["Fleet"] == "yes", parameters["CodeBucket"], parameters["Prefix"]
+    wanted = [name for name in wish.alarms if not (is_fleet and name.startswith(prefix))]
+    _check_alarms(wanted, found, [prefix + name for watch in watches for name in watch.names])
+    if not stack and not (watches or wish.alarms or is_fleet):
+        raise UsageError(HOW_TO_WATCH)
+    template = compose(watches)
+    kept = {parameters["CodeKey"]}
+    steps: list[Step] = [*_code_steps(found, wish, bucket, parameters["CodeKey"], make_zip)]
+    steps += _webhook_steps(wish, found)
+    if len(template.encode()) > MOST_BODY:
+        kept.add(template_key(place, template))
+    if stack is None or stack.template != template or dict(old) != parameters:
+        steps.append(_stack_step(found, template, parameters, watches))
+    released = {name for name in found.attached if name in wish.dropped or (is_fleet and name.startswith(prefix))}
+    steps += [_detach(name, place) for name in found.attached if name in released]
+    steps += [_attach(name, place) for name in wanted if name not in found.attached]
+    steps += _stale_code(found, bucket, kept)
+    if found.webhook and parameters["WebhookName"] != place.parameter:
+        steps.append(_delete_webhook(place))
+    return tuple(steps)
+
+
+def plan_teardown(found: Found) -> Plan:
+    """The steps that remove all that was made and nothing else; none if there is nothing.
+
+    Raises
+    ------
+    CwnotifyError
+        If somebody else is at work on the stack, or it is not ours.
+    """
+    place, stack = found.place, found.stack
+    if stack:
+        _check_ours(place, stack)
+    steps = [_detach(name, place) for name in found.attached]
+    if stack:
+        prefix = stack.parameters.get("Prefix", "")
+        own = [Change("-", "alarm", prefix + name) for watch in read_watches(stack.template) for name in watch.names]
+        lines = (Change("-", "stack", place.name, _PARTS), *own)
+        steps.append(Step(lambda aws, tell: formation.delete_stack(aws, stack, tell), lines))
+    steps += [_delete_webhook(place)] if found.webhook else []
+    return (*steps, *_stale_code(found, "", set()))
+
+
+def check_stack(place: Place, stack: Stack | None) -> None:
+    """Refuse a stack that cannot be changed now, or is not ours."""
+    if stack is None:
+        return
+    _check_ours(place, stack)
+    if not stack.is_usable:
+        state = f"stack {place.name} cannot be changed ({stack.status})"
+        raise AwsError(f"{state}; remove it with: cwnotify teardown, then deploy again")
+
+
+def _check_ours(place: Place, stack: Stack) -> None:
+    if "CodeKey" not in stack.parameters:
+        raise UsageError(f"stack {place.name} was not made by cwnotify; choose another name with --name")
+    if stack.is_busy:
+        raise AwsError(f"stack {place.name} is busy ({stack.status}); wait a little, then try again")
+
+
+def webhook_reference(stack: Stack) -> str:
+    """Where a stack's function finds the webhook, as its environment says it."""
+    return f"{stack.parameters.get('WebhookStore', '')}:{stack.parameters.get('WebhookName', '')}"
+
+
+def template_key(place: Place, template: str) -> str:
+    """Where a template too long to be sent is put."""
+    return f"{place.keys}{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
+
+
+def _watches(wish: Wish, old: Iterable[Watch], attached: tuple[str, ...]) -> tuple[Watch, ...]:
+    """The instances watched already, those wished for, without those dropped."""
+    watches = {watch.instance: watch for watch in old}
+    for name in wish.dropped:
+        if name not in watches and name not in attached:
+            raise UsageError(f"--drop {name}: it is neither an instance watched nor an alarm attached")
+    asked: dict[str, Any] = {"threshold": wish.threshold, "idle": wish.idle, "period": wish.period}
+    if wish.datapoints:
+        asked["datapoints"], asked["evaluated"] = wish.datapoints
+    given = {key: value for key, value in asked.items() if value is not None}
+    for instance in wish.instances:
+        watches[instance] = replace(watches.get(instance, Watch(instance)), **given)
+    left = tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
+    # Two alarms each, beside some twenty resources that every stack has.
+    if 2 * len(left) > MOST_RESOURCES - 20:
+        raise UsageError(f"{len(left)} instances are more than one stack can hold; deploy a second one with --name")
+    return left
+
+
+def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
+    place, old = found.place, found.stack.parameters if found.stack else {}
+
+    def chosen(value: str | None, key: str, default: str) -> str:
+        return value if value is not None else old.get(key, default)
+
+    fleet = None if wish.fleet is None else ("yes" if wish.fleet else "no")
+    store, _, name = _reference(wish, found).partition(":")
+    return {
+        "WebhookStore": store,
+        "WebhookName": name,
+        "CodeBucket": chosen(wish.bucket, "CodeBucket", place.bucket),
+        "CodeKey": f"{place.keys}{code}.zip",
+        "Prefix": chosen(wish.prefix, "Prefix", f"{place.name}-"),
+        "Fleet": chosen(fleet, "Fleet", "no"),
+        "Lang": chosen(wish.lang, "Lang", "en"),
+        "TimeZone": chosen(wish.zone, "TimeZone", ""),
+        "Channel": chosen(wish.channel, "Channel", ""),
+    }
+
+
+def _reference(wish: Wish, found: Found) -> str:
+    """Where the function finds the webhook."""
+    ours = f"ssm:{found.place.parameter}"
+    if wish.webhook:
+        given = wish.webhook.reveal()
+        if given.startswith("ssm:") and not given.startswith("ssm:/"):
+            raise UsageError("a webhook in Parameter Store is named by its whole path: ssm:/name")
+        return given if given.startswith(REFERENCES) else ours
+    if found.stack:
+        return webhook_reference(found.stack)
+    if found.webhook:
+        return ours
+    raise CwnotifyError("no Slack webhook is set; store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
+
+
+def _check_alarms(wanted: list[str], found: Found, own: list[str]) -> None:
+    for name in wanted:
+        if name in own:
+            raise UsageError(f"--alarm {name}: that is an alarm of this very stack")
+        if name not in found.alarms:
+            raise AwsError(f"there is no alarm named {name} in {found.place.region}")
+
+
+def _code_steps(found: Found, wish: Wish, bucket: str, key: str, make_zip: Callable[[], bytes]) -> list[Step]:
+    steps = []
+    if bucket not in found.code:
+        if bucket != found.place.bucket:
+            raise AwsError(f"this account has no bucket {bucket}; leave --bucket out to have one made")
+        line = Change("+", "bucket", bucket, "for the function's code")
+        steps.append(_quiet(line, partial(stores.make_bucket, bucket=bucket)))
+    if key not in found.code.get(bucket, ()):
+        body = make_zip()
+        put = partial(stores.put_object, bucket=bucket, key=key, body=body)
+        steps.append(_quiet(Change("+", "code", key, f"{len(body) / 1000:.0f} kB, in {bucket}"), put))
+    return steps
+
+
+def _webhook_steps(wish: Wish, found: Found) -> list[Step]:
+    if wish.webhook is None or wish.webhook == found.webhook or wish.webhook.reveal().startswith(REFERENCES):
+        return []
+    name = found.place.parameter
+    line = Change("+", "parameter", name, "the Slack webhook, encrypted")
+    if found.webhook:
+        line = Change("~", "parameter", name, "another Slack webhook, encrypted")
+    return [_quiet(line, partial(stores.write_webhook, name=name, webhook=wish.webhook))]
+
+
+def _stack_step(found: Found, template: str, parameters: Mapping[str, str], watches: tuple[Watch, ...]) -> Step:
+    place, stack = found.place, found.stack
+
+    def do(aws: Aws, tell: Tell) -> None:
+        where = {"TemplateBody": template}
+        if len(template.encode()) > MOST_BODY:
+            bucket, key = parameters["CodeBucket"], template_key(place, template)
+            stores.put_object(aws, bucket, key, template.encode())
+            where = {"TemplateURL": stores.address(aws, bucket, key)}
+        formation.deploy_stack(aws, place.name, where, parameters, stack is None, tell)
+
+    lines = _updated(stack, template, parameters, place) if stack else _made(parameters, place)
+    old = {watch.instance: watch for watch in read_watches(stack.template)} if stack else {}
+    return Step(do, (*lines, *_watch_lines(old, watches, parameters["Prefix"])))
+
+
+def _made(parameters: Mapping[str, str], place: Place) -> list[Change]:
+    lines = [Change("+", "stack", place.name, _PARTS)]
+    if parameters["Fleet"] == "yes":
+        lines.append(Change("+", "fleet", parameters["Prefix"], _FLEET.format(prefix=parameters["Prefix"])))
+    return lines
+
+
+def _updated(stack: Stack, template: str, parameters: Mapping[str, str], place: Place) -> list[Change]:
+    lines = []
+    for key, value in parameters.items():
+        before = stack.parameters.get(key, "")
+        if key == "CodeKey" and before != value:
+            lines.append(Change("~", "function", place.name, "new code"))
+        elif before != value:
+            lines.append(Change("~", "stack", place.name, f"{key}: {before or 'none'} → {value or 'none'}"))
+    core = [name for name in changed(stack.template, template) if not name.startswith(("BusyI", "OffI"))]
+    if core:
+        lines.append(Change("~", "stack", place.name, f"{', '.join(core)} as in this version of cwnotify"))
+    return lines
+
+
+def _watch_lines(old: Mapping[str, Watch], watches: tuple[Watch, ...], prefix: str) -> list[Change]:
+    new = {watch.instance: watch for watch in watches}
+    lines = []
+    for instance in {**old, **new}:
+        watch = new.get(instance) or old[instance]
+        sign = "-" if instance not in new else "~" if instance in old else "+"
+        before = old[instance].described if instance in old else ("", "")
+        after = watch.described if instance in new else ("", "")
+        lines += [
+            Change(sign, "alarm", prefix + name, now)
+            for name, was, now in zip(watch.names, before, after, strict=True)
+            if was != now
+        ]
+    return lines
+
+
+def _stale_code(found: Found, bucket: str, kept: set[str]) -> list[Step]:
+    """Removes our keys but those `kept` in `bucket`, and the bucket of our own where it is another one."""
+    steps = []
+    for name, keys in found.code.items():
+        stale = tuple(key for key in keys if name != bucket or key not in kept)
+        lines = [Change("-", "code", key, f"in {name}") for key in stale]
+        if stale:
+            steps.append(_quiet_all(lines, partial(stores.delete_objects, bucket=name, keys=stale)))
+        if name == found.place.bucket != bucket:
+            steps.append(_quiet(Change("-", "bucket", name), partial(stores.delete_bucket, bucket=name)))
+    return steps
+
+
+def _attach(name: str, place: Place) -> Step:
+    line = Change("~", "alarm", name, "tells Slack of ALARM and OK; all else about it stays")
+    return _quiet(line, partial(alarms.attach, name=name, topic=place.topic))
+
+
+def _detach(name: str, place: Place) -> Step:
+    line = Change("~", "alarm", name, "no longer tells Slack; all else about it stays")
+    return _quiet(line, partial(alarms.detach, name=name, topic=place.topic))
+
+
+def _delete_webhook(place: Place) -> Step:
+    line = Change("-", "parameter", place.parameter, "the Slack webhook")
+    return _quiet(line, partial(stores.delete_webhook, name=place.parameter))
+
+
+def _quiet(line: Change, do: Callable[..., None]) -> Step:
+    return _quiet_all([line], do)
+
+
+def _quiet_all(lines: Iterable[Change], do: Callable[..., None]) -> Step:
+    return Step(lambda aws, tell: do(aws), tuple(lines))

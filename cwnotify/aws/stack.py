@@ -1,0 +1,194 @@
+"""The alarm -> Slack stack: look (reads only), plan, apply, tear down, show. boto3 by way of `cwnotify.aws.client`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cwnotify.aws import stores
+from cwnotify.aws.alarms import alarms_on, find_alarms
+from cwnotify.aws.bundle import make_zip, source_hash
+from cwnotify.aws.client import Aws
+from cwnotify.aws.formation import Progress, Stack, find_stack
+from cwnotify.aws.instance import this_instance
+from cwnotify.aws.plan import plan_deploy, plan_teardown, webhook_reference
+from cwnotify.aws.redrive import undelivered
+from cwnotify.aws.template import read_watches
+from cwnotify.aws.wishes import Change, Found, Place, Plan, Wish
+from cwnotify.errors import AwsError
+from cwnotify.settings import Settings
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What ``cwnotify stack`` tells.
+
+    Parameters
+    ----------
+    alarms
+        Name and state of the stack's own.
+    attached
+        The same of those that existed before.
+    undelivered
+        How many messages lie in the dead-letter queue.
+    """
+
+    place: Place
+    status: str
+    webhook: str
+    lang: str
+    fleet: str
+    alarms: tuple[tuple[str, str], ...]
+    attached: tuple[tuple[str, str], ...]
+    undelivered: int
+
+
+def wish(aws: Aws, found: Settings, tags: Iterable[tuple[str, str]], asked: Mapping[str, Any]) -> Wish:
+    """What is wished for, once the settings and this machine are asked too.
+
+    Parameters
+    ----------
+    tags
+        Key and value that the instances to be watched bear.
+    asked
+        `Wish`'s fields; None where nothing was asked.
+    """
+    instances = list(asked["instances"])
+    if tags:
+        tagged = tagged_instances(aws, tags)
+        if not tagged:
+            named = ", ".join(f"{key}={value}" for key, value in tags)
+            raise AwsError(f"no instance in {aws.region} is tagged {named}")
+        instances += tagged
+    if not (instances or asked["alarms"] or asked["dropped"] or asked["fleet"]):
+        here = found.instance or this_instance()
+        instances += [here] if here else []
+    is_new = find_stack(aws, asked["name"]) is None
+    # The settings speak for a new stack; on one that is there, only what is asked for changes.
+    if is_new:
+        defaults = {"lang": found.lang, "zone": found.zone or None, "channel": found.channel or None}
+        asked = {**asked, **{key: value for key, value in defaults.items() if asked[key] is None}}
+    return Wish(**{**asked, "instances": tuple(dict.fromkeys(instances)), "webhook": found.webhook})
+
+
+def look(aws: Aws, wish: Wish) -> Found:
+    """Read all that a plan depends on; changes nothing."""
+    place = _place(aws, wish.name)
+    stack = find_stack(aws, wish.name)
+    named = (wish.bucket, stack.parameters.get("CodeBucket") if stack else None, place.bucket)
+    buckets = [bucket for bucket in dict.fromkeys(named) if bucket and stores.has_bucket(aws, bucket)]
+    return Found(
+        place=place,
+        stack=stack,
+        webhook=stores.read_webhook(aws, place.parameter),
+        code={bucket: stores.keys(aws, bucket, place.keys) for bucket in buckets},
+        attached=tuple(alarm.name for alarm in alarms_on(aws, place.topic) if alarm.name not in _own(stack)),
+        alarms=tuple(alarm.name for alarm in find_alarms(aws, wish.alarms)),
+    )
+
+
+def plan(aws: Aws, wish: Wish) -> Plan:
+    """What ``cwnotify deploy`` would do; changes nothing."""
+    check_instances(aws, wish.instances)
+    return plan_deploy(wish, look(aws, wish), source_hash(), make_zip)
+
+
+def plan_removal(aws: Aws, name: str) -> Plan:
+    """What ``cwnotify teardown`` would do; changes nothing."""
+    return plan_teardown(look(aws, Wish(name)))
+
+
+def apply(aws: Aws, steps: Plan, begun: Callable[[Change], None], tell: Callable[[Progress], None]) -> None:
+    """Take the steps of a plan, one after the other.
+
+    Parameters
+    ----------
+    begun
+        Called for each line of a step as the step begins.
+    tell
+        Called for everything that CloudFormation does.
+    """
+    for step in steps:
+        for change in step.changes:
+            begun(change)
+        step.do(aws, tell)
+
+
+def show(aws: Aws, name: str) -> Shown:
+    """What is deployed.
+
+    Raises
+    ------
+    AwsError
+        If nothing is.
+    """
+    place, stack = _place(aws, name), deployed(aws, name)
+    own = _own(stack)
+    states = {alarm.name: alarm.state for alarm in find_alarms(aws, own)}
+    queue = stack.outputs.get("DeadLetters")
+    parameters = stack.parameters
+    return Shown(
+        place=place,
+        status=stack.status,
+        webhook=webhook_reference(stack),
+        lang=parameters.get("Lang", ""),
+        fleet=parameters.get("Prefix", "") if parameters.get("Fleet") == "yes" else "",
+        alarms=tuple((alarm, states.get(alarm, "missing")) for alarm in own),
+        attached=tuple((one.name, one.state) for one in alarms_on(aws, place.topic) if one.name not in own),
+        undelivered=undelivered(aws, queue) if queue else 0,
+    )
+
+
+def deployed(aws: Aws, name: str) -> Stack:
+    """The stack of this name.
+
+    Raises
+    ------
+    AwsError
+        If there is none.
+    """
+    stack = find_stack(aws, name)
+    if stack is None or "CodeKey" not in stack.parameters:
+        raise AwsError(f"no stack {name} is deployed in {aws.region}; make it with: cwnotify deploy")
+    return stack
+
+
+def check_instances(aws: Aws, ids: Iterable[str]) -> None:
+    """Refuse instances that are not there, whose alarms would cry at once.
+
+    Raises
+    ------
+    AwsError
+        With the ids that AWS does not know here.
+    """
+    wanted = list(ids)
+    if not wanted:
+        return
+    known = set(_instances(aws, Filters=[{"Name": "instance-id", "Values": wanted}]))
+    if strangers := [id for id in wanted if id not in known]:
+        raise AwsError(f"there is no instance {', '.join(strangers)} in {aws.region}; is that the right region?")
+
+
+def tagged_instances(aws: Aws, tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The instances that bear all these tags and have not been terminated."""
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags]
+    return _instances(aws, Filters=filters)
+
+
+def _instances(aws: Aws, **which: object) -> tuple[str, ...]:
+    reservations = aws.pages("ec2", "describe_instances", "Reservations", **which)
+    found = [one for reservation in reservations for one in reservation["Instances"]]
+    return tuple(one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down"))
+
+
+def _own(stack: Stack | None) -> tuple[str, ...]:
+    """The names of the stack's own alarms."""
+    if stack is None:
+        return ()
+    names = [name for watch in read_watches(stack.template) for name in watch.names]
+    return tuple(stack.parameters.get("Prefix", "") + name for name in (*names, "undelivered"))
+
+
+def _place(aws: Aws, name: str) -> Place:
+    return Place(name, aws.account, aws.region, aws.partition)

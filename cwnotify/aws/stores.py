@@ -1,0 +1,92 @@
+"""Where things are kept: the function's code in S3, the webhook in Parameter Store, encrypted."""
+
+from __future__ import annotations
+
+from cwnotify.aws.client import Aws
+from cwnotify.errors import AwsError
+from cwnotify.settings import Secret
+
+_NO_BUCKET = ("404", "NoSuchBucket")
+_NO_KEY = ("404", "NoSuchKey", "NoSuchBucket")
+
+
+def has_bucket(aws: Aws, bucket: str) -> bool:
+    """Whether this account has the bucket."""
+    return _ask_own(aws, "head_bucket", bucket, _NO_BUCKET) is not None
+
+
+def make_bucket(aws: Aws, bucket: str) -> None:
+    """Make a bucket here. AWS itself keeps new ones private and encrypted."""
+    # The oldest region is the one that must not be named.
+    where = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
+    aws.ask("s3", "create_bucket", Bucket=bucket, **where)
+
+
+def delete_bucket(aws: Aws, bucket: str) -> None:
+    """Remove an empty bucket; one that holds something else stays, which is an error."""
+    try:
+        _ask_own(aws, "delete_bucket", bucket, _NO_BUCKET)
+    except AwsError as error:
+        if error.code != "BucketNotEmpty":
+            raise
+        message = f"bucket {bucket} holds something that is not ours, and stays; look into it with: aws s3 ls {bucket}"
+        raise AwsError(message, error.code) from None
+
+
+def keys(aws: Aws, bucket: str, prefix: str) -> tuple[str, ...]:
+    """The keys that begin with `prefix`; none where there is no such bucket."""
+    try:
+        found = aws.pages(
+            "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=aws.account
+        )
+        return tuple(str(item["Key"]) for item in found)
+    except AwsError as error:
+        if error.code in _NO_BUCKET:
+            return ()
+        raise
+
+
+def address(aws: Aws, bucket: str, key: str) -> str:
+    """An object's URL, as CloudFormation takes it."""
+    return f"{aws.client('s3').meta.endpoint_url}/{bucket}/{key}"
+
+
+def put_object(aws: Aws, bucket: str, key: str, body: bytes) -> None:
+    """Write an object."""
+    # The owner is named, lest somebody else own a bucket that is called as ours would be.
+    aws.ask("s3", "put_object", Bucket=bucket, Key=key, Body=body, ExpectedBucketOwner=aws.account)
+
+
+def delete_objects(aws: Aws, bucket: str, keys: tuple[str, ...]) -> None:
+    """Remove objects; those that are gone already are no error."""
+    for key in keys:
+        _ask_own(aws, "delete_object", bucket, _NO_KEY, Key=key)
+
+
+def read_webhook(aws: Aws, name: str) -> Secret | None:
+    """What a parameter holds; None where there is none."""
+    found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+    return Secret(found["Parameter"]["Value"]) if found else None
+
+
+def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
+    """Keep the webhook, encrypted with AWS's own key for parameters."""
+    described = "The Slack webhook of cwnotify; teardown removes it."
+    aws.ask(
+        "ssm",
+        "put_parameter",
+        Name=name,
+        Value=webhook.reveal(),
+        Type="SecureString",
+        Description=described,
+        Overwrite=True,
+    )
+
+
+def delete_webhook(aws: Aws, name: str) -> None:
+    """Remove the parameter, its history with it."""
+    aws.find("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
+
+
+def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> object:
+    return aws.find("s3", operation, missing, Bucket=bucket, ExpectedBucketOwner=aws.account, **arguments)

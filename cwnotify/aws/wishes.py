@@ -1,0 +1,126 @@
+"""What ``cwnotify deploy`` is asked for, what is there already, and a plan between the two: data and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cwnotify.aws.client import Aws
+from cwnotify.aws.formation import Stack, Tell
+from cwnotify.errors import UsageError
+from cwnotify.settings import Secret
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; None where it is to stay as it is.
+
+    Parameters
+    ----------
+    instances, dropped
+        Instances to watch from now on; instances, or alarms attached, to let go.
+    alarms
+        Alarms that exist already, to be attached.
+    threshold, idle, period, datapoints
+        For `instances`; see `cwnotify.aws.template.Watch`.
+    bucket
+        Somebody's own bucket for the code.
+    webhook
+        The URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept.
+    """
+
+    name: str = "cwnotify"
+    instances: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+    threshold: float | None = None
+    idle: float | None = None
+    period: int | None = None
+    datapoints: tuple[int, int] | None = None
+    bucket: str | None = None
+    fleet: bool | None = None
+    prefix: str | None = None
+    lang: str | None = None
+    zone: str | None = None
+    channel: str | None = None
+    webhook: Secret | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,23}", self.name):
+            raise UsageError("--name takes up to 24 lower-case letters, digits and hyphens, a letter first")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stack is, and so what all that belongs to it is called."""
+
+    name: str
+    account: str
+    region: str
+    partition: str = "aws"
+
+    @property
+    def topic(self) -> str:
+        """The topic's ARN."""
+        return f"arn:{self.partition}:sns:{self.region}:{self.account}:{self.name}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is made where none is named."""
+        return f"{self.name}-code-{self.account}-{self.region}"
+
+    @property
+    def parameter(self) -> str:
+        """The parameter that holds the webhook."""
+        return f"/cwnotify/{self.name}/webhook"
+
+    @property
+    def keys(self) -> str:
+        """How the keys of all that is put into a bucket begin."""
+        return f"cwnotify/{self.name}/"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is there.
+
+    Parameters
+    ----------
+    webhook
+        What our parameter holds.
+    code
+        Our keys by bucket, of those buckets that exist.
+    attached
+        Alarms not of the stack that act on its topic.
+    alarms
+        Those of the alarms wished for that exist.
+    """
+
+    place: Place
+    stack: Stack | None = None
+    webhook: Secret | None = None
+    code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a plan: ``+`` is made, ``~`` changed, ``-`` removed."""
+
+    sign: str
+    kind: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to be done, and what it comes to."""
+
+    do: Callable[[Aws, Tell], None]
+    changes: tuple[Change, ...]
+
+
+Plan = tuple[Step, ...]

@@ -1,0 +1,257 @@
+"""``cwnotify deploy``, ``stack``, ``teardown``, ``policy``, ``bundle``, ``replay`` and ``redrive``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cwnotify import settings
+from cwnotify.alerts.options import LANGUAGES
+from cwnotify.errors import AwsError, CwnotifyError
+
+if TYPE_CHECKING:
+    from cwnotify.aws.formation import Progress
+    from cwnotify.aws.wishes import Change, Plan
+
+POLICY_NAMES = ("deployer", "notebook", "function")
+_name = click.option("--name", default="cwnotify", show_default=True, help="The stack's name.")
+
+
+class _OfN(click.ParamType[tuple[int, int]]):
+    name = "M/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
+        m, _, n = str(value).partition("/")
+        if not (m.isdigit() and n.isdigit()):
+            self.fail(f"{value!r} is not M/N, such as 2/3", param, context)
+        return int(m), int(n)
+
+
+class _Tag(click.ParamType[tuple[str, str]]):
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
+        key, mark, text = str(value).partition("=")
+        if not key or not mark:
+            self.fail(f"{value!r} is not KEY=VALUE", param, context)
+        return key, text
+
+
+@click.command()
+@click.option("--instance", "instances", multiple=True, metavar="ID", help="Watch this instance (default: this one).")
+@click.option("--tag", "tags", multiple=True, type=_Tag(), help="Watch every instance that bears this tag.")
+@click.option("--threshold", type=float, metavar="PERCENT", help="Busy above this much CPU (50).")
+@click.option("--idle", type=float, metavar="PERCENT", help="Training ended below this much CPU (10).")
+@click.option("--period", type=int, metavar="SECONDS", help="What one datapoint stands for (300).")
+@click.option("--datapoints", type=_OfN(), help="How many of the last N datapoints it takes (2/3).")
+@click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Let an alarm that exists tell Slack too.")
+@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Let go of an instance or such an alarm.")
+@click.option("--fleet/--no-fleet", default=None, help="Follow all alarms whose names begin with --prefix, in digests.")
+@click.option("--prefix", metavar="TEXT", help="How the names of alarms begin (the stack's name and a hyphen).")
+@click.option("--bucket", metavar="NAME", help="Your own bucket for the function's code.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
+@click.option("--timezone", "zone", metavar="ZONE", help="In which times are shown, such as Asia/Seoul.")
+@click.option("--channel", metavar="NAME", help="Only a webhook of the legacy kind heeds it.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
+@_name
+def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
+    """Let CloudWatch alarms speak in Slack: a topic, a function, and two alarms for each instance.
+
+    One tells that an instance is busy, the other that its training has ended or that it was stopped. What you leave out
+    stays as it is, so it does no harm to run this again.
+    """
+    from cwnotify.aws import stack
+    from cwnotify.aws.client import Aws
+
+    aws = Aws()
+    wish = stack.wish(aws, settings.load(), tags, asked)
+    steps = stack.plan(aws, wish)
+    if not steps:
+        click.echo(f"Nothing to do: stack {wish.name} in {aws.region} is as you ask.")
+        return
+    if only_plan:
+        click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account}, would change so:\n")
+        _show_plan(steps)
+        click.echo("\nNothing was changed. To do it, leave out --plan.")
+        return
+    click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account}:\n")
+    began = time.monotonic()
+    _apply(aws, steps, "What is done so far stays. Mend the cause and deploy again, or take it back: cwnotify teardown")
+    click.echo(f"\nDone in {time.monotonic() - began:.0f} s. To see it work: cwnotify test --lambda")
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be removed, and remove nothing.")
+@_name
+def teardown(name: str, yes: bool, only_plan: bool) -> None:
+    """Remove all that deploy has made, and nothing else. Alarms that were there before stay."""
+    from cwnotify.aws import stack
+    from cwnotify.aws.client import Aws
+
+    aws = Aws()
+    steps = stack.plan_removal(aws, name)
+    if not steps:
+        click.echo(f"Nothing to do: there is no stack {name} in {aws.region}, and nothing is left of one.")
+        return
+    click.echo(f"Stack {name} in {aws.region}, account {aws.account}:\n")
+    if only_plan or (sys.stdin.isatty() and not yes):
+        _show_plan(steps)
+        if only_plan:
+            click.echo("\nNothing was removed. To do it, leave out --plan.")
+            return
+        click.confirm("\nRemove all this?", abort=True)
+    _apply(aws, steps, "What is left can be removed later: cwnotify teardown")
+    click.echo("\nNothing is left.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_name
+def stack(name: str, as_json: bool) -> None:
+    """Show what is deployed: its alarms, their states, and how much could not be delivered."""
+    from dataclasses import asdict
+
+    from cwnotify.aws.client import Aws
+    from cwnotify.aws.stack import show
+
+    shown = show(Aws(), name)
+    if as_json:
+        click.echo(json.dumps(asdict(shown), indent=2, ensure_ascii=False))
+        return
+    click.echo(f"Stack {name} in {shown.place.region}, account {shown.place.account}: {shown.status}")
+    click.echo(f"  webhook      {shown.webhook}")
+    click.echo(f"  language     {shown.lang}")
+    click.echo(f"  topic        {shown.place.topic}")
+    if shown.fleet:
+        click.echo(f"  fleet        every alarm named {shown.fleet}…")
+    hint = "; send them again: cwnotify redrive" if shown.undelivered else ""
+    click.echo(f"  undelivered  {shown.undelivered}{hint}")
+    width = max(len(alarm) for alarm, _ in (*shown.alarms, *shown.attached))
+    for alarm, state in shown.alarms:
+        click.echo(f"  alarm        {alarm:{width}}  {state}")
+    for alarm, state in shown.attached:
+        click.echo(f"  attached     {alarm:{width}}  {state}")
+
+
+@click.command()
+@click.argument("who", type=click.Choice(POLICY_NAMES), required=False)
+@click.option("--account", default="*", metavar="ID", help="Your account's twelve digits (any).")
+@click.option("--region", default="*", help="The region (any).")
+@_name
+def policy(who: str | None, name: str, account: str, region: str) -> None:
+    """Print the smallest IAM policy for WHO: the deployer, the notebook's instance, the function; or all three."""
+    from cwnotify.alerts.regions import partition_of
+    from cwnotify.aws.policies import POLICIES
+    from cwnotify.aws.wishes import Place
+
+    place = Place(name, account, region, partition_of(region))
+    chosen: Any = POLICIES[who](place) if who else {one: make(place) for one, make in POLICIES.items()}
+    click.echo(json.dumps(chosen, indent=2))
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("cwnotify.zip"), show_default=True
+)
+def bundle(output: Path) -> None:
+    """Write the function's code as a zip, for a function that you manage yourself.
+
+    It stands in for AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment.
+    """
+    from cwnotify.aws.bundle import make_zip
+
+    content = make_zip()
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise CwnotifyError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"Written to {output}, {len(content) / 1000:.0f} kB. Handler: lambda_function.lambda_handler")
+
+
+@click.command()
+@click.argument("alarm")
+@click.option("--last", type=click.IntRange(1, 100), default=1, show_default=True, help="How many changes.")
+@click.option("--send", is_flag=True, help="Send them to Slack too.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw them on an HTML page.")
+def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | None) -> None:
+    """Show what ALARM really published, as Slack would show it; send it again with --send."""
+    from cwnotify.alerts.render import render
+    from cwnotify.alerts.words import plain
+    from cwnotify.aws.client import Aws
+    from cwnotify.aws.replay import replay as replayed
+
+    found = settings.load()
+    events = replayed(Aws(), alarm, last)
+    payloads = [render(event, lang or found.lang, found.zone, found.channel) for event in events]
+    for payload in payloads:
+        click.echo(plain(str(payload["text"])))
+    if output:
+        from cwnotify.preview import page
+
+        output.write_text(page([(payload, None) for payload in payloads], title=alarm), encoding="utf-8")
+        click.echo(f"Drawn on {output}")
+    if send:
+        from cwnotify.aws.replay import send as post
+
+        post(payloads, found.webhook)
+        click.echo("Slack said ok.")
+
+
+@click.command()
+@_name
+def redrive(name: str) -> None:
+    """Send again what could not be delivered and lies in the dead-letter queue."""
+    from cwnotify.aws import redrive as dead_letters
+    from cwnotify.aws.client import Aws
+    from cwnotify.aws.stack import deployed
+
+    aws = Aws()
+    outputs = deployed(aws, name).outputs
+
+    def tell(one: dead_letters.Redriven) -> None:
+        click.echo(f"  {one.id}  {one.error or 'delivered'}")
+
+    done = dead_letters.redrive(aws, outputs["Function"], outputs["DeadLetters"], tell)
+    failed = sum(bool(one.error) for one in done)
+    left = dead_letters.undelivered(aws, outputs["DeadLetters"])
+    if failed:
+        raise AwsError(f"{len(done) - failed} delivered, {failed} not; about {left} left in the queue")
+    click.echo(f"{len(done)} delivered, and nothing is left in the queue." if done else "Nothing is undelivered.")
+
+
+def _apply(aws: Any, steps: Plan, after_failure: str) -> None:
+    from cwnotify.aws.stack import apply
+
+    width = _width(steps)
+    try:
+        apply(aws, steps, lambda change: click.echo(_line(change, width)), _tell)
+    except CwnotifyError as error:
+        raise AwsError(f"{error}\n{after_failure}") from None
+
+
+def _tell(progress: Progress) -> None:
+    if progress.status.endswith(("_COMPLETE", "_FAILED")):
+        reason = f": {progress.reason}" if progress.status.endswith("_FAILED") else ""
+        click.echo(f"      {time.strftime('%H:%M:%S')}  {progress.resource}  {progress.status.lower()}{reason}")
+
+
+def _show_plan(steps: Plan) -> None:
+    width = _width(steps)
+    for step in steps:
+        for change in step.changes:
+            click.echo(_line(change, width))
+
+
+def _width(steps: Plan) -> int:
+    return max(len(change.name) for step in steps for change in step.changes)
+
+
+def _line(change: Change, width: int) -> str:
+    return f"  {change.sign} {change.kind:10}{change.name:{width}}  {change.detail}".rstrip()

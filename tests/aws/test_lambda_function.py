@@ -1,0 +1,361 @@
+"""The handler in this process, over real sockets: every way in which Slack answers, every way in which it is found."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from cwnotify.aws import lambda_function
+from cwnotify.aws.lambda_function import NotDeliveredError, lambda_handler
+from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, REMOVED, Answer, Slack
+
+ROOT = Path(__file__).parents[2]
+
+
+class Context:
+    """What AWS hands to a handler, with a real clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._end - time.monotonic()) * 1000))
+
+
+@pytest.fixture(autouse=True)
+def _cold() -> None:
+    lambda_function._webhook.cache_clear()
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    with Slack() as running:
+        monkeypatch.setenv("hookUrl", running.url)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def kept(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler's AWS is the one on this machine."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_DEFAULT_REGION": "ap-northeast-2",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_LAMBDA_FUNCTION_NAME": "cwnotify",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def change(name: str = "train-3", state: str = "ALARM", at: str = "2026-11-22T10:00:00.000+0000") -> dict[str, Any]:
+    return {
+        "AlarmName": name,
+        "NewStateValue": state,
+        "OldStateValue": "OK",
+        "NewStateReason": "Threshold Crossed",
+        "StateChangeTime": at,
+        "AlarmArn": f"arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:{name}",
+    }
+
+
+def sns(*changes: object) -> dict[str, Any]:
+    return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(one)}} for one in changes]}
+
+
+def sqs(**changes: object) -> dict[str, Any]:
+    records = [
+        {"eventSource": "aws:sqs", "messageId": id, "receiptHandle": "x", "body": json.dumps(one)}
+        for id, one in changes.items()
+    ]
+    return {"Records": records}
+
+
+def count(slack: Slack, at_least: int) -> int:
+    """How many messages were delivered, once so many are: Slack notes one after it has said ok."""
+    return len(slack.wait_for(at_least))
+
+
+# What Slack answers
+
+
+def test_an_alarm_is_one_message(slack: Slack) -> None:
+    assert lambda_handler(sns(change()), Context(10)) == {"messages": 1, "batchItemFailures": []}
+    (payload,) = slack.wait_for(1)
+    assert "train-3" in payload["text"]
+    assert payload["attachments"][0]["color"] == "#eb4034"
+    assert "channel" not in payload
+
+
+@pytest.mark.parametrize(
+    "first",
+    [Answer(500, "rollup_error"), RATE_LIMITED, Answer(mode="reset"), Answer(mode="late_reset"), Answer(503, "")],
+)
+def test_a_passing_trouble_is_waited_out(slack: Slack, first: Answer) -> None:
+    slack.script.append(first)
+    lambda_handler(sns(change()), Context(10))
+    assert count(slack, 1) == 1
+    assert len(slack.received) >= 2
+
+
+def test_retry_after_is_honoured(slack: Slack) -> None:
+    slack.script.append(RATE_LIMITED)
+    lambda_handler(sns(change()), Context(10))
+    first, second = (one.at for one in slack.received)
+    assert second - first >= 1.0
+
+
+def test_no_wait_that_the_context_has_no_time_for(slack: Slack) -> None:
+    slack.answer = Answer(429, "rate_limited", {"Retry-After": "30"})
+    began = time.monotonic()
+    with pytest.raises(NotDeliveredError, match="429"):
+        lambda_handler(sns(change()), Context(10))
+    assert time.monotonic() - began < 2
+    assert len(slack.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (REMOVED, "404 no_service"),
+        (Answer(403, "action_prohibited"), "403"),
+        (Answer(410, "channel_is_archived"), "410"),
+        (Answer(500, "rollup_error"), "500"),
+        (RATE_LIMITED, "429"),
+        (LOGIN_PAGE, "other than Slack"),
+        (REDIRECT, "301"),
+        (Answer(200, "no_text"), "200"),
+        (Answer(mode="hang"), "no answer in time"),
+        (Answer(mode="silent"), "no answer in time"),
+        (Answer(mode="reset"), "dropped"),
+        (Answer(mode="cut"), "200"),
+    ],
+)
+def test_whatever_is_not_ok_is_raised_in_time_and_without_the_url(
+    slack: Slack, answer: Answer, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slack.answer = answer
+    began = time.monotonic()
+    with pytest.raises(NotDeliveredError, match=why) as raised:
+        lambda_handler(sns(change()), Context(3))
+    assert time.monotonic() - began < 3
+    told = "".join((str(raised.value), repr(raised.value.__cause__), *capsys.readouterr()))
+    assert slack.canary not in told
+    assert not slack.delivered
+
+
+def test_a_refused_connection_is_raised(slack: Slack) -> None:
+    slack.refuse()
+    with pytest.raises(NotDeliveredError, match="refused"):
+        lambda_handler(sns(change()), Context(2))
+
+
+def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
+    slack.script.append(Answer(400, "invalid_blocks"))
+    lambda_handler(sns(change()), Context(10))
+    first, second = slack.received
+    assert "blocks" in first.payload
+    assert second.payload.keys() == {"text"}
+
+
+def test_a_redirect_takes_nothing_along(slack: Slack) -> None:
+    with Slack() as elsewhere:
+        slack.answer = Answer(307, "", {"Location": elsewhere.url})
+        with pytest.raises(NotDeliveredError):
+            lambda_handler(sns(change()), Context(2))
+        assert not elsewhere.received
+
+
+@pytest.mark.parametrize(("login", "told"), [("", None), ("me:p%40ss@", "Basic bWU6cEBzcw==")])
+def test_the_way_leads_through_a_proxy(monkeypatch: pytest.MonkeyPatch, login: str, told: str | None) -> None:
+    heard: list[str] = []
+
+    def proxy(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            heard.append(connection.recv(65536).decode())
+            connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=proxy, args=(listener,))
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{login}127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "example.com")
+        reply = lambda_function.post("https://hooks.slack.invalid/services/canary", {"text": "x"}, 5.0)
+        thread.join()
+    assert reply.status is None
+    assert heard[0].startswith("CONNECT hooks.slack.invalid:443 ")
+    assert (f"Proxy-Authorization: {told}" in heard[0]) == (told is not None)
+    assert "canary" not in heard[0] + reply.trouble
+
+
+# Batches
+
+
+def test_all_records_of_a_batch_are_told_and_copies_once(slack: Slack) -> None:
+    lambda_handler(sns(change("a"), change("b"), change("a")), Context(10))
+    assert count(slack, 2) == 2
+
+
+def test_only_the_failed_part_of_a_queue_is_taken_again(slack: Slack) -> None:
+    slack.script.extend([Answer(), REMOVED])
+    done = lambda_handler(sqs(m1=change("a"), m2=change("b"), m3=change("b")), Context(10))
+    assert done == {"messages": 1, "batchItemFailures": [{"itemIdentifier": "m2"}, {"itemIdentifier": "m3"}]}
+
+
+def test_a_queue_of_which_nothing_was_delivered_is_raised(slack: Slack) -> None:
+    slack.answer = REMOVED
+    with pytest.raises(NotDeliveredError, match="2 of 2"):
+        lambda_handler(sqs(m1=change("a"), m2=change("b")), Context(10))
+
+
+def test_one_message_that_hangs_leaves_the_rest_for_later_and_ends_in_time(slack: Slack) -> None:
+    slack.answer = Answer(mode="hang")
+    began = time.monotonic()
+    with pytest.raises(NotDeliveredError, match="4 of 4"):
+        lambda_handler(sqs(**{f"m{i}": change(f"a{i}") for i in range(4)}), Context(2))
+    assert time.monotonic() - began < 2
+    assert len(slack.received) < 4
+
+
+def test_a_storm_is_a_digest_that_names_every_alarm(slack: Slack) -> None:
+    storm = {f"m{i}": change(f"train-{i:04}") for i in range(1000)}
+    assert lambda_handler(sqs(**storm), Context(20))["batchItemFailures"] == []
+    told = json.dumps(slack.wait_for(lambda payloads: f"train-{999:04}" in json.dumps(payloads)))
+    assert len(slack.delivered) < 20
+    assert all(f"train-{i:04}" in told for i in range(1000))
+
+
+def test_a_digest_that_fails_is_told_again_whole(slack: Slack) -> None:
+    slack.script.extend([Answer(), REMOVED])
+    with pytest.raises(NotDeliveredError):
+        lambda_handler(sqs(**{f"m{i}": change(f"{'x' * 200}-{i}") for i in range(600)}), Context(10))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {
+            "source": "aws.cloudwatch",
+            "alarmArn": "arn:aws:cloudwatch:us-east-1:1:alarm:a",
+            "alarmData": {"alarmName": "a"},
+        },
+        {"detail-type": "CloudWatch Alarm State Change", "detail": {"alarmName": "a", "state": {"value": "ALARM"}}},
+        {"Records": [{"Sns": {"Message": "Ping"}}]},
+        {"Records": []},
+        {},
+        None,
+        "text",
+    ],
+)
+def test_whatever_comes_becomes_one_message(slack: Slack, event: object) -> None:
+    lambda_handler(event, None)
+    assert count(slack, 1) == 1
+
+
+# The environment
+
+
+def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"lang": "ko", "timeZone": "Asia/Tokyo", "slackChannel": "#alarms"}.items():
+        monkeypatch.setenv(name, value)
+    lambda_handler(sns(change()), Context(10))
+    (payload,) = slack.wait_for(1)
+    assert payload["channel"] == "#alarms"
+    assert "경보" in json.dumps(payload, ensure_ascii=False)
+    assert "JST" in json.dumps(payload)
+
+
+@pytest.mark.parametrize(
+    ("hook", "why"),
+    [("", "neither"), ("http://example.com/x", "https"), ("https:///x", "https"), ("https://[", "no valid URL")],
+)
+def test_an_unusable_webhook_is_raised(monkeypatch: pytest.MonkeyPatch, hook: str, why: str) -> None:
+    monkeypatch.setenv("hookUrl", hook)
+    with pytest.raises(NotDeliveredError, match=why):
+        lambda_handler(sns(change()), Context(2))
+
+
+def test_a_webhook_without_scheme_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("hookUrl", f"127.0.0.1:{nobody.getsockname()[1]}/services/x")
+        with pytest.raises(NotDeliveredError, match="refused"):
+            lambda_handler(sns(change()), Context(1))
+    assert lambda_function._webhook("hooks.slack.com/services/x", "") == "https://hooks.slack.com/services/x"
+
+
+@pytest.mark.parametrize("context", [{"LambdaFunctionName": "cwnotify"}, {}])
+@pytest.mark.usefixtures("kept")
+def test_a_webhook_that_kms_encrypted(slack: Slack, monkeypatch: pytest.MonkeyPatch, context: dict[str, str]) -> None:
+    kms = boto3.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    blob = kms.encrypt(KeyId=key, Plaintext=slack.url.encode(), EncryptionContext=context)["CiphertextBlob"]
+    monkeypatch.delenv("hookUrl")
+    monkeypatch.setenv("kmsEncryptedHookUrl", base64.b64encode(blob).decode())
+    lambda_handler(sns(change()), Context(10))
+    assert count(slack, 1) == 1
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gone(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="/team/webhook", Value=slack.url, Type="SecureString")
+    monkeypatch.setenv("hookUrl", "ssm:/team/webhook")
+    lambda_handler(sns(change()), Context(10))
+    with Slack() as newer:
+        ssm.put_parameter(Name="/team/webhook", Value=newer.url, Type="SecureString", Overwrite=True)
+        lambda_handler(sns(change()), Context(10))
+        assert (count(slack, 2), count(newer, 0)) == (2, 0)
+        slack.answer = REMOVED
+        lambda_handler(sns(change()), Context(10))
+        assert (count(slack, 2), count(newer, 1)) == (2, 1)
+
+
+@pytest.mark.parametrize("wrap", [str, lambda url: json.dumps({"webhook": url})])
+@pytest.mark.usefixtures("kept")
+def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, wrap: Any) -> None:
+    name = f"webhook-{time.monotonic_ns()}"
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString=wrap(slack.url))
+    monkeypatch.setenv("hookUrl", f"secretsmanager:{name}")
+    lambda_handler(sns(change()), Context(10))
+    assert count(slack, 1) == 1
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_look_up_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("hookUrl", "ssm:/nowhere")
+    with pytest.raises(NotDeliveredError, match="ParameterNotFound"):
+        lambda_handler(sns(change()), Context(10))
+
+
+def test_the_handler_starts_light() -> None:
+    code = "import sys, cwnotify.aws.lambda_function; print(' '.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = {name for name in run.stdout.split() if name.startswith("cwnotify")}
+    assert not {"boto3", "botocore", "requests"} & set(run.stdout.split())
+    assert ours <= {"cwnotify", "cwnotify.aws", "cwnotify.aws.lambda_function"} | {
+        name for name in ours if name.startswith("cwnotify.alerts")
+    }

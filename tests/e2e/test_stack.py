@@ -1,0 +1,289 @@
+"""The stack's whole life on an AWS of this machine, its rights enforced: plan, deploy, change, trouble, teardown."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cwnotify.aws.client import Aws
+from cwnotify.aws.formation import Progress, deploy_stack
+from cwnotify.aws.function import PING
+from cwnotify.aws.policies import deployer
+from cwnotify.aws.wishes import Place
+from cwnotify.errors import AwsError
+from tests.support.ministack import REGION, Ministack
+from tests.support.slack import REMOVED, Answer, Slack
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    with Ministack(tmp_path_factory.mktemp("ministack")) as running:
+        yield running
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as running:
+        yield running
+
+
+@pytest.fixture
+def instance(aws: Ministack) -> str:
+    made = aws.client("ec2").run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)
+    return str(made["Instances"][0]["InstanceId"])
+
+
+class Cwnotify:
+    """The command, as somebody with this environment would run it."""
+
+    def __init__(self, environ: dict[str, str], home: Path) -> None:
+        self._environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **environ}
+
+    def __call__(self, *arguments: str) -> str:
+        done = self._run(arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def refused(self, *arguments: str) -> str:
+        done = self._run(arguments)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def _run(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cwnotify", *arguments]
+        return subprocess.run(
+            command, env=self._environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        )
+
+
+@pytest.fixture
+def cwnotify(aws: Ministack, slack: Slack, tmp_path: Path) -> Iterator[Cwnotify]:
+    run = Cwnotify({**aws.environ(), "CWNOTIFY_WEBHOOK_URL": slack.url}, tmp_path)
+    yield run
+    run("teardown", "--yes")
+
+
+def everything(aws: Ministack) -> dict[str, Any]:
+    """All that a deployment could leave, or change."""
+    alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    return {
+        "stacks": [one["StackName"] for one in aws.client("cloudformation").describe_stacks()["Stacks"]],
+        "topics": aws.client("sns").list_topics()["Topics"],
+        "subscriptions": aws.client("sns").list_subscriptions()["Subscriptions"],
+        "functions": [one["FunctionName"] for one in aws.client("lambda").list_functions()["Functions"]],
+        "sources": aws.client("lambda").list_event_source_mappings()["EventSourceMappings"],
+        "roles": [one["RoleName"] for one in aws.client("iam").list_roles()["Roles"]],
+        "logs": [one["logGroupName"] for one in aws.client("logs").describe_log_groups()["logGroups"]],
+        "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
+        "rules": [one["Name"] for one in aws.client("events").list_rules()["Rules"]],
+        "buckets": [one["Name"] for one in aws.client("s3").list_buckets()["Buckets"]],
+        "parameters": [one["Name"] for one in aws.client("ssm").describe_parameters()["Parameters"]],
+        "alarms": [{k: v for k, v in one.items() if not isinstance(v, datetime)} for one in alarms],
+    }
+
+
+def fire(aws: Ministack, alarm: str, state: str = "ALARM") -> None:
+    aws.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="a test says so")
+
+
+def own_alarm(aws: Ministack, name: str) -> None:
+    aws.client("cloudwatch").put_metric_alarm(
+        AlarmName=name,
+        AlarmDescription="somebody's own",
+        Namespace="Mine",
+        MetricName="loss",
+        Dimensions=[{"Name": "run", "Value": "7"}],
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=3,
+        DatapointsToAlarm=2,
+        Threshold=0.5,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="ignore",
+        OKActions=["arn:aws:sns:ap-northeast-2:000000000000:other"],
+    )
+
+
+def user(aws: Ministack, name: str, policy: dict[str, Any]) -> dict[str, str]:
+    """The environment of a user who may do what `policy` says."""
+    iam = aws.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="it", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return aws.environ(key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
+    own_alarm(aws, "my own alarm")
+    before = everything(aws)
+
+    planned = cwnotify("deploy", "--instance", instance, "--plan")
+    assert f"+ alarm     cwnotify-{instance}-off" in planned
+    assert "Nothing was changed" in planned
+    assert everything(aws) == before
+
+    made = cwnotify("deploy", "--instance", instance)
+    assert "Function  create_complete" in made
+    deployed = everything(aws)
+    assert "Nothing to do" in cwnotify("deploy", "--instance", instance)
+    assert everything(aws) == deployed
+
+    fire(aws, f"cwnotify-{instance}-off")
+    (payload,) = slack.wait_for(1, seconds=30)
+    assert instance in payload["text"]
+    assert payload["attachments"][0]["color"] == "#30db3f"
+
+    assert "my own alarm" in cwnotify("deploy", "--alarm", "my own alarm", "--threshold", "70", "--instance", instance)
+    fire(aws, "my own alarm")
+    slack.wait_for(2, seconds=30)
+    shown = json.loads(cwnotify("stack", "--json"))
+    assert shown["attached"] == [["my own alarm", "ALARM"]]
+    assert shown["undelivered"] == 0
+    fire(aws, "my own alarm", "INSUFFICIENT_DATA")
+
+    secret = json.dumps(
+        [
+            aws.client("cloudformation").get_template(StackName="cwnotify"),
+            aws.client("cloudformation").describe_stacks(StackName="cwnotify"),
+            aws.client("cloudformation").describe_stack_events(StackName="cwnotify"),
+            aws.client("lambda").get_function(FunctionName="cwnotify"),
+        ],
+        default=str,
+    )
+    assert slack.canary not in secret + planned + made
+    assert "ssm:/cwnotify/cwnotify/webhook" in secret
+
+    assert "Nothing is left." in cwnotify("teardown")
+    after = everything(aws)
+    assert {**after, "alarms": []} == {**before, "alarms": []}
+    assert [without_state(one) for one in after["alarms"]] == [without_state(one) for one in before["alarms"]]
+    assert "Nothing to do" in cwnotify("teardown")
+
+
+def without_state(alarm: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in alarm.items() if not key.startswith("State") and value != []}
+
+
+def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify, tmp_path: Path
+) -> None:
+    policy = deployer(Place("cwnotify", "000000000000", REGION))
+    webhook = {"CWNOTIFY_WEBHOOK_URL": slack.url}
+    allowed = Cwnotify({**user(aws, "deployer", policy), **webhook}, tmp_path)
+    lacking = json.loads(json.dumps(policy).replace('"cloudformation:CreateStack", ', ""))
+    denied = Cwnotify({**user(aws, "nearly", lacking), **webhook}, tmp_path)
+
+    told = denied.refused("deploy", "--instance", instance)
+    assert "AWS denies cloudformation:CreateStack" in told
+    assert "cwnotify policy deployer" in told
+    assert "Done" in allowed("deploy", "--instance", instance)
+    fire(aws, f"cwnotify-{instance}-busy")
+    slack.wait_for(1, seconds=30)
+    assert "went from" in allowed("replay", f"cwnotify-{instance}-busy")
+    assert "Nothing is left." in allowed("teardown")
+
+
+def test_what_slack_did_not_take_is_kept_and_sent_again(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    cwnotify("deploy", "--instance", instance)
+    functions, queues = aws.client("lambda"), aws.client("sqs")
+    queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    # The template says so too (see test_template.py), but this CloudFormation passes it over.
+    functions.update_function_configuration(FunctionName="cwnotify", DeadLetterConfig={"TargetArn": arn})
+    slack.answer = REMOVED
+    # As SNS calls it; this one's own SNS does not try again.
+    functions.invoke(FunctionName="cwnotify", InvocationType="Event", Payload=json.dumps(PING).encode())
+
+    def kept() -> bool:
+        found = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
+        return found["Attributes"]["ApproximateNumberOfMessages"] == "1"
+
+    until(kept, 60, "the dead letter")
+    assert len(slack.received) == 3
+    assert "undelivered  1; send them again: cwnotify redrive" in cwnotify("stack")
+    told = cwnotify.refused("redrive")
+    assert "0 delivered, 1 not; about 1 left in the queue" in told
+    slack.answer = Answer()
+    assert "1 delivered, and nothing is left in the queue." in cwnotify("redrive")
+    slack.wait_for(1)
+    assert "Nothing is undelivered." in cwnotify("redrive")
+
+
+def test_a_fleet_hears_of_every_alarm_with_its_prefix(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": "team", "Value": "ml"}])
+    cwnotify("deploy", "--fleet", "--prefix", "train-", "--tag", "team=ml")
+    assert f"train-{instance}-busy" in cwnotify("stack")
+    assert "Nothing to do" in cwnotify("deploy", "--fleet", "--tag", "team=ml")
+    pattern = aws.client("events").describe_rule(Name="cwnotify")["EventPattern"]
+
+    def wanted(event: str) -> bool:
+        return bool(aws.client("events").test_event_pattern(EventPattern=pattern, Event=event)["Result"])
+
+    assert wanted(changed("train-7"))
+    assert not wanted(changed("other-7"))
+    # Only AWS itself may speak for CloudWatch on its bus, here as there; so the rule's part is played.
+    queue = aws.client("sqs").get_queue_url(QueueName="cwnotify-changes")["QueueUrl"]
+    entries = [{"Id": str(i), "MessageBody": changed(f"train-{i}")} for i in range(8)]
+    aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
+    slack.wait_for(lambda seen: all(f"train-{i}" in json.dumps(seen) for i in range(8)), seconds=60)
+
+
+def test_a_template_too_long_to_be_sent_comes_from_the_bucket(aws: Ministack, cwnotify: Cwnotify) -> None:
+    tags = {"ResourceType": "instance", "Tags": [{"Key": "many", "Value": "yes"}]}
+    made = aws.client("ec2").run_instances(ImageId="ami-12345678", MinCount=40, MaxCount=40, TagSpecifications=[tags])
+    cwnotify("deploy", "--tag", "many=yes")
+    shown = json.loads(cwnotify("stack", "--json"))
+    assert len(shown["alarms"]) == 2 * len(made["Instances"]) + 1
+    assert "Nothing to do" in cwnotify("deploy", "--tag", "many=yes")
+
+
+def changed(alarm: str) -> str:
+    """What EventBridge carries."""
+    return json.dumps(
+        {
+            "version": "0",
+            "id": alarm,
+            "account": "123456789012",
+            "time": "2026-11-22T10:00:00Z",
+            "region": REGION,
+            "resources": [f"arn:aws:cloudwatch:{REGION}:123456789012:alarm:{alarm}"],
+            "source": "aws.cloudwatch",
+            "detail-type": "CloudWatch Alarm State Change",
+            "detail": {"alarmName": alarm, "state": {"value": "ALARM"}},
+        }
+    )
+
+
+# Its second bucket cannot be made, for the first is called so.
+BROKEN = """
+Resources:
+  First: {Type: AWS::S3::Bucket, Properties: {BucketName: one-and-the-same}}
+  Second: {Type: AWS::S3::Bucket, DependsOn: First, Properties: {BucketName: one-and-the-same}}
+  Third: {Type: AWS::SQS::Queue, DependsOn: Second}
+"""
+
+
+def test_the_first_cause_of_a_stack_that_was_rolled_back(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in aws.environ().items():
+        monkeypatch.setenv(name, value)
+    before, told = everything(aws), list[Progress]()
+    with pytest.raises(AwsError, match=r"stack broken was rolled back: Second \(AWS::S3::Bucket\): .*already exists"):
+        deploy_stack(Aws(), "broken", {"TemplateBody": BROKEN}, {}, True, told.append)
+    assert [one.status for one in told if one.resource == "Second"][:2] == ["CREATE_IN_PROGRESS", "CREATE_FAILED"]
+    until(lambda: everything(aws) == before, 10, "nothing left")

@@ -37,13 +37,29 @@ def login(from_stdin: bool) -> None:
 
 @click.command()
 @click.option("--lang", type=click.Choice(LANGUAGES), help="The greeting's language.")
-def test(lang: str | None) -> None:
+@click.option("--lambda", "function", is_flag=True, help="Call the deployed function with AWS's test event instead.")
+@click.option("--name", default="cwnotify", show_default=True, help="With --lambda: the stack's name.")
+def test(lang: str | None, function: bool, name: str) -> None:
     """Send a greeting to Slack, and say what went wrong if it does not arrive."""
+    if function:
+        _ping(name)
+        return
     found = settings.load()
     if found.webhook is None:
         raise CwnotifyError(f"no Slack webhook is set; {HOW_TO}")
     _greet(found.webhook, found, lang)
     click.echo("Slack said ok. Look at the webhook's channel.")
+
+
+def _ping(name: str) -> None:
+    from cwnotify.aws.client import Aws
+    from cwnotify.aws.function import ping
+
+    called = ping(Aws(), name)
+    click.echo(called.log, nl=False)
+    if called.error:
+        raise CwnotifyError(f"the function failed: {called.error}")
+    click.echo("The function came to a good end. Look at the webhook's channel.")
 
 
 @click.command()

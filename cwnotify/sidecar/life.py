@@ -226,7 +226,8 @@ class Sidecar:
     # The end
 
     def _is_gone(self) -> bool:
-        return start_of(self._kernel.pid) != self._kernel.start
+        # One that was dead before it could be named has no start.
+        return not self._kernel.start or start_of(self._kernel.pid) != self._kernel.start
 
     def _mourn(self) -> None:
         """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""

@@ -145,6 +145,14 @@ def test_fields_keep_every_limit_and_their_order(pairs):
     check(b.message("text", [b.section("x"), *sections]))
 
 
+@pytest.mark.parametrize("length", range(b.MOST_FIELD - 8, b.MOST_FIELD + 3))
+def test_a_field_is_cut_exactly_where_slack_would_refuse_it(length):
+    (section,) = b.fields([("name", "x" * length)])
+
+    check(b.message("text", [section]))
+    assert section["fields"][0]["text"].endswith("…") == (len("*name*\n") + length > 2000)
+
+
 @given(st.lists(st.tuples(texts(), texts() | st.sampled_from(("https://x.test/", "http://x.test/" + "y" * 3000)))))
 def test_buttons_are_left_out_where_slack_would_refuse_them(links):
     rows = b.buttons(links)

@@ -87,7 +87,23 @@ def test_expressions_are_split_at_commas_outside_brackets_and_quotes(text, parts
     assert expressions(text) == parts
 
 
-@pytest.mark.parametrize("text", ["x =", ",x", "f(a", "a b", "x, if", "import os", "(" * 9000, "\x00", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x =",
+        ",x",
+        "f(a",
+        "a b",
+        "x, if",
+        "import os",
+        "(" * 9000,
+        "-" * 9000 + "1",
+        "x" + ".a" * 20_000,
+        "\x00",
+        "\ud800",
+    ],
+    ids=lambda text: ascii(text[:8]),
+)
 def test_what_is_no_expression_is_refused(text):
     with pytest.raises(UsageError, match="is not a Python expression"):
         expressions(text)

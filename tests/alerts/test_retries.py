@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -169,6 +170,16 @@ def test_it_is_not_tried_again_before_slack_wants_it(status, header, seconds):
     assert pause_after(reply, jitter=0.0) == pytest.approx(seconds)
     assert pause_after(reply, jitter=1.0) == pytest.approx(seconds + 1)
     assert pause_after(reply, attempt=50, jitter=0.0) == pytest.approx(seconds)
+
+
+def test_a_date_without_a_zone_is_in_utc_wherever_this_machine_stands(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    time.tzset()
+    try:
+        assert pause_after(Reply(429, "", "Sun, 22 Nov 2026 03:01:30 -0000"), jitter=0.0) == 90.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,22 @@ def test_the_name_of_one_among_several_cannot_ping_or_format(name):
     assert listed.count("\n") == 1
 
 
+@pytest.mark.parametrize("count", [2, 10, 11, 35])
+def test_every_one_of_several_runs_is_listed_in_order(count):
+    payload = together_message([ended(name=f"run {number}") for number in range(count)])
+    listed = "\n".join(block["text"]["text"] for block in payload["attachments"][0]["blocks"])
+
+    assert re.findall(r"run (\d+) ·", listed) == [str(number) for number in range(count)]
+
+
+def test_many_runs_with_long_names_are_still_a_message_that_slack_takes():
+    check(together_message([ended(name="&" * 300)] * 250))
+
+
+def test_a_signal_of_any_name_cannot_ping():
+    has_no_other_markup(run_message(lost(LossCause.SIGNAL, "<!channel>")), "")
+
+
 @pytest.mark.parametrize("mention", MENTIONS[1:])
 def test_a_mention_stands_in_the_notification_and_in_the_message(mention):
     run = replace(ended().run, options=RunOptions(mention=mention))

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from cwnotify.notebook.panel import panel as panel
     from cwnotify.programs import notify as notify
 
 __version__ = "0.1.0"
-__all__ = ["load_ipython_extension", "notify", "unload_ipython_extension"]
+__all__ = ["load_ipython_extension", "notify", "panel", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -44,4 +45,8 @@ def __getattr__(name: str) -> Any:
         from cwnotify.programs import notify
 
         return notify
+    if name == "panel":
+        from cwnotify.notebook.panel import panel
+
+        return panel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

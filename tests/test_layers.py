@@ -20,7 +20,7 @@ ANYTHING = "anything"
 # A module, or a package for all in it that has no line of its own, and what it may import beside the standard library
 # and itself; design.md has the reasons. The cli and the demo stand in no other line: nobody may import them.
 MAY_IMPORT = {
-    "cwnotify": "cwnotify.notebook.magics cwnotify.programs",
+    "cwnotify": "cwnotify.notebook.magics cwnotify.notebook.panel cwnotify.programs",
     "cwnotify.__main__": "cwnotify.cli",
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
@@ -28,13 +28,14 @@ MAY_IMPORT = {
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.lambda_function": "cwnotify.alerts boto3",
     "cwnotify.sidecar": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib psutil"
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
     ),
     "cwnotify.sidecar.link": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
     ),
     "cwnotify.sidecar.protocol": "cwnotify.errors",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
+    "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
     "cwnotify.sidecar.outbox": "cwnotify.alerts cwnotify.errors cwnotify.sidecar.processes cwnotify.sidecar.rows",
     "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
     "cwnotify.sidecar.processes": "psutil",
@@ -54,7 +55,8 @@ MAY_IMPORT = {
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.sidecar.link cwnotify.sidecar.snapshot IPython traitlets ipywidgets"
+        "cwnotify.tail cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
+        "IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",
     "cwnotify.cli": ANYTHING,

@@ -21,7 +21,7 @@ class Asked:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argparse parser that raises instead of leaving, since leaving would end the kernel."""
 
     def error(self, message: str) -> NoReturn:
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 @cache
 def cell_parser() -> argparse.ArgumentParser:
     """The parser of ``%%notify_on_finish``; its help is the magic's."""
-    parser = _Parser(
+    parser = Parser(
         prog="%%notify_on_finish",
         description="Tell Slack when this cell ends, however it ends.",
         add_help=False,
@@ -45,7 +45,7 @@ def cell_parser() -> argparse.ArgumentParser:
 @cache
 def all_parser() -> argparse.ArgumentParser:
     """The parser of ``%notify_all``."""
-    parser = _Parser(
+    parser = Parser(
         prog="%notify_all",
         description="Tell Slack of every cell that takes long, without registering it.",
         add_help=False,
@@ -79,13 +79,13 @@ def read_cell(line: str) -> Asked:
     UsageError
         With the usage, if the line cannot be understood.
     """
-    found = vars(cell_parser().parse_args(_words(line)))
-    return Asked(_unquoted(found.pop("name")), _read(found, cell_parser()))
+    found = vars(cell_parser().parse_args(split(line, cell_parser())))
+    return Asked(unquoted(found.pop("name")), _read(found, cell_parser()))
 
 
 def read_all(line: str) -> dict[str, Any] | None:
     """Read ``%notify_all``'s words: the options, or None for ``--off``."""
-    found = vars(all_parser().parse_args(_words(line)))
+    found = vars(all_parser().parse_args(split(line, all_parser())))
     return None if found.pop("off") else _read(found, all_parser())
 
 
@@ -116,7 +116,7 @@ def _read(found: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, A
         if text is None:
             continue
         read = readers[name]
-        words = text if read is None else _unquoted(" ".join(text) if isinstance(text, list) else text)
+        words = text if read is None else unquoted(" ".join(text) if isinstance(text, list) else text)
         try:
             asked[name] = words if read is None else read(words)
         except UsageError as error:
@@ -124,7 +124,7 @@ def _read(found: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, A
     return asked
 
 
-def _words(line: str) -> list[str]:
+def split(line: str, parser: argparse.ArgumentParser) -> list[str]:
     """Split at spaces outside quotes. The quotes stay, for ``--show metrics["loss"], "a" in seen`` needs them."""
     lexer = shlex.shlex(line, posix=False)
     lexer.whitespace_split = True
@@ -132,12 +132,10 @@ def _words(line: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(
-            f"a quote in {line.strip()!r} has no partner\n{cell_parser().format_usage().strip()}"
-        ) from None
+        raise UsageError(f"a quote in {line.strip()!r} has no partner\n{parser.format_usage().strip()}") from None
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """`text` without the quotes around all of it."""
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2
     return text[1:-1] if quoted else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from traitlets import Unicode
 from cwnotify.notebook.cells import Cells
 from cwnotify.screen import say
 
-WORDS = ("login", "test", "outbox")
+COMMANDS = ("login", "test", "outbox")
 
 
 def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
@@ -115,8 +116,10 @@ class CWNotify(Magics):
 
     @line_magic
     def cwnotify(self, line: str) -> None:
-        """Set up and look after cwnotify.
+        """Show the panel, set up and look after cwnotify.
 
+        %cwnotify           show CPU, alarms and runs, live, while cells run
+        %cwnotify panel     the same, with --instance, --tag, --metric, --alarms, --alarm-slack, --range
         %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
         %cwnotify test      send a greeting
         %cwnotify outbox    what waits, what could not be delivered and why
@@ -124,12 +127,29 @@ class CWNotify(Magics):
         word, _, rest = line.strip().partition(" ")
         if word == "arm":
             self.cells.arm(rest)
-        elif word in WORDS:
+        elif word in COMMANDS:
             from cwnotify.notebook.commands import run_command
 
             run_command(word, rest)
+        elif word in ("", "panel") or word.startswith("--"):
+            self._panel(rest if word == "panel" else line)
         else:
-            say(f"%cwnotify takes {', '.join(WORDS)}" + (f"; not {word!r}" if word else ""))
+            from difflib import get_close_matches
+
+            known = "panel", *COMMANDS
+            near = get_close_matches(word, known, 1)
+            hint = f"did you mean %cwnotify {near[0]}?" if near else f"it takes {', '.join(known)}, or nothing"
+            say(f"%cwnotify does not know {word!r}; {hint}")
+
+    def _panel(self, line: str) -> None:
+        from cwnotify.errors import UsageError
+        from cwnotify.notebook.panel import panel
+        from cwnotify.notebook.panel_words import read_panel
+
+        try:
+            panel(**read_panel(line))
+        except UsageError as error:
+            say(str(error))
 
 
 def load(shell: InteractiveShell) -> None:
@@ -147,6 +167,9 @@ def unload(shell: InteractiveShell) -> None:
     if magics is None:
         return
     magics.cells.detach()
+    # Only a panel that was opened has to be closed: what it needs is not imported for that.
+    if panels := sys.modules.get("cwnotify.notebook.panel_live"):
+        panels.close_all()
     for kind, names in CWNotify.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)

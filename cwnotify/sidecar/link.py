@@ -21,6 +21,7 @@ from cwnotify.alerts.events import Run, RunEnded
 from cwnotify.alerts.records import to_record
 from cwnotify.settings import Secret, state_dir
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
+from cwnotify.sidecar.snapshot import Request
 
 ROOM = 1 << 20
 PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
@@ -53,6 +54,7 @@ class Link:
         self._unacknowledged: dict[str, bytes] = {}
         self._open: set[str] = set()
         self._settled: set[str] = set()
+        self._watched: dict[str, tuple[Request, Callable[[Line], None]]] = {}
         self._keeper: threading.Thread | None = None
         self._closed = False
         os.register_at_fork(after_in_child=self._forget)
@@ -91,6 +93,26 @@ class Link:
         with self._changed:
             return self._changed.wait_for(lambda: run in self._settled, seconds)
 
+    def watch(self, panel_id: str, request: Request, heard: Callable[[Line], None]) -> None:
+        """Let `heard` have the snapshots for `request`, in the keeper's thread; again, to ask for something else."""
+        with self._lock:
+            self._watched[panel_id] = request, heard
+            # A sidecar that starts is told of every panel.
+            if not self._begin():
+                self._write(_watch_line(panel_id, request))
+
+    def unwatch(self, panel_id: str) -> None:
+        """No more snapshots for that panel."""
+        with self._lock:
+            self._watched.pop(panel_id, None)
+            self._write(encode("unwatch", panel=panel_id))
+
+    def command(self, kind: str, **values: object) -> None:
+        """Ask the sidecar for something that is over once it is done: ``refresh``, ``greet`` or ``mute``."""
+        with self._lock:
+            self._begin()
+            self._write(encode(kind, **values))
+
     def close(self) -> None:
         """Say goodbye. What is not acknowledged yet lies in the pipe, where the sidecar still reads it."""
         if os.getpid() != self.process:
@@ -114,6 +136,14 @@ class Link:
             elif self._keeper is None:
                 self._start()
                 self._keep()
+
+    def _begin(self) -> bool:
+        """Start a sidecar, where there is none and none is on its way; tells whether it did."""
+        if self._lines is not None or self._keeper is not None or self._closed or os.getpid() != self.process:
+            return False
+        self._start()
+        self._keep()
+        return True
 
     def _write(self, line: bytes) -> None:
         if self._lines is None:
@@ -150,7 +180,8 @@ class Link:
         self._lines, self._answers = Pipe(lines, writes=True), Pipe(answers, writes=False)
         url = self._webhook.reveal() if self._webhook else None
         hello = encode("hello", protocol=PROTOCOL, webhook=url)
-        self._write(hello + b"".join(self._unacknowledged.values()))
+        watching = [_watch_line(panel, request) for panel, (request, _) in self._watched.items()]
+        self._write(hello + b"".join([*self._unacknowledged.values(), *watching]))
 
     def _let_go(self) -> None:
         if self._lines is not None:
@@ -180,7 +211,7 @@ class Link:
             time.sleep(PAUSES[min(tries, len(PAUSES)) - 1] if tries else 0.0)
             with self._lock:
                 self._let_go()
-                if self._closed or not (self._unacknowledged or self._open):
+                if self._closed or not (self._unacknowledged or self._open or self._watched):
                     self._keeper = None
                     return
                 self._start()
@@ -218,6 +249,10 @@ class Link:
                     self.troubles.append(f"Slack could not be told: {line.get('reason')}")
             case "trouble":
                 self.troubles.append(str(line.get("text")))
+            case "snapshot":
+                if watched := self._watched.get(line.get("panel", "")):
+                    watched[1](line)
+                return
         self.heard(line)
 
     def _forget(self) -> None:
@@ -231,6 +266,12 @@ class Link:
         for pipe in (self._lines, self._answers):
             if pipe:
                 pipe.close()
+
+
+def _watch_line(panel: str, request: Request) -> bytes:
+    # A cell may have set a profile or a region since the sidecar started.
+    environ = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return encode("watch", panel=panel, request=to_record(request), environ=environ)
 
 
 def _launch(pid: int, descriptors: list[int]) -> None:

@@ -1,0 +1,329 @@
+"""The panel's pieces: every state has its sign and its word, and nothing that comes from outside is HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify.errors import UsageError
+from cwnotify.notebook import panel_html
+from cwnotify.notebook.panel_style import style
+from cwnotify.notebook.panel_text import text
+from cwnotify.notebook.panel_words import make_request, panel_parser, read_panel
+from cwnotify.sidecar.looks import clock
+from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
+from tests.hostile import NASTY
+from tests.support.panel_feed import troubled, well
+
+AT = 1_795_400_647.0
+PNG = b"\x89PNG not really"
+ALONE = {"img", "path", "br"}
+
+
+class Reader(HTMLParser):
+    """What a browser would make of it; tags have to be closed in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ALONE:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag in ALONE or self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def words(html: str) -> str:
+    """What a person reads."""
+    return "".join(read(html).words)
+
+
+def pieces(snapshot: Snapshot) -> Iterator[str]:
+    yield panel_html.subject(snapshot)
+    yield panel_html.freshness(snapshot)
+    yield panel_html.notices(snapshot)
+    yield panel_html.runs(snapshot)
+    yield panel_html.status(snapshot, ["a note"])
+    yield panel_html.kept(snapshot, PNG, PNG)
+
+
+def only(**parts: object) -> Snapshot:
+    return replace(Snapshot(AT, Request()), **parts)
+
+
+@pytest.mark.parametrize("scene", [well, troubled])
+def test_every_piece_is_whole(scene):
+    for piece in pieces(scene(AT)):
+        read(piece)
+
+
+@pytest.mark.parametrize("scene", [well, troubled])
+def test_the_pictures_story_is_told(scene):
+    said = " ".join(map(words, pieces(scene(AT)))) + text(scene(AT))
+
+    for word in ("i-0abc12f9 train-3", "train-off · ALARM since", "training ended", "train-busy · OK since"):
+        assert word in said
+    if scene is well:
+        assert "running 00:01:12" in said
+        assert "failed after 3 s · ValueError: batch_size" in said
+        assert "basic monitoring, 5 min" in said
+    else:
+        assert "the role lacks cloudwatch:GetMetricData" in said
+        assert f"Last well {clock(AT - 300, AT, seconds=True)}" in said
+        assert "stale" in said
+        assert "Slack: 1 dead, 404 no_service" in said
+
+
+def hostile(name: str) -> Snapshot:
+    """A snapshot in which every text is `name`."""
+    return Snapshot(
+        AT,
+        Request(),
+        (Subject(name, name, name, name, name, name, name),),
+        name,
+        name,
+        (Line(name, False, 300.0, ((AT, 5.0),)),),
+        (AlarmShown(name, name, AT, None, 5.0, name), AlarmShown(name, "ALARM", AT, True, url=f"https://x/{name}")),
+        (RunShown(name, AT - 5, AT, name, name, name, (5.0,), AT), RunShown(name, AT - 5, place=name)),
+        Health(True, AT, 0, 1, name),
+        (Trouble(name, AT, AT),),
+        AT,
+    )
+
+
+ALLOWED = {"a", "bdi", "div", "img", "li", "p", "path", "span", "style", "svg", "ul"}
+SCRIPTS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "</style><b>", "&lt;")
+
+
+@pytest.mark.parametrize("name", [*NASTY, *SCRIPTS], ids=range(len(NASTY) + len(SCRIPTS)))
+def test_nothing_from_outside_is_html(name: str):
+    for piece in pieces(hostile(name)):
+        reader = read(piece)
+        assert {tag for tag, _ in reader.tags} <= ALLOWED
+        for tag, attributes in reader.tags:
+            assert not [one for one in attributes if one.startswith("on")]
+            assert attributes.get("href", "https://").startswith("https://")
+            assert tag != "img" or attributes["src"].startswith("data:image/png;base64,")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\u202a-\u202e\ud800-\udfff]", piece)
+        piece.encode()
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_only_text(name: str):
+    for piece in pieces(hostile(name)):
+        assert {tag for tag, _ in read(piece).tags} <= ALLOWED
+    assert "\x1b" not in text(hostile(name))
+
+
+@pytest.mark.parametrize("name", [*NASTY, *SCRIPTS], ids=range(len(NASTY) + len(SCRIPTS)))
+def test_the_text_version_keeps_a_thing_a_line(name: str):
+    assert len(text(hostile(name)).split("\n")) == len(text(hostile("x")).split("\n"))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202a-\u202e\ud800-\udfff]", text(hostile(name)))
+
+
+@pytest.mark.parametrize(
+    ("alarm", "shown"),
+    [
+        (AlarmShown("a", "OK", AT), "● a · OK since"),
+        (AlarmShown("a", "ALARM", AT, False), "▲ a · ALARM since"),
+        (AlarmShown("a", "ALARM", AT, True), "✓ a · ALARM since"),
+        (AlarmShown("a", "ALARM", AT, None), "▲ a · ALARM since"),
+        (AlarmShown("a", "INSUFFICIENT_DATA", 0.0), "○ a · no data"),
+        (AlarmShown("a", "INSUFFICIENT_DATA", AT), "○ a · no data since"),
+        (AlarmShown("a", "SOMETHING_NEW", AT), "○ a · SOMETHING_NEW since"),
+    ],
+)
+def test_every_state_of_an_alarm_has_its_sign_and_word(alarm: AlarmShown, shown: str):
+    assert shown in words(panel_html.notices(only(alarms=(alarm,))))
+    assert shown in text(only(alarms=(alarm,)))
+
+
+def test_only_news_of_an_end_is_called_one():
+    for good, ended in ((True, True), (False, False), (None, False)):
+        shown = words(panel_html.notices(only(alarms=(AlarmShown("a", "ALARM", AT, good),))))
+        assert ("training ended" in shown) is ended
+
+
+def test_alarms_that_fire_come_first_and_many_are_counted():
+    alarms = tuple(AlarmShown(f"a{n}", "ALARM" if n == 40 else "OK", AT) for n in range(41))
+    shown = words(panel_html.notices(only(alarms=alarms)))
+
+    assert shown.index("a40") < shown.index("a0")
+    assert "and 31 more alarms" in shown
+
+
+def test_an_alarm_leads_to_cloudwatch_in_a_page_of_its_own():
+    alarm = AlarmShown("a", "OK", AT, url="https://eu-west-1.console.aws.amazon.com/cloudwatch/home?a=1&b=2#alarm")
+    links = [attributes for tag, attributes in read(panel_html.notices(only(alarms=(alarm,)))).tags if tag == "a"]
+
+    assert [(one["href"], one["rel"]) for one in links] == [(alarm.url, "noopener noreferrer")]
+
+
+@pytest.mark.parametrize(
+    ("run", "shown"),
+    [
+        (RunShown("r", AT - 3672), "▶ r running 01:01:12"),
+        (RunShown("r", AT - 100 * 3600), "▶ r running 100:00:00"),
+        (RunShown("r", AT + 60), "▶ r running 00:00:00"),
+        (RunShown("r", AT - 8040, AT, "finished"), "✓ r finished in 2 h 14 min"),
+        (RunShown("r", AT - 3, AT, "failed", "E: no"), "✕ r failed after 3 s · E: no"),
+        (RunShown("r", AT - 60, AT, "interrupted"), "■ r interrupted after 1 min"),
+        (RunShown("r", AT - 60, AT, "lost"), "✕ r lost after 1 min"),
+    ],
+)
+def test_every_outcome_of_a_run_has_its_sign_and_word(run: RunShown, shown: str):
+    cells = [cell for cell in read(panel_html.runs(only(runs=(run,)))).words if cell]
+
+    assert " ".join(cells).replace("  ", " ").startswith(shown.replace(" · ", " · "))
+    assert shown in text(only(runs=(run,)))
+
+
+def test_what_runs_comes_first_then_the_last():
+    runs = (RunShown("old", 1, 2, "finished"), RunShown("new", 3, 4, "finished"), RunShown("now", 0))
+    shown = words(panel_html.runs(only(runs=runs)))
+
+    assert shown.index("now") < shown.index("new") < shown.index("old")
+
+
+def test_a_run_says_where_it_is_or_when_slack_was_told():
+    told = RunShown("r", AT - 60, AT, "finished", place="In [3]", told=AT + 5)
+
+    assert f"Slack {clock(AT + 5, AT, seconds=True)}" in words(panel_html.runs(only(runs=(told,))))
+    assert "In [3]" in words(panel_html.runs(only(runs=(replace(told, told=0.0),))))
+
+
+def test_a_sparkline_is_told_in_words():
+    html = panel_html.runs(only(runs=(RunShown("r", AT - 60, cpu=(10.0, 30.0)),)))
+    (spark,) = [attributes for tag, attributes in read(html).tags if tag == "svg"]
+
+    assert spark["aria-label"] == "CPU over the run: 20 % on average, 30 % at most"
+
+
+@pytest.mark.parametrize(
+    ("health", "shown"),
+    [
+        (Health(), "no webhook is set; set one with %cwnotify login"),
+        (Health(True), "nothing sent yet, none waiting"),
+        (Health(True, AT, 3), f"last delivered {clock(AT, AT, seconds=True)}, 3 waiting"),
+        (Health(True, AT, 0, 2, "404 no_service"), "2 dead, 404 no_service"),
+        (Health(True, AT, 0, 2), "2 dead, see: %cwnotify outbox"),
+        (Health(True, AT, muted_until=AT + 60), f"alarms muted until {clock(AT + 60, AT)}"),
+    ],
+)
+def test_slacks_health_is_one_sentence(health: Health, shown: str):
+    assert shown in words(panel_html.status(only(health=health)))
+    assert shown in text(only(health=health))
+
+
+def test_freshness_says_since_when():
+    assert "nothing read yet" in words(panel_html.freshness(only()))
+    assert f"updated {clock(AT, AT, seconds=True)}" in words(panel_html.freshness(only(updated=AT)))
+    assert "⚠ stale: last read" in words(panel_html.freshness(only(updated=AT - 600, stale=True)))
+
+
+def test_each_status_is_new_so_that_its_cover_waits_anew():
+    assert panel_html.status(only()) != panel_html.status(replace(only(), at=AT + 1))
+    assert "No word from the kernel since" in panel_html.status(only())
+
+
+def test_what_is_watched_is_named():
+    ones = tuple(Subject(f"i-{n}", f"n{n}") for n in range(5))
+
+    assert words(panel_html.subject(only())) == "This hostno EC2 instance is watched"
+    assert words(panel_html.subject(only(subjects=ones[:1]))) == "i-0 n0"
+    assert words(panel_html.subject(only(subjects=ones))) == "5 instancesn0, n1, n2 and 2 more"
+
+
+def test_the_kept_picture_says_what_it_shows():
+    pictures = [a for tag, a in read(panel_html.kept(well(AT), PNG, PNG)).tags if tag == "img"]
+
+    assert [one["class"] for one in pictures] == ["cw-light", "cw-dark"]
+    assert all("CPU over the last 3 h" in one["alt"] for one in pictures)
+    assert "display:none" in pictures[1]["style"], "where styles are stripped, one picture is enough"
+    assert [tag for tag, _ in read(panel_html.kept(well(AT), b"", b"")).tags if tag == "img"] == []
+
+
+def test_the_style_sheet_is_whole_and_names_only_what_is_ours():
+    rules = re.sub(r"@\w+[^{;]*\{", "{", style())
+
+    assert rules.count("{") == rules.count("}")
+    assert "</" not in rules
+    for selector in re.findall(r"([^{};]+)\{", style()):
+        ours = re.search(r"cwnotify|@media|@keyframes|^\s*to\s*$", selector)
+        assert ours, f"{selector.strip()} would change a page that is not ours"
+
+
+def test_a_line_is_a_sparkline_in_text():
+    line = Line("CloudWatch, 5 min", False, 300.0, ((AT - 600, 0.0), (AT - 300, 50.0), (AT, 100.0)))
+
+    assert "CPU ▁▅█ 100 %  CloudWatch, 5 min" in text(only(lines=(line,)))
+    assert "CPU no data  CloudWatch, 5 min" in text(only(lines=(replace(line, points=()),)))
+    assert "▁▁ 7 B" in text(only(lines=(replace(line, points=((AT - 1, 7.0), (AT, 7.0))),), unit="B"))
+
+
+# What is asked of a panel
+
+
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        ("", Request()),
+        ("--instance i-0abc12f9", Request(instances=("i-0abc12f9",))),
+        ("--instance i-0abc12f9,i-0abc12f8 i-0abc12f7", Request(("i-0abc12f9", "i-0abc12f8", "i-0abc12f7"))),
+        ("--tag team=vision", Request(tag="team=vision")),
+        ("--tag 'Name=my box'", Request(tag="Name=my box")),
+        ("--metric gpu --range 12h", Request(metric="gpu", span=43200.0)),
+        ("--metric AWS/EC2/NetworkIn", Request(metric="AWS/EC2/NetworkIn")),
+        ("--alarms 'train busy' off* --alarm-slack never", Request(alarms=("train busy", "off*"), alarm_slack="never")),
+    ],
+)
+def test_words_become_a_request(line: str, request_: Request):
+    assert make_request(**read_panel(line)) == request_
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("--instance box", "'box' is no instance id; one looks like i-"),
+        ("--tag vision", "'vision' is no tag; write it like KEY=VALUE"),
+        ("--metric cpus", "'cpus' is no metric; take cpu, gpu, mem, disk, or NAMESPACE/NAME"),
+        ("--range 1s", "range takes 5m to 15d; not '1s'"),
+        ("--range long", "'long' is no duration"),
+        ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
+        ("--instances i-0", "usage: %cwnotify panel"),
+        ("--tag 'x", "has no partner"),
+    ],
+)
+def test_what_cannot_be_is_told_with_what_could(line: str, complaint: str):
+    with pytest.raises(UsageError) as caught:
+        make_request(**read_panel(line))
+
+    assert complaint in str(caught.value)
+
+
+def test_every_option_is_explained():
+    for option in ("--instance", "--tag", "--metric", "--alarms", "--alarm-slack", "--range"):
+        assert option in panel_parser().format_help()

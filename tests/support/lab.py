@@ -1,0 +1,223 @@
+"""A real Jupyter server and a real page of it, in headless Chromium.
+
+::
+
+    with World(tmp_path) as world, Lab(world) as lab, lab.page(notebook) as page:
+        page.run_all()
+        page.until(lambda: page.panel.is_visible(), "the panel")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.kernel import ROOT, World
+from tests.support.waiting import until
+
+T = TypeVar("T")
+SECONDS = 40.0
+NAME = "Python 3 (ipykernel)"
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+
+
+class Lab:
+    """A server with JupyterLab and Notebook 7 in a world of its own, and a browser; a context manager.
+
+    Parameters
+    ----------
+    python
+        The Python of its kernels; that of the tests by default.
+    """
+
+    def __init__(self, world: World, python: str | Path = sys.executable) -> None:
+        self.world = world
+        self.root = world.home / "notebooks"
+        self.root.mkdir(exist_ok=True)
+        self._token = secrets.token_hex(8)
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self._port: int = one.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._environ = world.environ | {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(world.home / "kernels")}
+        self._configure(python)
+        self._log = world.home / "lab.log"
+
+    def _configure(self, python: str | Path) -> None:
+        settings = self.world.home / "jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
+        kernel = self.world.home / "kernels" / "kernels" / "python3"
+        kernel.mkdir(parents=True)
+        argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": NAME, "language": "python"}))
+
+    def set_theme(self, name: str) -> None:
+        """``JupyterLab Dark`` or ``JupyterLab Light``, for pages that are opened from now on."""
+        settings = self.world.home / "jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+        (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": name}))
+
+    def __enter__(self) -> Lab:
+        options = (
+            "--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port_retries=0 "
+            f"--ServerApp.port={self._port} --IdentityProvider.token={self._token} --ServerApp.root_dir={self.root}"
+        )
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "jupyterlab", *options.split()]
+            # In a session of its own, so that its kernels can be ended with it.
+            self._process = subprocess.Popen(
+                command, env=self._environ, cwd=self.root, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self._playwright = sync_playwright().start()
+            chromium = shutil.which("chromium") or "chromium"
+            self.browser: Browser = self._playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
+            until(self._answers, SECONDS, "the server")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if hasattr(self, "browser"):
+            self.browser.close()
+        if hasattr(self, "_playwright"):
+            self._playwright.stop()
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def notebook(self, name: str, *cells: str) -> str:
+        """Write a notebook of these code cells; gives its name."""
+        kernel = {"kernelspec": {"name": "python3", "display_name": NAME, "language": "python"}}
+        nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=kernel), self.root / name)
+        return name
+
+    def saved(self, name: str) -> list[list[dict[str, Any]]]:
+        """The outputs of each cell as they are in the file now."""
+        cells = nbformat.read(self.root / name, as_version=4).cells
+        return [cell.get("outputs", []) for cell in cells]
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask the server's API; a POST where there is a body."""
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Authorization": f"token {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            text = reply.read()
+        return json.loads(text) if text else None
+
+    @contextmanager
+    def page(self, name: str, app: str = "lab/tree", width: int = 1280, dark: bool = False) -> Iterator[Sheet]:
+        """Open a notebook with a kernel that is ready.
+
+        Parameters
+        ----------
+        app
+            ``lab/tree`` for JupyterLab, ``notebooks`` for Notebook 7.
+        dark
+            Whether the system prefers dark pages.
+        """
+        body = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
+        self.ask("api/sessions", body)
+        context = self.browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
+        )
+        page = context.new_page()
+        page.set_default_timeout(SECONDS * 1000)
+        sheet = Sheet(
+            self, name, page, f"{self.url}/{app}/{name}?{'reset&' if 'lab' in app else ''}token={self._token}"
+        )
+        try:
+            sheet.open()
+            yield sheet
+        except BaseException:
+            page.screenshot(path=str(self.world.home / "page.png"))
+            raise
+        finally:
+            context.close()
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return bool(self.ask("api/status"))
+        except OSError:
+            return False
+
+
+class Sheet:
+    """A notebook in the browser."""
+
+    def __init__(self, lab: Lab, name: str, page: Page, url: str) -> None:
+        self.lab, self.name, self.page = lab, name, page
+        self._url = url
+
+    def open(self) -> None:
+        """Load the page and wait until its kernel is idle; once more if the page did not come up."""
+        for patience in (SECONDS / 2, SECONDS):
+            self.page.goto(self._url)
+            try:
+                self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=patience * 1000)
+                self.page.wait_for_function(_IDLE, timeout=patience * 1000)
+                return
+            except Exception as error:
+                failed = error
+        raise failed
+
+    def run_all(self) -> None:
+        """Run → Run All Cells."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def save(self) -> None:
+        """Ctrl+S, and wait until the file is written."""
+        path = self.lab.root / self.name
+        before = path.stat().st_mtime_ns
+        self.page.keyboard.press("Control+s")
+        self.until(lambda: path.stat().st_mtime_ns > before and path.read_text().endswith("}\n"), "the saving")
+
+    def prompt(self, cell: int) -> str:
+        """``[*]:`` while the cell runs or waits."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").nth(cell).inner_text()
+
+    def output(self, cell: int) -> str:
+        """The text of a cell's output."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
+
+    def until(self, condition: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
+        """Ask again and again until `condition` holds; an error of the page counts as not yet."""
+
+        def asked() -> T | None:
+            # Playwright's own events have to be served meanwhile.
+            self.page.wait_for_timeout(20)
+            return condition()
+
+        return until(asked, seconds, what)  # type: ignore[return-value]
+
+
+# JupyterLab says it in its status bar; its indicator beside the notebook says it too early. Notebook 7 has no bar.
+_IDLE = """() => document.querySelector('#jp-main-statusbar')
+  ? /Python 3 \\(ipykernel\\) \\| Idle/.test(document.body.innerText)
+  : document.querySelector('.jp-NotebookKernelStatus-fade')
+    && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')"""

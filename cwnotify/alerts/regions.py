@@ -110,6 +110,12 @@ def region_code(text: str) -> str:
     return next((_CODES[ending] for ending in endings if ending in _CODES), "")
 
 
+def region_of(zone: str) -> str:
+    """The region of an availability zone (``ap-northeast-2a``) or a local one (``us-west-2-lax-1a``); empty if none."""
+    found = re.match(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}(?=[a-z]|-|$)", zone)
+    return found[0] if found else ""
+
+
 def partition_of(region: str) -> str:
     """The partition in which a region is."""
     if region.startswith("cn-"):

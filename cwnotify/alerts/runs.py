@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.events import LossCause, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.regions import instance_link, partition_of, region_of
 from cwnotify.alerts.words import clock, duration, say, sparkline, zone
 
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
@@ -29,7 +30,8 @@ def run_message(ended: RunEnded) -> b.Payload:
     top = [b.section(text)]
     if place := place_line(ended.run.place):
         top.append(b.context(place))
-    return b.message(text, top, _COLOURS.get(ended.outcome, b.BAD), _details(ended), options.channel)
+    details = [*_details(ended), *_next_places(ended.run)]
+    return b.message(text, top, _COLOURS.get(ended.outcome, b.BAD), details, options.channel)
 
 
 def together_message(runs: Sequence[RunEnded]) -> b.Payload:
@@ -88,6 +90,14 @@ def place_line(place: Place) -> str:
     host = b.label(place.host, 80)
     machine = f"{host} ({instance})" if host and instance else host or instance
     return " · ".join(filter(None, (b.label(place.notebook, 120), cell, machine)))
+
+
+def _next_places(run: Run) -> list[b.Block]:
+    """A button to where one would look next: the instance, with its CPU."""
+    place = run.place
+    region = region_of(place.zone)
+    link = instance_link(place.instance, region, partition_of(region)) if place.instance and region else ""
+    return b.buttons([(say(run.options.lang, "notice.button"), link)])
 
 
 def _name(run: Run) -> str:

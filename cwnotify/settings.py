@@ -66,6 +66,8 @@ class Settings:
         Runs shorter than this are not told.
     zone
         IANA time zone for the times in alerts; empty for the language's default.
+    round_seconds
+        Seconds between two looks at AWS while somebody watches.
     """
 
     webhook: Secret | None = None
@@ -76,6 +78,7 @@ class Settings:
     mention: str = ""
     min_seconds: float = 0.0
     zone: str = ""
+    round_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ _SOURCES = {
     "mention": _Source(("CWNOTIFY_MENTION",), "mention", mention),
     "min_seconds": _Source(("CWNOTIFY_MIN_DURATION",), "min_duration", duration),
     "zone": _Source(("CWNOTIFY_TZ",), "timezone"),
+    "round_seconds": _Source(("CWNOTIFY_ROUND",), "round", duration),
 }
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 

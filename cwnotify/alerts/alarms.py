@@ -44,20 +44,23 @@ MARKS = {
 def tone_of(event: AlarmChanged) -> Tone:
     """What sort of news `event` is; a state that CloudWatch does not know is calm."""
     if event.after == AlarmState.ALARM:
-        return Tone.GOOD if _is_welcome(event) else Tone.BAD
+        return Tone.GOOD if is_welcome(event.name, event.comparison) else Tone.BAD
     if event.after == AlarmState.OK:
-        return Tone.CALM if _is_welcome(event) else Tone.GOOD
+        return Tone.CALM if is_welcome(event.name, event.comparison) else Tone.GOOD
     return Tone.NO_DATA if event.after == AlarmState.INSUFFICIENT_DATA else Tone.CALM
 
 
-def _is_welcome(event: AlarmChanged) -> bool:
-    named_off = re.search(r"(?i:(?<![a-z])off(?![a-z]))|(?<=[a-z0-9])Off(?![a-z])", event.name)
+def is_welcome(name: str, comparison: str) -> bool:
+    """Whether it is good news when an alarm of this name fires, which it does on this side of its threshold."""
+    named_off = re.search(r"(?i:(?<![a-z])off(?![a-z]))|(?<=[a-z0-9])Off(?![a-z])", name)
     # A band's alarm that fires on both sides is no sign of an end.
-    below = event.comparison.startswith("LessThan") and "GreaterThan" not in event.comparison
+    below = comparison.startswith("LessThan") and "GreaterThan" not in comparison
     return bool(named_off) or below
 
 
-def alarm_message(event: AlarmChanged, lang: str, zone: str = "", channel: str = "") -> b.Payload:
+def alarm_message(
+    event: AlarmChanged, lang: str, zone: str = "", channel: str = "", unwatched: tuple[float, float] | None = None
+) -> b.Payload:
     """The payload for one alarm's change.
 
     Parameters
@@ -66,13 +69,15 @@ def alarm_message(event: AlarmChanged, lang: str, zone: str = "", channel: str =
         IANA name of the reader's zone; empty for the language's default.
     channel
         Only legacy webhooks heed it.
+    unwatched
+        From when until when nobody watched, where that is why the change is told late.
     """
     tone = tone_of(event)
     told = sentence(event, lang)
     greeting = say(lang, f"alarm.hello.{tone}")
     # Without a description our own sentence takes its place.
     body = _bold_lines(event.description, b.MOST_SECTION - len(greeting) - 1) or told
-    notes = [b.prose(event.reason), *_silenced(event, lang, zone)]
+    notes = [b.prose(event.reason), *_silenced(event, lang, zone), late_note(unwatched, lang, zone)]
     top = [b.section(f"{greeting}\n{body}")]
     if quiet := [b.context(note) for note in notes if note]:
         top += [b.divider(), *quiet]
@@ -81,6 +86,14 @@ def alarm_message(event: AlarmChanged, lang: str, zone: str = "", channel: str =
         link = alarm_link("", event.region, event.partition)
     details = [*b.fields(_facts(event, lang, zone)), *b.buttons([(say(lang, "alarm.button"), link)])]
     return b.message(f"{MARKS[tone]} {told}", top, COLOURS[tone], details, channel)
+
+
+def late_note(unwatched: tuple[float, float] | None, lang: str, zone: str) -> str:
+    """Why a change is told late; empty for one that is not."""
+    if unwatched is None:
+        return ""
+    where, (since, until) = zone_of(zone, lang), unwatched
+    return say(lang, "alarm.late", since=clock(since, where), until=clock(until, where, since))
 
 
 def sentence(event: AlarmChanged, lang: str) -> str:

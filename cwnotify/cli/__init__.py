@@ -20,6 +20,7 @@ _COMMANDS = {
     "test": "webhook",
     "manifest": "webhook",
     "run": "run",
+    "watch": "watch",
     "outbox": "outbox",
     "preview": "preview",
     "deploy": "stack",

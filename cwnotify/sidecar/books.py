@@ -8,21 +8,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals
 from cwnotify.alerts.records import from_record
-from cwnotify.alerts.runs import run_message, together_message
+from cwnotify.alerts.runs import hello_message, run_message, together_message
 from cwnotify.errors import StateError
 from cwnotify.settings import Secret
 from cwnotify.sidecar import state
 from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
 from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
+from cwnotify.sidecar.registry import remember
 from cwnotify.sidecar.rows import OpenRun
 
 
@@ -39,6 +41,8 @@ class Books:
         self.trouble = ""
         self.vitals: Vitals | None = None
         self._directory: Path | None = None
+        # Completes a run with where it ran, once that is known.
+        self.place: Callable[[Run], Run] = lambda run: run
         self.owner = signature()
         try:
             self._directory = state.prepare(directory)
@@ -70,14 +74,23 @@ class Books:
 
     def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         now = time.time()
+        ended = replace(ended, run=self.place(ended.run))
         self.outbox.close_run(ended.run.id)
+        remember(self.outbox, ended, now)
         if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
             self.outbox.put(ended.alert_id, destination, run_message(ended), now, due)
         # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
         self.outbox.skip(ended.run.id, now)
 
+    def greet(self, destination: str, lang: str, channel: str) -> None:
+        """Put a test message."""
+        message = hello_message(os.uname().nodename, lang, channel)
+        self.outbox.put(secrets.token_hex(12), destination, message, time.time())
+
     def revise(self, ended: RunEnded) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
+        ended = replace(ended, run=self.place(ended.run))
+        remember(self.outbox, ended, time.time())
         if ended.run.options.wants(False, ended.seconds):
             self.outbox.replace(ended.alert_id, run_message(ended), time.time())
 
@@ -120,8 +133,10 @@ class Books:
         told = [one.ended for one in held if one.ended]
         if not told:
             return
+        told = [replace(ended, run=self.place(ended.run)) for ended in told]
         for ended in told:
             self.outbox.close_run(ended.run.id)
+            remember(self.outbox, ended, time.time())
             self.outbox.skip(ended.run.id, time.time())
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
         self.outbox.put(f"{told[-1].run.id}+", held[-1].destination, together_message(told), time.time())

@@ -8,25 +8,27 @@ moment it loses nothing that it acknowledged: the next sidecar to start takes ov
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
 import select
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 
 from cwnotify.alerts.events import Outcome, Run, RunEnded
 from cwnotify.alerts.records import from_record
 from cwnotify.settings import Secret
+from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import Books
 from cwnotify.sidecar.delivery import Delivery
+from cwnotify.sidecar.machine import Machine
+from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
 from cwnotify.sidecar.processes import name_process, start_of
 from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
 from cwnotify.sidecar.rows import Message
+from cwnotify.sidecar.snapshot import Request
+from cwnotify.sidecar.timers import Timers
 from cwnotify.sidecar.vitals import SAMPLE_PERIOD, Series, take
 
 # A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
@@ -59,19 +61,23 @@ class Sidecar:
         self._oom_before = self._oom_count()
         self._attempted = threading.Event()
         self._delivery = Delivery(books.connect, books.owner, self._told)
+        self._machine = Machine(books.connect, self._delivery.wake)
+        self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses)
+        books.place = self._machine.place
         self._destination = ""
+        self._voice = Voice()
         self._goodbye = False
         self._status: int | None = None
         self._running: dict[str, Series] = {}
         self._sampling = False
         self._interrupted: dict[str, RunEnded] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._ticket = count()
+        self._timers = Timers()
         self._together_last = 0.0
 
     def live(self) -> None:
         """All of it."""
         self._delivery.start()
+        self._machine.start()
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
         self._look_around()
@@ -90,8 +96,9 @@ class Sidecar:
         if self._pidfd >= 0:
             poller.register(self._pidfd, select.POLLIN)
         piped = True
+        longest = HEARTBEAT if self._pidfd >= 0 else POLL_WITHOUT_PIDFD
         while True:
-            ready = dict(poller.poll(self._until_next_timer()))
+            ready = dict(poller.poll(self._timers.wait(longest) * 1000))
             dead = self._pidfd in ready if self._pidfd >= 0 else self._is_gone()
             if dead:
                 self._status = exit_status(self._kernel.pid)
@@ -101,7 +108,7 @@ class Sidecar:
                     poller.unregister(self._lines.fileno())
             if dead:
                 return
-            self._run_timers()
+            self._timers.run()
 
     def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
         """Read and obey; tells whether there may be more."""
@@ -131,6 +138,18 @@ class Sidecar:
                 self._ended(from_record(RunEnded, line["ended"]), bool(line.get("hold")))
             case "goodbye":
                 self._goodbye = True
+            case "watch":
+                self._open_panel(line["panel"], from_record(Request, line["request"]), line.get("environ", {}))
+            case "unwatch":
+                self._panels.unwatch(line["panel"])
+            case "refresh":
+                self._panels.refresh()
+            case "greet":
+                self._books.greet(self._destination, self._voice.lang, self._voice.channel)
+                self._delivery.wake()
+            case "mute":
+                AlarmBook(self._books.outbox).mute(self._destination, time.time() + line["seconds"])
+                self._panels.news()
         if "id" in line:
             self._answer(encode("ack", id=line["id"]))
             self._delivery.wake()
@@ -139,6 +158,8 @@ class Sidecar:
         webhook = Secret(url) if url else None
         self._destination = self._books.destination(webhook)
         self._delivery.aim(webhook, self._destination)
+        self._machine.listen(self._destination, self._voice)
+        self._panels.aim(self._destination)
 
     def _started(self, run: Run) -> None:
         # The kernel went on: what was interrupted before was just that, and need not wait any longer.
@@ -146,22 +167,38 @@ class Sidecar:
             self._books.revise(ended)
         self._interrupted.clear()
         self._books.open(run, self._kernel, self._destination)
+        options = run.options
+        self._speak(Voice(options.lang, options.zone, options.channel))
         self._watch(run.id)
+        self._panels.news()
 
     def _watch(self, id: str) -> None:
         self._running.setdefault(id, Series())
-        if not self._sampling:
-            self._sampling = True
-            self._at(0.0, self._sample)
+        self._begin_to_sample()
+
+    def _open_panel(self, panel: str, request: Request, environ: dict[str, str]) -> None:
+        self._speak(Voice(request.lang, request.zone, request.channel))
+        self._panels.watch(panel, request, self._destination, environ)
+        self._begin_to_sample()
+
+    def _speak(self, voice: Voice) -> None:
+        """Speak so of what belongs to no run."""
+        self._voice = voice
+        self._machine.listen(self._destination, voice)
+
+    def _courses(self) -> dict[str, tuple[float, ...]]:
+        """CPU over the open runs; asked from the painter's thread."""
+        return {id: series.values() for id, series in dict(self._running).items()}
 
     def _ended(self, ended: RunEnded, hold: bool) -> None:
         series = self._running.pop(ended.run.id, None)
         ended = replace(ended, cpu=series.values() if series else ())
+        self._panels.news()
         if ended.run.options.together:
             self._books.hold(ended, self._kernel, self._destination)
             if ended.outcome is Outcome.FINISHED:
                 self._together_last = time.monotonic()
-                self._at(TOGETHER_PAUSE, self._tell_together)
+                self._timers.after(TOGETHER_PAUSE, self._tell_together)
             else:
                 self._books.tell_held(self._kernel)
             return
@@ -169,7 +206,7 @@ class Sidecar:
         if hold and ended.outcome is Outcome.INTERRUPTED:
             self._interrupted[ended.run.id] = ended
             due = time.time() + SECOND_THOUGHTS
-            self._at(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
+            self._timers.after(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
         self._books.tell(ended, self._destination, due)
 
     def _tell_together(self) -> None:
@@ -192,16 +229,22 @@ class Sidecar:
             self._watch(id)
         if complaint := self._books.complaint():
             self._answer(encode("trouble", text=complaint))
-        self._at(TOGETHER_PAUSE, self._tell_together)
+        self._timers.after(TOGETHER_PAUSE, self._tell_together)
 
     def _told(self, message: Message, state: str, reason: str) -> None:
         self._attempted.set()
         self._answer(encode("told", run=message.id, state=state, reason=reason))
+        self._panels.news()
 
     # Watching the host
 
+    def _begin_to_sample(self) -> None:
+        if not self._sampling:
+            self._sampling = True
+            self._timers.after(0.0, self._sample)
+
     def _sample(self) -> None:
-        self._sampling = bool(self._running)
+        self._sampling = bool(self._running) or self._panels.is_open
         if not self._sampling:
             return
         vitals = take()
@@ -209,19 +252,21 @@ class Sidecar:
         self._books.vitals = vitals
         # The first reading covers the time since the reading before, which may be hours: it only sets the mark.
         if not first:
+            self._panels.add(vitals)
             for series in self._running.values():
                 series.add(vitals.cpu)
-        self._at(SAMPLE_PERIOD, self._sample)
+        self._timers.after(SAMPLE_PERIOD, self._sample)
 
     def _heartbeat(self) -> None:
         self._books.see(self._running)
-        self._at(HEARTBEAT, self._heartbeat)
+        self._timers.after(HEARTBEAT, self._heartbeat)
 
     def _look_around(self) -> None:
         """Tell of runs whose watchers are gone too, and take what they had claimed."""
         self._books.take_over()
+        AlarmBook(self._books.outbox).tell_flapping(time.time())
         self._delivery.wake()
-        self._at(HEARTBEAT, self._look_around)
+        self._timers.after(HEARTBEAT, self._look_around)
 
     # The end
 
@@ -237,6 +282,9 @@ class Sidecar:
         cpu = {id: series.values() for id, series in self._running.items()}
         self._books.tell_lost(self._kernel, loss, time.time(), cpu)
         self._delivery.wake()
+        self._panels.close()
+        if AlarmBook(self._books.outbox).tell_flapping(time.time(), at_once=True):
+            self._delivery.wake()
 
     def _drain(self) -> None:
         """Stay until nothing waits for our webhooks; a longer outage is over when Slack is back or patience ends."""
@@ -244,23 +292,3 @@ class Sidecar:
             # A message on its way counts as due at the end of its lease: the attempt's end comes first.
             self._attempted.wait(min(max(due - time.time(), 0.05), 5.0))
             self._attempted.clear()
-
-    # Timers
-
-    def _at(self, seconds: float, action: Callable[[], object]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._ticket), action))  # type: ignore[misc]
-
-    def _until_next_timer(self) -> float:
-        """Milliseconds for poll."""
-        wait = self._timers[0][0] - time.monotonic() if self._timers else HEARTBEAT
-        if self._pidfd < 0:
-            wait = min(wait, POLL_WITHOUT_PIDFD)
-        return max(wait, 0.0) * 1000
-
-    def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            _, _, action = heapq.heappop(self._timers)
-            try:
-                action()
-            except Exception:
-                log.exception("a timer stumbled")

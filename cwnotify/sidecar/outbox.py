@@ -70,6 +70,10 @@ class Outbox:
         """Close the connection."""
         self._db.close()
 
+    def ask(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """Run one statement on the file: the tables beside messages and runs have modules of their own."""
+        return self._db.execute(statement, values)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is done inside happens, or nothing of it."""

@@ -10,9 +10,10 @@ webhook     the webhook changed                                  no
 started     a `cwnotify.alerts.events.Run` began                 yes
 ended       a `cwnotify.alerts.events.RunEnded`                  yes
 watch       ``panel`` opened, or asks for something else:        no
-            ``request`` is a `cwnotify.sidecar.snapshot.Request`
+            ``request`` is a `cwnotify.sidecar.snapshot.Request`,
+            ``environ`` what the environment says of AWS
 unwatch     ``panel`` was closed                                 no
-refresh     read again now, for ``panel``                        no
+refresh     read again now                                       no
 greet       send a test message to Slack                         no
 mute        say nothing of alarms for so many ``seconds``        no
 goodbye     the process leaves in good order                     no
@@ -20,9 +21,9 @@ goodbye     the process leaves in good order                     no
 
 A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
 to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` (what became of an alert), ``trouble``
-(words for the screen) and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` without its points,
-and ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe still full is left out: only the
-newest counts.
+(words for the screen) and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` with few of its points
+and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe still full
+is left out: only the newest counts.
 """
 
 from __future__ import annotations
@@ -121,6 +122,14 @@ class Pipe:
         with self._lock:
             self._unsent += line
             self.flush()
+
+    def offer(self, line: bytes) -> bool:
+        """As `send`, but only if all that was sent before is gone; tells whether it was sent."""
+        with self._lock:
+            if not self.flush():
+                return False
+            self.send(line)
+            return True
 
     def flush(self) -> bool:
         """Write what is left; tells whether all is written."""

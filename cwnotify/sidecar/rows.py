@@ -37,6 +37,40 @@ CREATE TABLE IF NOT EXISTS runs (
     vitals TEXT,
     ended TEXT
 );
+CREATE INDEX IF NOT EXISTS settled ON messages (destination, state, settled);
+CREATE TABLE IF NOT EXISTS past_runs (
+    id TEXT PRIMARY KEY,
+    alert TEXT NOT NULL,
+    ended TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS alarms (
+    destination TEXT NOT NULL,
+    key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    since REAL NOT NULL,
+    seen REAL NOT NULL,
+    PRIMARY KEY (destination, key)
+);
+CREATE TABLE IF NOT EXISTS changes (
+    id TEXT PRIMARY KEY,
+    destination TEXT NOT NULL,
+    key TEXT NOT NULL,
+    change TEXT NOT NULL,
+    voice TEXT NOT NULL,
+    noted REAL NOT NULL,
+    held INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS mutes (
+    destination TEXT PRIMARY KEY,
+    until REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS calls (
+    day TEXT NOT NULL,
+    call TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (day, call)
+);
 """
 
 

@@ -29,6 +29,10 @@ class Request:
         ``auto`` (silent where the alarm already notifies the deployed stack), ``always`` or ``never``.
     span
         Seconds of the past that the plot covers.
+    round
+        Seconds between two looks at AWS.
+    lang, zone, channel
+        How Slack is spoken to when an alarm changes; see `cwnotify.alerts.alarms.alarm_message`.
     """
 
     instances: tuple[str, ...] = ()
@@ -37,6 +41,10 @@ class Request:
     alarms: tuple[str, ...] = ()
     alarm_slack: str = "auto"
     span: float = 3 * 3600.0
+    round: float = 30.0
+    lang: str = "en"
+    zone: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,9 @@ SENTENCES = {
     "alarm.held": ":no_bell: Its own actions were held back: {why}",
     "alarm.muted": ":no_bell: Muted by {rule}",
     "alarm.muted.until": ":no_bell: Muted by {rule} until {until}",
+    "alarm.late": ":hourglass: Told late: nobody was watching from {since} until {until}",
+    "alarm.flapping": "{mark} {name} changed *{n} times* in {time} and is now in {after}",
+    "alarm.flapping.line": "{at}  {before} → {after}",
     # instances
     "notice.interruption": ":warning: EC2 takes Spot instance {instance} back in about two minutes: save what you can",
     "notice.rebalance": ":warning: Spot instance {instance} may soon be taken back: a checkpoint now would be wise",

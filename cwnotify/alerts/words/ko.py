@@ -83,6 +83,9 @@ SENTENCES = {
     "alarm.held": ":no_bell: 이 경보의 작업은 보류됐어요: {why}",
     "alarm.muted": ":no_bell: {rule} 규칙으로 음소거돼 있어요",
     "alarm.muted.until": ":no_bell: {rule} 규칙으로 {until}까지 음소거돼 있어요",
+    "alarm.late": ":hourglass: 늦은 소식이에요. {since}부터 {until}까지 지켜본 곳이 없었어요",
+    "alarm.flapping": "{mark} {name} 경보가 {time} 동안 *{n}번* 바뀌었고 지금은 {after} 상태예요",
+    "alarm.flapping.line": "{at}  {before} → {after}",
     # 인스턴스
     "notice.interruption": ":warning: 약 2분 뒤 {instance} 스팟 인스턴스가 회수돼요. 지금 저장해 두세요",
     "notice.rebalance": ":warning: {instance} 스팟 인스턴스가 곧 회수될 수 있어요. 체크포인트를 남겨 두면 좋아요",

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from cwnotify.sidecar.looks import DARK, LIGHT, TINT, Theme, Tone, mix
-from cwnotify.sidecar.plot_axes import Axes, thresholds, value_ticks
-from cwnotify.sidecar.plot_letters import Letters, Room
-from cwnotify.sidecar.plot_parts import Sheet, draw_parts
+from cwnotify.sidecar.plot.axes import Axes, thresholds, value_ticks
+from cwnotify.sidecar.plot.letters import Letters, Room
+from cwnotify.sidecar.plot.parts import Sheet, draw_parts
 from cwnotify.sidecar.snapshot import Snapshot
 
 # Of the page, in CSS pixels: what stands around the plot, for the values, the last value, the legend and the times.

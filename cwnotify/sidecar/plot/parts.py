@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox, IdentityTransform
 
 from cwnotify.sidecar.looks import TINT, Theme, Tone, clean, clock, firing_look, number, run_look, run_words, span_words
-from cwnotify.sidecar.plot_axes import Axes, Pixels, Trace, shaded, time_ticks
-from cwnotify.sidecar.plot_letters import Letters, Room
+from cwnotify.sidecar.plot.axes import Axes, Pixels, Trace, shaded, time_ticks
+from cwnotify.sidecar.plot.letters import Letters, Room
 from cwnotify.sidecar.snapshot import AlarmShown, RunShown, Snapshot
 
 # In CSS pixels.

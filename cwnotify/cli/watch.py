@@ -1,0 +1,147 @@
+"""``cwnotify watch``: what the panel does, without a notebook."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from cwnotify import settings
+from cwnotify.alerts.records import from_record
+from cwnotify.errors import CwnotifyError
+from cwnotify.notebook.panel.plain import text
+from cwnotify.notebook.panel.arguments import READY_METRICS, make_request
+from cwnotify.sidecar.link import shared
+from cwnotify.sidecar.looks import (
+    alarm_look,
+    alarm_words,
+    clean,
+    clock,
+    number,
+    run_look,
+    run_words,
+    trouble_words,
+)
+from cwnotify.sidecar.snapshot import Snapshot
+
+FIRST_SECONDS = 30.0
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+_ready = ", ".join(READY_METRICS)
+
+
+@click.command()
+@click.option("--instance", "instances", multiple=True, metavar="ID", help="Which instances (default: this one).")
+@click.option("--tag", default="", metavar="KEY=VALUE", help="All instances that bear this tag.")
+@click.option("--metric", default="cpu", show_default=True, help=f"{_ready}, or NAMESPACE/NAME.")
+@click.option("--alarms", multiple=True, metavar="NAME", help="Names, or PREFIX* (default: the instances' own).")
+@click.option(
+    "--alarm-slack",
+    default="auto",
+    show_default=True,
+    type=click.Choice(("auto", "always", "never")),
+    help="Whether Slack is told of alarms that change; auto: unless the deployed stack tells it.",
+)
+@click.option("--range", "span", default="3h", show_default=True, help="How much of the past: 5m to 15d.")
+@click.option("--once", is_flag=True, help="Show how things are now, and end.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
+def watch(once: bool, as_json: bool, **asked: Any) -> None:
+    """Watch CPU and alarms from a terminal or a service, and tell Slack of every alarm that changes.
+
+    On a terminal the picture is live; into a pipe or a log goes a line for each thing that is new. Ctrl-C ends it.
+    """
+    snapshots = _snapshots(_request(asked))
+    show = _json_lines if as_json else _screen if sys.stdout.isatty() and not once else _plain_lines
+    before: Snapshot | None = None
+    try:
+        for snapshot in snapshots:
+            if once and not (as_json or _is_whole(snapshot)):
+                continue
+            if once and not as_json:
+                click.echo(text(snapshot))
+            else:
+                show(before, snapshot)
+            if once:
+                return
+            before = snapshot
+    except KeyboardInterrupt:
+        # The one way to end it.
+        click.echo()
+
+
+def _request(asked: dict[str, Any]) -> Any:
+    found = settings.load()
+    shared().aim(found.webhook)
+    instances = asked["instances"] or ("" if asked["tag"] else found.instance)
+    request = make_request(
+        instances, asked["tag"], asked["metric"], asked["alarms"] or found.alarms, asked["alarm_slack"], asked["span"]
+    )
+    return replace(request, lang=found.lang, zone=found.zone, channel=found.channel, round=found.round_seconds)
+
+
+def _snapshots(request: Any) -> Iterator[Snapshot]:
+    """What the sidecar sees, from now on."""
+    link = shared()
+    lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    link.watch("watch", request, lines.put)
+    patience: float | None = FIRST_SECONDS
+    try:
+        while True:
+            try:
+                line = lines.get(timeout=patience)
+            except queue.Empty:
+                raise CwnotifyError("no word came from the sidecar; look at: cwnotify doctor") from None
+            patience = None
+            yield from_record(Snapshot, line["snapshot"])
+    finally:
+        link.unwatch("watch")
+        link.close()
+
+
+def _is_whole(snapshot: Snapshot) -> bool:
+    """Whether AWS, or without it this host, has been heard."""
+    return bool(snapshot.updated or snapshot.troubles)
+
+
+def _screen(before: Snapshot | None, snapshot: Snapshot) -> None:
+    click.echo(f"{_HOME_AND_CLEAR}{text(snapshot)}")
+
+
+def _plain_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
+    for line in news(before, snapshot):
+        click.echo(f"{clock(snapshot.at, snapshot.at, seconds=True)}  {line}")
+    sys.stdout.flush()
+
+
+def _json_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
+    from cwnotify.alerts.records import to_record
+
+    click.echo(json.dumps(to_record(snapshot), ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def news(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
+    """What is new in a snapshot, a line a thing: datapoints, alarms, runs, troubles that came or passed."""
+    now = after.at
+    old_ends = {line.label: line.points[-1][0] for line in before.lines if line.points} if before else {}
+    for line in after.lines:
+        if line.points and not line.live and line.points[-1][0] > old_ends.get(line.label, 0.0):
+            yield f"{clean(after.title)} {number(line.points[-1][1], after.unit)}  {clean(line.label)}"
+    states = {alarm.name: (alarm.state, alarm.since) for alarm in before.alarms} if before else {}
+    for alarm in after.alarms:
+        if states.get(alarm.name) != (alarm.state, alarm.since):
+            yield f"{alarm_look(alarm)[0]} {clean(alarm.name)} · {alarm_words(alarm, now)}"
+    runs = {(run.name, run.started): run.outcome for run in before.runs} if before else {}
+    for run in after.runs:
+        if runs.get((run.name, run.started)) != run.outcome:
+            yield f"{run_look(run)[0]} {clean(run.name)} {run_words(run, now)}"
+    troubles = {trouble.text for trouble in before.troubles} if before else set()
+    for trouble in after.troubles:
+        if trouble.text not in troubles:
+            yield f"⚠ {trouble_words(trouble, now)}"
+    for passed in troubles - {trouble.text for trouble in after.troubles}:
+        yield f"✓ no longer: {clean(passed, 400)}"

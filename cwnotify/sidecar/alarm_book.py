@@ -1,0 +1,181 @@
+"""Which changes of alarms Slack is told of: each once, however many watch and whoever restarts.
+
+What was last seen of an alarm stands in the outbox's file. Whoever finds it changed notes that in one transaction
+together with the messages, so the next one who looks finds nothing new. Standard library, `alerts` and `outbox`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from cwnotify.alerts.alarm_events import AlarmChanged
+from cwnotify.alerts.alarms import alarm_message
+from cwnotify.alerts.flapping import flapping_message
+from cwnotify.alerts.records import from_record, to_record
+from cwnotify.sidecar.outbox import Outbox
+
+# More changes of one alarm than these, within these seconds, become one message.
+MOST_CHANGES = 6
+FLAPPING_SECONDS = 600.0
+KEPT = 86400.0
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An alarm as whoever watched saw it last: its state, since when, and when that was seen."""
+
+    state: str
+    since: float
+    seen: float
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How to speak of an alarm; see `cwnotify.alerts.alarms.alarm_message`."""
+
+    lang: str = "en"
+    zone: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An alarm as it is now, and its changes since it was last seen, oldest first."""
+
+    key: str
+    state: str
+    since: float
+    changes: tuple[AlarmChanged, ...] = ()
+
+
+class AlarmBook:
+    """The alarms' part of the outbox, through one connection to it."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def remembered(self, destination: str) -> dict[str, Remembered]:
+        """What was last seen of each alarm, for one webhook's readers, by the alarm's key."""
+        rows = self._outbox.ask("SELECT key, state, since, seen FROM alarms WHERE destination = ?", destination)
+        return {row["key"]: Remembered(row["state"], row["since"], row["seen"]) for row in rows}
+
+    def note(
+        self,
+        destination: str,
+        alarms: Iterable[Seen],
+        voice: Voice,
+        now: float,
+        silent: bool = False,
+        unwatched: float | None = None,
+    ) -> int:
+        """Note how alarms are, and put a message for each change that nobody has noted before.
+
+        Parameters
+        ----------
+        silent
+            Put no message: somebody else tells of these alarms.
+        unwatched
+            Since when nobody had watched, where that is so.
+
+        Returns
+        -------
+        int
+            How many changes were new.
+        """
+        count = 0
+        with self._outbox.transaction():
+            silent = silent or not destination or self.muted_until(destination) > now
+            for alarm in alarms:
+                new = self._new(destination, alarm)
+                count += len(new)
+                if new and not silent:
+                    self._tell(destination, alarm.key, new, voice, now, unwatched)
+                self._outbox.ask(
+                    "INSERT OR REPLACE INTO alarms VALUES (?, ?, ?, ?, ?)",
+                    *(destination, alarm.key, alarm.state, alarm.since, now),
+                )
+        return count
+
+    def tell_flapping(self, now: float, at_once: bool = False) -> int:
+        """Put one message for the changes of each alarm that were held back long enough; tells how many messages.
+
+        Parameters
+        ----------
+        at_once
+            Do not wait: nobody may be there later.
+        """
+        with self._outbox.transaction():
+            due = self._outbox.ask(
+                "SELECT destination, key FROM changes WHERE held GROUP BY destination, key HAVING min(noted) <= ?",
+                now if at_once else now - FLAPPING_SECONDS,
+            ).fetchall()
+            for destination, key in due:
+                self._tell_held(destination, key, now)
+            self._outbox.ask("DELETE FROM changes WHERE NOT held AND noted < ?", now - KEPT)
+        return len(due)
+
+    def mute(self, destination: str, until: float) -> None:
+        """Tell nothing of alarms until then (Unix seconds); a time that is past ends it."""
+        self._outbox.ask("INSERT OR REPLACE INTO mutes VALUES (?, ?)", destination, until)
+
+    def muted_until(self, destination: str) -> float:
+        """Until when nothing is told; 0.0 if it never was muted."""
+        row = self._outbox.ask("SELECT until FROM mutes WHERE destination = ?", destination).fetchone()
+        return float(row["until"]) if row else 0.0
+
+    def _new(self, destination: str, alarm: Seen) -> list[AlarmChanged]:
+        """Its changes that nobody has noted; none for an alarm that is seen for the first time."""
+        row = self._outbox.ask(
+            "SELECT since FROM alarms WHERE destination = ? AND key = ?", destination, alarm.key
+        ).fetchone()
+        if row is None:
+            return []
+        return [change for change in alarm.changes if change.at is not None and change.at > row["since"]]
+
+    def _tell(
+        self,
+        destination: str,
+        key: str,
+        changes: Sequence[AlarmChanged],
+        voice: Voice,
+        now: float,
+        unwatched: float | None,
+    ) -> None:
+        late = None if unwatched is None else (unwatched, now)
+        say = voice.lang, voice.zone, voice.channel, late
+        if late and len(changes) > MOST_CHANGES:
+            self._outbox.put(_id(destination, *changes), destination, flapping_message(changes, *say), now)
+            return
+        for change in changes:
+            recent, held = self._outbox.ask(
+                "SELECT count(*), total(held) FROM changes WHERE destination = ? AND key = ? AND noted > ?",
+                *(destination, key, now - FLAPPING_SECONDS),
+            ).fetchone()
+            hold = bool(held) or recent >= MOST_CHANGES
+            if not hold:
+                self._outbox.put(_id(destination, change), destination, alarm_message(change, *say), now)
+            self._outbox.ask(
+                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(_id(destination, change), destination, key),
+                *(json.dumps(to_record(change)), json.dumps(asdict(voice)), now, hold),
+            )
+
+    def _tell_held(self, destination: str, key: str, now: float) -> None:
+        rows = self._outbox.ask(
+            "SELECT * FROM changes WHERE destination = ? AND key = ? AND held ORDER BY rowid", destination, key
+        ).fetchall()
+        changes = [from_record(AlarmChanged, json.loads(row["change"])) for row in rows]
+        voice = from_record(Voice, json.loads(rows[-1]["voice"]))
+        say = voice.lang, voice.zone, voice.channel
+        message = flapping_message(changes, *say) if len(changes) > 1 else alarm_message(changes[0], *say)
+        self._outbox.put(_id(destination, *changes), destination, message, now)
+        self._outbox.ask("UPDATE changes SET held = 0 WHERE destination = ? AND key = ?", destination, key)
+
+
+def _id(destination: str, *changes: AlarmChanged) -> str:
+    """The same for the same changes, told to the same webhook; short enough to be typed."""
+    told = json.dumps([destination, *(change.id for change in changes)])
+    return hashlib.sha256(told.encode()).hexdigest()[:24]

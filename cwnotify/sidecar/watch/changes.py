@@ -1,0 +1,107 @@
+"""The alarms' part of a round: what has changed since anybody last looked, told to Slack once, and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState
+from cwnotify.aws import history
+from cwnotify.aws.client import Aws
+from cwnotify.aws.readings import AlarmReading
+from cwnotify.aws.reporting import Reporting
+from cwnotify.sidecar.alarm_book import AlarmBook, Remembered, Seen, Voice
+from cwnotify.sidecar.snapshot import Point, Request
+
+# So many alarms are shown with the times in which they fired; each costs a look into its history.
+MOST_SHADED = 10
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whose ears a request's alarms are meant for."""
+
+    destination: str
+    voice: Voice
+    policy: str
+
+    @classmethod
+    def of(cls, request: Request, destination: str) -> Listener:
+        """The readers of `destination`, spoken to as `request` says."""
+        return cls(destination, Voice(request.lang, request.zone, request.channel), request.alarm_slack)
+
+
+class Changes:
+    """Follows alarms from round to round.
+
+    Parameters
+    ----------
+    book
+        Where it is noted what was told.
+    grace
+        For so many seconds nobody has to have looked before that counts as not watched.
+    """
+
+    def __init__(self, book: AlarmBook, grace: Callable[[], float]) -> None:
+        self._book = book
+        self._grace = grace
+        self._reporting = Reporting()
+        self._firing: dict[str, tuple[float, list[Point]]] = {}
+
+    def tell(self, aws: Aws, alarms: Iterable[AlarmReading], listener: Listener, now: float) -> int:
+        """Tell what has changed; tells how many changes were new."""
+        known = self._book.remembered(listener.destination)
+        same, moved = [], []
+        for alarm in alarms:
+            before = known.get(alarm.arn)
+            unchanged = before is None or (before.state, before.since) == (alarm.state, alarm.since)
+            (same if unchanged else moved).append(alarm)
+        told = self._book.note(listener.destination, map(_as_it_is, same), listener.voice, now)
+        for alarm in moved:
+            told += self._tell_one(aws, alarm, known[alarm.arn], listener, now)
+        return told
+
+    def _tell_one(self, aws: Aws, alarm: AlarmReading, before: Remembered, listener: Listener, now: float) -> int:
+        found = history.changes(aws, alarm, before.state, before.since)
+        for change in found:
+            self._follow(alarm.arn, change)
+        silent = listener.policy == "never" or (listener.policy == "auto" and self._reporting.speaks(aws, alarm))
+        unwatched = before.seen if now - before.seen > self._grace() else None
+        seen = Seen(alarm.arn, alarm.state, alarm.since, found)
+        return self._book.note(listener.destination, [seen], listener.voice, now, silent, unwatched)
+
+    def firing(self, aws: Aws, alarms: Sequence[AlarmReading], since: float) -> dict[str, tuple[Point, ...]]:
+        """The times from `since` on in which the first of these alarms fired, by ARN."""
+        for alarm in alarms[:MOST_SHADED]:
+            known = self._firing.get(alarm.arn)
+            if known is None or known[0] > since:
+                self._firing[alarm.arn] = since, []
+                for change in history.changes(aws, alarm, "", since):
+                    self._follow(alarm.arn, change)
+        return {alarm.arn: self._periods(alarm) for alarm in alarms}
+
+    def _follow(self, arn: str, change: AlarmChanged) -> None:
+        if arn not in self._firing or change.at is None:
+            return
+        start, periods = self._firing[arn]
+        if periods and periods[-1][1] == 0.0:
+            if change.after != AlarmState.ALARM and change.at >= periods[-1][0]:
+                periods[-1] = periods[-1][0], change.at
+        elif change.after == AlarmState.ALARM:
+            periods.append((change.at, 0.0))
+        elif not periods and change.before == AlarmState.ALARM:
+            periods.append((start, change.at))
+
+    def _periods(self, alarm: AlarmReading) -> tuple[Point, ...]:
+        """What is known of it, made to agree with its state now."""
+        _, periods = self._firing.get(alarm.arn, (0.0, []))
+        fires = alarm.state == AlarmState.ALARM
+        past = [(start, end) for start, end in periods if end]
+        if not fires:
+            open_since = next((start for start, end in periods if not end and start < alarm.since), None)
+            return (*past, *([(open_since, alarm.since)] if open_since is not None else []))
+        return (*(one for one in past if one[1] <= alarm.since), (alarm.since, 0.0))
+
+
+def _as_it_is(alarm: AlarmReading) -> Seen:
+    return Seen(alarm.arn, alarm.state, alarm.since)

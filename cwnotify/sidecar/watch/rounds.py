@@ -1,0 +1,248 @@
+"""The watch: looks at AWS in rounds, for all panels at once, in a thread of its own.
+
+A round asks for alarms, and for those metrics of which there may be something new. It is made slower by throttling,
+is jittered so that many notebooks do not ask in step, and begins at once when somebody asks for it. Whatever AWS
+refuses becomes a trouble that the panel shows; the next round may find it gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from cwnotify.aws import cloudwatch, instances
+from cwnotify.aws.client import Aws
+from cwnotify.aws.readings import AlarmReading, Identity, InstanceReading, Metric
+from cwnotify.errors import AwsError
+from cwnotify.sidecar.alarm_book import AlarmBook
+from cwnotify.sidecar.machine import Machine
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.snapshot import Request
+from cwnotify.sidecar.watch.calls import Calls
+from cwnotify.sidecar.watch.changes import Changes, Listener
+from cwnotify.sidecar.watch.datapoints import Datapoints
+from cwnotify.sidecar.watch.sight import Sight
+from cwnotify.sidecar.watch.troubles import Troubles
+
+JITTER = 0.1
+SLOWEST = 8.0
+PATIENCE_WITH_METADATA = 1.5
+# Between two looks at what seldom changes, in rounds.
+METRIC_ROUNDS = 2
+INSTANCE_ROUNDS = 4
+AGENT_ROUNDS = 40
+
+POLICIES = ("always", "auto", "never")
+_EC2, _METRICS, _ALARMS = "EC2", "metrics", "alarms"
+
+log = logging.getLogger(__name__)
+
+
+class Watch(threading.Thread):
+    """Watches for the panels that it was given, for as long as the process lives.
+
+    Parameters
+    ----------
+    connect
+        Opens a connection to the outbox, for this thread's own use.
+    machine
+        Knows which instance this is.
+    looked
+        Called after each round; the news is in `sights`.
+    told
+        Called when messages were put into the outbox.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Outbox], machine: Machine, looked: Callable[[], None], told: Callable[[], None]
+    ) -> None:
+        super().__init__(name="cwnotify-watch", daemon=True)
+        self.sights: dict[str, Sight] = {}
+        self._connect, self._machine = connect, machine
+        self._looked, self._told = looked, told
+        self._requests: dict[str, tuple[Request, str]] = {}
+        self._wanted = threading.Event()
+        self._again = True
+        self._slow = 1.0
+        self._aws: Aws | None = None
+        self._identity = Identity()
+        self._troubles = Troubles(time.time)
+        self._points = Datapoints()
+        self._metrics: dict[tuple[str, tuple[str, ...]], tuple[float, tuple[Metric, ...]]] = {}
+        self._asked: dict[Metric, float] = {}
+        self._alarms: tuple[AlarmReading, ...] = ()
+        self._region = ""
+        self._fleet: dict[tuple[tuple[str, ...], str], tuple[float, tuple[InstanceReading, ...]]] = {}
+
+    # From other threads
+
+    def ask(self, panel: str, request: Request, destination: str) -> None:
+        """Watch for `panel` from now on; alarms that change are told to `destination`."""
+        self._requests = {**self._requests, panel: (request, destination)}
+        self._wanted.set()
+
+    def drop(self, panel: str) -> None:
+        """`panel` is closed."""
+        self._requests = {id: one for id, one in self._requests.items() if id != panel}
+        self.sights.pop(panel, None)
+
+    def refresh(self, anew: bool = False) -> None:
+        """Look again now, at everything; `anew` with credentials and region as they are found now."""
+        if anew:
+            self._aws = None
+        self._again = True
+        self._wanted.set()
+
+    # In its own
+
+    def run(self) -> None:
+        """Watch for ever."""
+        outbox = self._connect()
+        self._changes = Changes(AlarmBook(outbox), lambda: 3 * self._pause() + 30)
+        self._calls = Calls(outbox)
+        self._identity = self._machine.identity(PATIENCE_WITH_METADATA)
+        while True:
+            self._wanted.clear()
+            try:
+                self._round(self._requests, time.time())
+            except Exception:
+                # A full disk, or a fault of ours: the panel shows that it is stale, and the next round may do better.
+                log.exception("a round of the watch stumbled")
+            self._wanted.wait(self._pause() * random.uniform(1 - JITTER, 1 + JITTER))
+
+    def _pause(self) -> float:
+        rounds = [request.round for request, _ in self._requests.values()]
+        return min(rounds, default=30.0) * self._slow
+
+    def _round(self, requests: dict[str, tuple[Request, str]], now: float) -> None:
+        again, self._again = self._again, False
+        sights = {panel: self._begin(request, again, now) for panel, (request, _) in requests.items()}
+        asking = {panel: sight for panel, sight in sights.items() if sight.asks_aws}
+        if asking:
+            self._read_metrics(asking, again, now)
+            alarms = self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, now)
+            for panel, sight in asking.items():
+                sights[panel] = self._finish(sight, alarms, now)
+            self._calls.note(self._session(), now)
+        throttled = self._troubles.has("throttled")
+        self._slow = min(self._slow * 2, SLOWEST) if throttled else max(self._slow / 2, 1.0)
+        if self._troubles.has("credentials") or self._troubles.has("expired") or self._troubles.has("region"):
+            # Whatever a person mends is found only by a session that looks anew.
+            self._aws = None
+        self.sights = {panel: sight for panel, sight in sights.items() if panel in self._requests}
+        self._looked()
+
+    def _session(self) -> Aws:
+        if self._aws is None:
+            self._aws = Aws.for_watching()
+        return self._aws
+
+    # What is watched
+
+    def _begin(self, request: Request, again: bool, now: float) -> Sight:
+        sight = Sight(request, identity=self._identity)
+        ids = request.instances
+        if not ids and not request.tag and self._identity.instance:
+            ids = (self._identity.instance,)
+        if not (ids or request.tag or request.alarms):
+            return sight
+        found = self._instances(ids, request.tag, again, now) if ids or request.tag else ()
+        return replace(sight, instances=found, asks_aws=True)
+
+    def _instances(self, ids: tuple[str, ...], tag: str, again: bool, now: float) -> tuple[InstanceReading, ...]:
+        asked, found = self._fleet.get((ids, tag), (0.0, tuple(InstanceReading(id) for id in ids)))
+        if again or now - asked >= INSTANCE_ROUNDS * self._pause():
+            with self._troubles.attempt(_EC2):
+                told = {one.id: one for one in instances.read_instances(self._session(), ids, tag)}
+                if missing := [id for id in ids if id not in told]:
+                    where = self._session().region
+                    raise AwsError(
+                        f"there is no instance {', '.join(missing)} in {where}; is that the region?", kind="missing"
+                    )
+                found = tuple(told[id] for id in ids) if ids else tuple(told.values())
+            self._fleet[ids, tag] = now, found
+        return found
+
+    def _wanted_metrics(self, sight: Sight, again: bool, now: float) -> tuple[Metric, ...]:
+        ids = tuple(one.id for one in sight.instances)
+        key = sight.request.metric, ids
+        asked, found = self._metrics.get(key, (0.0, ()))
+        if not found or again or now - asked >= AGENT_ROUNDS * self._pause():
+            found = cloudwatch.find_metrics(self._session(), sight.request.metric, ids)
+            self._metrics[key] = now, found
+        return found
+
+    # What is read
+
+    def _read_metrics(self, sights: dict[str, Sight], again: bool, now: float) -> None:
+        wanted: dict[Metric, None] = {}
+        with self._troubles.attempt(_METRICS):
+            for sight in sights.values():
+                wanted |= dict.fromkeys(self._wanted_metrics(sight, again, now))
+            start = now - max(sight.request.span for sight in sights.values())
+            pause = (METRIC_ROUNDS - 0.5) * self._pause()
+            late = [m for m in wanted if again or now >= self._points.next_due(m, self._asked.get(m, 0.0), pause)]
+            new = [m for m in wanted if self._points.ask_from([m], start) <= start]
+            if late or new:
+                since = self._points.ask_from(wanted, start)
+                self._points.take(cloudwatch.read_series(self._session(), list(wanted), since, now), since)
+                self._asked = dict.fromkeys(wanted, now)
+            self._points.forget(wanted, start)
+
+    def _read_alarms(
+        self, sights: dict[str, Sight], destinations: dict[str, str], now: float
+    ) -> tuple[AlarmReading, ...]:
+        """All that are meant by any sight, their changes told; where AWS does not answer, those that were read last."""
+        with self._troubles.attempt(_ALARMS):
+            requests = [sight.request for sight in sights.values()]
+            by_instance = any(not request.alarms for request in requests)
+            names = () if by_instance else {name for request in requests for name in request.alarms}
+            self._alarms = found = cloudwatch.read_alarms(
+                self._session(),
+                sorted(name for name in names if not name.endswith("*")),
+                sorted(name[:-1] for name in names if name.endswith("*")),
+            )
+            new = 0
+            # Where two panels want it otherwise, the one that wants Slack told is heard.
+            listeners = sorted(
+                self._listeners(sights, destinations).items(), key=lambda one: POLICIES.index(one[0].policy)
+            )
+            for listener, listened in listeners:
+                heard = [alarm for alarm in found if any(_is_about(sight, alarm) for sight in listened)]
+                new += self._changes.tell(self._session(), heard, listener, now)
+            self._region = self._session().region
+            if new:
+                self._told()
+        return self._alarms
+
+    def _listeners(self, sights: dict[str, Sight], destinations: dict[str, str]) -> dict[Listener, list[Sight]]:
+        found: dict[Listener, list[Sight]] = {}
+        for panel, sight in sights.items():
+            found.setdefault(Listener.of(sight.request, destinations[panel]), []).append(sight)
+        return found
+
+    def _finish(self, sight: Sight, alarms: Iterable[AlarmReading], now: float) -> Sight:
+        """What this sight has to show."""
+        metrics = self._metrics.get((sight.request.metric, tuple(one.id for one in sight.instances)), (0.0, ()))[1]
+        mine = tuple(sorted((one for one in alarms if _is_about(sight, one)), key=lambda one: one.name))
+        return replace(
+            sight,
+            region=self._region,
+            series=tuple(self._points.series(metric) for metric in metrics),
+            alarms=mine,
+            firing=self._changes.firing(self._session(), mine, now - sight.request.span),
+            troubles=self._troubles.told(),
+            updated=self._troubles.updated,
+        )
+
+
+def _is_about(sight: Sight, alarm: AlarmReading) -> bool:
+    """Whether an alarm is one that the request means: by its name, else by an instance among its dimensions."""
+    if wanted := sight.request.alarms:
+        return any(alarm.name.startswith(n[:-1]) if n.endswith("*") else alarm.name == n for n in wanted)
+    ids = {one.id for one in sight.instances}
+    return any(name == "InstanceId" and value in ids for name, value in alarm.dimensions)

@@ -1,0 +1,44 @@
+"""What one panel's watch sees at the moment, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cwnotify.aws.readings import AlarmReading, Identity, InstanceReading, Series
+from cwnotify.sidecar.snapshot import Point, Request, Trouble
+
+
+@dataclass(frozen=True)
+class Sight:
+    """All that AWS told for one request.
+
+    Parameters
+    ----------
+    instances
+        Those that are watched; of one that EC2 told nothing about only the id is known.
+    identity
+        Which instance this host is.
+    asks_aws
+        Whether there is anything to ask AWS for.
+    firing
+        (start, end) of the times in which an alarm fired, by its ARN; the end is 0.0 while it fires.
+    updated
+        Unix seconds; see `cwnotify.sidecar.watch.troubles.Troubles.updated`.
+    """
+
+    request: Request
+    instances: tuple[InstanceReading, ...] = ()
+    identity: Identity = field(default_factory=Identity)
+    region: str = ""
+    asks_aws: bool = False
+    series: tuple[Series, ...] = ()
+    alarms: tuple[AlarmReading, ...] = ()
+    firing: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    troubles: tuple[Trouble, ...] = ()
+    updated: float = 0.0
+
+    @property
+    def shows_this_host(self) -> bool:
+        """Whether this host's own load belongs beside what AWS tells, or in its place."""
+        return not self.instances or self.identity.instance in {one.id for one in self.instances}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.events import LossCause, Outcome, Place, Run, RunEnded, Shown
 from cwnotify.alerts.regions import instance_link, partition_of, region_of
+from cwnotify.alerts.scrub import MARK
 from cwnotify.alerts.words import clock, duration, say, sparkline, zone
 
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
@@ -30,7 +31,7 @@ def run_message(ended: RunEnded) -> b.Payload:
     top = [b.section(text)]
     if place := place_line(ended.run.place):
         top.append(b.context(place))
-    details = [*_details(ended), *_next_places(ended.run)]
+    details = [*_details(ended), *_scrubbed([ended]), *_next_places(ended.run)]
     return b.message(text, top, _COLOURS.get(ended.outcome, b.BAD), details, options.channel)
 
 
@@ -60,7 +61,8 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
     # Ten lines to a section keeps any of them far under a section's 3000 characters.
     listed = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
     colour = _COLOURS.get(last.outcome, b.BAD)
-    return b.message(text, top, colour, [*listed[-20:], *(_details(last) if failed else [])], options.channel)
+    details = [*listed[-20:], *(_details(last) if failed else []), *_scrubbed(runs)]
+    return b.message(text, top, colour, details, options.channel)
 
 
 def hello_message(host: str, lang: str, channel: str = "") -> b.Payload:
@@ -142,6 +144,13 @@ def _details(ended: RunEnded) -> list[b.Block]:
     if ended.tail.strip():
         details += [b.context(say(lang, "tail")), b.section(b.code_block(ended.tail))]
     return details
+
+
+def _scrubbed(runs: Sequence[RunEnded]) -> list[b.Block]:
+    """A quiet line where a secret was taken out, so that nobody takes the mark for the run's own words."""
+    lang = runs[-1].run.options.lang
+    some = any(ended.run.scrubbed for ended in runs)
+    return [b.context(say(lang, "scrubbed", mark=MARK))] if some else []
 
 
 def _times(ended: RunEnded) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """English. A run's sentence holds exactly one of the words finished, failed, interrupted and lost."""
 
+ZONE = "UTC"
 SENTENCES = {
     "seconds": "{n} s",
     "minutes": "{n} min",
@@ -37,6 +38,7 @@ SENTENCES = {
     "no value": "no value: {error}",
     "tail": "The last it printed",
     "values": "Values",
+    "scrubbed": ":lock: What looked like a secret was taken out; `{mark}` stands in its place",
     # greetings
     "hello": ":wave: Hello, World! This is cwnotify on {host}",
     "hello.more": "When a cell marked `%%notify_on_finish` ends, however it ends, you will read of it here.",
@@ -80,6 +82,7 @@ SENTENCES = {
     "alarm.held": ":no_bell: Its own actions were held back: {why}",
     "alarm.muted": ":no_bell: Muted by {rule}",
     "alarm.muted.until": ":no_bell: Muted by {rule} until {until}",
+    "alarm.sample": "This is a sample: nothing has happened. A real message has the alarm's own description here.",
     "alarm.late": ":hourglass: Told late: nobody was watching from {since} until {until}",
     "alarm.flapping": "{mark} {name} changed *{n} times* in {time} and is now in {after}",
     "alarm.flapping.line": "{at}  {before} → {after}",

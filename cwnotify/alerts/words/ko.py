@@ -3,6 +3,7 @@
 Slack은 굵은 글씨를 닫는 별표 바로 뒤에 글자가 오면 별표를 그대로 보여 준다. 그래서 뒤를 한 칸 띄운다.
 """
 
+ZONE = "Asia/Seoul"
 SENTENCES = {
     "seconds": "{n}초",
     "minutes": "{n}분",
@@ -40,6 +41,7 @@ SENTENCES = {
     "no value": "값 없음: {error}",
     "tail": "마지막 출력",
     "values": "값",
+    "scrubbed": ":lock: 비밀번호나 키로 보이는 값은 빼고, 그 자리에 `{mark}`를 적었어요",
     # 인사
     "hello": ":wave: 안녕하세요! {host} 에서 cwnotify가 인사드려요",
     "hello.more": "첫 줄이 `%%notify_on_finish` 인 셀이 끝나면, 어떻게 끝나든 여기에 알려 드릴게요.",
@@ -83,6 +85,7 @@ SENTENCES = {
     "alarm.held": ":no_bell: 이 경보의 작업은 보류됐어요: {why}",
     "alarm.muted": ":no_bell: {rule} 규칙으로 음소거돼 있어요",
     "alarm.muted.until": ":no_bell: {rule} 규칙으로 {until}까지 음소거돼 있어요",
+    "alarm.sample": "연습용 메시지예요. 실제로 일어난 일은 없어요. 진짜 경보라면 이 자리에 경보 설명이 나와요.",
     "alarm.late": ":hourglass: 늦은 소식이에요. {since}부터 {until}까지 지켜본 곳이 없었어요",
     "alarm.flapping": "{mark} {name} 경보가 {time} 동안 *{n}번* 바뀌었고 지금은 {after} 상태예요",
     "alarm.flapping.line": "{at}  {before} → {after}",

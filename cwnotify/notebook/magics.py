@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,7 @@ from cwnotify.notebook.cells import Cells
 from cwnotify.screen import say
 
 COMMANDS = ("login", "test", "outbox")
+WORDS = ("panel", *COMMANDS)
 
 
 def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
@@ -38,6 +41,16 @@ def _all_help() -> str:
     return all_parser().format_help()
 
 
+def _panel_help() -> str:
+    from cwnotify.notebook.panel.arguments import panel_parser
+
+    return panel_parser().format_help()
+
+
+def _cwnotify_help() -> str:
+    return f"{inspect.cleandoc(CWNotify.cwnotify.__doc__ or '')}\n\n{_panel_help()}"
+
+
 @magics_class
 class CWNotify(Magics):
     """The magics; its traits are what ``%config CWNotify`` sets. The webhook is a password and is not among them."""
@@ -51,9 +64,10 @@ class CWNotify(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
-        self.cells = Cells(shell, self._overrides)
+        self.cells = Cells(shell, self.overrides)
 
-    def _overrides(self) -> dict[str, str]:
+    def overrides(self) -> dict[str, str]:
+        """What ``%config CWNotify`` sets, by the names of the settings."""
         return {name: getattr(self, name) for name in self.class_own_traits()}
 
     @_documented(_cell_help)
@@ -111,15 +125,16 @@ class CWNotify(Magics):
         except UsageError as error:
             say(str(error))
             return
-        found, _ = settings.gather(overrides=self._overrides())
+        found, _ = settings.gather(overrides=self.overrides())
         self.cells.every = None if asked is None else Asked("", long_minimum(asked, found.min_seconds))
 
+    @_documented(_cwnotify_help)
     @line_magic
     def cwnotify(self, line: str) -> None:
         """Show the panel, set up and look after cwnotify.
 
-        %cwnotify           show CPU, alarms and runs, live, while cells run
-        %cwnotify panel     the same, with --instance, --tag, --metric, --alarms, --alarm-slack, --range
+        %cwnotify           the panel: CPU, alarms and runs, live, while cells run
+        %cwnotify panel     the same, and as you choose: see below
         %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
         %cwnotify test      send a greeting
         %cwnotify outbox    what waits, what could not be delivered and why
@@ -136,20 +151,31 @@ class CWNotify(Magics):
         else:
             from difflib import get_close_matches
 
-            known = "panel", *COMMANDS
-            near = get_close_matches(word, known, 1)
-            hint = f"did you mean %cwnotify {near[0]}?" if near else f"it takes {', '.join(known)}, or nothing"
+            near = get_close_matches(word, WORDS, 1)
+            hint = f"did you mean %cwnotify {near[0]}?" if near else f"it takes {', '.join(WORDS)}, or nothing"
             say(f"%cwnotify does not know {word!r}; {hint}")
 
     def _panel(self, line: str) -> None:
         from cwnotify.errors import UsageError
         from cwnotify.notebook.panel import panel
-        from cwnotify.notebook.panel_words import read_panel
+        from cwnotify.notebook.panel.arguments import read_panel
 
+        if not {"-h", "--help"}.isdisjoint(line.split()):
+            print(_panel_help(), end="")
+            return
         try:
             panel(**read_panel(line))
         except UsageError as error:
             say(str(error))
+
+
+def _complete(shell: InteractiveShell, event: Any) -> list[str]:
+    """What may follow ``%cwnotify``, for the Tab key."""
+    before = event.text_until_cursor.removesuffix(event.symbol).split()
+    if len(before) > 1 and before[1] in COMMANDS:
+        return []
+    options: list[str] = re.findall("--[a-z-]+", _panel_help().partition("\n\n")[0])
+    return options if len(before) > 1 else [*WORDS, *options]
 
 
 def load(shell: InteractiveShell) -> None:
@@ -159,6 +185,7 @@ def load(shell: InteractiveShell) -> None:
     magics = CWNotify(shell)
     shell.register_magics(magics)
     magics.cells.attach()
+    shell.set_hook("complete_command", _complete, str_key="%cwnotify")
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -168,12 +195,13 @@ def unload(shell: InteractiveShell) -> None:
         return
     magics.cells.detach()
     # Only a panel that was opened has to be closed: what it needs is not imported for that.
-    if panels := sys.modules.get("cwnotify.notebook.panel_live"):
+    if panels := sys.modules.get("cwnotify.notebook.panel.live"):
         panels.close_all()
     for kind, names in CWNotify.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("CWNotify", None)
+    shell.strdispatchers["complete_command"].strs.pop("%cwnotify", None)
     shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != "CWNotify"]
 
 

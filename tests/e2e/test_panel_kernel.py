@@ -28,20 +28,28 @@ def updates(panel, count):
     seen = set()
     settled(lambda: seen.add(panel._heard.snapshot.at) or len(seen) > count)
 """
-# A link that says what a test gives it to say.
-QUIET = """
+# A link that says what a test gives it to say, after a first word if it has one.
+SILENT = """
 import cwnotify
+from cwnotify.alerts.records import to_record
+from tests.support.panel_feed import well
+def line(at, **pictures):
+    return {"snapshot": to_record(well(at)), **pictures}
 class Quiet:
+    first = None
     told = []
     def aim(self, webhook): pass
     def watch(self, id, request, heard):
         self.told.append(("watch", id))
         self.heard = heard
         print("watched", flush=True)
+        if self.first:
+            heard(self.first)
     def unwatch(self, id): self.told.append(("unwatch", id))
     def command(self, kind, **values): self.told.append((kind, values))
 quiet = Quiet()
 """
+QUIET = SILENT + "quiet.first = line(1795400647.0, light='bGlnaHQ=', dark='ZGFyaw==')\n"
 
 
 @pytest.fixture
@@ -131,7 +139,7 @@ def look():
         "comms": len(shell.kernel.comm_manager.comms),
         "hooks": {name: len(hooks) for name, hooks in shell.events.callbacks.items()},
         "watched": len(feed._heard),
-        "panels": len(__import__("cwnotify.notebook.panel_live").notebook.panel_live._open),
+        "panels": len(__import__("cwnotify.notebook.panel.live").notebook.panel.live._open),
     }
 """
     kernel.run(OPEN + look)
@@ -155,7 +163,7 @@ def test_opening_shows_a_widget_and_beside_it_what_is_kept(kernel: Kernel):
 
 
 def test_a_sidecar_that_says_nothing_holds_nobody_up(kernel: Kernel):
-    kernel.run(QUIET)
+    kernel.run(SILENT)
     result = kernel.run("panel = cwnotify.panel(link=quiet)", seconds=10)
 
     assert result.status == "ok"
@@ -163,7 +171,7 @@ def test_a_sidecar_that_says_nothing_holds_nobody_up(kernel: Kernel):
 
 
 def test_an_interrupt_while_it_opens_leaves_nothing(kernel: Kernel):
-    kernel.run(QUIET + "import cwnotify.notebook.panel_live as live")
+    kernel.run(SILENT + "import cwnotify.notebook.panel.live as live")
     cell = kernel.start("cwnotify.panel(link=quiet)")
     cell.prints("watched")
     kernel.interrupt()
@@ -173,18 +181,16 @@ def test_an_interrupt_while_it_opens_leaves_nothing(kernel: Kernel):
 
 
 def test_lines_that_make_no_sense_are_passed_over(kernel: Kernel):
-    kernel.run(QUIET + "from cwnotify.alerts.records import to_record\nfrom tests.support.panel_feed import well")
-    kernel.run("panel = cwnotify.panel(link=quiet)")
+    kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)")
     lines = "{}, {'snapshot': None}, {'snapshot': {'at': 'x'}}, {'snapshot': {}, 'light': '!'}"
-    kernel.run(f"for line in ({lines}): quiet.heard(line)")
-    kernel.run("quiet.heard({'snapshot': to_record(well(1795400647.0)), 'light': '', 'dark': ''})")
+    kernel.run(f"for one in ({lines}): quiet.heard(one)")
+    kernel.run("quiet.heard(line(1795400657.0))")
 
-    assert said(kernel, "panel._heard.snapshot.subjects[0].name") == "train-3"
+    assert said(kernel, "panel._heard.snapshot.at, panel._heard.light") == "(1795400657.0, b'light')"
 
 
 def test_buttons_say_what_is_asked(kernel: Kernel):
-    kernel.run(QUIET + "from cwnotify.alerts.records import to_record\nfrom tests.support.panel_feed import well")
-    kernel.run("panel = cwnotify.panel(link=quiet)\nbuttons = panel._view._buttons\nquiet.told.clear()")
+    kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nbuttons = panel._view._buttons\nquiet.told.clear()")
     kernel.run("for name in ('12 h', 'Refresh', 'Send a test', 'Mute 1 h', 'Close'): buttons[name].click()")
     told = said(kernel, "[one[0] for one in quiet.told], panel.request.span, quiet.told[3][1]")
 
@@ -197,6 +203,20 @@ def test_unloading_the_extension_closes_it(kernel: Kernel):
     kernel.run("%unload_ext cwnotify")
 
     assert said(kernel, "[kind for kind, _ in quiet.told]") == "['watch', 'unwatch']"
+
+
+def test_config_says_how_slack_is_spoken_to(kernel: Kernel):
+    kernel.run("%load_ext cwnotify\n%config CWNotify.lang = 'ko'\n%config CWNotify.zone = 'Asia/Seoul'")
+    kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)")
+
+    assert said(kernel, "panel.request.lang, panel.request.zone") == "('ko', 'Asia/Seoul')"
+
+
+def test_words_alone_leave_the_last_picture(kernel: Kernel):
+    kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nquiet.heard(line(1795400657.0))")
+    held = "panel._heard.snapshot.at, panel._heard.light, bytes(panel._view._pictures['cw-dark'].value)"
+
+    assert said(kernel, held) == "(1795400657.0, b'light', b'dark')"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +235,31 @@ def test_a_wrong_word_is_met_with_the_right_one(kernel: Kernel, line: str, hint:
 
     assert result.status == "ok"
     assert hint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("%cwnotify pa", ["panel"]),
+        ("%cwnotify panel --al", ["--alarms", "--alarm-slack"]),
+        ("%cwnotify --range 1h --m", ["--metric"]),
+        ("cwnotify lo", ["login"]),
+    ],
+)
+def test_tab_offers_words_and_options(kernel: Kernel, typed: str, offered: list[str]):
+    kernel.run("%load_ext cwnotify")
+
+    assert said(kernel, f"get_ipython().complete(None, {typed!r}, {len(typed)})[1]") == str(offered)
+    kernel.run("%unload_ext cwnotify")
+    assert said(kernel, f"get_ipython().complete(None, {typed!r}, {len(typed)})[1]") != str(offered)
+
+
+def test_help_tells_of_words_and_options(kernel: Kernel):
+    kernel.run("%load_ext cwnotify")
+    asked, told = kernel.run("%cwnotify?").help, kernel.run("%cwnotify panel --help").stdout
+
+    assert all(word in asked for word in ("%cwnotify login", "--alarm-slack WHEN"))
+    assert told in asked
 
 
 def test_a_shutdown_in_good_order_leaves_the_last_picture(kernel: Kernel):

@@ -24,8 +24,8 @@ from PIL import Image
 
 from cwnotify.sidecar.looks import DARK, LIGHT, Theme, clean, clock, describe, number
 from cwnotify.sidecar.plot import Plot
-from cwnotify.sidecar.plot_axes import time_ticks, value_ticks
-from cwnotify.sidecar.plot_letters import Letters, Room
+from cwnotify.sidecar.plot.axes import time_ticks, value_ticks
+from cwnotify.sidecar.plot.letters import Letters, Room
 from cwnotify.sidecar.snapshot import AlarmShown, Line, Request, RunShown, Snapshot
 from tests.hostile import NASTY
 from tests.support.panel_feed import troubled, well

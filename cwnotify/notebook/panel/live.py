@@ -20,15 +20,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cwnotify.alerts.records import from_record
-from cwnotify.notebook import panel_html
-from cwnotify.notebook.panel_kernel import Origin, answering_nothing, has_subshells
-from cwnotify.notebook.panel_text import text
-from cwnotify.notebook.panel_view import CLOSE, MUTE, REFRESH, SPANS, TEST, View
+from cwnotify.notebook.panel import markup
+from cwnotify.notebook.panel.kernel import Origin, answering_nothing, has_subshells
+from cwnotify.notebook.panel.plain import text
+from cwnotify.notebook.panel.widgets import CLOSE, MUTE, REFRESH, SPANS, TEST, View
 from cwnotify.settings import Secret
 from cwnotify.sidecar.looks import clock
 from cwnotify.sidecar.snapshot import Request, Snapshot
 
-# So long the cell that opens a panel waits for its first picture: a sidecar takes about a second to begin.
+# So long the cell that opens a panel waits for its first picture, so that a program which runs the notebook keeps it.
 FIRST_SECONDS = 4.0
 KEEP_SECONDS = 30.0
 MUTE_SECONDS = 3600.0
@@ -54,21 +54,26 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Heard:
-    """A snapshot and its pictures as PNG, as they came from the sidecar."""
+    """A snapshot, and as PNG the last pictures that came from the sidecar."""
 
     snapshot: Snapshot
-    light: bytes
-    dark: bytes
+    light: bytes = b""
+    dark: bytes = b""
 
     @classmethod
-    def read(cls, line: Mapping[str, Any]) -> Heard:
-        """Read a line of the protocol; a ValueError or KeyError says that it is none that we know."""
+    def read(cls, line: Mapping[str, Any], last: Heard | None) -> Heard:
+        """Read a line of the protocol; a ValueError or KeyError says that it is none that we know.
+
+        A line without pictures has new words only: those of the `last` one are still right.
+        """
         snapshot = from_record(Snapshot, line["snapshot"])
-        return cls(snapshot, b64decode(line.get("light") or ""), b64decode(line.get("dark") or ""))
+        if line.get("light") and line.get("dark"):
+            return cls(snapshot, b64decode(line["light"]), b64decode(line["dark"]))
+        return replace(last, snapshot=snapshot) if last else cls(snapshot)
 
     def kept(self) -> dict[str, Any]:
         """The still picture, in every form that a page may want."""
-        bundle = {"text/html": panel_html.kept(self.snapshot, self.light, self.dark), "text/plain": text(self.snapshot)}
+        bundle = {"text/html": markup.kept(self.snapshot, self.light, self.dark), "text/plain": text(self.snapshot)}
         return bundle | ({"image/png": b64encode(self.light).decode()} if self.light else {})
 
 
@@ -115,15 +120,16 @@ class Panel:
         for event, hook in self._hooks.items():
             self._shell.events.register(event, hook)
         try:
+            with self._lock:
+                self._live = display(self._view.bundle(), raw=True, display_id=True)
             self._link.watch(self._id, self.request, self._hear)
             self._first.wait(FIRST_SECONDS)
+            with self._lock:
+                self._still = display(self._kept(), raw=True, display_id=True)
         except BaseException:
             # Somebody was impatient: nothing may stay behind that no page shows.
             self.close()
             raise
-        with self._lock:
-            self._live = display(self._view.bundle(), raw=True, display_id=True)
-            self._still = display(self._kept(), raw=True, display_id=True)
 
     def close(self) -> None:
         """End it; its last picture stays below the cell."""
@@ -146,20 +152,22 @@ class Panel:
     def _hear(self, line: dict[str, Any]) -> None:
         """Show a snapshot. Whatever comes of it, the link goes on listening, and the next one may do better."""
         try:
-            heard = Heard.read(line)
             with self._lock:
-                if not self._closed:
-                    self._heard = heard
-                    self._context.run(self._show, heard)
+                if self._closed:
+                    return
+                self._heard = Heard.read(line, self._heard)
+                self._context.run(self._show, self._heard)
         except Exception:
             return
-        self._first.set()
+        if self._heard.light:
+            self._first.set()
 
     def _show(self, heard: Heard) -> None:
         snapshot = heard.snapshot
         asked = next((name for name, span in SPANS.items() if span == self.request.span), "")
         self._view.show(snapshot, heard.light, heard.dark, self._notes(snapshot), asked)
-        news = [(alarm.name, alarm.state) for alarm in snapshot.alarms], [run.outcome for run in snapshot.runs]
+        states = [(alarm.name, alarm.state) for alarm in snapshot.alarms]
+        news = states, [run.outcome for run in snapshot.runs], bool(heard.light)
         due = time.monotonic() - self._kept_at >= KEEP_SECONDS
         if self._still is not None and (due or news != self._news):
             self._news, self._kept_at = news, time.monotonic()
@@ -209,12 +217,13 @@ class Panel:
 
     def _kept(self) -> dict[str, Any]:
         if self._heard is None:
-            return {"text/plain": "cwnotify: nothing read yet", "text/html": panel_html.kept_empty()}
+            return {"text/plain": "cwnotify: nothing read yet", "text/html": markup.kept_empty()}
         return self._heard.kept()
 
     def _leave(self) -> None:
         if self._still is not None:
             self._still.update(self._kept(), raw=True)
+        if self._live is not None:
             # The page could show only that it does not know this widget any more.
             self._live.update(GONE, raw=True)
         self._view.close()

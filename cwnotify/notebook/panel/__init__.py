@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cwnotify import settings
 from cwnotify.alerts.records import from_record
-from cwnotify.notebook.panel_text import text
-from cwnotify.notebook.panel_words import Words, make_request
+from cwnotify.notebook.panel.arguments import Words, make_request
+from cwnotify.notebook.panel.plain import text
 from cwnotify.screen import say, say_once
 from cwnotify.sidecar.link import shared
 from cwnotify.sidecar.snapshot import Request, Snapshot
 
 if TYPE_CHECKING:
-    from cwnotify.notebook.panel_live import Panel, Watcher
+    from cwnotify.notebook.panel.live import Panel, Watcher
 
 FIRST_SECONDS = 20.0
 
@@ -61,19 +62,21 @@ def panel(
     UsageError
         If any of these cannot be.
     """
-    found, troubles = settings.gather()
+    shell = _shell()
+    magics = shell.magics_manager.registry.get("CWNotify") if shell else None
+    found, troubles = settings.gather(overrides=magics.overrides() if magics else None)
     for trouble in troubles:
         say_once(trouble)
     chosen = instance or ("" if tag else found.instance)
-    request = make_request(chosen, tag, metric, alarms or found.alarms, alarm_slack, range)
+    asked = make_request(chosen, tag, metric, alarms or found.alarms, alarm_slack, range)
+    request = replace(asked, round=found.round_seconds, lang=found.lang, zone=found.zone, channel=found.channel)
     source: Watcher = link or shared()
     source.aim(found.webhook)
-    shell = _shell()
     if not hasattr(shell, "kernel"):
         _print(request, source)
         return None
-    from cwnotify.notebook.panel_kernel import at_exit
-    from cwnotify.notebook.panel_live import Panel, close_all
+    from cwnotify.notebook.panel.kernel import at_exit
+    from cwnotify.notebook.panel.live import Panel, close_all
 
     # A kernel that is shut down in good order leaves the last picture below the cell.
     at_exit(close_all)
@@ -89,22 +92,22 @@ def _shell() -> Any:
 
 
 def _print(request: Request, link: Watcher) -> None:
-    """Wait for the first snapshot and print it."""
-    first = threading.Event()
-    came: list[dict[str, Any]] = []
+    """Wait until something was read, or could not be, and print it."""
+    read = threading.Event()
+    last: list[Snapshot] = []
 
     def hear(line: dict[str, Any]) -> None:
-        if not came:
-            came.append(line)
-            first.set()
+        last[:] = [from_record(Snapshot, line["snapshot"])]
+        if last[0].updated or last[0].troubles:
+            read.set()
 
     id = secrets.token_hex(8)
     link.watch(id, request, hear)
     try:
-        first.wait(FIRST_SECONDS)
+        read.wait(FIRST_SECONDS)
     finally:
         link.unwatch(id)
-    if came:
-        print(text(from_record(Snapshot, came[0]["snapshot"])))
+    if last:
+        print(text(last[0]))
     else:
         say(f"no word came from the sidecar within {FIRST_SECONDS:g} s; try again, or look at: cwnotify doctor")

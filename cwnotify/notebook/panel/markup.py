@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from cwnotify.notebook.panel_style import style
+from cwnotify.notebook.panel.style import style
 from cwnotify.sidecar.looks import (
     alarm_look,
     alarm_words,

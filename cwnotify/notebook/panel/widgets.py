@@ -11,8 +11,8 @@ from typing import Any
 import ipywidgets  # type: ignore[import-untyped]
 from traitlets import Unicode
 
-from cwnotify.notebook import panel_html
-from cwnotify.notebook.panel_style import style
+from cwnotify.notebook.panel import markup
+from cwnotify.notebook.panel.style import style
 from cwnotify.sidecar.looks import describe
 from cwnotify.sidecar.snapshot import Snapshot
 
@@ -77,11 +77,11 @@ class View:
         asked
             The name of the span that was asked for, where the snapshot has not got it yet.
         """
-        self._subject.value = panel_html.subject(snapshot)
-        self._fresh.value = panel_html.freshness(snapshot)
-        self._notices.value = panel_html.notices(snapshot)
-        self._runs.value = panel_html.runs(snapshot)
-        self._status.value = panel_html.status(snapshot, notes)
+        self._subject.value = markup.subject(snapshot)
+        self._fresh.value = markup.freshness(snapshot)
+        self._notices.value = markup.notices(snapshot)
+        self._runs.value = markup.runs(snapshot)
+        self._status.value = markup.status(snapshot, notes)
         for kind, png in (("cw-light", light), ("cw-dark", dark)):
             if png:
                 self._pictures[kind].value = png

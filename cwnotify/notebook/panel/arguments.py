@@ -30,12 +30,12 @@ def panel_parser() -> argparse.ArgumentParser:
     several: dict[str, Any] = {"nargs": "+", "default": ()}
     ready = ", ".join(READY_METRICS)
     add = parser.add_argument
-    add("--instance", metavar="i-…", **several, help="which EC2 instances; the one that this is, if any")
+    add("--instance", metavar="ID", **several, help="EC2 instances; the one that this is, if not said")
     add("--tag", metavar="KEY=VALUE", default="", help="all instances that carry this tag")
-    add("--metric", default="cpu", help=f"{ready}, or NAMESPACE/NAME; cpu if not said")
+    add("--metric", metavar="NAME", default="cpu", help=f"{ready}, or NAMESPACE/NAME; cpu if not said")
     add("--alarms", metavar="NAME", **several, help="alarms by name or PREFIX*; those of the instances if not said")
-    add("--alarm-slack", default="auto", help="whether Slack is told of alarms: auto, always or never")
-    add("--range", default="3h", help="how much of the past: 1h, 3h, 12h, 3d; 3h if not said")
+    add("--alarm-slack", metavar="WHEN", default="auto", help="whether Slack is told of alarms: auto, always or never")
+    add("--range", metavar="SPAN", default="3h", help="how much of the past: 1h, 3h, 12h, 3d; 3h if not said")
     return parser
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.words import languages
 from cwnotify.errors import UsageError
 
 WHEN = ("finish", "error", "always")
-LANGUAGES = ("en", "ko")
+LANGUAGES = languages()
 MOST_TAIL_LINES = 200
 
 
-@dataclass(frozen=True)
+@frozen
 class RunOptions:
     """What was asked of one run's alert.
 
@@ -45,7 +46,7 @@ class RunOptions:
     min_seconds: float = 0.0
     on: str = "always"
     mention: str = ""
-    show: tuple[str, ...] = field(default=())
+    show: tuple[str, ...] = ()
     tail: int = 0
     lang: str = "en"
     channel: str = ""
@@ -150,7 +151,7 @@ def line_count(text: str) -> int:
     return int(text)
 
 
-@dataclass(frozen=True)
+@frozen
 class Option:
     """One option: its flag, the `RunOptions` field that it fills, how to read it, and its help."""
 

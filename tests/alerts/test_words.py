@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import string
+import subprocess
+import sys
 from datetime import UTC
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.words import clock, duration, en, ko, plain, say, sparkline, zone
+import cwnotify
+from cwnotify.alerts.words import amend, clock, duration, en, fault, ko, plain, say, sparkline, zone
 
 NOON = 1_795_316_400.0  # 2026-11-22 12:00:00 in Seoul
 
@@ -105,3 +110,76 @@ def test_a_sparkline_is_never_wider_than_it_may_be(values):
 def test_a_sentence_for_a_terminal_has_no_marks():
     assert plain(":x: *a &lt; b &amp; c* failed: `Oops`") == "❌ a < b & c failed: Oops"
     assert plain("&amp;lt;") == "&lt;"
+
+
+# The user's own sentences, and further languages
+
+
+@pytest.fixture
+def amended():
+    yield amend
+    amend({})
+
+
+def test_a_sentence_of_the_users_own_is_said_instead_of_ours(amended):
+    amended({"en": {"cell": "Zelle {n}"}})
+
+    assert say("en", "cell", n=3) == "Zelle 3"
+    assert say("ko", "cell", n=3) == "[3]번 셀"
+    amended({})
+    assert say("en", "cell", n=3) == "Cell [3]"
+
+
+@pytest.mark.parametrize(
+    ("lang", "key", "sentence", "why"),
+    [
+        ("en", "run.finished", "{name} is done", ""),
+        ("ko", "run.finished", "{name} {{끝}} {time}", ""),
+        ("en", "run.finishd", "x", "there is no such sentence; did you mean run.finished?"),
+        ("fr", "cell", "x", "there is no language fr; there are en, ko"),
+        ("en", "run.finished", "{nme}", "nothing is known of {nme} there; it takes {name}, {time}"),
+        ("en", "cell", "{n:999999999}", "nothing is known of {n:999999999} there; it takes {n}"),
+        ("en", "cell", "{n.__class__}", "nothing is known of {n.__class__} there; it takes {n}"),
+        ("en", "cell", "{n[0]}", "nothing is known of {n[0]} there; it takes {n}"),
+        ("en", "cell", "{n!r}", "nothing is known of {n!r} there; it takes {n}"),
+        ("en", "cell", "{}", "nothing is known of {} there; it takes {n}"),
+        ("en", "hello.here", "{n}", "nothing is known of {n} there; it takes no braces"),
+        ("en", "cell", "{n", "a brace has no partner; write {{ for one that shall be seen"),
+        ("en", "cell", "", "a sentence is text of 1 to 300 characters"),
+        ("en", "cell", "x" * 301, "a sentence is text of 1 to 300 characters"),
+        ("en", "cell", 3, "a sentence is text of 1 to 300 characters"),
+    ],
+)
+def test_what_cannot_be_said_instead_of_ours_is_told(lang, key, sentence, why):
+    assert fault(lang, key, sentence) == why
+
+
+@given(st.sampled_from(sorted(en.SENTENCES)), st.text() | st.text("{}n!:.[]name0", max_size=12))
+def test_a_sentence_without_fault_can_be_said(key, sentence):
+    if not fault("en", key, sentence):
+        assert len(sentence.format(**dict.fromkeys(gaps(en.SENTENCES[key]), "1"))) <= 2 * len(sentence)
+
+
+# The package as it would be with one more file in it: nothing else is told of the new language.
+THIRD = """
+import sys; sys.path.insert(0, sys.argv[1])
+from cwnotify.alerts.options import OPTIONS, LANGUAGES
+from cwnotify.alerts.words import clock, say, zone
+(lang,) = [option for option in OPTIONS if option.field == "lang"]
+print(LANGUAGES, lang.metavar, lang.read("de"))
+print(say("de", "cell", n=3), say("de", "minutes", n=3), clock(1_795_316_400.0, zone("", "de")))
+"""
+
+
+def test_a_third_language_is_one_file(tmp_path):
+    shutil.copytree(Path(cwnotify.__file__).parent, tmp_path / "cwnotify", ignore=shutil.ignore_patterns("__pycache__"))
+    words = 'ZONE = "Europe/Berlin"\nSENTENCES = {"cell": "Zelle [{n}]"}\n'
+    (tmp_path / "cwnotify" / "alerts" / "words" / "de.py").write_text(words)
+
+    done = subprocess.run([sys.executable, "-P", "-c", THIRD, tmp_path], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == [
+        "('de', 'en', 'ko') de|en|ko de",
+        # What the file lacks is said in English.
+        "Zelle [3] 3 min 2026-11-22 04:00:00 CET",
+    ]

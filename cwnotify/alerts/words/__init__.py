@@ -1,7 +1,8 @@
-"""The sentences, a file a language; a third language is one more file. Standard library only.
+"""The sentences, a file a language. Standard library only.
 
-A language's file holds `SENTENCES`, format strings by key, and nothing else. Values that go into them are ready
-mrkdwn: escaped, and bold or code where the caller wants it so.
+A third language is one more file here, named by its code, in letters only. It holds `SENTENCES`, format strings by
+key, and `ZONE`, in which its readers are shown times where nobody says otherwise; a key that it lacks is said in
+English. Values that go into a sentence are ready mrkdwn: escaped, and bold or code where the caller wants it so.
 """
 
 from __future__ import annotations
@@ -9,16 +10,91 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 
-from cwnotify.alerts.words import en, ko
+from cwnotify.alerts.words import en
 
-_TABLES = {"en": en.SENTENCES, "ko": ko.SENTENCES}
-_DEFAULT_ZONES = {"ko": "Asia/Seoul"}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    Sentences = Mapping[str, str]
+
+_languages: dict[str, Any] = {"en": en}
+_own: Mapping[str, Sentences] = {}
+LONGEST = 300
 _SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def languages() -> tuple[str, ...]:
+    """The codes of all languages that there is a file for."""
+    import pkgutil
+
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def say(lang: str, key: str, **values: object) -> str:
     """The sentence `key` in `lang` (English where the language is unknown), with `values` put in."""
-    return _TABLES.get(lang, en.SENTENCES)[key].format(**values)
+    return _sentence(lang, key).format(**values)
+
+
+def amend(own: Mapping[str, Sentences]) -> None:
+    """Say these sentences, by language and key, instead of ours: in this process, from now on, and no others.
+
+    They have to be free of what `fault` finds.
+    """
+    global _own
+    _own = own
+
+
+def fault(lang: str, key: str, sentence: object) -> str:
+    """What keeps `sentence` from being said instead of ours; empty if nothing does."""
+    if lang not in languages():
+        return f"there is no language {lang}; there are {', '.join(languages())}"
+    if key not in en.SENTENCES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(key, en.SENTENCES, 1)
+        return "there is no such sentence" + (f"; did you mean {near[0]}?" if near else "")
+    if not isinstance(sentence, str) or not 0 < len(sentence) <= LONGEST:
+        return f"a sentence is text of 1 to {LONGEST} characters"
+    try:
+        gaps = _gaps(sentence)
+    except ValueError:
+        return "a brace has no partner; write {{ for one that shall be seen"
+    known = _gaps(en.SENTENCES[key])
+    if strangers := gaps - known:
+        takes = "{" + "}, {".join(sorted(known)) + "}" if known else "no braces"
+        return f"nothing is known of {{{min(strangers)}}} there; it takes {takes}"
+    return ""
+
+
+def _gaps(sentence: str) -> set[str]:
+    """What stands in braces, all of it: ``{n:9999999}`` would be put in as asked, at any length."""
+    from string import Formatter
+
+    parts = Formatter().parse(sentence)
+    return {
+        f"{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}"
+        for _, name, spec, conversion in parts
+        if name is not None
+    }
+
+
+def _sentence(lang: str, key: str) -> str:
+    own = _own.get(lang, {}).get(key)
+    return own or _language(lang).SENTENCES.get(key) or en.SENTENCES[key]
+
+
+def _language(lang: str) -> Any:
+    if lang not in _languages:
+        # Imported when it is first spoken, for the Lambda function and a kernel speak one.
+        from importlib import import_module
+
+        try:
+            _languages[lang] = import_module(f"{__name__}.{lang}") if lang.isalpha() else en
+        except ImportError:
+            return en
+    return _languages[lang]
 
 
 def duration(seconds: float, lang: str) -> str:
@@ -39,7 +115,7 @@ def zone(name: str, lang: str) -> tzinfo:
     """The reader's zone: `name`, else the language's own, else UTC; an unknown name is UTC too."""
     from zoneinfo import ZoneInfo
 
-    wanted = name or _DEFAULT_ZONES.get(lang, "UTC")
+    wanted = name or _language(lang).ZONE
     try:
         return ZoneInfo(wanted)
     except (KeyError, ValueError, OSError):

@@ -32,8 +32,22 @@ class ProtocolError(CwnotifyError):
 
 
 class AwsError(CwnotifyError):
-    """What AWS refused or could not do; `code` is AWS's own word for it, where it gave one."""
+    """What AWS refused or could not do.
 
-    def __init__(self, message: str, code: str = "") -> None:
+    Parameters
+    ----------
+    code
+        AWS's own word for it, where it gave one.
+    kind
+        What is wrong, in one word: ``credentials`` (none, or unknown to AWS), ``expired``, ``denied``, ``throttled``,
+        ``offline`` (no answer, or one that is not AWS's), ``region``, ``missing``, ``clock`` (this machine's is wrong)
+        or ``other``.
+    action
+        The IAM action that is missing, where `kind` is ``denied``.
+    """
+
+    def __init__(self, message: str, code: str = "", kind: str = "other", action: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.kind = kind
+        self.action = action

@@ -9,7 +9,7 @@ from typing import Any
 from cwnotify.aws.client import Aws
 from cwnotify.errors import AwsError
 
-_KINDS = {"MetricAlarm": "put_metric_alarm", "CompositeAlarm": "put_composite_alarm"}
+KINDS = {"MetricAlarm": "put_metric_alarm", "CompositeAlarm": "put_composite_alarm"}
 # The changes that Slack hears of; that data is missing is none that needs anybody.
 _ACTIONS = ("AlarmActions", "OKActions")
 _EVERY_ACTION = (*_ACTIONS, "InsufficientDataActions")
@@ -33,12 +33,12 @@ def find_alarms(aws: Aws, names: Iterable[str]) -> tuple[Alarm, ...]:
     """The alarms of these names, as far as there are such."""
     wanted = list(dict.fromkeys(names))
     # AWS takes a hundred names at once.
-    return tuple(alarm for i in range(0, len(wanted), 100) for alarm in _alarms(aws, AlarmNames=wanted[i : i + 100]))
+    return tuple(alarm for i in range(0, len(wanted), 100) for alarm in described(aws, AlarmNames=wanted[i : i + 100]))
 
 
 def alarms_on(aws: Aws, topic: str) -> tuple[Alarm, ...]:
     """The alarms that act on `topic`."""
-    return tuple(alarm for alarm in _alarms(aws, ActionPrefix=topic) if alarm.acts_on(topic))
+    return tuple(alarm for alarm in described(aws, ActionPrefix=topic) if alarm.acts_on(topic))
 
 
 def attach(aws: Aws, name: str, topic: str) -> None:
@@ -80,7 +80,10 @@ def _operation(alarm: Alarm) -> str:
     return "PutMetricAlarm" if alarm.put == "put_metric_alarm" else "PutCompositeAlarm"
 
 
-def _alarms(aws: Aws, **which: Any) -> Iterator[Alarm]:
-    for kind, put in _KINDS.items():
-        for found in aws.pages("cloudwatch", "describe_alarms", f"{kind}s", AlarmTypes=[kind], **which):
-            yield Alarm(found["AlarmName"], found.get("StateValue", ""), put, found)
+def described(aws: Aws, **which: Any) -> Iterator[Alarm]:
+    """The alarms that `DescribeAlarms` finds when it is asked so."""
+    # Composite ones are told only to who asks for them.
+    for page in aws.answers("cloudwatch", "describe_alarms", AlarmTypes=list(KINDS), **which):
+        for kind, put in KINDS.items():
+            for found in page.get(f"{kind}s", ()):
+                yield Alarm(found["AlarmName"], found.get("StateValue", ""), put, found)

@@ -1,31 +1,68 @@
-"""The one door to AWS: what is asked of it, and its refusals in plain words. boto3.
+"""The one door to AWS: what is asked of it, how often, and its refusals in plain words. boto3.
 
-What goes through it is spelled in the modules beside this one, by theme: `formation`, `stores`, `alarms`, `function`.
+What goes through it is spelled in the modules beside this one, by theme: `formation`, `stores`, `alarms`, `function`,
+`cloudwatch`, `instances`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from threading import RLock
+from typing import Any, Literal
 
 from cwnotify.errors import AwsError
 
 
 class Aws:
-    """An account's region, configured as for every program that uses boto3.
+    """An account's region, configured as for every program that uses boto3. Threads may share it.
 
     Parameters
     ----------
     sleep
         Waits so many seconds, between two looks at something that takes AWS its time.
+    clock
+        Gives Unix seconds.
+    mode, attempts
+        How boto3 tries again, and how often it tries in all, before it gives up.
+    timeouts
+        Seconds for a connection and for an answer.
+    policy
+        Which of ours (`cwnotify policy`) allows what is asked.
+
+    Attributes
+    ----------
+    calls
+        How often each operation was asked for, by the name that IAM has for it (``cloudwatch:GetMetricData``).
+    metrics_asked
+        How many series these calls asked for, which is what CloudWatch bills.
     """
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.sleep = sleep
+    def __init__(
+        self,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        *,
+        mode: Literal["standard", "adaptive"] = "standard",
+        # Throttling is no news here: nobody waits for less than a second.
+        attempts: int = 6,
+        timeouts: tuple[float, float] = (60.0, 60.0),
+        policy: str = "deployer",
+    ) -> None:
+        self.sleep, self.clock = sleep, clock
+        self.calls: Counter[str] = Counter()
+        self.metrics_asked = 0
+        self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
         self._clients: dict[str, Any] = {}
+        self._lock = RLock()
+
+    @classmethod
+    def for_watching(cls) -> Aws:
+        """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
+        return cls(mode="adaptive", attempts=3, timeouts=(3.0, 10.0), policy="notebook")
 
     def ask(self, service: str, operation: str, **arguments: Any) -> Any:
         """Call one operation, as boto3 spells it.
@@ -35,14 +72,18 @@ class Aws:
         AwsError
             Whatever goes wrong.
         """
-        with _refusals(service):
+        with self._refusals(service):
             return getattr(self.client(service), operation)(**arguments)
+
+    def answers(self, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
+        """All pages of an operation's answer."""
+        with self._refusals(service):
+            yield from self.client(service).get_paginator(operation).paginate(**arguments)
 
     def pages(self, service: str, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
         """The items under `key` on all pages of an operation's answer."""
-        with _refusals(service):
-            for page in self.client(service).get_paginator(operation).paginate(**arguments):
-                yield from page.get(key, ())
+        for page in self.answers(service, operation, **arguments):
+            yield from page.get(key, ())
 
     def find(self, service: str, operation: str, missing: tuple[str, ...], **arguments: Any) -> Any:
         """As `ask`; None where AWS answers with one of the codes `missing`."""
@@ -55,16 +96,11 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """boto3's own client."""
-        if service not in self._clients:
-            import boto3
-            from botocore.config import Config
-
-            make: Any = boto3.client
-            # Throttling is no news here: nobody waits for less than a second.
-            config = Config(retries={"mode": "standard", "max_attempts": 5}, user_agent_extra="cwnotify")
-            with _refusals(service):
-                self._clients[service] = make(service, config=config)
-        return self._clients[service]
+        # To make one is not safe among threads, to use it is.
+        with self._lock, self._refusals(service):
+            if service not in self._clients:
+                self._clients[service] = self._made(service)
+            return self._clients[service]
 
     @cached_property
     def account(self) -> str:
@@ -74,24 +110,51 @@ class Aws:
     @cached_property
     def region(self) -> str:
         """The region's code."""
-        return str(self.client("cloudformation").meta.region_name)
+        return str(self.client("cloudwatch").meta.region_name)
 
     @cached_property
     def partition(self) -> str:
         """``aws``, ``aws-cn`` or ``aws-us-gov``."""
-        return str(self.client("cloudformation").meta.partition)
+        return str(self.client("cloudwatch").meta.partition)
 
+    @cached_property
+    def _session(self) -> Any:
+        # One of its own: boto3's default one remembers for ever the credentials that it found first.
+        import boto3
 
-@contextmanager
-def _refusals(service: str) -> Iterator[None]:
-    """What botocore raises in here becomes an `AwsError`."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
+        return boto3.Session()
 
-    from cwnotify.aws.refusals import refusal
+    def _made(self, service: str) -> Any:
+        from botocore.config import Config
 
-    try:
-        yield
-    except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
-        # A ValueError is what boto3 raises for an endpoint or a region that is none.
-        raise refusal(error, service) from None
+        connect, read = self._timeouts
+        config = Config(
+            retries={"mode": self._mode, "total_max_attempts": self._attempts},
+            connect_timeout=connect,
+            read_timeout=read,
+            user_agent_extra="cwnotify",
+        )
+        client = self._session.client(service, config=config)
+        client.meta.events.register("provide-client-params", self._count)
+        return client
+
+    def _count(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
+        from cwnotify.aws.refusals import action
+
+        with self._lock:
+            self.calls[action(model.service_model.service_name, model.name)] += 1
+            self.metrics_asked += len(params.get("MetricDataQueries", ()))
+
+    @contextmanager
+    def _refusals(self, service: str) -> Iterator[None]:
+        """What botocore raises in here becomes an `AwsError`."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        from cwnotify.aws.refusals import refusal
+
+        try:
+            yield
+        except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
+            # A ValueError is what boto3 raises for an endpoint or a region that is none.
+            raise refusal(error, service, self._policy) from None

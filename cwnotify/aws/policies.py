@@ -100,9 +100,20 @@ def deployer(place: Place) -> Policy:
 
 def notebook(place: Place) -> Policy:
     """For the role of an instance whose notebook watches alarms and CPU, and takes the webhook from Parameter Store."""
+    arn, name = _arns(place), place.name
     return _policy(
-        _allow("Watch", ("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"), "*"),
-        _allow("Webhook", ("ssm:GetParameter",), _arns(place)("ssm", f"parameter{place.parameter}")),
+        _allow(
+            "Watch",
+            (
+                *("cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory"),
+                *("cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "ec2:DescribeInstances"),
+            ),
+            "*",
+        ),
+        # So that an alarm which speaks in Slack by itself is not told twice.
+        _allow("SeeTheTopic", ("sns:ListSubscriptionsByTopic",), arn("sns", name)),
+        _allow("SeeTheFleet", ("events:DescribeRule",), arn("events", f"rule/{name}")),
+        _allow("Webhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.parameter}")),
     )
 
 

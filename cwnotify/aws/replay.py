@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from cwnotify.alerts.alarm_events import AwsEvent
 from cwnotify.alerts.blocks import Payload
 from cwnotify.alerts.envelopes import parse
-from cwnotify.alerts.loose import decoded, node
 from cwnotify.aws import lambda_function
-from cwnotify.aws.alarms import Alarm, find_alarms
+from cwnotify.aws.alarms import find_alarms
 from cwnotify.aws.client import Aws
+from cwnotify.aws.history import as_event, newest, read_item
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import Secret
 
@@ -31,40 +31,18 @@ def replay(aws: Aws, alarm: str, last: int) -> tuple[AwsEvent, ...]:
     if not found:
         raise AwsError(f"there is no alarm named {alarm} in {aws.region}")
     told = [item["HistoryData"] for item in _newest(aws, alarm, "Action", last)]
-    told = told or [_state_change(item, found[0]) for item in _newest(aws, alarm, "StateUpdate", last)]
+    if not told:
+        items = map(read_item, _newest(aws, alarm, "StateUpdate", last))
+        told = [as_event(item, found[0].settings) for item in items if item is not None]
     if not told:
         raise AwsError(f"alarm {alarm} has not changed in the last thirty days")
     return tuple(event for one in reversed(told) for event in parse(one))
 
 
-def _newest(aws: Aws, alarm: str, kind: str, last: int) -> list[dict[str, Any]]:
-    items = aws.pages(
-        "cloudwatch",
-        "describe_alarm_history",
-        "AlarmHistoryItems",
-        AlarmName=alarm,
-        HistoryItemType=kind,
-        ScanBy="TimestampDescending",
-    )
+def _newest(aws: Aws, alarm: str, kind: str, last: int) -> list[Mapping[str, Any]]:
+    items = newest(aws, alarm, kind)
     # An action may also be one of EC2's or of Auto Scaling's.
     return list(islice((one for one in items if kind != "Action" or "publishedMessage" in one["HistoryData"]), last))
-
-
-def _state_change(item: dict[str, Any], alarm: Alarm) -> dict[str, object]:
-    """What EventBridge was told, as far as the alarm's history has it."""
-    change = node(decoded(item["HistoryData"]))
-    new, old = node(change.get("newstate")), node(change.get("oldstate"))
-    state = {
-        "value": new.get("statevalue"),
-        "reason": new.get("statereason"),
-        "reasonData": new.get("statereasondata"),
-        "timestamp": item["Timestamp"].isoformat(),
-    }
-    return {
-        "detail-type": "CloudWatch Alarm State Change",
-        "resources": [alarm.settings.get("AlarmArn")],
-        "detail": {"alarmName": alarm.name, "state": state, "previousState": {"value": old.get("statevalue")}},
-    }
 
 
 def send(payloads: Iterable[Payload], webhook: Secret | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from cwnotify.aws.bundle import make_zip, source_hash
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Progress, Stack, find_stack
 from cwnotify.aws.instance import this_instance
+from cwnotify.aws.instances import describe, is_alive
 from cwnotify.aws.plan import plan_deploy, plan_teardown, webhook_reference
 from cwnotify.aws.redrive import undelivered
 from cwnotify.aws.template import read_watches
@@ -165,21 +166,18 @@ def check_instances(aws: Aws, ids: Iterable[str]) -> None:
     wanted = list(ids)
     if not wanted:
         return
-    known = set(_instances(aws, Filters=[{"Name": "instance-id", "Values": wanted}]))
+    known = _living(aws, {"instance-id": wanted})
     if strangers := [id for id in wanted if id not in known]:
         raise AwsError(f"there is no instance {', '.join(strangers)} in {aws.region}; is that the right region?")
 
 
 def tagged_instances(aws: Aws, tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """The instances that bear all these tags and have not been terminated."""
-    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags]
-    return _instances(aws, Filters=filters)
+    return _living(aws, {f"tag:{key}": [value] for key, value in tags})
 
 
-def _instances(aws: Aws, **which: object) -> tuple[str, ...]:
-    reservations = aws.pages("ec2", "describe_instances", "Reservations", **which)
-    found = [one for reservation in reservations for one in reservation["Instances"]]
-    return tuple(one["InstanceId"] for one in found if one["State"]["Name"] not in ("terminated", "shutting-down"))
+def _living(aws: Aws, filters: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(one["InstanceId"] for one in describe(aws, filters) if is_alive(one))
 
 
 def _own(stack: Stack | None) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import Secret
 from tests.support.slack import REMOVED, Slack
 
+KINDS = ["MetricAlarm", "CompositeAlarm"]
 TOPIC = "arn:aws:sns:ap-northeast-2:123456789012:cwnotify"
 OTHER = "arn:aws:sns:ap-northeast-2:123456789012:other"
 HISTORY = Path(__file__).parents[1] / "data" / "envelopes" / "history_data.json"
@@ -65,13 +66,13 @@ def cloudwatch(aws: Aws) -> Iterator[Stubber]:
 
 
 def found(cloudwatch: Stubber, metric: list[dict[str, Any]], composite: list[dict[str, Any]]) -> None:
-    for kind, alarms in (("MetricAlarm", metric), ("CompositeAlarm", composite)):
-        cloudwatch.add_response("describe_alarms", {f"{kind}s": alarms}, {"AlarmTypes": [kind], "AlarmNames": ANY})
+    answer = {"MetricAlarms": metric, "CompositeAlarms": composite}
+    cloudwatch.add_response("describe_alarms", answer, {"AlarmTypes": KINDS, "AlarmNames": ANY})
 
 
 def history(cloudwatch: Stubber, kind: str, *data: str) -> None:
     items = [{"HistoryData": one, "Timestamp": datetime(2026, 11, 22, 10, tzinfo=UTC)} for one in data]
-    asked = {"AlarmName": ANY, "HistoryItemType": kind, "ScanBy": "TimestampDescending"}
+    asked = {"AlarmName": ANY, "AlarmTypes": KINDS, "HistoryItemType": kind, "ScanBy": "TimestampDescending"}
     cloudwatch.add_response("describe_alarm_history", {"AlarmHistoryItems": items}, asked)
 
 

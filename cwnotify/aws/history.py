@@ -1,0 +1,152 @@
+"""An alarm's changes, out of its history and out of what it is now.
+
+The history is written beside the alarm: it may lag behind it, know its last change by another millisecond, or be closed
+to who may see the alarm. What an alarm is now is certain; the history is asked for what came between two looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from cwnotify.alerts.alarm_events import AlarmChanged
+from cwnotify.alerts.envelopes import parse
+from cwnotify.alerts.loose import decoded, node, text
+from cwnotify.aws.alarms import KINDS
+from cwnotify.aws.client import Aws
+from cwnotify.aws.readings import AlarmReading
+from cwnotify.errors import AwsError
+
+# So many seconds apart, the history's time of a change and the alarm's own can be those of one change.
+_NEAR = 5.0
+# An alarm that changes every ten seconds makes as many in three hours; older ones nobody needs.
+_MOST = 1000
+# Whoever is refused for one of these reasons is refused everything; the next look finds all that is missed now.
+_PASSING = ("credentials", "expired", "offline", "region", "clock")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One change as the history has it; `state` is what EventBridge calls so."""
+
+    at: float
+    before: str
+    after: str
+    state: Mapping[str, object]
+
+
+def changes(aws: Aws, alarm: AlarmReading, before: str, since: float) -> tuple[AlarmChanged, ...]:
+    """All changes of an alarm later than `since`, oldest first; the last of them is the one to its state now.
+
+    Parameters
+    ----------
+    before
+        Its state at `since`; empty if that is not known.
+    since
+        Unix seconds.
+
+    Raises
+    ------
+    AwsError
+        If AWS cannot be asked at all. Where merely the history is refused, the last change is told without it.
+    """
+    if alarm.since <= since:
+        # Another state, and not later: made anew under the same name, or by a clock that was set back.
+        return (_told(alarm, _now(alarm, before)),) if before not in ("", alarm.state) else ()
+    try:
+        found = _items(aws, alarm.name, max(since - _NEAR, 0.0))
+    except AwsError as error:
+        if error.kind in _PASSING:
+            raise
+        found = []
+    return tuple(_told(alarm, item) for item in reconcile(found, alarm, before, since))
+
+
+def reconcile(found: Iterable[Item], alarm: AlarmReading, before: str, since: float) -> list[Item]:
+    """The history's items from just before `since` on -> those that led from `before` to what the alarm is now."""
+    items = sorted({(one.at, one.after): one for one in found}.values(), key=lambda one: one.at)
+    items = [one for one in items if one.before != one.after]
+    if (known := _nearest(items, before, since)) is not None:
+        items = items[known + 1 :]
+    items = [one for one in items if one.at > since or known is not None]
+    last = _nearest(items, alarm.state, alarm.since)
+    if last is None:
+        items = [one for one in items if one.at < alarm.since]
+        return [*items, _now(alarm, items[-1].after if items else before)]
+    # What is later than the alarm that was read is the next look's.
+    end = items[last]
+    return [*items[:last], Item(alarm.since, end.before, end.after, end.state)]
+
+
+def newest(aws: Aws, name: str, kind: str, **which: Any) -> Iterator[Mapping[str, Any]]:
+    """An alarm's history as DescribeAlarmHistory tells it, the newest item first."""
+    return aws.pages(
+        "cloudwatch",
+        "describe_alarm_history",
+        "AlarmHistoryItems",
+        AlarmName=name,
+        # Without this nothing is told of composite ones.
+        AlarmTypes=list(KINDS),
+        HistoryItemType=kind,
+        ScanBy="TimestampDescending",
+        **which,
+    )
+
+
+def as_event(item: Item, settings: Mapping[str, Any]) -> dict[str, object]:
+    """What EventBridge was told of a change, as far as the history and the alarm's settings of today have it."""
+    return {
+        "detail-type": "CloudWatch Alarm State Change",
+        "resources": [settings.get("AlarmArn")],
+        "detail": {
+            "alarmName": settings.get("AlarmName"),
+            "state": {"value": item.after, "timestamp": _written(item.at), **item.state},
+            "previousState": {"value": item.before},
+            "configuration": {"description": settings.get("AlarmDescription"), **settings},
+        },
+    }
+
+
+def read_item(told: Mapping[str, Any]) -> Item | None:
+    """An item of DescribeAlarmHistory; None if it is no change of state that could be read."""
+    change, at = node(decoded(told.get("HistoryData"))), told.get("Timestamp")
+    new, old = node(change.get("newstate")), node(change.get("oldstate"))
+    after = text(new.get("statevalue"))
+    if not after or not isinstance(at, datetime):
+        return None
+    state = {"reason": new.get("statereason"), "reasonData": new.get("statereasondata")}
+    return Item(at.timestamp(), text(old.get("statevalue")), after, state)
+
+
+def _items(aws: Aws, name: str, start: float) -> list[Item]:
+    told = newest(aws, name, "StateUpdate", StartDate=datetime.fromtimestamp(start, UTC))
+    # Turned round, so that items of one and the same time stand as they came to be.
+    return [item for item in map(read_item, reversed(list(islice(told, _MOST)))) if item is not None]
+
+
+def _nearest(items: list[Item], state: str, at: float) -> int | None:
+    """Which of the items can be the change to `state` at that time, if any."""
+    near = [i for i, one in enumerate(items) if one.after == state and abs(one.at - at) <= _NEAR]
+    return min(near, key=lambda i: (abs(items[i].at - at), -i), default=None)
+
+
+def _now(alarm: AlarmReading, before: str) -> Item:
+    """The last change as the alarm itself tells it; from which state, only where that makes sense."""
+    settings = dict(alarm.settings)
+    state = {"reason": settings.get("StateReason"), "reasonData": settings.get("StateReasonData")}
+    return Item(alarm.since, "" if before == alarm.state else before, alarm.state, state)
+
+
+def _told(alarm: AlarmReading, item: Item) -> AlarmChanged:
+    settings = {"AlarmName": alarm.name, "AlarmArn": alarm.arn, **dict(alarm.settings)}
+    (event,) = parse(as_event(item, settings))
+    if not isinstance(event, AlarmChanged):
+        raise TypeError(f"an alarm's change was read as {type(event).__name__}")
+    return event
+
+
+def _written(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()

@@ -10,8 +10,6 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-from cwnotify.sidecar.processes import Watched, name_process
-
 _RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _SIZES = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _JOBS = (
@@ -35,6 +33,8 @@ def rank(environ: Mapping[str, str] | None = None) -> int | None:
 
 def job(name: str, environ: Mapping[str, str] | None = None) -> str:
     """What all ranks of this job on this machine call the failure of their run `name`."""
+    from cwnotify.sidecar.processes import Watched, name_process
+
     environ = os.environ if environ is None else environ
     launcher: Watched = name_process(os.getppid())
     parts = [name, launcher.boot, launcher.namespace, str(launcher.pid), launcher.start]

@@ -20,11 +20,12 @@ ANYTHING = "anything"
 # A module, or a package for all in it that has no line of its own, and what it may import beside the standard library
 # and itself; design.md has the reasons. The cli and the demo stand in no other line: nobody may import them.
 MAY_IMPORT = {
-    "cwnotify": "cwnotify.notebook.magics cwnotify.notebook.panel cwnotify.programs",
+    "cwnotify": "cwnotify.notebook.magics cwnotify.notebook.panel cwnotify.programs cwnotify.recording",
+    "cwnotify.callbacks": "cwnotify.recording keras lightning pytorch_lightning transformers",
     "cwnotify.__main__": "cwnotify.cli",
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
-    "cwnotify.settings": "cwnotify.errors cwnotify.alerts.options",
+    "cwnotify.settings": "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options",
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.lambda_function": "cwnotify.alerts boto3",
     "cwnotify.sidecar": (
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
     "cwnotify.sidecar.outbox": "cwnotify.alerts cwnotify.errors cwnotify.sidecar.processes cwnotify.sidecar.rows",
     "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
-    "cwnotify.sidecar.processes": "psutil",
+    "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
     "cwnotify.sidecar.postmortem": "cwnotify.alerts",
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",

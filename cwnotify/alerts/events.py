@@ -5,7 +5,6 @@ All times are Unix seconds (UTC) and all lengths of time are seconds, as floats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cwnotify.alerts.alarm_events import AlarmChanged as AlarmChanged
@@ -16,6 +15,7 @@ from cwnotify.alerts.alarm_events import InstanceNotice as InstanceNotice
 from cwnotify.alerts.alarm_events import NoticeKind as NoticeKind
 from cwnotify.alerts.alarm_events import Plain as Plain
 from cwnotify.alerts.alarm_events import WatchedMetric as WatchedMetric
+from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import RunOptions
 
 
@@ -36,7 +36,7 @@ class RunKind(StrEnum):
     COMMAND = "command"
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where something ran. Whatever is not known is left empty."""
 
@@ -48,7 +48,7 @@ class Place:
     zone: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Run:
     """A registered piece of work, from the moment that it begins.
 
@@ -64,18 +64,21 @@ class Run:
         What the user asked of the alert, settings already applied.
     job
         What all ranks of a distributed job call their failure, so that it is told once; empty for a single process.
+    scrubbed
+        Whether something that looked like a secret was taken out of its texts or of how it ended.
     """
 
     id: str
     name: str
     started: float
     kind: RunKind = RunKind.CELL
-    place: Place = field(default_factory=Place)
-    options: RunOptions = field(default_factory=RunOptions)
+    place: Place = Place()
+    options: RunOptions = RunOptions()
     job: str = ""
+    scrubbed: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Failure:
     """Why a run failed.
 
@@ -94,7 +97,7 @@ class Failure:
     frames: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Shown:
     """One value that ``--show`` asked for; `error` says why there is none."""
 
@@ -103,7 +106,7 @@ class Shown:
     error: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Vitals:
     """Load as last seen: `cpu` in percent of the host, memory in bytes."""
 
@@ -124,7 +127,7 @@ class LossCause(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class Loss:
     """Why a run was lost, as far as it can be known.
 
@@ -149,7 +152,7 @@ class Loss:
     found_later: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class RunEnded:
     """A run and how it ended.
 

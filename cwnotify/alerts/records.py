@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Hashable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -18,7 +18,14 @@ T = TypeVar("T")
 
 def to_record(value: Any) -> dict[str, Any]:
     """A dataclass instance as a dict of what JSON knows (enums become their values when dumped)."""
-    return asdict(value)
+    return {name: _plain(inner) for name, inner in vars(value).items()}
+
+
+def _plain(value: Any) -> Any:
+    # Not `asdict`: it copies every string and number deeply, and this runs on the path of a cell.
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return to_record(value) if "__dataclass_fields__" in vars(type(value)) else value
 
 
 def from_record(cls: type[T], record: object) -> T:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NoReturn
 
+from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import OPTIONS, Option, duration
 from cwnotify.errors import UsageError
 
 
-@dataclass(frozen=True)
+@frozen
 class Asked:
     """What a header asks: a name, and those fields of `RunOptions` that it gives."""
 
     name: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 class Parser(argparse.ArgumentParser):

@@ -16,12 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cwnotify.alerts.events import Run, RunEnded
 from cwnotify.alerts.records import to_record
 from cwnotify.settings import Secret, state_dir
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
-from cwnotify.sidecar.snapshot import Request
+
+if TYPE_CHECKING:
+    from cwnotify.sidecar.snapshot import Request
 
 ROOM = 1 << 20
 PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
@@ -71,6 +74,12 @@ class Link:
         """Tell that a run began."""
         self._open.add(run.id)
         self._send(f"{run.id} started", "started", run=to_record(run))
+
+    def noted(self, so_far: RunEnded) -> None:
+        """Tell how far a run has come, as if it were lost now. Only the newest counts: none is kept or sent again."""
+        with self._lock:
+            if os.getpid() == self.process:
+                self._write(encode("noted", ended=to_record(so_far)), at_most_once=True)
 
     def ended(self, ended: RunEnded, hold: bool = False) -> None:
         """Tell how a run ended.
@@ -145,11 +154,14 @@ class Link:
         self._keep()
         return True
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, at_most_once: bool = False) -> None:
         if self._lines is None:
             return
         try:
-            self._lines.send(line)
+            if at_most_once:
+                self._lines.offer(line)
+            else:
+                self._lines.send(line)
         except OSError:
             # The sidecar is gone. The keeper, which reads its answers, finds the end of them and starts another.
             self._let_go()

@@ -1,4 +1,6 @@
-"""Which process on which machine, and whether it is still there. Standard library; psutil where there is no /proc.
+"""Which process on which machine, and whether it is still there.
+
+Standard library and `alerts.frozen` only; psutil where there is no /proc.
 
 A state directory may be shared: by containers with one home, by machines with one file server. So a process is
 named together with the machine, its boot and its pid namespace, and a verdict is given only where it can be known.
@@ -8,16 +10,17 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+
+from cwnotify.alerts.frozen import frozen
 
 NEIGHBOUR_SILENCE = 180.0
 STRANGER_SILENCE = 1800.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Watched:
     """A process, named so that no other process anywhere is taken for it."""
 

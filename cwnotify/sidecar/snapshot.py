@@ -6,12 +6,12 @@ else. Times are Unix seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cwnotify.alerts.frozen import frozen
 
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@frozen
 class Request:
     """What a panel asks to be shown.
 
@@ -47,7 +47,7 @@ class Request:
     channel: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Subject:
     """What is watched. `state` is EC2's word (running, stopped, …); `monitoring` is basic, detailed or empty."""
 
@@ -60,7 +60,7 @@ class Subject:
     monitoring: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Line:
     """One line of the plot.
 
@@ -82,7 +82,7 @@ class Line:
     points: tuple[Point, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class AlarmShown:
     """An alarm's chip.
 
@@ -107,7 +107,7 @@ class AlarmShown:
     periods: tuple[Point, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class RunShown:
     """A run's row and its span in the plot; `outcome` and `ended` are empty and 0.0 while it runs."""
 
@@ -121,7 +121,7 @@ class RunShown:
     told: float = 0.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Health:
     """How Slack's side is: when it last said ok, what waits, what is dead and why the last one is."""
 
@@ -133,7 +133,7 @@ class Health:
     muted_until: float = 0.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Trouble:
     """What is wrong, in one sentence with its cure; `since` is when it was last seen well, `tried` the last try."""
 
@@ -142,7 +142,7 @@ class Trouble:
     tried: float = 0.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Snapshot:
     """All of it. `updated` is when CloudWatch (or, without it, the host) was last read with success."""
 

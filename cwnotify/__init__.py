@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from cwnotify.notebook.panel import panel as panel
     from cwnotify.programs import notify as notify
+    from cwnotify.recording import note as note
 
 __version__ = "0.1.0"
-__all__ = ["load_ipython_extension", "notify", "panel", "unload_ipython_extension"]
+__all__ = ["load_ipython_extension", "note", "notify", "panel", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -45,6 +46,10 @@ def __getattr__(name: str) -> Any:
         from cwnotify.programs import notify
 
         return notify
+    if name == "note":
+        from cwnotify.recording import note
+
+        return note
     if name == "panel":
         from cwnotify.notebook.panel import panel
 

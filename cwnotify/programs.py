@@ -19,7 +19,7 @@ from typing import IO, Any, TypeVar
 from cwnotify.alerts import options
 from cwnotify.alerts.events import Failure, Loss, LossCause, Outcome, RunKind, Shown
 from cwnotify.failures import describe, outcome_of
-from cwnotify.recording import Recording, here
+from cwnotify.recording import Recording, as_shown, here
 from cwnotify.screen import say, say_once
 from cwnotify.sidecar.postmortem import judge, oom_counter
 from cwnotify.tail import Tail
@@ -171,13 +171,9 @@ def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[Shown, ...]
     if show is None:
         return ()
     try:
-        return tuple(Shown(str(name)[:80], value=_text(value)) for name, value in show().items())
+        return as_shown(show())
     except Exception as error:
         return (Shown("show", error=type(error).__name__),)
-
-
-def _text(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:500]
 
 
 def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> int:

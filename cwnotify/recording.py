@@ -14,10 +14,59 @@ from dataclasses import replace
 from typing import Any
 
 from cwnotify import ranks, settings
+from cwnotify.alerts import words
 from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
 from cwnotify.alerts.options import RunOptions
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
+
+MOST_VALUE = 500
+MOST_NOTED = 50
+# So many notes are passed on at once, and one a second after that.
+BURST = 20.0
+# The runs of this process that are under way, in the order in which they began.
+_under_way: list[Recording] = []
+
+
+def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
+    """Keep values of the run that is under way: its alert shows the newest of each name, however the run ends.
+
+    They reach the alert also when the process is killed, for the sidecar hears of them as training goes on::
+
+        for epoch in range(90):
+            loss = train_one_epoch()
+            cwnotify.note(epoch=epoch, loss=loss)
+
+    It takes microseconds and raises nothing. Without a registered cell or `notify` around it, it does nothing; of
+    several runs in one process it means the one that began last.
+
+    Parameters
+    ----------
+    values, more
+        Names and values. A value is turned into text when it is passed on, which happens at most once a second where
+        notes come faster than that; so a tensor on a GPU is not waited for in every step.
+    """
+    if not _under_way:
+        return
+    try:
+        _under_way[-1].note({**(values or {}), **more})
+    except Exception as error:
+        say_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
+
+
+def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
+    """Values as the alert shows them; one that has no text is shown by its error."""
+    return tuple(_shown(str(name)[:80], value) for name, value in values.items())
+
+
+def _shown(name: str, value: object) -> Shown:
+    try:
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            # A tensor or an array that holds one number.
+            value = value.item()
+        return Shown(name, value=f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_VALUE])
+    except Exception as error:
+        return Shown(name, error=type(error).__name__)
 
 
 class Recording:
@@ -43,12 +92,15 @@ class Recording:
         link: Link | None = None,
     ) -> None:
         found, troubles = settings.gather(overrides=overrides)
+        words.amend(found.words)
         for trouble in troubles:
             say_once(trouble)
         self.webhook = found.webhook
         self._link = link or shared()
         self._rank = ranks.rank()
         self._began = time.monotonic()
+        self._noted: dict[str, object] = {}
+        self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
             id=secrets.token_hex(12),
             name=name[:200],
@@ -65,6 +117,7 @@ class Recording:
         Apart from the constructor, so that a caller who is interrupted in here holds something to end.
         """
         self._began = time.monotonic()
+        _under_way.append(self)
         if self._speaks:
             self._link.aim(self.webhook)
             self._link.started(self.run)
@@ -78,6 +131,22 @@ class Recording:
     def _speaks(self) -> bool:
         return not self._rank
 
+    def note(self, values: Mapping[str, object]) -> None:
+        """Keep `values` for the end, and let the sidecar know of them in case that this process is lost."""
+        self._noted.update(values)
+        while len(self._noted) > MOST_NOTED:
+            del self._noted[next(iter(self._noted))]
+        now = time.monotonic()
+        self._notes_left, self._note_at = min(BURST, self._notes_left + now - self._note_at), now
+        if self._speaks and self._notes_left >= 1:
+            self._notes_left -= 1
+            self._link.noted(self._ended(Outcome.LOST))
+
+    def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
+        seconds = time.monotonic() - self._began
+        shown = (*shown, *as_shown(dict(self._noted)))
+        return RunEnded(self.run, outcome, seconds, time.time(), shown=shown, **how)
+
     def end(
         self,
         outcome: Outcome,
@@ -88,16 +157,9 @@ class Recording:
         hold: bool = False,
     ) -> RunEnded:
         """Tell how the run ended; gives what was told."""
-        ended = RunEnded(
-            run=self.run,
-            outcome=outcome,
-            seconds=time.monotonic() - self._began,
-            ended=time.time(),
-            failure=failure,
-            loss=loss,
-            shown=shown,
-            tail=tail,
-        )
+        if self in _under_way:
+            _under_way.remove(self)
+        ended = self._ended(outcome, shown, failure=failure, loss=loss, tail=tail)
         if self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[rank {self._rank}] {failure.message}"))
         if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):

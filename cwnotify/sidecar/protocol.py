@@ -8,6 +8,7 @@ kind        what it tells                                        ``id``
 hello       who speaks: pid, protocol, the webhook               no
 webhook     the webhook changed                                  no
 started     a `cwnotify.alerts.events.Run` began                 yes
+noted       how far a run has come: a `RunEnded`, as if lost now no
 ended       a `cwnotify.alerts.events.RunEnded`                  yes
 watch       ``panel`` opened, or asks for something else:        no
             ``request`` is a `cwnotify.sidecar.snapshot.Request`,

@@ -1,0 +1,106 @@
+"""`cwnotify.note`: what a training says of itself is in its alert, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.slack import Slack
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture
+def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, slack.url) as one:
+        yield one
+
+
+def run(world: World, slack: Slack, body: str) -> str:
+    """Run a program that registers `body`; gives its alert's outcome and words."""
+    code = f"import os, cwnotify\nwith cwnotify.notify('train'):\n{body}"
+    done = world.command("python", "-c", code)
+    payload = alert(slack, "train")
+    assert "Traceback" not in done.stderr or "ValueError" in done.stderr
+    return f"{outcome(payload)}\n{wording(payload)}"
+
+
+ENDINGS = {"finished": "pass", "failed": "raise ValueError", "lost": "os.kill(os.getpid(), 9)"}
+
+
+@pytest.mark.parametrize(("word", "end"), ENDINGS.items(), ids=ENDINGS)
+def test_the_newest_value_of_each_name_is_told_however_the_run_ends(word: str, end: str, world: World, slack: Slack):
+    told = run(
+        world, slack, f"    for epoch in range(3): cwnotify.note(epoch=epoch, loss=1 / (epoch + 7))\n    {end}"
+    ).splitlines()
+
+    assert told[0] == word
+    assert "*epoch*\n2" in "\n".join(told)
+    assert "*loss*\n0.111111" in "\n".join(told)
+
+
+def test_a_lost_kernel_leaves_what_its_cell_noted(world: World, slack: Slack):
+    with Kernel(world) as kernel:
+        kernel.run("import cwnotify\n%load_ext cwnotify")
+        note = "cwnotify.note({'epoch': 41}, val_acc=0.91)"
+        kernel.start(f"%%notify_on_finish train\n{note}\nprint('noted')\nwhile True: pass").prints("noted")
+        kernel.kill()
+        payload = alert(slack, "train")
+
+    assert outcome(payload) == "lost"
+    assert "*val_acc*\n0.91" in wording(payload)
+
+
+def test_a_million_notes_are_cheap_and_the_last_is_told(world: World, slack: Slack):
+    body = (
+        "    for step in range(200_000): cwnotify.note({f'loss of {step}': 1.0} if step % 50 else {}, step=step)\n"
+        "    print(len(cwnotify.recording._under_way[-1]._noted))"
+    )
+
+    told = run(world, slack, body)
+
+    assert told.startswith("finished")
+    assert "step = 199999" in told
+    assert "loss of 199999 = 1" in told
+    assert "loss of 1 = 1" not in told
+
+
+def test_what_cannot_be_shown_harms_nobody(world: World, slack: Slack):
+    body = (
+        "    class Bad:\n        def __str__(self): raise ValueError\n"
+        "    cwnotify.note(bad=Bad(), good=1)\n    cwnotify.note(3)"
+    )
+
+    told = run(world, slack, body)
+
+    assert told.startswith("finished")
+    assert "*good*\n1" in told
+    assert "ValueError" in told
+
+
+def test_a_tensor_of_one_number_is_shown_as_the_number(world: World, slack: Slack):
+    told = run(world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))")
+
+    assert "*a*\n0.5" in told
+    assert "*b*\n0.25" in told
+
+
+def test_what_looks_like_a_secret_is_taken_out_of_a_lost_runs_notes_too(world: World, slack: Slack):
+    told = run(world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)")
+
+    assert told.startswith("lost")
+    assert "hunter2" not in told
+
+
+def test_without_a_run_it_does_nothing(world: World, slack: Slack):
+    done = world.command("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not slack.payloads

@@ -14,8 +14,8 @@ import click
 from cwnotify import settings
 from cwnotify.alerts.records import from_record
 from cwnotify.errors import CwnotifyError
-from cwnotify.notebook.panel.plain import text
 from cwnotify.notebook.panel.arguments import READY_METRICS, make_request
+from cwnotify.notebook.panel.plain import text
 from cwnotify.sidecar.link import shared
 from cwnotify.sidecar.looks import (
     alarm_look,
@@ -69,8 +69,9 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
                 return
             before = snapshot
     except KeyboardInterrupt:
-        # The one way to end it.
-        click.echo()
+        # The one way to end it; on a terminal its ^C stands alone on a line.
+        if sys.stdout.isatty():
+            click.echo()
 
 
 def _request(asked: dict[str, Any]) -> Any:

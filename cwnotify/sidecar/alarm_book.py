@@ -93,8 +93,11 @@ class AlarmBook:
                 count += len(new)
                 if new and not silent:
                     self._tell(destination, alarm.key, new, voice, now, unwatched)
+                # Whoever read it before somebody else has seen a later state, and notes it after, knows less.
                 self._outbox.ask(
-                    "INSERT OR REPLACE INTO alarms VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO alarms VALUES (?, ?, ?, ?, ?) ON CONFLICT (destination, key) DO UPDATE SET "
+                    "state = iif(excluded.since >= since, excluded.state, state), "
+                    "since = max(excluded.since, since), seen = excluded.seen",
                     *(destination, alarm.key, alarm.state, alarm.since, now),
                 )
         return count
@@ -129,11 +132,14 @@ class AlarmBook:
     def _new(self, destination: str, alarm: Seen) -> list[AlarmChanged]:
         """Its changes that nobody has noted; none for an alarm that is seen for the first time."""
         row = self._outbox.ask(
-            "SELECT since FROM alarms WHERE destination = ? AND key = ?", destination, alarm.key
+            "SELECT state, since FROM alarms WHERE destination = ? AND key = ?", destination, alarm.key
         ).fetchone()
         if row is None:
             return []
-        return [change for change in alarm.changes if change.at is not None and change.at > row["since"]]
+        later = [change for change in alarm.changes if change.at is not None and change.at > row["since"]]
+        # Times may be told in whole seconds: a second change within one of them shows by its state alone.
+        within = [alarm.changes[-1]] if alarm.changes and alarm.since == row["since"] else []
+        return later or ([] if alarm.state == row["state"] else within)
 
     def _tell(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -60,7 +60,7 @@ def _course(series: Sequence[Series], start: float) -> list[Line]:
     for one in series:
         for at, value in _since(one, start):
             values.setdefault(at // period * period, []).append(value)
-    kinds = {"highest": max, "median": median, "lowest": min}
+    kinds: dict[str, Callable[[list[float]], float]] = {"highest": max, "median": median, "lowest": min}
     return [
         Line(
             f"{word} of {len(series)}",

@@ -67,6 +67,25 @@ def test_a_change_is_told_once(book, box):
     assert "from OK to ALARM" in texts(box)[0]
 
 
+def test_two_changes_within_a_second_are_two(book, box):
+    book.note(HERE, [seen(state="ALARM")], Voice(), NOW)
+
+    assert book.note(HERE, [seen(change(2, NOW))], Voice(), NOW + 1) == 1
+    assert book.note(HERE, [seen(change(2, NOW))], Voice(), NOW + 2) == 0
+
+    assert len(texts(box)) == 1
+
+
+def test_who_knows_less_than_was_noted_changes_nothing(book, box):
+    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen(change(1, NOW + 5), change(2, NOW + 6))], Voice(), NOW + 7)
+
+    assert book.note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 8) == 0
+
+    assert book.remembered(HERE)[ARN].state == "OK"
+    assert len(texts(box)) == 2
+
+
 def test_five_who_find_the_same_change_at_once_tell_it_once(book, box, path):
     book.note(HERE, [seen()], Voice(), NOW)
 

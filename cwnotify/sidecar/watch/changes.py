@@ -51,7 +51,8 @@ class Changes:
     def tell(self, aws: Aws, alarms: Iterable[AlarmReading], listener: Listener, now: float) -> int:
         """Tell what has changed; tells how many changes were new."""
         known = self._book.remembered(listener.destination)
-        same, moved = [], []
+        same: list[AlarmReading] = []
+        moved: list[AlarmReading] = []
         for alarm in alarms:
             before = known.get(alarm.arn)
             unchanged = before is None or (before.state, before.since) == (alarm.state, alarm.since)

@@ -46,8 +46,9 @@ class Datapoints:
         wanted = set(kept)
         for metric in list(self._values):
             if metric not in wanted:
-                for table in (self._values, self._since, self._period):
-                    table.pop(metric, None)  # type: ignore[attr-defined]
+                self._values.pop(metric)
+                self._since.pop(metric, None)
+                self._period.pop(metric, None)
                 continue
             if any(at < before for at in self._values[metric]):
                 self._values[metric] = {at: value for at, value in self._values[metric].items() if at >= before}

@@ -1,0 +1,229 @@
+"""The watch against an emulator of AWS: what it sees, what Slack hears, and what it says when AWS refuses."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cwnotify.aws.policies import notebook
+from cwnotify.aws.wishes import Place
+from tests.support.kernel import World
+from tests.support.ministack import Ministack
+from tests.support.slack import Slack
+from tests.support.watching import Watching
+
+ROUND = "0.5"
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    with Ministack(tmp_path_factory.mktemp("ministack")) as ministack:
+        yield ministack
+
+
+@pytest.fixture
+def instance(aws: Ministack) -> str:
+    reply = aws.client("ec2").run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, InstanceType="g5.xlarge")
+    return str(reply["Instances"][0]["InstanceId"])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with Slack() as slack, World(tmp_path, slack.url) as world:
+        world.slack = slack  # type: ignore[attr-defined]
+        yield world
+
+
+def feed(aws: Ministack, instance: str, *values: float) -> None:
+    """Datapoints of the last minutes, the last of them now."""
+    now = time.time()
+    data = [
+        {
+            "MetricName": "CPUUtilization",
+            "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+            "Timestamp": now - 60 * (len(values) - 1 - i),
+            "Value": value,
+        }
+        for i, value in enumerate(values)
+    ]
+    aws.client("cloudwatch").put_metric_data(Namespace="AWS/EC2", MetricData=data)
+
+
+def alarm(aws: Ministack, name: str, instance: str, **more: Any) -> None:
+    settings = {
+        "Namespace": "AWS/EC2",
+        "MetricName": "CPUUtilization",
+        "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 99.5,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    aws.client("cloudwatch").put_metric_alarm(AlarmName=name, **(settings | more))
+
+
+def set_state(aws: Ministack, name: str, state: str) -> None:
+    aws.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason=f"a test says {state}")
+
+
+def watching(world: World, aws: Ministack, *options: str, **environ: str) -> Watching:
+    return Watching(world, *options, environ={**aws.environ(), "CWNOTIFY_ROUND": ROUND, **environ})
+
+
+def state_of(name: str, state: str) -> Any:
+    return lambda snapshot: (name, state) in [(one.name, one.state) for one in snapshot.alarms]
+
+
+def test_it_shows_the_instance_its_cpu_and_its_alarms(aws, world, instance):
+    feed(aws, instance, 10, 20, 90)
+    alarm(aws, f"{instance}-busy", instance)
+    alarm(aws, "of-another", "i-00000000000000001")
+
+    with watching(world, aws, "--instance", instance) as watch:
+        snapshot = watch.until(lambda one: one.lines and one.alarms, "CPU and alarms")
+
+        (subject,) = snapshot.subjects
+        assert (subject.instance, subject.instance_type, subject.state) == (instance, "g5.xlarge", "running")
+        assert (subject.monitoring, subject.region) == ("detailed", "ap-northeast-2")
+        assert [value for _, value in snapshot.lines[0].points][-1] == 90.0
+        assert [one.name for one in snapshot.alarms] == [f"{instance}-busy"]
+        assert snapshot.alarms[0].threshold == 99.5
+        assert not snapshot.troubles
+
+        feed(aws, instance, 33)
+        watch.until(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
+
+
+def test_a_change_is_seen_and_told_once_however_many_watch(aws, world, instance):
+    name = f"{instance}-busy"
+    alarm(aws, name, instance)
+    with watching(world, aws, "--instance", instance) as one, watching(world, aws, "--instance", instance) as two:
+        for watch in (one, two):
+            watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+        set_state(aws, name, "ALARM")
+        for watch in (one, two):
+            watch.until(state_of(name, "ALARM"), "the change")
+        world.slack.wait_for(1)
+        one.kill()
+        set_state(aws, name, "OK")
+        two.until(state_of(name, "OK"), "the way back")
+        world.slack.wait_for(2)
+
+    world.wait_until_quiet()
+    texts = [str(payload["text"]) for payload in world.slack.payloads]
+    assert len(texts) == 2
+    assert "to ALARM" in texts[0]
+    assert "from ALARM to OK" in texts[1]
+
+
+def test_a_change_that_nobody_saw_is_told_late_and_says_so(aws, world, instance):
+    name = f"{instance}-off"
+    alarm(aws, name, instance)
+    with watching(world, aws, "--instance", instance) as watch:
+        watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+    world.wait_until_quiet()
+    set_state(aws, name, "OK")
+    set_state(aws, name, "ALARM")
+    _age(world, 3600)
+
+    with watching(world, aws, "--instance", instance) as watch:
+        watch.until(state_of(name, "ALARM"), "the alarm as it is now")
+        world.slack.wait_for(1)
+
+    world.wait_until_quiet()
+    told = world.slack.payloads
+    assert all("nobody was watching" in str(payload["blocks"]) for payload in told)
+    assert "to ALARM" in str(told[-1]["text"])
+
+
+def _age(world: World, seconds: float) -> None:
+    """Let it have been so long ago that anybody watched."""
+    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db, db:
+        db.execute("UPDATE alarms SET seen = seen - ?", (seconds,))
+
+
+@pytest.mark.parametrize(("policy", "told"), [("auto", 0), ("never", 0), ("always", 1)])
+def test_it_is_silent_where_the_alarm_speaks_for_itself(aws, world, instance, policy, told):
+    topic, function = _a_stack(aws)
+    name = f"{instance}-busy"
+    alarm(aws, name, instance, AlarmActions=[topic])
+    assert function
+    with watching(world, aws, "--instance", instance, "--alarm-slack", policy) as watch:
+        watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+        set_state(aws, name, "OK")
+        watch.until(state_of(name, "OK"), "the change")
+
+    world.wait_until_quiet()
+    log = world.state / "sidecar.log"
+    assert len(world.slack.payloads) == told, (watch.snapshots[-2:], log.read_text() if log.exists() else "")
+
+
+def _a_stack(aws: Ministack) -> tuple[str, str]:
+    """A topic that feeds a function of the same name, as `cwnotify deploy` makes them."""
+    sns = aws.client("sns")
+    topic = str(sns.create_topic(Name="cwnotify")["TopicArn"])
+    function = topic.replace(":sns:", ":lambda:").replace(":cwnotify", ":function:cwnotify")
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function)
+    return topic, function
+
+
+def test_without_rights_it_names_the_missing_action_and_recovers(aws, world, instance):
+    feed(aws, instance, 10, 20)
+    key = _a_user(aws, "notebook")
+    with watching(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
+        troubled = watch.until(lambda snapshot: snapshot.troubles, "the trouble")
+        texts = " ".join(trouble.text for trouble in troubled.troubles)
+        assert "cloudwatch:GetMetricData" in texts
+        assert "cwnotify policy notebook" in texts
+
+        _allow(aws, "notebook")
+        watch.until(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+
+
+def _a_user(aws: Ministack, name: str) -> tuple[str, str]:
+    iam = aws.client("iam")
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def _allow(aws: Ministack, name: str) -> None:
+    policy = notebook(Place("cwnotify", "000000000000", "ap-northeast-2"))
+    aws.client("iam").put_user_policy(UserName=name, PolicyName="watch", PolicyDocument=json.dumps(policy))
+
+
+def test_credentials_that_come_in_mid_run_are_found(aws, world, instance, tmp_path):
+    feed(aws, instance, 10, 20)
+    file = tmp_path / "credentials"
+    environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
+    environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
+    with Watching(world, "--instance", instance, environ={**environ, "CWNOTIFY_ROUND": ROUND}) as watch:
+        trouble = watch.until(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+        assert "credentials" in trouble.text
+
+        file.write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
+        watch.until(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+
+
+def test_an_instance_that_is_none_is_said_to_be_none(aws, world):
+    with watching(world, aws, "--instance", "i-00000000000000042") as watch:
+        trouble = watch.until(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+
+    assert "there is no instance i-00000000000000042 in ap-northeast-2" in trouble.text.lower()
+
+
+def test_without_aws_it_shows_this_host(world):
+    quiet = {"AWS_EC2_METADATA_DISABLED": "true"}
+    with Watching(world, environ=quiet) as watch:
+        snapshot = watch.until(lambda one: one.lines, "this host's load")
+
+    assert [line.label for line in snapshot.lines] == ["this host, live"]
+    assert not snapshot.troubles

@@ -13,6 +13,9 @@ LONGEST_PAUSE = 60.0
 STRANGER_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 3600.0
 
+# Replies after which the webhook may have been replaced where it is kept.
+GONE = (401, 403, 404, 410)
+
 _NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
 
 
@@ -101,7 +104,15 @@ def decide(
         return SendText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
         return Dead(reason)
-    at = now + _pause(reply, attempt, now, jitter)
+    return _later(now + _pause(reply, attempt, now, jitter), since, now, reason, patience)
+
+
+def postpone(reason: str, attempt: int, since: float, now: float, jitter: float) -> RetryAt | Dead:
+    """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
+    return _later(now + _backoff(attempt, jitter), since, now, reason, PATIENCE)
+
+
+def _later(at: float, since: float, now: float, reason: str, patience: float) -> RetryAt | Dead:
     if at > since + patience:
         return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {reason}")
     return RetryAt(at, reason)
@@ -144,13 +155,17 @@ def _is_page(reply: Reply) -> bool:
 
 
 def _pause(reply: Reply, attempt: int, now: float, jitter: float) -> float:
-    """Seconds to wait: what Slack asks for, else doubling from half a second, the last half of it by chance."""
-    backoff = min(0.5 * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
-    if reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429):
-        backoff = max(backoff, STRANGER_PAUSE)
-    pause = backoff * (0.5 + jitter / 2)
+    """Seconds to wait: what Slack asks for, else a backoff; a stranger is asked less often."""
     asked = _retry_after(reply.retry_after, now)
-    return pause if asked is None else asked + jitter
+    if asked is not None:
+        return asked + jitter
+    is_stranger = reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429)
+    return _backoff(attempt, jitter, STRANGER_PAUSE if is_stranger else 0.0)
+
+
+def _backoff(attempt: int, jitter: float, least: float = 0.0) -> float:
+    """Doubling from half a second, the last half of it by chance."""
+    return max(min(0.5 * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE), least) * (0.5 + jitter / 2)
 
 
 def _retry_after(header: str, now: float) -> float | None:

@@ -27,12 +27,12 @@ from cwnotify.alerts.blocks import text_only
 from cwnotify.alerts.digests import digest_messages, unique
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.render import render
-from cwnotify.alerts.retries import Dead, Delivered, Reply, RetryAt, decide
+from cwnotify.alerts.retries import GONE, Dead, Delivered, Reply, RetryAt, decide
 from cwnotify.alerts.words import plain
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from cwnotify.alerts.alarm_events import AwsEvent
@@ -54,8 +54,6 @@ KEPT = 300.0
 # What is assumed where no context says it, as when a person calls the handler.
 SECONDS = 30.0
 _LONGEST_BODY = 512
-# Replies after which the webhook may have been replaced where it is kept.
-_GONE = (401, 403, 404, 410)
 
 
 class NotDeliveredError(Exception):
@@ -80,7 +78,9 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
     reasons: list[str] = []
     failed: set[str] = set()
     sent = 0
-    for payload, records in _messages(told, os.environ):
+    environ = os.environ
+    lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
+    for payload, records in _messages(told, lang, zone, channel):
         try:
             deliver(payload, _find, left, time.sleep)
             sent += 1
@@ -92,6 +92,12 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
     if reasons and failed == {id for id, _ in told}:
         raise NotDeliveredError(f"{len(reasons)} of {len(reasons) + sent} messages not delivered; {reasons[0]}")
     return {"messages": sent, "batchItemFailures": [{"itemIdentifier": id} for id in sorted(failed)]}
+
+
+def payloads(event: object, lang: str, zone: str = "", channel: str = "") -> list[Payload]:
+    """What the function would send for `event`."""
+    told = [("", one) for one in parse(event)]
+    return [payload for payload, _ in _messages(told, lang, zone, channel)]
 
 
 def deliver(
@@ -124,7 +130,7 @@ def deliver(
         if isinstance(decision, RetryAt):
             pause = max(decision.at - time.time(), 0.0)
         elif isinstance(decision, Dead):
-            known, url = url, find(True) if reply.status in _GONE else url
+            known, url = url, find(True) if reply.status in GONE else url
             if url == known:
                 raise NotDeliveredError(decision.reason)
         else:
@@ -209,9 +215,8 @@ def _records(event: object) -> list[tuple[str, object]]:
     return queued if queued and len(queued) == len(records) else [("", event)]
 
 
-def _messages(told: Sequence[Told], environ: Mapping[str, str]) -> Iterable[tuple[Payload, set[str]]]:
+def _messages(told: Sequence[Told], lang: str, zone: str, channel: str) -> Iterable[tuple[Payload, set[str]]]:
     """The payloads to send, each with the records that it answers for. Copies of an event share one payload."""
-    lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
     events = unique(event for _, event in told)
     if len(events) <= MOST_SINGLE:
         records: dict[tuple[type, str], set[str]] = {}
@@ -268,12 +273,12 @@ def _kept(hook: str) -> str:
         found = _client("ssm").get_parameter(Name=name, WithDecryption=True)
         return str(found["Parameter"]["Value"])
     if store == "secretsmanager":
-        return _secret(_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+        return secret_text(_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
     return hook
 
 
-def _secret(text: str) -> str:
-    """A secret's text; the console keeps it as a mapping, here of one name to the URL."""
+def secret_text(text: str) -> str:
+    """What a secret holds; the console keeps it as a mapping, here of one name to the URL."""
     if not text.lstrip().startswith("{"):
         return text
     (value,) = json.loads(text).values()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cwnotify.aws.client import Aws
-from cwnotify.errors import AwsError
-from cwnotify.settings import Secret
+from cwnotify.aws.lambda_function import secret_text
+from cwnotify.errors import AwsError, SettingsError
+from cwnotify.settings import REFERENCES, Secret, check_webhook
 
 _NO_BUCKET = ("404", "NoSuchBucket")
 _NO_KEY = ("404", "NoSuchKey", "NoSuchBucket")
@@ -69,6 +70,32 @@ def read_webhook(aws: Aws, name: str) -> Secret | None:
     return Secret(found["Parameter"]["Value"]) if found else None
 
 
+def find_webhook(aws: Aws, reference: str) -> Secret:
+    """The webhook that is kept under ``ssm:/name`` or ``secretsmanager:name``.
+
+    Raises
+    ------
+    AwsError
+        If AWS cannot be asked, or has nothing of that name here.
+    SettingsError
+        If what is there is no webhook.
+    """
+    store, _, name = reference.partition(":")
+    if store == "ssm":
+        found = read_webhook(aws, name)
+        missing = f"put it there with: aws ssm put-parameter --type SecureString --name {name} --value …"
+    else:
+        answer = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
+        found = _only_value(answer.get("SecretString", ""), reference) if answer else None
+        missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
+    if found is None:
+        raise AwsError(f"{aws.region} has nothing of this name; {missing}")
+    url = found.reveal().strip()
+    if url.startswith(REFERENCES):
+        raise SettingsError(f"{reference} holds the name of another place instead of a webhook")
+    return check_webhook(url if "://" in url else f"https://{url}", reference)
+
+
 def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
     """Keep the webhook, encrypted with AWS's own key for parameters."""
     described = "The Slack webhook of cwnotify; teardown removes it."
@@ -86,6 +113,13 @@ def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
 def delete_webhook(aws: Aws, name: str) -> None:
     """Remove the parameter, its history with it."""
     aws.find("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
+
+
+def _only_value(text: str, reference: str) -> Secret:
+    try:
+        return Secret(secret_text(text))
+    except (ValueError, AttributeError):
+        raise SettingsError(f"{reference} must hold the webhook alone, as text or under one key") from None
 
 
 def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> object:

@@ -44,21 +44,23 @@ def list_messages(everything: bool, as_json: bool) -> None:
 def retry(ids: tuple[str, ...], everything: bool) -> None:
     """Send dead alerts again, to the webhook that is set now."""
     from cwnotify.sidecar.delivery import deliver
+    from cwnotify.sidecar.webhooks import Webhook
 
     box, mine = _open()
-    webhook = settings.load().webhook
-    if webhook is None:
+    given = settings.load().webhook
+    if given is None:
         raise CwnotifyError("no Slack webhook is set; set one with: cwnotify login")
+    webhook = Webhook(given).wait()
+    # What cannot be sent anywhere had better stay where it is.
+    webhook.url()
     count = box.revive(_chosen(box, ids, everything), mine, time.time())
-    failed = 0
-    for _ in range(count):
-        # None when a sidecar that runs for the same webhook was faster.
-        message = box.claim(mine, signature(), time.time())
-        if message is None:
-            break
-        became, reason = deliver(box, webhook, message)
-        failed += became != "done"
+    states: dict[str, str] = {}
+    # None when nothing is due, also because a sidecar that runs for the same webhook was faster.
+    while message := box.claim(mine, signature(), time.time()):
+        became, reason = deliver(box, webhook.wait(), message)
+        states[message.id] = became
         click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+    failed = sum(became != "done" for became in states.values())
     click.echo(f"{count} sent again." if not failed else f"{failed} of {count} still not delivered.")
     if failed:
         raise SystemExit(1)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
+import time
 from urllib.parse import quote
 
 import click
 
 from cwnotify import settings
+from cwnotify.alerts.alarms import alarm_message
+from cwnotify.alerts.blocks import Payload
 from cwnotify.alerts.options import LANGUAGES
 from cwnotify.alerts.retries import Reply, explain
 from cwnotify.alerts.runs import hello_message
+from cwnotify.alerts.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import Secret
 
@@ -28,26 +33,35 @@ def login(from_stdin: bool) -> None:
     """
     url = sys.stdin.readline() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
     webhook = settings.check_webhook(url, "what you gave")
-    _greet(webhook, settings.load({**_environ(), "CWNOTIFY_WEBHOOK_URL": url.strip()}))
+    found = settings.load({**os.environ, "CWNOTIFY_WEBHOOK_URL": url.strip()})
+    _post(webhook, hello_message(socket.gethostname(), found.lang, found.channel))
     path = settings.store_webhook(webhook)
     click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
-    if shadowing := [name for name in settings.WEBHOOK_VARIABLES if _environ().get(name)]:
+    if shadowing := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
         click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")
 
 
 @click.command()
-@click.option("--lang", type=click.Choice(LANGUAGES), help="The greeting's language.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="The message's language.")
+@click.option("--alarm", is_flag=True, help="Send a sample of an alarm instead.")
 @click.option("--lambda", "function", is_flag=True, help="Call the deployed function with AWS's test event instead.")
 @click.option("--name", default="cwnotify", show_default=True, help="With --lambda: the stack's name.")
-def test(lang: str | None, function: bool, name: str) -> None:
+def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
     """Send a greeting to Slack, and say what went wrong if it does not arrive."""
     if function:
+        if alarm or lang:
+            raise click.UsageError("--lambda goes without --alarm and --lang: the deployed function has its own ways")
         _ping(name)
         return
     found = settings.load()
     if found.webhook is None:
         raise CwnotifyError(f"no Slack webhook is set; {HOW_TO}")
-    _greet(found.webhook, found, lang)
+    if alarm:
+        sample = sample_alarm(lang or found.lang, time.time(), found.instance)
+        payload = alarm_message(sample, lang or found.lang, found.zone, found.channel)
+    else:
+        payload = hello_message(socket.gethostname(), lang or found.lang, found.channel)
+    _post(found.webhook, payload)
     click.echo("Slack said ok. Look at the webhook's channel.")
 
 
@@ -90,15 +104,10 @@ def manifest() -> None:
     )
 
 
-def _greet(webhook: Secret, found: settings.Settings, lang: str | None = None) -> None:
+def _post(webhook: Secret, payload: Payload) -> None:
     from cwnotify.sidecar.delivery import post
+    from cwnotify.sidecar.webhooks import Webhook
 
-    reply: Reply = post(webhook, hello_message(socket.gethostname(), lang or found.lang, found.channel))
+    reply: Reply = post(Webhook(webhook).wait().url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):
         raise CwnotifyError(explain(reply))
-
-
-def _environ() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)

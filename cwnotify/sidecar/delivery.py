@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 
 from cwnotify.alerts import retries
 from cwnotify.alerts.blocks import Payload, text_only
+from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.rows import Message
+from cwnotify.sidecar.webhooks import Webhook
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
@@ -89,6 +92,11 @@ class Delivery(threading.Thread):
         Names this process in leases.
     told
         Called after each attempt with the message, its new state and the reason.
+
+    Attributes
+    ----------
+    failed
+        Why the disk did not take what became of a message, until `move` says where to write instead.
     """
 
     def __init__(self, connect: Callable[[], Outbox], owner: str, told: Told) -> None:
@@ -96,15 +104,22 @@ class Delivery(threading.Thread):
         self._connect = connect
         self._owner = owner
         self._told = told
-        self._webhooks: dict[str, Secret] = {}
+        self._webhooks: dict[str, Webhook] = {}
         self._changed = threading.Event()
+        self._moved = threading.Event()
+        self._owed: tuple[Message, retries.Decision, bool] | None = None
+        self.failed: sqlite3.Error | None = None
 
     def aim(self, webhook: Secret | None, destination: str) -> None:
         """Deliver to this webhook too. What is meant for an earlier one still goes there."""
-        if webhook:
+        if webhook and destination not in self._webhooks:
             # A new table, for the thread may be going through the old one.
-            self._webhooks = {**self._webhooks, destination: webhook}
+            self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake)}
         self.wake()
+
+    def urls(self) -> list[str]:
+        """Every webhook's URL that is known, for keeping it out of what runs say."""
+        return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.known)]
 
     def next_due(self, outbox: Outbox) -> float | None:
         """When a message for any of the webhooks is due or its lease ends; None if none is pending."""
@@ -119,29 +134,50 @@ class Delivery(threading.Thread):
         # Imported here, while the cell still runs, so that the first alert does not wait for it.
         import requests  # noqa: F401
 
-        outbox = self._connect()
+        outbox: Outbox | None = None
         while True:
             try:
+                if outbox is None or self._moved.is_set():
+                    self._moved.clear()
+                    outbox = self._connect()
                 self._changed.wait(self._round(outbox))
-            except Exception:
-                # A full or locked disk is no reason to stop: the messages are where they were.
+            except Exception as error:
+                # A full or locked disk is no reason to stop: the messages are where they were, or in memory soon.
                 logging.getLogger(__name__).exception("delivery stumbled")
+                self.failed, outbox = error if isinstance(error, sqlite3.Error) else None, None
                 time.sleep(1.0)
             self._changed.clear()
 
+    def move(self) -> None:
+        """The outbox is elsewhere from now on."""
+        self.failed = None
+        self._moved.set()
+        self.wake()
+
     def _round(self, outbox: Outbox) -> float:
         """Send what is due; tells how many seconds there is nothing to do."""
-        while message := self._claim(outbox):
-            self._told(message, *deliver(outbox, self._webhooks[message.destination], message))
-        due = self.next_due(outbox)
+        while True:
+            if self._owed:
+                message, decision, is_text = self._owed
+                self._told(message, *_settle(outbox, message, decision, is_text))
+                self._owed = None
+            if (next_one := self._claim(outbox)) is None:
+                break
+            # Kept until it is written down: a disk that is full just then must not make us send it again.
+            self._owed = next_one, *_attempt(self._webhooks[next_one.destination], next_one)
+        # A webhook that is being looked up wakes us when it is found.
+        due = min(filter(None, map(outbox.next_due, self._ready())), default=None)
         return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
 
     def _claim(self, outbox: Outbox) -> Message | None:
-        claims = (outbox.claim(destination, self._owner, time.time()) for destination in self._webhooks)
+        claims = (outbox.claim(destination, self._owner, time.time()) for destination in self._ready())
         return next(filter(None, claims), None)
 
+    def _ready(self) -> list[str]:
+        return [destination for destination, webhook in self._webhooks.items() if webhook.ready()]
 
-def deliver(outbox: Outbox, webhook: Secret, message: Message) -> tuple[str, str]:
+
+def deliver(outbox: Outbox, webhook: Webhook, message: Message) -> tuple[str, str]:
     """Make one attempt at a claimed message and write down what came of it.
 
     Returns
@@ -149,20 +185,43 @@ def deliver(outbox: Outbox, webhook: Secret, message: Message) -> tuple[str, str
     tuple of str
         The message's state from now on, and the reason if it is not ``done``.
     """
-    is_text = message.text_only
-    while True:
-        reply = post(webhook, text_only(message.payload) if is_text else message.payload)
-        now = time.time()
-        decision = retries.decide(reply, message.attempts, message.created, now, random.random(), is_text)
-        match decision:
-            case retries.Delivered():
-                outbox.done(message.id, now)
-                return "done", ""
-            case retries.SendText():
-                is_text = True
-            case retries.RetryAt(at, reason):
-                outbox.retry(message.id, at, reason, is_text)
-                return "pending", reason
-            case retries.Dead(reason):
-                outbox.dead(message.id, reason, now)
-                return "dead", reason
+    return _settle(outbox, message, *_attempt(webhook, message))
+
+
+def _settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool) -> tuple[str, str]:
+    now = time.time()
+    match decision:
+        case retries.Delivered():
+            outbox.done(message.id, now)
+            return "done", ""
+        case retries.RetryAt(at, reason):
+            outbox.retry(message.id, at, reason, is_text)
+            return "pending", reason
+        case retries.Dead(reason):
+            outbox.dead(message.id, reason, now)
+            return "dead", reason
+    raise AssertionError(decision)
+
+
+def _attempt(webhook: Webhook, message: Message) -> tuple[retries.Decision, bool]:
+    """What came of an attempt, and whether it was with the text alone."""
+    if not message.text_only:
+        decision = _post(webhook, message, is_text=False)
+        if not isinstance(decision, retries.SendText):
+            return decision, False
+    return _post(webhook, message, is_text=True), True
+
+
+def _post(webhook: Webhook, message: Message, is_text: bool) -> retries.Decision:
+    try:
+        url = webhook.url()
+    except AwsError as error:
+        return retries.postpone(str(error), message.attempts, message.created, time.time(), random.random())
+    reply = post(url, text_only(message.payload) if is_text else message.payload)
+    now = time.time()
+    decision = retries.decide(reply, message.attempts, message.created, now, random.random(), is_text)
+    if isinstance(decision, retries.Dead) and reply.status in retries.GONE and webhook.reference:
+        if webhook.doubt(url):
+            return retries.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
+        return retries.Dead(f"{decision.reason}; {webhook.reference} still holds this one")
+    return decision

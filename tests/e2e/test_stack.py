@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ def slack() -> Iterator[Slack]:
 
 @pytest.fixture
 def instance(aws: Ministack) -> str:
-    made = aws.client("ec2").run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)
-    return str(made["Instances"][0]["InstanceId"])
+    return aws.run_instance()
 
 
 class Cwnotify:
@@ -73,25 +71,6 @@ def cwnotify(aws: Ministack, slack: Slack, tmp_path: Path) -> Iterator[Cwnotify]
     run = Cwnotify({**aws.environ(), "CWNOTIFY_WEBHOOK_URL": slack.url}, tmp_path)
     yield run
     run("teardown", "--yes")
-
-
-def everything(aws: Ministack) -> dict[str, Any]:
-    """All that a deployment could leave, or change."""
-    alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    return {
-        "stacks": [one["StackName"] for one in aws.client("cloudformation").describe_stacks()["Stacks"]],
-        "topics": aws.client("sns").list_topics()["Topics"],
-        "subscriptions": aws.client("sns").list_subscriptions()["Subscriptions"],
-        "functions": [one["FunctionName"] for one in aws.client("lambda").list_functions()["Functions"]],
-        "sources": aws.client("lambda").list_event_source_mappings()["EventSourceMappings"],
-        "roles": [one["RoleName"] for one in aws.client("iam").list_roles()["Roles"]],
-        "logs": [one["logGroupName"] for one in aws.client("logs").describe_log_groups()["logGroups"]],
-        "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
-        "rules": [one["Name"] for one in aws.client("events").list_rules()["Rules"]],
-        "buckets": [one["Name"] for one in aws.client("s3").list_buckets()["Buckets"]],
-        "parameters": [one["Name"] for one in aws.client("ssm").describe_parameters()["Parameters"]],
-        "alarms": [{k: v for k, v in one.items() if not isinstance(v, datetime)} for one in alarms],
-    }
 
 
 def fire(aws: Ministack, alarm: str, state: str = "ALARM") -> None:
@@ -127,18 +106,18 @@ def user(aws: Ministack, name: str, policy: dict[str, Any]) -> dict[str, str]:
 
 def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     own_alarm(aws, "my own alarm")
-    before = everything(aws)
+    before = aws.inventory()
 
     planned = cwnotify("deploy", "--instance", instance, "--plan")
     assert f"+ alarm     cwnotify-{instance}-off" in planned
     assert "Nothing was changed" in planned
-    assert everything(aws) == before
+    assert aws.inventory() == before
 
     made = cwnotify("deploy", "--instance", instance)
     assert "Function  create_complete" in made
-    deployed = everything(aws)
+    deployed = aws.inventory()
     assert "Nothing to do" in cwnotify("deploy", "--instance", instance)
-    assert everything(aws) == deployed
+    assert aws.inventory() == deployed
 
     fire(aws, f"cwnotify-{instance}-off")
     (payload,) = slack.wait_for(1, seconds=30)
@@ -153,6 +132,11 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert shown["undelivered"] == 0
     fire(aws, "my own alarm", "INSUFFICIENT_DATA")
 
+    pinged = cwnotify("test", "--lambda")
+    assert "delivered:" in pinged
+    assert "The function came to a good end" in pinged
+    assert "Ping" in json.dumps(slack.wait_for(3)[2])
+
     secret = json.dumps(
         [
             aws.client("cloudformation").get_template(StackName="cwnotify"),
@@ -166,10 +150,35 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert "ssm:/cwnotify/cwnotify/webhook" in secret
 
     assert "Nothing is left." in cwnotify("teardown")
-    after = everything(aws)
+    after = aws.inventory()
     assert {**after, "alarms": []} == {**before, "alarms": []}
     assert [without_state(one) for one in after["alarms"]] == [without_state(one) for one in before["alarms"]]
     assert "Nothing to do" in cwnotify("teardown")
+
+
+def test_a_function_that_fails_says_why_and_one_that_is_not_there_too(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    assert "cwnotify" in cwnotify.refused("test", "--lambda")
+    cwnotify("deploy", "--instance", instance)
+    slack.answer = REMOVED
+    told = cwnotify.refused("test", "--lambda")
+    assert "the function failed" in told
+    assert "404 no_service" in told
+    assert slack.canary not in told
+
+
+def test_a_change_is_sent_again_to_a_webhook_that_is_kept_in_aws(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify, tmp_path: Path
+) -> None:
+    cwnotify("deploy", "--instance", instance)
+    fire(aws, f"cwnotify-{instance}-busy")
+    slack.wait_for(1, seconds=30)
+    kept = Cwnotify({**aws.environ(), "CWNOTIFY_WEBHOOK_URL": "ssm:/cwnotify/cwnotify/webhook"}, tmp_path)
+    assert "Slack said ok" in kept("replay", f"cwnotify-{instance}-busy", "--send")
+    published, replayed = slack.wait_for(2)
+    assert replayed["text"] == published["text"]
+    assert replayed["attachments"][0]["color"] == published["attachments"][0]["color"] == "#eb4034"
 
 
 def without_state(alarm: dict[str, Any]) -> dict[str, Any]:
@@ -282,8 +291,8 @@ Resources:
 def test_the_first_cause_of_a_stack_that_was_rolled_back(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
-    before, told = everything(aws), list[Progress]()
+    before, told = aws.inventory(), list[Progress]()
     with pytest.raises(AwsError, match=r"stack broken was rolled back: Second \(AWS::S3::Bucket\): .*already exists"):
         deploy_stack(Aws(), "broken", {"TemplateBody": BROKEN}, {}, True, told.append)
     assert [one.status for one in told if one.resource == "Second"][:2] == ["CREATE_IN_PROGRESS", "CREATE_FAILED"]
-    until(lambda: everything(aws) == before, 10, "nothing left")
+    until(lambda: aws.inventory() == before, 10, "nothing left")

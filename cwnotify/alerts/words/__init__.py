@@ -14,13 +14,11 @@ from cwnotify.alerts.words import en
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from typing import Any
 
-    Sentences = Mapping[str, str]
-
 _languages: dict[str, Any] = {"en": en}
-_own: Mapping[str, Sentences] = {}
+_own: dict[tuple[str, str], str] = {}
 LONGEST = 300
 _SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -37,13 +35,16 @@ def say(lang: str, key: str, **values: object) -> str:
     return _sentence(lang, key).format(**values)
 
 
-def amend(own: Mapping[str, Sentences]) -> None:
-    """Say these sentences, by language and key, instead of ours: in this process, from now on, and no others.
+def amend(own: Iterable[tuple[str, str, str]]) -> None:
+    """Say these sentences instead of ours: in this process, from now on, and no others.
 
-    They have to be free of what `fault` finds.
+    Parameters
+    ----------
+    own
+        (language, key, sentence), free of what `fault` finds.
     """
     global _own
-    _own = own
+    _own = {(lang, key): sentence for lang, key, sentence in own}
 
 
 def fault(lang: str, key: str, sentence: object) -> str:
@@ -81,8 +82,7 @@ def _gaps(sentence: str) -> set[str]:
 
 
 def _sentence(lang: str, key: str) -> str:
-    own = _own.get(lang, {}).get(key)
-    return own or _language(lang).SENTENCES.get(key) or en.SENTENCES[key]
+    return _own.get((lang, key)) or _language(lang).SENTENCES.get(key) or en.SENTENCES[key]
 
 
 def _language(lang: str) -> Any:

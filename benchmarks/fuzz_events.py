@@ -1,0 +1,109 @@
+"""A million events that nobody should send: each must become messages that Slack takes, and nothing may raise.
+
+::
+
+    python -m benchmarks.fuzz_events [--count 1000000] [--seed 1]
+
+The corpus of ``tests/data/envelopes`` is torn apart: parts of its events, also inside JSON that travels as text, are
+replaced, doubled, moved or taken away, and so is the text itself. A finding is printed with its seed and ends the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from cwnotify.alerts.digests import digest_messages
+from cwnotify.alerts.envelopes import parse
+from cwnotify.alerts.render import render
+from cwnotify.demo.slack_rules import answer
+from tests.hostile import NASTY
+
+CORPUS = Path(__file__).parents[1] / "tests" / "data" / "envelopes"
+# One in so many events is also told in both languages, and judged by Slack's rules, which takes longer than parsing.
+JUDGED = 5
+STRANGE: tuple[Any, ...] = (
+    *NASTY,
+    *(None, True, 0, -1, 1e308, float("nan"), float("-inf"), 10**400, "", " ", [], {}, [[]], {"": None}, "null"),
+    *("ALARM", "2020-01-14T08:45:42.236+0000", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z", "arn:aws:", ":" * 9),
+)
+
+
+def main() -> None:
+    """Fuzz, and print how it went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    began = time.monotonic()
+    kinds = fuzz(asked.count, asked.seed)
+    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    print(f"{asked.count:,} events without an exception in {time.monotonic() - began:.0f} s; they became {told}")
+
+
+def fuzz(count: int, seed: int) -> Counter[str]:
+    """Tear `count` events apart and have them told; gives what they became, by kind."""
+    corpus = [json.loads(path.read_bytes()) for path in sorted(CORPUS.glob("*.json"))]
+    kinds: Counter[str] = Counter()
+    for number in range(count):
+        dice = random.Random(f"{seed} {number}")
+        event = dice.choice(corpus)
+        for _ in range(dice.randint(1, 4)):
+            event = mutated(dice, event, corpus, dice.randint(1, 9))
+        try:
+            events = parse(event)
+            kinds.update(type(one).__name__ for one in events)
+            if number % JUDGED == 0:
+                _judge(events, dice.choice(("en", "ko")))
+        except Exception as error:
+            raise SystemExit(f"seed {seed}, event {number}: {error!r}\n{event!r}") from error
+    return kinds
+
+
+def mutated(dice: random.Random, value: Any, corpus: list[Any], depth: int) -> Any:
+    """`value` with one part replaced, doubled, moved or taken away."""
+    if depth > 0 and dice.random() < 0.95:
+        if isinstance(value, dict) and value:
+            key = dice.choice(list(value))
+            match dice.randrange(12):
+                case 0:
+                    return {name: item for name, item in value.items() if name != key}
+                case 1:
+                    return value | {dice.choice((key.upper(), key.lower(), key[1:], f"{key} ")): value[key]}
+                case 2:
+                    return value | {key: value[dice.choice(list(value))]}
+            return value | {key: mutated(dice, value[key], corpus, depth - 1)}
+        if isinstance(value, list) and value:
+            at = dice.randrange(len(value))
+            return [*value[:at], mutated(dice, value[at], corpus, depth - 1), *value[at + dice.randrange(2) :]]
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            return _mutated_text(dice, value, corpus, depth)
+    return dice.choice(STRANGE) if dice.random() < 0.9 else dice.choice(corpus)
+
+
+def _mutated_text(dice: random.Random, text: str, corpus: list[Any], depth: int) -> str:
+    """JSON in a text, changed as what it says or as the text that it is."""
+    if dice.random() < 0.2:
+        at = dice.randrange(len(text))
+        return text[:at] + dice.choice(("", "\x00", '"', "}", "\\", "가")) + text[at + dice.randrange(3) :]
+    try:
+        return json.dumps(mutated(dice, json.loads(text), corpus, depth))
+    except (ValueError, RecursionError):
+        return text[1:]
+
+
+def _judge(events: tuple[Any, ...], lang: str) -> None:
+    payloads = [render(event, lang) for event in events]
+    payloads += digest_messages(events, 60.0, lang)
+    for payload in payloads:
+        reply = answer(json.dumps(payload).encode())
+        assert reply.word == "ok", reply.why
+
+
+if __name__ == "__main__":
+    main()

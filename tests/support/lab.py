@@ -119,14 +119,24 @@ class Lab:
         cells = nbformat.read(self.root / name, as_version=4).cells
         return [cell.get("outputs", []) for cell in cells]
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask the server's API; a POST where there is a body."""
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """Ask the server's API; by a POST where there is a body, if nothing else is said."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Authorization": f"token {self._token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as reply:
             text = reply.read()
         return json.loads(text) if text else None
+
+    def end_kernels(self) -> None:
+        """Shut down every session with its kernel."""
+        for session in self.ask("api/sessions"):
+            self.ask(f"api/sessions/{session['id']}", method="DELETE")
+
+    def restart_kernels(self) -> None:
+        """Restart every kernel, as the menu does."""
+        for kernel in self.ask("api/kernels"):
+            self.ask(f"api/kernels/{kernel['id']}/restart", {})
 
     @contextmanager
     def page(self, name: str, app: str = "lab/tree", width: int = 1280, dark: bool = False) -> Iterator[Sheet]:

@@ -85,7 +85,9 @@ _RULES = """
 @keyframes cw-still { to { visibility: visible; } }
 @media (max-width: 640px) { .cwnotify .cw-run { grid-template-columns: 22px minmax(0, 1fr) minmax(0, 2fr); } }
 .jp-OutputArea-child:has(.cwnotify-live) + .jp-OutputArea-child:has(.cwnotify-kept),
-.jp-OutputArea-child:has(> .jupyter-widgets):not(:has(.cwnotify-live)):has(+ .jp-OutputArea-child .cwnotify-kept) {
+.jp-OutputArea-child:not(:has(.cwnotify-live)):has(+ .jp-OutputArea-child .cwnotify-kept):has(
+  > .jp-OutputArea-output:not([class*="jp-Rendered"])
+) {
   display: none;
 }
 """

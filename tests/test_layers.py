@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "cwnotify.__main__": "cwnotify.cli",
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
-    "cwnotify.settings": "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options",
+    "cwnotify.settings": "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options cwnotify.alerts.words",
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.lambda_function": "cwnotify.alerts boto3",
     "cwnotify.sidecar": (
@@ -37,7 +37,10 @@ MAY_IMPORT = {
     "cwnotify.sidecar.protocol": "cwnotify.errors",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
-    "cwnotify.sidecar.outbox": "cwnotify.alerts cwnotify.errors cwnotify.sidecar.processes cwnotify.sidecar.rows",
+    "cwnotify.sidecar.outbox": (
+        "cwnotify.alerts cwnotify.errors cwnotify.sidecar.processes cwnotify.sidecar.rows cwnotify.sidecar.versions"
+    ),
+    "cwnotify.sidecar.versions": "cwnotify.errors cwnotify.sidecar.rows",
     "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
     "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
     "cwnotify.sidecar.postmortem": "cwnotify.alerts",

@@ -31,7 +31,10 @@ _LABEL_ALONE = re.compile(rf"{_LABEL}\s*$|[\[\"'.]{_WORD}[\"'\]]*\s*$", re.IGNOR
 _QUOTED = r"[bru]?(?P<quote>[\"'])(?P<secret>(?:\\.|(?!(?P=quote)).)+)"
 # Repetitions are bounded, so that no text takes long.
 # Code that names a secret holds none: `password=self.password`, `api_key=os.environ[...]`, `secret=None`.
-_CODE = rf"(?!(?:None|null|True|False|nil|str|bytes|int|Path|Optional|SecretStr)\b|[\w.-]{{0,60}}?{_WORD}|[\w.]{{1,60}}[(\[]|[*.…]+(?:\W|$)|[/~<$%{{(\[])"
+_CODE = (
+    r"(?!(?:None|null|True|False|nil|str|bytes|int|Path|Optional|SecretStr)\b"
+    rf"|[\w.-]{{0,60}}?{_WORD}|[\w.]{{1,60}}[(\[]|[*.…]+(?:\W|$)|[/~<$%{{(\[])"
+)
 _PROSE = r"(?![a-z]+[,.]? +[a-z])"
 _BARE = r"(?P<secret>[^\s,;&|\"'(){}\[\]]+)"
 

@@ -13,8 +13,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import wraps
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals
 from cwnotify.alerts.records import from_record
@@ -22,10 +24,28 @@ from cwnotify.alerts.runs import hello_message, run_message, together_message
 from cwnotify.errors import StateError
 from cwnotify.settings import Secret
 from cwnotify.sidecar import state
+from cwnotify.sidecar.disk import bring_home, broken, lend, open_outbox
 from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
 from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
 from cwnotify.sidecar.registry import remember
 from cwnotify.sidecar.rows import OpenRun
+
+log = logging.getLogger(__name__)
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _kept(method: Method) -> Method:
+    """Do it on disk or, where that fails, all of it in memory."""
+
+    @wraps(method)
+    def kept(self: Books, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.Error as error:
+            self.leave_home(error)
+            return method(self, *args, **kwargs)
+
+    return kept  # type: ignore[return-value]
 
 
 class Books:
@@ -40,13 +60,22 @@ class Books:
     def __init__(self, directory: Path) -> None:
         self.trouble = ""
         self.vitals: Vitals | None = None
+        # How far each open run has come by its own word; it is what a lost one leaves.
+        self.noted: dict[str, RunEnded] = {}
+        # Says at the screen what is wrong with the disk.
+        self.complain: Callable[[str], None] = lambda text: None
+        # Says that the outbox is on disk or in memory now.
+        self.moved: Callable[[], None] = lambda: None
         self._directory: Path | None = None
         # Completes a run with where it ran, once that is known.
         self.place: Callable[[Run], Run] = lambda run: run
         self.owner = signature()
+        self._left_home = False
         try:
+            begun = time.time()
             self._directory = state.prepare(directory)
             self.outbox = self.connect()
+            self.trouble = broken(self._directory, begun)
         except (StateError, sqlite3.Error, OSError) as error:
             self.trouble = f"{error}; alerts are kept in memory until then"
             self._directory = None
@@ -61,12 +90,55 @@ class Books:
 
     def connect(self) -> Outbox:
         """A further connection, for a thread of its own."""
-        return Outbox(self._directory / state.OUTBOX if self._directory else IN_MEMORY)
+        return open_outbox(self._directory) if self._directory and not self._left_home else Outbox(IN_MEMORY)
 
     def destination(self, webhook: Secret | None) -> str:
         """The name under which messages for `webhook` lie in the outbox."""
-        return state.fingerprint(webhook, self._directory)
+        try:
+            return state.fingerprint(webhook, self._directory)
+        except OSError:
+            # Without room for a key, or with one that cannot be read, the name holds for this process.
+            return state.fingerprint(webhook, None)
 
+    def leave_home(self, error: sqlite3.Error) -> None:
+        """The disk takes no more: go on in memory, with all that is ours, until it does.
+
+        Raises
+        ------
+        sqlite3.Error
+            `error`, where memory is what failed.
+        """
+        if self._directory is None or self._left_home:
+            raise error
+        log.warning("the disk fails: %s", error)
+        self._left_home = True
+        disk, self.outbox = self.outbox, self.connect()
+        lend(self.outbox, self._directory / state.OUTBOX, self.owner)
+        disk.close()
+        self.moved()
+        self.complain(f"alerts are kept in memory only, for {self._directory} cannot be written: {error}")
+
+    @property
+    def is_home(self) -> bool:
+        """Whether nothing that began on disk goes on in memory."""
+        return not self._left_home
+
+    def go_home(self) -> None:
+        """Move back to the disk, if it takes what memory holds."""
+        if self._directory is None or self.is_home:
+            return
+        try:
+            disk = open_outbox(self._directory)
+            if not bring_home(self.outbox, self._directory / state.OUTBOX, self.owner):
+                disk.close()
+                return
+        except (StateError, sqlite3.Error, OSError):
+            return
+        memory, self.outbox, self._left_home = self.outbox, disk, False
+        memory.close()
+        self.moved()
+
+    @_kept
     def tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         """A run ended: close it and put its alert, if it is wanted."""
         with self.outbox.transaction():
@@ -82,11 +154,13 @@ class Books:
         # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
         self.outbox.skip(ended.run.id, now)
 
+    @_kept
     def greet(self, destination: str, lang: str, channel: str) -> None:
         """Put a test message."""
         message = hello_message(os.uname().nodename, lang, channel)
         self.outbox.put(secrets.token_hex(12), destination, message, time.time())
 
+    @_kept
     def revise(self, ended: RunEnded) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
         ended = replace(ended, run=self.place(ended.run))
@@ -94,6 +168,7 @@ class Books:
         if ended.run.options.wants(False, ended.seconds):
             self.outbox.replace(ended.alert_id, run_message(ended), time.time())
 
+    @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
         """Keep an ended run until its group is told."""
         if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
@@ -101,10 +176,12 @@ class Books:
         else:
             self.tell(ended, destination)
 
+    @_kept
     def open(self, run: Run, kernel: Watched, destination: str) -> None:
         """A run began."""
         self.outbox.open_run(run, kernel, destination, time.time(), self.owner)
 
+    @_kept
     def take_up(self, kernel: Watched) -> list[str]:
         """Watch over what an earlier sidecar of `kernel` left; gives the ids of the runs that are still running."""
         left = self._of(kernel, self.outbox.open_runs())
@@ -124,6 +201,7 @@ class Books:
         """Whether a run that is to be told with others is still open."""
         return any(one.run.options.together and one.ended is None for one in self._of(kernel, self.outbox.open_runs()))
 
+    @_kept
     def tell_held(self, kernel: Watched) -> None:
         """Tell all that is held for `kernel` in one alert."""
         with self.outbox.transaction():
@@ -141,6 +219,7 @@ class Books:
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
         self.outbox.put(f"{told[-1].run.id}+", held[-1].destination, together_message(told), time.time())
 
+    @_kept
     def tell_lost(self, kernel: Watched, loss: Loss, ended: float, cpu: Mapping[str, tuple[float, ...]]) -> None:
         """The watched process is gone: each of its open runs was lost, at `ended` (Unix seconds)."""
         with self.outbox.transaction():
@@ -149,8 +228,10 @@ class Books:
                 if one.ended:
                     held.append(one)
                     continue
+                so_far = self.noted.get(one.run.id)
                 lost = RunEnded(
-                    run=one.run,
+                    run=so_far.run if so_far else one.run,
+                    shown=so_far.shown if so_far else (),
                     outcome=Outcome.LOST,
                     seconds=max(ended - one.run.started, 0.0),
                     ended=ended,
@@ -164,12 +245,14 @@ class Books:
                     self._tell(lost, one.destination)
             self._put_together(held)
 
+    @_kept
     def see(self, running: Iterable[str]) -> None:
         """Note that these runs are alive."""
         with self.outbox.transaction():
             for id in running:
                 self.outbox.see_run(id, time.time(), self.vitals)
 
+    @_kept
     def take_over(self) -> None:
         """Tell of runs whose process went away unwatched, and free what dead sidecars had claimed."""
         now = time.time()
@@ -195,4 +278,8 @@ def signature() -> str:
 
 
 def _owner(signature: str) -> Watched:
-    return from_record(Watched, json.loads(signature))
+    """Who signed; one that cannot be read, as an older version left it, is nobody that lives."""
+    try:
+        return from_record(Watched, json.loads(signature))
+    except ValueError:
+        return replace(name_process(os.getpid()), start="")

@@ -11,12 +11,17 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sqlite3
 import threading
 import time
 from dataclasses import replace
 
+from cwnotify import settings
+from cwnotify.alerts import words
 from cwnotify.alerts.events import Outcome, Run, RunEnded
 from cwnotify.alerts.records import from_record
+from cwnotify.alerts.retries import PATIENCE
+from cwnotify.alerts.scrub import scrub_ended, scrub_run
 from cwnotify.settings import Secret
 from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import Books
@@ -36,6 +41,7 @@ SECOND_THOUGHTS = 1.5
 TOGETHER_PAUSE = 2.0
 HEARTBEAT = 60.0
 POLL_WITHOUT_PIDFD = 0.25
+DISK_PAUSE = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +70,8 @@ class Sidecar:
         self._machine = Machine(books.connect, self._delivery.wake)
         self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses)
         books.place = self._machine.place
+        books.complain = self._complain
+        books.moved = self._delivery.move
         self._destination = ""
         self._voice = Voice()
         self._goodbye = False
@@ -76,12 +84,14 @@ class Sidecar:
 
     def live(self) -> None:
         """All of it."""
+        words.amend(settings.gather()[0].words)
         self._delivery.start()
         self._machine.start()
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
         self._look_around()
         self._heartbeat()
+        self._keep_looking_at_disk()
         self._serve()
         self._mourn()
         self._drain()
@@ -123,7 +133,7 @@ class Sidecar:
             for line in reader.feed(data):
                 try:
                     self._obey(line)
-                except (KeyError, TypeError, ValueError):
+                except (KeyError, TypeError, ValueError, sqlite3.Error):
                     log.exception("a line of kind %s cannot be used", line["kind"])
             if not to_the_end:
                 return True
@@ -133,9 +143,13 @@ class Sidecar:
             case "hello" | "webhook":
                 self._aim(line["webhook"])
             case "started":
-                self._started(from_record(Run, line["run"]))
+                self._started(scrub_run(from_record(Run, line["run"]), self._delivery.urls()))
+            case "noted":
+                so_far = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
+                self._books.noted[so_far.run.id] = so_far
             case "ended":
-                self._ended(from_record(RunEnded, line["ended"]), bool(line.get("hold")))
+                ended = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
+                self._ended(ended, bool(line.get("hold")))
             case "goodbye":
                 self._goodbye = True
             case "watch":
@@ -182,7 +196,8 @@ class Sidecar:
         self._begin_to_sample()
 
     def _speak(self, voice: Voice) -> None:
-        """Speak so of what belongs to no run."""
+        """Speak so of what belongs to no run, and of everything in the user's own words, as they are now."""
+        words.amend(settings.gather()[0].words)
         self._voice = voice
         self._machine.listen(self._destination, voice)
 
@@ -192,6 +207,7 @@ class Sidecar:
 
     def _ended(self, ended: RunEnded, hold: bool) -> None:
         series = self._running.pop(ended.run.id, None)
+        self._books.noted.pop(ended.run.id, None)
         ended = replace(ended, cpu=series.values() if series else ())
         self._panels.news()
         if ended.run.options.together:
@@ -223,12 +239,15 @@ class Sidecar:
             # The kernel no longer listens; what it was to hear is in the outbox.
             pass
 
+    def _complain(self, text: str) -> None:
+        self._answer(encode("trouble", text=text))
+
     def _take_up(self) -> None:
         """Watch the runs that an earlier sidecar of this kernel left open."""
         for id in self._books.take_up(self._kernel):
             self._watch(id)
         if complaint := self._books.complaint():
-            self._answer(encode("trouble", text=complaint))
+            self._complain(complaint)
         self._timers.after(TOGETHER_PAUSE, self._tell_together)
 
     def _told(self, message: Message, state: str, reason: str) -> None:
@@ -288,7 +307,26 @@ class Sidecar:
 
     def _drain(self) -> None:
         """Stay until nothing waits for our webhooks; a longer outage is over when Slack is back or patience ends."""
-        while (due := self._delivery.next_due(self._books.outbox)) is not None:
+        patience = time.monotonic() + PATIENCE
+        while True:
+            self._look_at_disk()
+            due = self._delivery.next_due(self._books.outbox)
+            # What the disk holds of our runs is wrong until it takes what memory knows.
+            if due is None and (self._books.is_home or time.monotonic() > patience):
+                return
             # A message on its way counts as due at the end of its lease: the attempt's end comes first.
-            self._attempted.wait(min(max(due - time.time(), 0.05), 5.0))
+            self._attempted.wait(DISK_PAUSE if due is None else min(max(due - time.time(), 0.05), DISK_PAUSE))
             self._attempted.clear()
+
+    def _look_at_disk(self) -> None:
+        """Leave a disk that takes no more; go back to it when it does."""
+        try:
+            if self._delivery.failed and self._books.is_home:
+                self._books.leave_home(self._delivery.failed)
+            self._books.go_home()
+        except sqlite3.Error:
+            log.exception("the outbox fails in memory too")
+
+    def _keep_looking_at_disk(self) -> None:
+        self._look_at_disk()
+        self._timers.after(DISK_PAUSE, self._keep_looking_at_disk)

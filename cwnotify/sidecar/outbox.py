@@ -20,7 +20,8 @@ from cwnotify.alerts.events import Run, RunEnded, Vitals
 from cwnotify.alerts.records import to_record
 from cwnotify.alerts.retries import PATIENCE
 from cwnotify.sidecar.processes import Watched
-from cwnotify.sidecar.rows import SCHEMA, Message, OpenRun, message_of, open_run_of
+from cwnotify.sidecar.rows import Message, OpenRun, message_of, open_run_of
+from cwnotify.sidecar.versions import bring_up_to_date, check
 
 IN_MEMORY = "file:/cwnotify?vfs=memdb"
 NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
@@ -42,24 +43,39 @@ class Outbox:
         The database; `IN_MEMORY` keeps it in this process for as long as a connection is open.
     durable
         Wait for the disk at each commit, so that a commit outlives a power cut.
+    wal
+        Let readers and a writer work side by side, which takes a file system of this machine's own.
+
+    Raises
+    ------
+    StateError
+        If a newer cwnotify wrote it.
     """
 
-    def __init__(self, path: Path | str, durable: bool = True) -> None:
+    def __init__(self, path: Path | str, durable: bool = True, wal: bool = True) -> None:
         uri = str(path).startswith("file:")
         self._db = sqlite3.connect(str(path), uri=uri, timeout=PATIENCE_WITH_OTHERS, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         if not uri:
             Path(path).chmod(0o600)
-        self._use_wal()
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._db.executescript(SCHEMA)
+        try:
+            self._begin("WAL" if wal else "DELETE")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            bring_up_to_date(self._db)
+        except BaseException:
+            self._db.close()
+            raise
 
-    def _use_wal(self) -> None:
-        """Turn to WAL. Several first starts at once meet here, and SQLite's own timeout does not cover this step."""
+    def _begin(self, mode: str) -> None:
+        """See that the file is ours, then turn to the journal `mode`.
+
+        Several first starts at once meet here, and SQLite's own timeout does not cover this step.
+        """
         deadline = time.monotonic() + PATIENCE_WITH_OTHERS
         while True:
             try:
-                self._db.execute("PRAGMA journal_mode = WAL")
+                check(self._db)
+                self._db.execute(f"PRAGMA journal_mode = {mode}")
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -80,10 +96,12 @@ class Outbox:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            # A full disk has rolled it back already.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     # Runs
 

@@ -1,0 +1,199 @@
+"""The disk is full, read-only, without locks or damaged: alerts are sent all the same, and none is false or lost."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.slack import Slack
+from tests.support.waiting import until
+
+BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
+UNTIL_GO = "print('begun', flush=True)\nimport os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
+ROOM = resource.RLIM_INFINITY
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture
+def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, slack.url) as one:
+        yield one
+
+
+@pytest.fixture
+def kernel(world: World) -> Iterator[Kernel]:
+    with Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        yield one
+
+
+def the_sidecar(world: World) -> int:
+    (pid,) = until(world.sidecars, 15, "the sidecar")
+    return pid
+
+
+def fill_the_disk(world: World, room: int = 0) -> int:
+    """Let the sidecar write nothing more, to whatever file; gives its pid."""
+    pid = the_sidecar(world)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, ROOM))
+    return pid
+
+
+def test_a_disk_that_fills_up_in_mid_run_keeps_no_alert_back(world: World, kernel: Kernel, slack: Slack):
+    cell = kernel.start(f"%%notify_on_finish first\n{UNTIL_GO}")
+    cell.prints("begun")
+    until(world.open_runs, 10, "the run on disk")
+    pid = fill_the_disk(world)
+    (world.home / "go").touch()
+
+    assert cell.result().status == "ok"
+    assert outcome(alert(slack, "first")) == "finished"
+    said = kernel.run("%%notify_on_finish second\n'untouched'")
+    alert(slack, "second")
+    assert said.values == ["'untouched'"]
+    assert "alerts are kept in memory only" in said.text
+    assert world.sidecars() == [pid], "it was started anew"
+
+    # Room again: what the disk says of the first run is put right, so that nobody takes it for lost.
+    fill_the_disk(world, ROOM)
+    until(lambda: not world.open_runs() and len(world.messages("done")) == 2, 15, "the outbox on disk")
+    kernel.run("%%notify_on_finish third\n1")
+    alert(slack, "third")
+    until(lambda: len(world.messages("done")) == 3, 10, "the third alert on disk")
+    kernel.kill()
+    world.wait_until_quiet()
+    assert len(slack.delivered) == 3
+
+
+def test_a_kernel_that_dies_while_the_disk_is_full_is_lost_once(world: World, kernel: Kernel, slack: Slack):
+    kernel.start(f"%%notify_on_finish unlucky\n{BUSY}").prints("begun")
+    until(world.open_runs, 10, "the run on disk")
+    fill_the_disk(world)
+    kernel.kill()
+
+    assert outcome(alert(slack, "unlucky")) == "lost"
+    # It stays until the disk has taken that: the next start would tell of the run again.
+    assert world.sidecars()
+    fill_the_disk(world, ROOM)
+    world.wait_until_quiet()
+    assert world.open_runs() == []
+    with Kernel(world) as another:
+        another.run("%load_ext cwnotify")
+        another.run("%%notify_on_finish later\n1")
+        alert(slack, "later")
+    assert len(slack.delivered) == 2
+
+
+def test_what_was_sent_is_not_sent_again_though_the_disk_did_not_take_note_of_it(
+    world: World, kernel: Kernel, slack: Slack
+):
+    slack.refuse()
+    kernel.run("%%notify_on_finish waiting\n1")
+    until(lambda: any(message.reason for message in world.messages("pending")), 10, "an attempt")
+    fill_the_disk(world)
+    slack.accept()
+    alert(slack, "waiting")
+    fill_the_disk(world, ROOM)
+    until(lambda: world.messages("done"), 15, "the note")
+
+    kernel.kill()
+    world.wait_until_quiet()
+    assert len(slack.delivered) == 1
+
+
+@contextmanager
+def mounted(place: Path, size: str, *files: tuple[str, int]) -> Iterator[None]:
+    """A file system of its own at `place`, holding files of so many bytes."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place], check=True)
+    try:
+        for name, length in files:
+            (place / name).write_bytes(bytes(length))
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+@root_only
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_disk_without_room_from_the_start_keeps_no_alert_back(
+    trouble: str, world: World, kernel: Kernel, slack: Slack
+):
+    with mounted(world.state, "64k", ("ballast", 64 << 10) if trouble == "full" else ("ballast", 1)):
+        if trouble == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", world.state], check=True)
+        first = kernel.run("%%notify_on_finish first\n1 + 1")
+        failed = kernel.run("%%notify_on_finish second\n1 / 0")
+        told = [outcome(alert(slack, name)) for name in ("first", "second")]
+        said = kernel.run("%%notify_on_finish third\n1").text
+        alert(slack, "third")
+        kernel.kill()
+        world.wait_until_quiet()
+
+    assert (first.values, failed.error.name) == (["2"], "ZeroDivisionError")
+    assert told == ["finished", "failed"]
+    assert "alerts are kept in memory" in first.text + failed.text + said
+    assert len(slack.delivered) == 3
+
+
+# fcntl(F_SETLK), which is 6, and F_OFD_SETLK, 37, give ENOLCK, 37, as a file server without a lock daemon does.
+NO_LOCKS = """
+import ctypes, platform, struct
+number = {"x86_64": 72, "aarch64": 25}[platform.machine()]
+program = [(0x20, 0, 0, 0), (0x15, 0, 4, number), (0x20, 0, 0, 24), (0x15, 1, 0, 6), (0x15, 0, 1, 37),
+           (0x06, 0, 0, 0x00050000 | 37), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
+head = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0, ctypes.get_errno()
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="written for these processors")
+def test_a_file_system_without_locks_keeps_no_alert_back(world: World, kernel: Kernel, slack: Slack):
+    assert kernel.run(NO_LOCKS).status == "ok"
+    said = kernel.run("%%notify_on_finish first\n1").text
+    alert(slack, "first")
+    said += kernel.run("%%notify_on_finish second\n1").text
+    alert(slack, "second")
+
+    assert "on a file system without locks; set CWNOTIFY_STATE_DIR to a local folder" in said
+
+
+def test_a_damaged_outbox_is_set_aside_and_told(world: World, kernel: Kernel, slack: Slack):
+    world.state.mkdir()
+    (world.state / "outbox.sqlite3").write_bytes(b"no database at all" * 500)
+    said = kernel.run("%%notify_on_finish first\n1").text
+    alert(slack, "first")
+    said += kernel.run("%%notify_on_finish second\n1").text
+    alert(slack, "second")
+
+    assert "the outbox was damaged and is kept as" in said
+    until(lambda: len(world.messages("done")) == 2, 10, "both on disk")
+
+
+def test_an_outbox_that_is_damaged_in_mid_run_costs_no_alert(world: World, kernel: Kernel, slack: Slack):
+    cell = kernel.start(f"%%notify_on_finish first\n{UNTIL_GO}")
+    cell.prints("begun")
+    until(world.open_runs, 10, "the run on disk")
+    for path in world.state.glob("outbox.sqlite3*"):
+        with path.open("r+b") as file:
+            file.write(b"\xff" * path.stat().st_size)
+    (world.home / "go").touch()
+    cell.result()
+
+    assert outcome(alert(slack, "first", 30)) == "finished"

@@ -17,13 +17,17 @@ class Datapoints:
         self._since: dict[Metric, float] = {}
         self._period: dict[Metric, float] = {}
 
+    def is_new(self, metric: Metric, start: float) -> bool:
+        """Whether some of it from `start` on was never asked for, or not answered in full."""
+        return self._since.get(metric, float("inf")) > start
+
     def ask_from(self, metrics: Iterable[Metric], start: float) -> float:
         """From when to read on, so that all of these metrics are known from `start` (Unix seconds)."""
         return min((self._unknown_from(metric, start) for metric in metrics), default=start)
 
     def _unknown_from(self, metric: Metric, start: float) -> float:
         values = self._values.get(metric)
-        if not values or self._since[metric] > start:
+        if not values or self.is_new(metric, start):
             return start
         return max(start, max(values) - UNSETTLED)
 

@@ -21,7 +21,7 @@ from cwnotify.errors import AwsError
 from cwnotify.sidecar.alarm_book import AlarmBook
 from cwnotify.sidecar.machine import Machine
 from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.snapshot import Request
+from cwnotify.sidecar.snapshot import Point, Request
 from cwnotify.sidecar.watch.calls import Calls
 from cwnotify.sidecar.watch.changes import Changes, Listener
 from cwnotify.sidecar.watch.datapoints import Datapoints
@@ -35,9 +35,13 @@ PATIENCE_WITH_METADATA = 1.5
 METRIC_ROUNDS = 2
 INSTANCE_ROUNDS = 4
 AGENT_ROUNDS = 40
+LISTING_ROUNDS = 20
+ALARMS_A_PAGE = 100
 
 POLICIES = ("always", "auto", "never")
-_EC2, _METRICS, _ALARMS = "EC2", "metrics", "alarms"
+_METRICS, _ALARMS = "metrics", "alarms"
+
+Scope = tuple[tuple[str, ...], str]
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +79,10 @@ class Watch(threading.Thread):
         self._metrics: dict[tuple[str, tuple[str, ...]], tuple[float, tuple[Metric, ...]]] = {}
         self._asked: dict[Metric, float] = {}
         self._alarms: tuple[AlarmReading, ...] = ()
+        self._listed: tuple[frozenset[str], float, tuple[str, ...]] = frozenset(), 0.0, ()
         self._region = ""
-        self._fleet: dict[tuple[tuple[str, ...], str], tuple[float, tuple[InstanceReading, ...]]] = {}
+        self._firing: dict[str, tuple[Point, ...]] = {}
+        self._fleet: dict[Scope, tuple[float, tuple[InstanceReading, ...]]] = {}
 
     # From other threads
 
@@ -120,13 +126,16 @@ class Watch(threading.Thread):
 
     def _round(self, requests: dict[str, tuple[Request, str]], now: float) -> None:
         again, self._again = self._again, False
+        for gone in self._fleet.keys() - {self._scope(request) for request, _ in requests.values()}:
+            del self._fleet[gone]
+            self._troubles.forget(gone)
         sights = {panel: self._begin(request, again, now) for panel, (request, _) in requests.items()}
         asking = {panel: sight for panel, sight in sights.items() if sight.asks_aws}
         if asking:
             self._read_metrics(asking, again, now)
-            alarms = self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, now)
+            alarms = self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
             for panel, sight in asking.items():
-                sights[panel] = self._finish(sight, alarms, now)
+                sights[panel] = self._finish(sight, alarms)
             self._calls.note(self._session(), now)
         throttled = self._troubles.has("throttled")
         self._slow = min(self._slow * 2, SLOWEST) if throttled else max(self._slow / 2, 1.0)
@@ -144,27 +153,27 @@ class Watch(threading.Thread):
     # What is watched
 
     def _begin(self, request: Request, again: bool, now: float) -> Sight:
-        sight = Sight(request, identity=self._identity)
-        ids = request.instances
-        if not ids and not request.tag and self._identity.instance:
-            ids = (self._identity.instance,)
-        if not (ids or request.tag or request.alarms):
-            return sight
-        found = self._instances(ids, request.tag, again, now) if ids or request.tag else ()
-        return replace(sight, instances=found, asks_aws=True)
+        scope = self._scope(request)
+        found = self._instances(scope, again, now) if any(scope) else ()
+        return Sight(request, found, self._identity, asks_aws=bool(any(scope) or request.alarms))
 
-    def _instances(self, ids: tuple[str, ...], tag: str, again: bool, now: float) -> tuple[InstanceReading, ...]:
-        asked, found = self._fleet.get((ids, tag), (0.0, tuple(InstanceReading(id) for id in ids)))
+    def _scope(self, request: Request) -> Scope:
+        """Which instances are meant: their ids, and the tag that they bear."""
+        by_default = bool(self._identity.instance) and not request.tag
+        ids = request.instances or ((self._identity.instance,) if by_default else ())
+        return ids, request.tag
+
+    def _instances(self, scope: Scope, again: bool, now: float) -> tuple[InstanceReading, ...]:
+        ids, tag = scope
+        asked, found = self._fleet.get(scope, (0.0, tuple(InstanceReading(id) for id in ids)))
         if again or now - asked >= INSTANCE_ROUNDS * self._pause():
-            with self._troubles.attempt(_EC2):
+            with self._troubles.attempt(scope):
                 told = {one.id: one for one in instances.read_instances(self._session(), ids, tag)}
                 if missing := [id for id in ids if id not in told]:
-                    where = self._session().region
-                    raise AwsError(
-                        f"there is no instance {', '.join(missing)} in {where}; is that the region?", kind="missing"
-                    )
+                    where = f"{', '.join(missing)} in {self._session().region}"
+                    raise AwsError(f"there is no instance {where}; is that the right region?", kind="missing")
                 found = tuple(told[id] for id in ids) if ids else tuple(told.values())
-            self._fleet[ids, tag] = now, found
+            self._fleet[scope] = now, found
         return found
 
     def _wanted_metrics(self, sight: Sight, again: bool, now: float) -> tuple[Metric, ...]:
@@ -186,26 +195,18 @@ class Watch(threading.Thread):
             start = now - max(sight.request.span for sight in sights.values())
             pause = (METRIC_ROUNDS - 0.5) * self._pause()
             late = [m for m in wanted if again or now >= self._points.next_due(m, self._asked.get(m, 0.0), pause)]
-            new = [m for m in wanted if self._points.ask_from([m], start) <= start]
-            if late or new:
+            if late or any(self._points.is_new(metric, start) for metric in wanted):
                 since = self._points.ask_from(wanted, start)
                 self._points.take(cloudwatch.read_series(self._session(), list(wanted), since, now), since)
                 self._asked = dict.fromkeys(wanted, now)
             self._points.forget(wanted, start)
 
     def _read_alarms(
-        self, sights: dict[str, Sight], destinations: dict[str, str], now: float
+        self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float
     ) -> tuple[AlarmReading, ...]:
         """All that are meant by any sight, their changes told; where AWS does not answer, those that were read last."""
         with self._troubles.attempt(_ALARMS):
-            requests = [sight.request for sight in sights.values()]
-            by_instance = any(not request.alarms for request in requests)
-            names = () if by_instance else {name for request in requests for name in request.alarms}
-            self._alarms = found = cloudwatch.read_alarms(
-                self._session(),
-                sorted(name for name in names if not name.endswith("*")),
-                sorted(name[:-1] for name in names if name.endswith("*")),
-            )
+            found = self._alarms = self._list_alarms(list(sights.values()), again, now)
             new = 0
             # Where two panels want it otherwise, the one that wants Slack told is heard.
             listeners = sorted(
@@ -214,10 +215,35 @@ class Watch(threading.Thread):
             for listener, listened in listeners:
                 heard = [alarm for alarm in found if any(_is_about(sight, alarm) for sight in listened)]
                 new += self._changes.tell(self._session(), heard, listener, now)
-            self._region = self._session().region
             if new:
                 self._told()
+            self._region = self._session().region
+            longest = max(sight.request.span for sight in sights.values())
+            self._firing = self._changes.firing(self._session(), found, now - longest)
         return self._alarms
+
+    def _list_alarms(self, sights: list[Sight], again: bool, now: float) -> tuple[AlarmReading, ...]:
+        """The alarms that any sight means.
+
+        Which alarms are about an instance, only a list of all can tell. Where that is long, those found in it are asked
+        for by name, and the list itself is read again now and then.
+        """
+        named = {name for sight in sights for name in sight.request.alarms}
+        if all(sight.request.alarms for sight in sights):
+            return self._named_alarms(named)
+        known = frozenset(one.id for sight in sights for one in sight.instances)
+        due = again or known != self._listed[0] or now - self._listed[1] >= LISTING_ROUNDS * self._pause()
+        found = cloudwatch.read_alarms(self._session()) if due else self._named_alarms({*named, *self._listed[2]})
+        mine = tuple(alarm for alarm in found if any(_is_about(sight, alarm) for sight in sights))
+        if due:
+            is_long = len(found) > ALARMS_A_PAGE
+            self._listed = known, now if is_long else 0.0, tuple(alarm.name for alarm in mine)
+        return mine
+
+    def _named_alarms(self, names: Iterable[str]) -> tuple[AlarmReading, ...]:
+        whole = sorted(name for name in names if not name.endswith("*"))
+        prefixes = sorted(name[:-1] for name in names if name.endswith("*"))
+        return cloudwatch.read_alarms(self._session(), whole, prefixes) if whole or prefixes else ()
 
     def _listeners(self, sights: dict[str, Sight], destinations: dict[str, str]) -> dict[Listener, list[Sight]]:
         found: dict[Listener, list[Sight]] = {}
@@ -225,7 +251,7 @@ class Watch(threading.Thread):
             found.setdefault(Listener.of(sight.request, destinations[panel]), []).append(sight)
         return found
 
-    def _finish(self, sight: Sight, alarms: Iterable[AlarmReading], now: float) -> Sight:
+    def _finish(self, sight: Sight, alarms: Iterable[AlarmReading]) -> Sight:
         """What this sight has to show."""
         metrics = self._metrics.get((sight.request.metric, tuple(one.id for one in sight.instances)), (0.0, ()))[1]
         mine = tuple(sorted((one for one in alarms if _is_about(sight, one)), key=lambda one: one.name))
@@ -234,7 +260,7 @@ class Watch(threading.Thread):
             region=self._region,
             series=tuple(self._points.series(metric) for metric in metrics),
             alarms=mine,
-            firing=self._changes.firing(self._session(), mine, now - sight.request.span),
+            firing=self._firing,
             troubles=self._troubles.told(),
             updated=self._troubles.updated,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,10 +31,10 @@ class Troubles:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[Hashable, _Part] = {}
 
     @contextmanager
-    def attempt(self, part: str) -> Iterator[None]:
+    def attempt(self, part: Hashable) -> Iterator[None]:
         """What is asked in here may be refused by AWS; then that is the trouble of this part, until it goes well."""
         state = self._parts.setdefault(part, _Part())
         state.tried = self._clock()
@@ -46,7 +46,7 @@ class Troubles:
         else:
             state.well, state.text, state.kind = self._clock(), "", ""
 
-    def forget(self, part: str) -> None:
+    def forget(self, part: Hashable) -> None:
         """This part is not asked any more."""
         self._parts.pop(part, None)
 

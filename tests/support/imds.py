@@ -1,0 +1,75 @@
+"""An EC2 instance's metadata service, version 2: a real HTTP server that wants its token."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import TracebackType
+
+DOCUMENT = {
+    "instanceId": "i-0abc12f9d8e7a6b54",
+    "instanceType": "g5.xlarge",
+    "availabilityZone": "ap-northeast-2a",
+    "region": "ap-northeast-2",
+    "accountId": "123456789012",
+}
+DOCUMENT_PATH = "/latest/dynamic/instance-identity/document"
+LIFE_PATH = "/latest/meta-data/instance-life-cycle"
+ACTION_PATH = "/latest/meta-data/spot/instance-action"
+REBALANCE_PATH = "/latest/meta-data/events/recommendations/rebalance"
+
+
+class Imds:
+    """The service; a context manager. `says` is what stands under each path, the rest is 404."""
+
+    def __init__(self, life: str = "on-demand") -> None:
+        self.says = {DOCUMENT_PATH: json.dumps(DOCUMENT), LIFE_PATH: life}
+        self._token = secrets.token_hex(16)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}"}
+
+    def __enter__(self) -> Imds:
+        Thread(target=self._server.serve_forever, args=(0.02,), name="imds", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def interrupt(self, action: str = "terminate") -> None:
+        """Say that the instance is taken back in two minutes."""
+        self.says[ACTION_PATH] = json.dumps({"action": action, "time": "2026-11-24T08:22:00Z"})
+
+    def recommend_rebalance(self) -> None:
+        """Say that the instance is at risk."""
+        self.says[REBALANCE_PATH] = json.dumps({"noticeTime": "2026-11-24T08:20:00Z"})
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        imds = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                asked = self.path == "/latest/api/token" and self.headers.get("X-aws-ec2-metadata-token-ttl-seconds")
+                self._answer(200 if asked else 400, imds._token if asked else "")
+
+            def do_GET(self) -> None:
+                if self.headers.get("X-aws-ec2-metadata-token") != imds._token:
+                    self._answer(401, "")
+                else:
+                    said = imds.says.get(self.path)
+                    self._answer(200 if said is not None else 404, said or "")
+
+            def _answer(self, status: int, body: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler

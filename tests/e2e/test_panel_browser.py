@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator
@@ -20,7 +19,6 @@ panel = cwnotify.panel(link=feed)
 # Each lasts until its file is there.
 BUSY = {
     "loop": """
-from pathlib import Path
 while not Path("loop").exists():
     for _ in range(1_000_000):
         pass

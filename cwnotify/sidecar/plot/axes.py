@@ -16,7 +16,7 @@ Pixels = NDArray[np.float64]
 TICK_STEPS = tuple(60 * m for m in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 14400))
 QUARTER = 900
 MARK_STRIDE = 6.0
-COLUMN = 2.0
+COLUMN, COLUMN_LIVE = 2.0, 5.0
 SMALLEST = 1e-300
 # A point late by half a period is late; a missing one is a gap. Our own measuring may stumble under load.
 PATIENCE, PATIENCE_LIVE = 1.5, 3.5
@@ -69,7 +69,8 @@ class Axes:
         longest = line.period * (PATIENCE_LIVE if line.live else PATIENCE) * across
         # A hair more: times that went through a fraction of a pixel must not become a gap.
         breaks = np.flatnonzero(np.diff(pixels[:, 0]) > longest + 1e-6) + 1
-        return Trace(line, tuple(_thinned(piece) for piece in np.split(pixels, breaks)), float(points[-1, 1]))
+        thin = _averaged if line.live else _thinned
+        return Trace(line, tuple(map(thin, np.split(pixels, breaks))), float(points[-1, 1]))
 
     def marks(self, traces: Iterable[Trace], heights: Iterable[float]) -> Pixels:
         """Places a few pixels apart on lines, and on rules at these values, for labels to keep off."""
@@ -102,6 +103,16 @@ def _thinned(piece: Pixels) -> Pixels:
         return piece
     low, high = np.minimum.reduceat(piece[:, 1], starts), np.maximum.reduceat(piece[:, 1], starts)
     return np.stack([np.repeat(columns[starts], 2), np.stack([low, high], axis=1).ravel()], axis=1)
+
+
+def _averaged(piece: Pixels) -> Pixels:
+    """The mean of each column: a host's seconds are noise beside the minutes that CloudWatch averages."""
+    starts = np.flatnonzero(np.diff(np.floor(piece[:, 0] / COLUMN_LIVE), prepend=-1.0))
+    if len(piece) <= 1.5 * len(starts):
+        return piece
+    means = np.add.reduceat(piece, starts) / np.diff(starts, append=len(piece))[:, np.newaxis]
+    # It ends where it ends: there stands its last value.
+    return np.concatenate([means, piece[-1:]])
 
 
 def thresholds(snapshot: Snapshot) -> list[float]:

@@ -121,7 +121,8 @@ def draw_parts(sheet: Sheet, snapshot: Snapshot) -> None:
     _grid(sheet, snapshot)
     for alarm in snapshot.alarms:
         _threshold(sheet, alarm, snapshot.unit)
-    for trace, colour in sheet.coloured:
+    # Minutes lie above noise.
+    for trace, colour in sorted(sheet.coloured, key=lambda pair: not pair[0].line.live):
         _line(sheet, trace, colour)
     _last_value(sheet, snapshot.unit)
     for alarm in snapshot.alarms:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from cwnotify.settings import (
     Settings,
     check_webhook,
     config_path,
+    config_paths,
     gather,
     load,
     state_dir,
@@ -41,6 +43,12 @@ class Home:
 
     def write_config(self, text: str | bytes) -> Path:
         return self._write("config.toml", text)
+
+    def with_team(self, text: str) -> dict[str, str]:
+        """The environment in which `text` is the team's file."""
+        path = self.path / "team.toml"
+        path.write_text(text)
+        return self.with_variables(CWNOTIFY_TEAM_CONFIG=str(path))
 
     def write_webhook(self, text: str | bytes, mode: int = 0o600) -> Path:
         path = self._write("webhook", text)
@@ -88,10 +96,81 @@ def test_the_environment_goes_before_the_file_and_config_before_both(home):
     home.write_config(ALL)
     environ = home.with_variables(CWNOTIFY_CHANNEL="#env", CWNOTIFY_MIN_DURATION="1h", CWNOTIFY_MENTION="none")
 
-    found, troubles = gather(environ, {"channel": "#config", "lang": ""})
+    found, troubles = gather(environ, {"zone": "Asia/Tokyo", "lang": ""})
 
-    assert (found.channel, found.lang, found.min_seconds, found.mention) == ("#config", "ko", 3600.0, "")
+    assert (found.channel, found.lang, found.min_seconds, found.mention) == ("#env", "ko", 3600.0, "")
+    assert found.zone == "Asia/Tokyo"
     assert not troubles
+
+
+def test_a_notebooks_config_does_not_lead_alerts_elsewhere(home):
+    assert gather(home.environ, {"channel": "#config"}) == (Settings(), ())
+
+
+def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp_path):
+    environ = home.with_team('lang = "ko"\nmention = "@here"\ntimezone = "Asia/Tokyo"\n')
+    environ |= {"JUPYTER_CONFIG_DIR": str(tmp_path / "own"), "JUPYTER_CONFIG_PATH": f"{tmp_path}/a:{tmp_path}/b"}
+    for folder, round in (("own", "3m"), ("b", "2m"), ("a", "1m")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cwnotify.toml").write_text(f'round = "{round}"\nmention = "@channel"\nchanel = 1\n')
+    home.write_config('mention = "U0123ABCD"\n')
+
+    found, troubles = gather(environ)
+
+    assert (found.mention, found.round_seconds, found.lang, found.zone) == ("<@U0123ABCD>", 60.0, "ko", "Asia/Tokyo")
+    # A slip is told with the file that it stands in.
+    assert [trouble.split(":")[0] for trouble in troubles] == [
+        str(tmp_path / folder / "cwnotify.toml") for folder in ("a", "b", "own")
+    ]
+
+
+def test_without_a_variable_the_teams_file_lies_in_etc(home):
+    assert config_paths(home.environ)[0] == str(config_path(home.environ))
+    assert config_paths(home.environ)[-1] == "/etc/cwnotify/config.toml"
+    assert f"{sys.prefix}/etc/jupyter/cwnotify.toml" in config_paths(home.environ)
+
+
+def test_a_list_in_the_file_is_read_as_if_it_were_text(home):
+    home.write_config('alarms = ["a", "b*"]\n')
+
+    assert load(home.environ).alarms == "a, b*"
+
+
+WORDS = """
+[words.en]
+"run.finished" = ":tada: {name} is through"
+run.failed = "{name} broke: {error}"
+cell = "{m}"
+[words.fr]
+cell = "x"
+"""
+
+
+def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
+    environ = home.with_team('[words.en]\n"run.finished" = "the team\'s"\n"run.lost" = "{name}: {why}"\n')
+    path = home.write_config(WORDS)
+
+    found, troubles = gather(environ)
+
+    assert set(found.words) == {
+        ("en", "run.finished", ":tada: {name} is through"),
+        ("en", "run.failed", "{name} broke: {error}"),
+        ("en", "run.lost", "{name}: {why}"),
+    }
+    assert troubles == (
+        f"{path}: [words.en] cell: nothing is known of {{m}} there; it takes {{n}}; ours is said",
+        f"{path}: [words.fr] cell: there is no language fr; there are en, ko; ours is said",
+    )
+
+
+@pytest.mark.parametrize("line", ["words = 3", "words.en = 3", 'words.en.run = "x"', "[[words]]\na = 1"])
+def test_words_that_are_no_sentences_are_told(home, line):
+    home.write_config(line)
+
+    found, (trouble, *_) = gather(home.environ)
+
+    assert found == Settings()
+    assert str(config_path(home.environ)) in trouble
 
 
 def test_a_number_in_the_file_is_read_as_if_it_were_text(home):
@@ -251,6 +330,15 @@ def test_any_text_is_a_webhook_or_refused(text):
     except SettingsError:
         return
     assert secret.reveal().isascii()
+
+
+@pytest.mark.parametrize("reference", ["ssm:/cwnotify/webhook", "secretsmanager:cwnotify"])
+def test_a_file_may_say_where_in_aws_the_webhook_is_kept(home, reference):
+    environ = home.with_team(f'webhook = "{reference}"')
+
+    assert load(environ).webhook == Secret(reference)
+    home.write_webhook(URL)
+    assert load(environ).webhook == Secret(URL)
 
 
 def test_a_bad_webhook_leaves_the_other_settings_alone(home):

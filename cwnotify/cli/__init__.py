@@ -1,8 +1,4 @@
-"""``cwnotify COMMAND``. Commands hold no logic: parse, call, show. Each is imported when it is called.
-
-Exit codes: 0 done; 1 it could not be done, and the text says why; 2 the command cannot be understood. ``run`` leaves
-with the exit code of what it ran.
-"""
+"""``cwnotify COMMAND``. Commands hold no logic: parse, call, show. Each is imported when it is called."""
 
 from __future__ import annotations
 
@@ -15,10 +11,15 @@ import click
 from cwnotify import __version__
 from cwnotify.errors import CwnotifyError
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it could not be done, or something is wrong, and the text says what; 2 the command cannot "
+    "be understood. run leaves with the exit code of what it ran."
+)
 _COMMANDS = {
     "login": "webhook",
     "test": "webhook",
     "manifest": "webhook",
+    "config": "config",
     "run": "run",
     "watch": "watch",
     "outbox": "outbox",
@@ -56,10 +57,14 @@ class _Lazy(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def cwnotify() -> None:
     """Slack tells you how your run ended, and what your instance's CPU alarm says."""
+    from cwnotify.alerts import words
+    from cwnotify.settings import gather
+
+    words.amend(gather()[0].words)
 
 
 def main() -> None:

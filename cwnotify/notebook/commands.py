@@ -8,22 +8,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cwnotify.screen import say
+from cwnotify.settings import environ_of_commands
+
 _PROGRAM = str(Path(__file__).parent.with_name("__main__.py"))
 
 
 def run_command(word: str, rest: str) -> None:
     """Run the command and show what it says. A webhook goes by a pipe, for every user can read an argv."""
-    arguments = [word, *shlex.split(rest)]
-    secret = None
+    try:
+        arguments = [word, *shlex.split(rest)]
+    except ValueError:
+        say(f"a quote in {rest!r} has no partner")
+        return
+    secret = ""
     if word == "login":
         secret = getpass.getpass("Slack webhook URL (not shown): ").strip()
         arguments.append("--stdin")
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-P", _PROGRAM, *arguments],
-        input=secret or "",
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env=environ_of_commands(),
         text=True,
-        check=False,
-    )
-    print(done.stdout, end="")
+    ) as command:
+        assert command.stdin
+        assert command.stdout
+        command.stdin.write(secret)
+        command.stdin.close()
+        for line in command.stdout:
+            print(line, end="")

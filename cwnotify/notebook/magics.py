@@ -53,9 +53,11 @@ def _cwnotify_help() -> str:
 
 @magics_class
 class CWNotify(Magics):
-    """The magics; its traits are what ``%config CWNotify`` sets. The webhook is a password and is not among them."""
+    """The magics; its traits are what ``%config CWNotify`` sets.
 
-    channel = Unicode("", help="another channel (only legacy webhooks heed it)").tag(config=True)
+    Where alerts go is not among them, for a notebook may be a stranger's.
+    """
+
     lang = Unicode("", help="the alerts' language: en or ko").tag(config=True)
     mention = Unicode("", help="who is pinged: @here, @channel, a member (U…) or a user group (S…)").tag(config=True)
     min_seconds = Unicode("", help="tell only of runs of at least this length: 90s, 5m, 1h30m").tag(config=True)

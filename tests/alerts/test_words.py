@@ -118,15 +118,15 @@ def test_a_sentence_for_a_terminal_has_no_marks():
 @pytest.fixture
 def amended():
     yield amend
-    amend({})
+    amend(())
 
 
 def test_a_sentence_of_the_users_own_is_said_instead_of_ours(amended):
-    amended({"en": {"cell": "Zelle {n}"}})
+    amended([("en", "cell", "Zelle {n}")])
 
     assert say("en", "cell", n=3) == "Zelle 3"
     assert say("ko", "cell", n=3) == "[3]번 셀"
-    amended({})
+    amended(())
     assert say("en", "cell", n=3) == "Cell [3]"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cwnotify.settings import Secret, store_webhook
 from tests.support.kernel import Kernel, World, alert, outcome
 from tests.support.slack import LOGIN_PAGE, OK, REDIRECT, REMOVED, Answer, Slack
 from tests.support.waiting import until
@@ -342,14 +343,17 @@ def test_a_state_directory_that_cannot_be_used_keeps_no_alert_back(tmp_path: Pat
         assert outcome(alert(slack, "stateless")) == "finished"
 
 
-def test_each_run_goes_to_the_webhook_that_was_set_when_it_ran(scene: Scene):
-    with Slack() as other:
+def test_each_run_goes_to_the_webhook_that_was_set_when_it_ran(tmp_path: Path):
+    with Slack() as slack, Slack() as other, World(tmp_path) as world, Kernel(world) as kernel:
+        scene = Scene(slack, world, kernel)
         other.refuse()
+        kernel.run("%load_ext cwnotify")
+        store_webhook(Secret(slack.url), world.environ)
         scene.run("one")
-        scene.kernel.run(f"import os\nos.environ['CWNOTIFY_WEBHOOK_URL'] = {other.url!r}")
+        store_webhook(Secret(other.url), world.environ)
         scene.run("two")
         scene.tried("two")
-        scene.kernel.run(f"os.environ['CWNOTIFY_WEBHOOK_URL'] = {scene.slack.url!r}")
+        store_webhook(Secret(slack.url), world.environ)
         scene.run("three")
         other.accept()
 

@@ -30,6 +30,11 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+def sentences(lang: str) -> dict[str, str]:
+    """All sentences of a language by their keys, as they are without `amend`."""
+    return en.SENTENCES | _language(lang).SENTENCES
+
+
 def say(lang: str, key: str, **values: object) -> str:
     """The sentence `key` in `lang` (English where the language is unknown), with `values` put in."""
     return _sentence(lang, key).format(**values)

@@ -64,7 +64,7 @@ def panel(
     """
     shell = _shell()
     magics = shell.magics_manager.registry.get("CWNotify") if shell else None
-    found, troubles = settings.gather(overrides=magics.overrides() if magics else None)
+    found, troubles = settings.gather(overrides=magics.overrides() if magics else {})
     for trouble in troubles:
         say_once(trouble)
     chosen = instance or ("" if tag else found.instance)

@@ -1,0 +1,270 @@
+"""Where every setting comes from, in which order; secrets masked.
+
+Standard library, `errors`, and of `alerts` only `frozen`, `options` and `words`.
+
+Magic arguments come first, then ``%config CWNotify``, then the environment, then the user's ``config.toml``, then
+Jupyter's and the team's, then defaults. The webhook is a password: it comes from the environment or from the file that
+``cwnotify login`` wrote, never from a notebook, and it lives in a `Secret`. Where the user has chosen one before the
+kernel began, no cell leads alerts elsewhere, be it through the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of
+from cwnotify.errors import SettingsError, UsageError
+from cwnotify.settings.places import config_path, config_paths, started, state_dir, webhook_path
+from cwnotify.settings.webhook import (
+    LOOPBACK,
+    REFERENCES,
+    WEBHOOK_VARIABLES,
+    Secret,
+    check_webhook,
+    find_webhook,
+    store_webhook,
+)
+
+__all__ = [
+    "LOOPBACK",
+    "REFERENCES",
+    "SOURCES",
+    "WEBHOOK_VARIABLES",
+    "Found",
+    "Secret",
+    "Settings",
+    "Source",
+    "check_webhook",
+    "config_path",
+    "config_paths",
+    "environ_of_commands",
+    "gather",
+    "load",
+    "look",
+    "state_dir",
+    "store_webhook",
+    "webhook_path",
+]
+
+
+@frozen
+class Settings:
+    """Every setting, read and checked.
+
+    Parameters
+    ----------
+    webhook
+        The Slack webhook's URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept; None if not set.
+    mention
+        In Slack's own form, see `cwnotify.alerts.options.mention`.
+    min_seconds
+        Runs shorter than this are not told.
+    zone
+        IANA time zone for the times in alerts; empty for the language's default.
+    round_seconds
+        Seconds between two looks at AWS while somebody watches.
+    words
+        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.words.amend`.
+    """
+
+    webhook: Secret | None = None
+    channel: str = ""
+    lang: str = "en"
+    instance: str = ""
+    alarms: str = ""
+    mention: str = ""
+    min_seconds: float = 0.0
+    zone: str = ""
+    round_seconds: float = 30.0
+    words: tuple[tuple[str, str, str], ...] = ()
+
+
+@frozen
+class Source:
+    """How one field is found: its variable, then its key in ``config.toml``; and what `help` says of it."""
+
+    variable: str
+    key: str
+    help: str
+    sample: str
+    read: Callable[[str], Any] = str
+
+
+SOURCES = {
+    "lang": Source(
+        "CWNOTIFY_LANG", "lang", f"the alerts' language: {', '.join(LANGUAGES)}", "ko", one_of("lang", LANGUAGES)
+    ),
+    "mention": Source(
+        "CWNOTIFY_MENTION",
+        "mention",
+        "who is pinged: @here, @channel, a member's ID (U…) or a group's (S…)",
+        "@here",
+        mention,
+    ),
+    "min_seconds": Source(
+        "CWNOTIFY_MIN_DURATION", "min_duration", "tell only of runs of at least this length", "5m", duration
+    ),
+    "zone": Source("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul"),
+    "channel": Source("CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks heed it", "#training"),
+    "instance": Source(
+        "CWNOTIFY_INSTANCE", "instance", "the EC2 instances to watch; this one if not set", "i-0abc12f9d8e7a6b54"
+    ),
+    "alarms": Source(
+        "CWNOTIFY_ALARMS",
+        "alarms",
+        "the alarms to watch, by name or PREFIX*; those of the instances if not set",
+        "train-*",
+    ),
+    "round_seconds": Source(
+        "CWNOTIFY_ROUND", "round", "time between two looks at AWS while somebody watches", "30s", duration
+    ),
+}
+# What leads alerts elsewhere, itself or by way of another file.
+_LEADING = ("channel",)
+_LEADING_VARIABLES = (
+    *WEBHOOK_VARIABLES,
+    "CWNOTIFY_CHANNEL",
+    "CWNOTIFY_TEAM_CONFIG",
+    *("HOME", "XDG_CONFIG_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
+)
+
+
+@frozen
+class Found:
+    """The text of one setting, where it stands, and the value that it has; no text where it is not set."""
+
+    text: str
+    where: str
+    value: Any = None
+
+
+def gather(
+    environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
+) -> tuple[Settings, tuple[str, ...]]:
+    """Gather the settings; one that cannot be used stays at its default and is told.
+
+    Parameters
+    ----------
+    environ
+        The environment; `os.environ` by default.
+    overrides
+        In a notebook, what ``%config CWNotify`` sets, by the names of `Settings`' fields, as the user wrote it.
+
+    Returns
+    -------
+    tuple
+        The settings, and a sentence for each trouble: the setting, where it stands, what would be right.
+    """
+    found, troubles = look(environ, overrides)
+    return Settings(**{name: one.value for name, one in found.items() if one.value is not None}), troubles
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """As `gather`, for programs that had better stop.
+
+    Raises
+    ------
+    SettingsError
+        Where any setting cannot be used.
+    """
+    settings, troubles = gather(environ)
+    if troubles:
+        raise SettingsError("; ".join(troubles))
+    return settings
+
+
+def environ_of_commands() -> dict[str, str]:
+    """The environment for a command that a notebook starts: where alerts go is what the user chose before any cell."""
+    environ, chosen = dict(os.environ), started()
+    found, _ = look(chosen)
+    if "webhook" in found:
+        environ = {name: value for name, value in environ.items() if name not in _LEADING_VARIABLES}
+        environ |= {name: chosen[name] for name in _LEADING_VARIABLES if name in chosen}
+    return environ
+
+
+def look(
+    environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
+) -> tuple[dict[str, Found], tuple[str, ...]]:
+    """As `gather`, but each setting with where it stands; what is not set is left out."""
+    troubles: list[str] = []
+
+    def attempt(find: Callable[[], Any]) -> Any:
+        try:
+            return find()
+        except (SettingsError, UsageError) as error:
+            troubles.append(str(error))
+            return None
+
+    now = os.environ if environ is None else environ
+    # A cell can change the environment; what the user chose before it is where alerts go.
+    chosen = started() if environ is None and overrides is not None else now
+    texts, words = _files(chosen, troubles)
+    webhook = attempt(partial(_webhook, chosen, texts))
+    if webhook is None and chosen is not now:
+        chosen, webhook = now, attempt(partial(_webhook, now, texts))
+    elif webhook and chosen is not now and any(now.get(name) != chosen.get(name) for name in WEBHOOK_VARIABLES):
+        troubles.append(
+            f"a cell set another webhook; alerts still go to the one from {webhook.where}, which comes first"
+        )
+    found = {"webhook": webhook, "words": words}
+    for name, source in SOURCES.items():
+        given = {} if name in _LEADING else overrides or {}
+        place = chosen if name in _LEADING else now
+        found[name] = attempt(partial(_find, name, source, place, given, texts))
+    return {name: one for name, one in found.items() if one}, tuple(troubles)
+
+
+def _find(
+    name: str,
+    source: Source,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    texts: Mapping[str, tuple[str, str]],
+) -> Found | None:
+    """One setting, if it is set.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be used; the text begins with where it stands.
+    """
+    if overrides.get(name):
+        text, where, subject = overrides[name], "%config", f"%config CWNotify.{name}"
+    elif environ.get(source.variable):
+        text, where, subject = environ[source.variable], source.variable, source.variable
+    elif source.key in texts:
+        text, where = texts[source.key]
+        subject = f"{source.key} in {where}"
+    else:
+        return None
+    try:
+        return Found(text, where, source.read(text)) if text else None
+    except UsageError as error:
+        raise SettingsError(f"{subject}: {error}") from None
+
+
+def _webhook(environ: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> Found | None:
+    webhook, where = find_webhook(environ)
+    if webhook is None and "webhook" in texts:
+        text, where = texts["webhook"]
+        webhook = check_webhook(text, where)
+    return Found("", where, webhook) if webhook else None
+
+
+def _files(environ: Mapping[str, str], troubles: list[str]) -> tuple[Mapping[str, tuple[str, str]], Found | None]:
+    """What the files say: each setting's text and file, and the user's own sentences."""
+    paths = [path for path in config_paths(environ) if os.path.lexists(path)]
+    if not paths:
+        return {}, None
+    from cwnotify.settings.files import read_files
+
+    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()))
+    troubles += wrong
+    sentences = tuple((lang, key, sentence) for (lang, key), (sentence, _) in words.items())
+    where = ", ".join(dict.fromkeys(path for _, path in words.values()))
+    return texts, Found("", where, sentences) if sentences else None

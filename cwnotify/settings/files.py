@@ -1,0 +1,96 @@
+"""What the files of settings say, put together: the first that names a setting wins. Standard library and `alerts`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cwnotify.alerts.words import fault
+from cwnotify.errors import SettingsError
+from cwnotify.settings.webhook import REFERENCES
+
+Texts = dict[str, tuple[str, str]]
+Words = dict[tuple[str, str], tuple[str, str]]
+
+
+def read_files(paths: Iterable[str], keys: Iterable[str]) -> tuple[Texts, Words, tuple[str, ...]]:
+    """Read files of settings, the one that counts most first.
+
+    Parameters
+    ----------
+    keys
+        The keys that set something.
+
+    Returns
+    -------
+    tuple
+        The text and the file of each setting, by its key; the user's own sentences and their files, by language and
+        key; and what is wrong, a sentence for each trouble.
+    """
+    texts: Texts = {}
+    words: Words = {}
+    troubles: list[str] = []
+    known = {*keys, "webhook", "words"}
+    for path in paths:
+        try:
+            table = _read(Path(path))
+        except SettingsError as error:
+            troubles.append(str(error))
+            continue
+        for key, value in table.items():
+            if key == "words":
+                troubles += _take_words(value, path, words)
+            elif complaint := _complaint(key, value, known):
+                troubles.append(f"{path}: {complaint}")
+            else:
+                texts.setdefault(key, (_text(value), path))
+    return texts, words, tuple(troubles)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+
+
+def _complaint(key: str, value: object, known: set[str]) -> str:
+    """What is wrong with a line; nothing of what may be a webhook's URL is told."""
+    if "webhook" in key and not (key == "webhook" and isinstance(value, str) and value.startswith(REFERENCES)):
+        return f"{key} is not a setting; a webhook is stored by: cwnotify login"
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        return f"{key} is not a setting; {hint}"
+    return ""
+
+
+def _text(value: object) -> str:
+    """A value as the environment would hold it."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _take_words(tables: object, path: str, words: Words) -> Iterator[str]:
+    """Take the user's own sentences; gives a sentence for each that cannot be said."""
+    for lang, table in tables.items() if isinstance(tables, Mapping) else [("", tables)]:
+        for key, sentence in _sentences(table):
+            if why := fault(lang, key, sentence):
+                yield f"{path}: [words.{lang}] {key}: {why}; ours is said"
+            else:
+                words.setdefault((lang, key), (sentence, path))
+
+
+def _sentences(table: object, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The sentences of one language, by key. Without quotes, ``run.finished`` is a table in a table."""
+    if not isinstance(table, Mapping):
+        yield above, table
+        return
+    for key, value in table.items():
+        yield from _sentences(value, f"{above}.{key}" if above else key)

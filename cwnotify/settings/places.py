@@ -1,0 +1,68 @@
+"""Where settings, the webhook and the outbox lie on this machine. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+TEAM_CONFIG = "/etc/cwnotify/config.toml"
+_started: dict[str, str] | None = None
+
+
+def started() -> Mapping[str, str]:
+    """The environment with which this process was started, whatever its cells have made of it since."""
+    global _started
+    if _started is None:
+        try:
+            pairs = [pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0")]
+            _started = {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if mark}
+        except OSError:
+            # Not Linux: as it is when somebody asks for the first time.
+            _started = dict(os.environ)
+    return _started
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the user's ``config.toml`` is looked for: ``$XDG_CONFIG_HOME/cwnotify``, else ``~/.config/cwnotify``."""
+    return _home(os.environ if environ is None else environ, "XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """All files that settings may come from; the first that names one wins.
+
+    The user's own, then a ``cwnotify.toml`` on Jupyter's own path (``jupyter --paths`` shows it), then the team's:
+    ``$CWNOTIFY_TEAM_CONFIG``, else ``/etc/cwnotify/config.toml``.
+    """
+    environ = os.environ if environ is None else environ
+    own = environ.get("JUPYTER_CONFIG_DIR") or f"{_user_home(environ)}/.jupyter"
+    more = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
+    folders = (*more, own, f"{sys.prefix}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
+    jupyter = [f"{folder}/cwnotify.toml" for folder in folders]
+    return tuple(
+        dict.fromkeys((str(config_path(environ)), *jupyter, environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG))
+    )
+
+
+def webhook_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Where ``cwnotify login`` keeps the webhook: one line, mode 0600, apart from the settings one may share."""
+    return config_path(environ).with_name("webhook")
+
+
+def state_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the outbox lives: ``CWNOTIFY_STATE_DIR``, ``$XDG_STATE_HOME/cwnotify``, ``~/.local/state/cwnotify``."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("CWNOTIFY_STATE_DIR"):
+        return Path(chosen).expanduser().absolute()
+    return _home(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def _home(environ: Mapping[str, str], variable: str, below: str) -> Path:
+    base = environ.get(variable, "")
+    # As the XDG specification has it, a relative path counts for nothing.
+    return Path(base if base.startswith("/") else f"{_user_home(environ)}/{below}") / "cwnotify"
+
+
+def _user_home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 (in the kernel: no cost)

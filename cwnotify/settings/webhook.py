@@ -1,0 +1,132 @@
+"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own. Standard library, `errors`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cwnotify.errors import SettingsError
+from cwnotify.settings.places import webhook_path
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+REFERENCES = ("ssm:", "secretsmanager:")
+WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
+
+
+class Secret:
+    """A string that shows itself only to who asks by name: `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself. Keep it out of argv, logs, exceptions, notebooks and databases."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(****)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not to be pickled")
+
+
+def masked(webhook: Secret) -> str:
+    """What may be shown of it: where it is kept, or the host that it leads to."""
+    value = webhook.reveal()
+    if value.startswith(REFERENCES):
+        return value
+    parts = urlsplit(value)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/…"
+
+
+def check_webhook(url: str, where: str) -> Secret:
+    """Check that `url` may be posted to: https, or http on loopback, or a reference to where it is kept.
+
+    Raises
+    ------
+    SettingsError
+        Without any part of `url`, which may be a secret.
+    """
+    url = url.strip()
+    if url.startswith(REFERENCES):
+        return Secret(url)
+    if not all("!" <= c <= "~" for c in url):
+        raise SettingsError(f"{where}: a webhook URL holds no spaces or special characters; copy it again from Slack")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise SettingsError(f"{where} is not a URL; copy it again from Slack") from None
+    if parts.scheme == "https" and host:
+        return Secret(url)
+    if parts.scheme == "http" and host in LOOPBACK:
+        return Secret(url)
+    raise SettingsError(f"{where} must begin with https:// (http:// only for this machine's own address)")
+
+
+def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
+    """The webhook in the environment, else the one that ``cwnotify login`` stored; and where it stands.
+
+    Raises
+    ------
+    SettingsError
+        If there is one that cannot be used.
+    """
+    for variable in WEBHOOK_VARIABLES:
+        if environ.get(variable):
+            return check_webhook(environ[variable], variable), variable
+    path = webhook_path(environ)
+    try:
+        mode = path.stat().st_mode
+        url = path.read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{path} cannot be read; store the webhook again: cwnotify login") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise SettingsError(f"{path} can be read by others; close it with: chmod 600 {path}")
+    return (check_webhook(url, str(path)), str(path)) if url else (None, "")
+
+
+def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> Path:
+    """Keep the webhook for later sessions, readable by this user alone; tells where.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be written.
+    """
+    path = webhook_path(environ)
+    try:
+        _write_secret(path, secret)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}; set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME"
+        ) from None
+    return path
+
+
+def _write_secret(path: Path, secret: Secret) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f".webhook.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret.reveal() + "\n")
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -32,7 +32,7 @@ from cwnotify.alerts.words import plain
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from cwnotify.alerts.alarm_events import AwsEvent
@@ -74,15 +74,19 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
         If anything was not delivered; from SQS, if nothing was.
     """
     left = _countdown(context)
+    return handle(event, os.environ, lambda payload: deliver(payload, _find, left, time.time, time.sleep, post))
+
+
+def handle(event: object, environ: Mapping[str, str], send: Callable[[Payload], None]) -> dict[str, object]:
+    """As `lambda_handler`, with `send` to deliver a message; it raises `NotDeliveredError` if it cannot."""
     told = [(id, one) for id, record in _records(event) for one in parse(record)]
+    lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
     reasons: list[str] = []
     failed: set[str] = set()
     sent = 0
-    environ = os.environ
-    lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
     for payload, records in _messages(told, lang, zone, channel):
         try:
-            deliver(payload, _find, left, time.sleep)
+            send(payload)
             sent += 1
             print("delivered:", *plain(payload["text"]).split())
         except NotDeliveredError as error:
@@ -101,7 +105,12 @@ def payloads(event: object, lang: str, zone: str = "", channel: str = "") -> lis
 
 
 def deliver(
-    payload: Payload, find: Callable[[bool], str], left: Callable[[], float], sleep: Callable[[float], None]
+    payload: Payload,
+    find: Callable[[bool], str],
+    left: Callable[[], float],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    post: Callable[[str, Payload, float], Reply],
 ) -> None:
     """Post `payload`, again and again while there is hope and time.
 
@@ -111,6 +120,10 @@ def deliver(
         Gives the webhook's URL; told True, it looks anew.
     left
         Seconds that remain.
+    clock, sleep
+        Gives Unix seconds; lets some go by.
+    post
+        Makes one attempt, within so many seconds.
 
     Raises
     ------
@@ -119,16 +132,16 @@ def deliver(
     """
     if left() < SHORTEST_ATTEMPT:
         raise NotDeliveredError("the messages before it took all the time there was")
-    attempt, is_text, since, url = 0, False, time.time(), find(False)
+    attempt, is_text, since, url = 0, False, clock(), find(False)
     while True:
         attempt += 1
         reply = post(url, text_only(payload) if is_text else payload, min(left(), LONGEST_ATTEMPT))
-        decision = decide(reply, attempt, since, time.time(), random.random(), is_text)
+        decision = decide(reply, attempt, since, clock(), random.random(), is_text)
         if isinstance(decision, Delivered):
             return
         pause = 0.0
         if isinstance(decision, RetryAt):
-            pause = max(decision.at - time.time(), 0.0)
+            pause = max(decision.at - clock(), 0.0)
         elif isinstance(decision, Dead):
             known, url = url, find(True) if reply.status in GONE else url
             if url == known:
@@ -142,7 +155,7 @@ def deliver(
 
 def deliver_now(payload: Payload, hook: str) -> None:
     """As `deliver`, outside of a function: `hook` is what its environment would have as ``hookUrl``."""
-    deliver(payload, lambda anew: _webhook(hook, ""), _countdown(None), time.sleep)
+    deliver(payload, lambda anew: _webhook(hook, ""), _countdown(None), time.time, time.sleep, post)
 
 
 def post(url: str, payload: Payload, seconds: float) -> Reply:

@@ -1,0 +1,249 @@
+"""Ten thousand alarms change within a minute: what Slack is told, when, and what is lost if it is down for an hour.
+
+::
+
+    python -m benchmarks.storm [--changes 10000]
+
+Ours is real here: the handler, the digests, the retries, and the queue's settings as they stand in ``stack.yaml``.
+Simulated are the clock, SQS with Lambda's pollers (batches, partial failure, copies, the pause before another try,
+the dead-letter queue) and a Slack that takes one message a second, judges each by its rules, and can be down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.simulated import Clock
+from cwnotify.alerts.retries import Reply
+from cwnotify.aws import lambda_function
+from cwnotify.aws.lambda_function import NotDeliveredError, deliver, handle
+from cwnotify.demo.slack_rules import answer
+
+STORM = 60.0
+HOUR = 3600.0
+# What AWS lets one call of a function carry.
+LARGEST_BATCH = 6_000_000
+BEGAN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC).timestamp()
+LATENCY = 0.2
+_ROOT = Path(__file__).parents[1]
+_TEMPLATE = _ROOT / "cwnotify" / "aws" / "stack.yaml"
+_EVENT = _ROOT / "tests" / "data" / "envelopes" / "eventbridge_single_metric.json"
+_NAME = re.compile(r"train-\d{5}-\w+")
+_ADDRESS = re.compile(r'https://[^|">]+')
+
+
+@dataclass(eq=False)
+class Record:
+    """A message in the queue."""
+
+    id: str
+    body: str
+    visible: float = 0.0
+    receives: int = 0
+
+
+@dataclass
+class Queue:
+    """SQS as far as it matters here, with the settings of the stack."""
+
+    visibility: float
+    most_receives: int
+    records: deque[Record] = field(default_factory=deque)
+    dead: list[Record] = field(default_factory=list)
+
+    def take(self, now: float, most: int) -> list[Record]:
+        """Up to `most` visible messages, hidden from others from now on."""
+        taken: list[Record] = []
+        size = 0
+        for record in [one for one in self.records if one.visible <= now]:
+            if record.receives >= self.most_receives:
+                self.records.remove(record)
+                self.dead.append(record)
+            elif len(taken) < most and (size := size + len(record.body)) <= LARGEST_BATCH:
+                record.visible, record.receives = now + self.visibility, record.receives + 1
+                taken.append(record)
+        return taken
+
+
+class Slack:
+    """Takes one message a second, and nothing at all from `down` to `up`."""
+
+    def __init__(self, clock: Clock, down: float, up: float) -> None:
+        self._clock = clock
+        self._down, self._up = down, up
+        self._free = 0.0
+        self.attempts = 0
+        self.delivered: list[tuple[float, dict[str, Any]]] = []
+
+    def post(self, _url: str, payload: dict[str, Any], seconds: float) -> Reply:
+        """One attempt, as `lambda_function.post` makes it."""
+        self.attempts += 1
+        if self._down <= self._clock.now < self._up:
+            return self._fail(seconds)
+        self._clock.sleep(LATENCY)
+        if self._clock.now < self._free:
+            return Reply(429, "rate_limited", "1")
+        said = answer(json.dumps(payload).encode())
+        assert said.word == "ok", said.why
+        self._free = self._clock.now + 1.0
+        self.delivered.append((self._clock.now, payload))
+        return Reply(200, "ok")
+
+    def _fail(self, seconds: float) -> Reply:
+        """By turns a fault of its own, and silence."""
+        if self.attempts % 2:
+            self._clock.sleep(LATENCY)
+            return Reply(503, "")
+        self._clock.sleep(seconds)
+        return Reply(trouble="no answer in time")
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What came of one.
+
+    Parameters
+    ----------
+    alarms, told
+        Every alarm that changed; those that Slack was told of.
+    messages
+        How many Slack took.
+    seconds
+        From the first change (or from Slack's return) until all were told.
+    left, dead
+        What still lies in the queue, and in the dead-letter queue.
+    """
+
+    alarms: frozenset[str]
+    told: frozenset[str]
+    messages: int
+    attempts: int
+    seconds: float
+    left: int
+    dead: int
+
+
+def storm(changes: int, down: float = 0.0, most_receives: int = 0) -> Storm:
+    """Let `changes` alarms change within a minute while Slack is down for the first `down` seconds.
+
+    Parameters
+    ----------
+    most_receives
+        How often the queue hands out a message before it is dead; as in the stack by default.
+    """
+    clock = Clock(BEGAN)
+    slack = Slack(clock, BEGAN, BEGAN + down)
+    resources = yaml.load(_TEMPLATE.read_text(), _Loader)["Resources"]
+    queue, source = (resources[name]["Properties"] for name in ("Queue", "Source"))
+    box = Queue(queue["VisibilityTimeout"], most_receives or queue["RedrivePolicy"]["maxReceiveCount"])
+    names = [f"train-{n:05}-{'off' if n % 3 else 'busy'}" for n in range(changes)]
+
+    clock.start(lambda: _change(clock, box, names))
+    timeout = resources["Function"]["Properties"]["Timeout"]
+    for _ in range(source["ScalingConfig"]["MaximumConcurrency"]):
+        clock.start(lambda: _poll(clock, box, slack, source, timeout))
+    with contextlib.redirect_stdout(io.StringIO()):
+        clock.run()
+
+    # A name counts where a person reads it, not in a link's address.
+    told = {name for _, payload in slack.delivered for name in _NAME.findall(_ADDRESS.sub("", json.dumps(payload)))}
+    last = slack.delivered[-1][0] if slack.delivered else clock.now
+    return Storm(
+        alarms=frozenset(names),
+        told=frozenset(told),
+        messages=len(slack.delivered),
+        attempts=slack.attempts,
+        seconds=last - BEGAN - down,
+        left=len(box.records),
+        dead=len(box.dead),
+    )
+
+
+def _change(clock: Clock, queue: Queue, names: list[str]) -> None:
+    """EventBridge puts one change after the other into the queue; every hundredth comes twice."""
+    for number, name in enumerate(names):
+        event = _event(name, ("ALARM", "OK", "INSUFFICIENT_DATA")[number % 7 % 3], clock.now)
+        for copy in range(1 + (number % 100 == 0)):
+            queue.records.append(Record(f"{number}-{copy}", event))
+        clock.sleep(STORM / len(names))
+
+
+def _poll(clock: Clock, queue: Queue, slack: Slack, source: dict[str, Any], timeout: float) -> None:
+    """One of Lambda's pollers, and the function that it calls; leaves when the storm is over and nothing is left."""
+    while clock.now < BEGAN + STORM or queue.records:
+        batch = queue.take(clock.now, source["BatchSize"])
+        window = clock.now + source["MaximumBatchingWindowInSeconds"]
+        while batch and len(batch) < source["BatchSize"] and clock.now < window:
+            clock.sleep(0.5)
+            batch += queue.take(clock.now, source["BatchSize"] - len(batch))
+        for record in _done(clock, batch, slack, timeout) if batch else ():
+            queue.records.remove(record)
+        if not batch:
+            soonest = min((one.visible for one in queue.records), default=0.0)
+            clock.sleep(max(soonest - clock.now, 1.0))
+
+
+def _done(clock: Clock, batch: list[Record], slack: Slack, timeout: float) -> Iterator[Record]:
+    """Call the real handler, and give the records that may leave the queue."""
+    end = clock.now + timeout - lambda_function.FAREWELL
+    records = [{"messageId": one.id, "eventSource": "aws:sqs", "body": one.body} for one in batch]
+
+    def send(payload: dict[str, Any]) -> None:
+        deliver(payload, lambda _: "", lambda: end - clock.now, clock.time, clock.sleep, slack.post)
+
+    try:
+        result: Any = handle({"Records": records}, {}, send)
+    except NotDeliveredError:
+        return
+    failed = {one["itemIdentifier"] for one in result["batchItemFailures"]}
+    yield from (one for one in batch if one.id not in failed)
+
+
+def _event(name: str, state: str, at: float) -> str:
+    """What EventBridge says of one change, out of the corpus."""
+    event = json.loads(_EVENT.read_bytes())
+    moment = datetime.fromtimestamp(at, UTC)
+    event["resources"] = [f"arn:aws:cloudwatch:{event['region']}:{event['account']}:alarm:{name}"]
+    event["detail"] |= {"alarmName": name}
+    event["detail"]["state"] |= {"value": state, "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment:%f}"[:-3] + "+0000"}
+    return json.dumps(event)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the template; what CloudFormation's own tags say does not matter here."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def main() -> None:
+    """Two storms, and how they ended."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--changes", type=int, default=10_000)
+    changes = parser.parse_args().changes
+    for title, down in (("Slack is up", 0.0), ("Slack is down for an hour", HOUR)):
+        came = storm(changes, down)
+        since = "after its return" if down else "after the first change"
+        print(f"{title}: {changes:,} changes of {len(came.alarms):,} alarms within {STORM:.0f} s")
+        print(f"  told       {len(came.told & came.alarms):,} alarms, the last {came.seconds:.0f} s {since}")
+        print(
+            f"  messages   {came.messages} ({came.attempts} attempts), {changes / came.messages:.0f} times fewer than"
+        )
+        print(f"             one for each change, which would take Slack {changes / 3600:.1f} h")
+        print(f"  lost       {len(came.alarms - came.told)}; left in the queue {came.left}, dead {came.dead}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,8 @@ from cwnotify.aws.client import Aws
 from cwnotify.errors import AwsError
 
 KINDS = {"MetricAlarm": "put_metric_alarm", "CompositeAlarm": "put_composite_alarm"}
+# So many names AWS takes at once, and so many alarms it tells at most on a page.
+_MOST = 100
 # The changes that Slack hears of; that data is missing is none that needs anybody.
 _ACTIONS = ("AlarmActions", "OKActions")
 _EVERY_ACTION = (*_ACTIONS, "InsufficientDataActions")
@@ -32,8 +34,8 @@ class Alarm:
 def find_alarms(aws: Aws, names: Iterable[str]) -> tuple[Alarm, ...]:
     """The alarms of these names, as far as there are such."""
     wanted = list(dict.fromkeys(names))
-    # AWS takes a hundred names at once.
-    return tuple(alarm for i in range(0, len(wanted), 100) for alarm in described(aws, AlarmNames=wanted[i : i + 100]))
+    batches = (wanted[i : i + _MOST] for i in range(0, len(wanted), _MOST))
+    return tuple(alarm for batch in batches for alarm in described(aws, AlarmNames=batch))
 
 
 def alarms_on(aws: Aws, topic: str) -> tuple[Alarm, ...]:
@@ -83,7 +85,7 @@ def _operation(alarm: Alarm) -> str:
 def described(aws: Aws, **which: Any) -> Iterator[Alarm]:
     """The alarms that `DescribeAlarms` finds when it is asked so."""
     # Composite ones are told only to who asks for them.
-    for page in aws.answers("cloudwatch", "describe_alarms", AlarmTypes=list(KINDS), **which):
+    for page in aws.answers("cloudwatch", "describe_alarms", AlarmTypes=list(KINDS), MaxRecords=_MOST, **which):
         for kind, put in KINDS.items():
             for found in page.get(f"{kind}s", ()):
                 yield Alarm(found["AlarmName"], found.get("StateValue", ""), put, found)

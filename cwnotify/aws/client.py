@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from threading import RLock
 from typing import Any, Literal
 
@@ -121,8 +121,11 @@ class Aws:
     def _session(self) -> Any:
         # One of its own: boto3's default one remembers for ever the credentials that it found first.
         import boto3
+        from botocore.session import Session
 
-        return boto3.Session()
+        session = Session()
+        session.register_component("data_loader", _loader())
+        return boto3.Session(botocore_session=session)
 
     def _made(self, service: str) -> Any:
         from botocore.config import Config
@@ -158,3 +161,11 @@ class Aws:
         except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
             # A ValueError is what boto3 raises for an endpoint or a region that is none.
             raise refusal(error, service, self._policy) from None
+
+
+@cache
+def _loader() -> Any:
+    """Knows the services. It takes long to read them, and a door that is made anew has the same ones."""
+    from botocore.loaders import create_loader
+
+    return create_loader()

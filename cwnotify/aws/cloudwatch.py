@@ -25,7 +25,7 @@ MOST_SERIES = 500
 MOST_POINTS = 100_800
 _DAY = 86_400
 # Seconds. AWS/EC2 measures every five minutes or every one: asked by the minute, it answers with what there is.
-_PERIODS = (60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY)
+_PERIODS = (60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY, 7 * _DAY)
 # Older than so many days, datapoints are kept only for periods of so many seconds.
 _KEPT = ((63, 3600), (15, 300))
 # What is this close to the limit will be beyond it before AWS looks at it.

@@ -69,9 +69,11 @@ def reconcile(found: Iterable[Item], alarm: AlarmReading, before: str, since: fl
     """The history's items from just before `since` on -> those that led from `before` to what the alarm is now."""
     items = sorted({(one.at, one.after): one for one in found}.values(), key=lambda one: one.at)
     items = [one for one in items if one.before != one.after]
-    if (known := _nearest(items, before, since)) is not None:
-        items = items[known + 1 :]
-    items = [one for one in items if one.at > since or known is not None]
+    # The one that led to `before` may be written down as a little later than it was; only as the first, though, for
+    # what comes after another change is a return to `before`.
+    first = next((i for i, one in enumerate(items) if one.at > since), len(items))
+    known = _nearest(items[: first + 1], before, since)
+    items = items[first if known is None else known + 1 :]
     last = _nearest(items, alarm.state, alarm.since)
     if last is None:
         items = [one for one in items if one.at < alarm.since]

@@ -67,7 +67,7 @@ def cloudwatch(aws: Aws) -> Iterator[Stubber]:
 
 def found(cloudwatch: Stubber, metric: list[dict[str, Any]], composite: list[dict[str, Any]]) -> None:
     answer = {"MetricAlarms": metric, "CompositeAlarms": composite}
-    cloudwatch.add_response("describe_alarms", answer, {"AlarmTypes": KINDS, "AlarmNames": ANY})
+    cloudwatch.add_response("describe_alarms", answer, {"AlarmTypes": KINDS, "AlarmNames": ANY, "MaxRecords": 100})
 
 
 def history(cloudwatch: Stubber, kind: str, *data: str) -> None:

@@ -1,0 +1,421 @@
+"""Series, alarms and metrics as CloudWatch tells them, against a strict stand-in that the real boto3 talks to."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from cwnotify.aws import cloudwatch
+from cwnotify.aws.client import Aws
+from cwnotify.aws.readings import Metric, Series
+from cwnotify.errors import AwsError, UsageError
+from tests.aws.conftest import NOW
+from tests.support.aws_wire import Fault, Hang
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+
+HOUR, DAY = 3600.0, 86_400.0
+ONE = cpu("i-0abc1234def567890")
+
+
+def read(aws: Aws, *metrics: Metric, span: float = 3 * HOUR) -> tuple[Series, ...]:
+    return cloudwatch.read_series(aws, metrics, NOW - span, NOW)
+
+
+def asked_periods(cloud: CloudWatch) -> set[int]:
+    asked = [asked for name, asked in cloud.asked if name == "cloudwatch:GetMetricData"]
+    return {query["MetricStat"]["Period"] for one in asked for query in one.get("MetricDataQueries", ())}
+
+
+# Series
+
+
+@pytest.mark.parametrize("period", [60, 300])
+def test_basic_and_detailed_monitoring_are_told_apart_by_what_arrives(
+    cloud: CloudWatch, watching: Aws, period: int
+) -> None:
+    points = wave(NOW - 3 * HOUR + period, NOW, period)
+    cloud.feed(ONE, points)
+
+    (series,) = read(watching, ONE)
+
+    assert series == Series(ONE, tuple(sorted(points.items())), period)
+    assert asked_periods(cloud) == {60}
+
+
+def test_one_missing_datapoint_does_not_make_detailed_monitoring_basic(cloud: CloudWatch, watching: Aws) -> None:
+    points = sorted(wave(NOW - HOUR, NOW, 60).items())
+    cloud.feed(ONE, points[:-3] + points[-2:])
+
+    assert read(watching, ONE)[0].period == 60
+
+
+def test_monitoring_that_was_switched_over_is_told_as_it_is_now(cloud: CloudWatch, watching: Aws) -> None:
+    cloud.feed(ONE, wave(NOW - 3 * HOUR, NOW - 600, 300) | wave(NOW - 600, NOW, 60))
+
+    assert read(watching, ONE)[0].period == 60
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_of_too_few_datapoints_no_period_is_told(cloud: CloudWatch, watching: Aws, count: int) -> None:
+    cloud.feed(ONE, sorted(wave(NOW - HOUR, NOW, 60).items())[:count])
+
+    (series,) = read(watching, ONE)
+
+    assert (len(series.points), series.period, series.complete) == (count, 0.0, True)
+
+
+def test_datapoints_in_any_order_and_told_twice_come_out_in_order_and_once(cloud: CloudWatch, watching: Aws) -> None:
+    points = wave(NOW - 2 * HOUR, NOW, 60)
+    cloud.feed(ONE, points)
+    cloud.scrambled = True
+
+    assert read(watching, ONE)[0].points == tuple(sorted(points.items()))
+
+
+def test_late_and_changed_datapoints_are_told_at_the_next_look(cloud: CloudWatch, watching: Aws) -> None:
+    cloud.feed(ONE, {NOW - 600: 10.0, NOW - 300: 20.0})
+    before = read(watching, ONE)[0].points
+    cloud.feed(ONE, {NOW - 300: 25.0, NOW - 900: 5.0})
+
+    assert before[-1][1] == 20.0
+    assert [value for _, value in read(watching, ONE)[0].points] == [5.0, 10.0, 25.0]
+
+
+def test_many_pages_are_one_answer(cloud: CloudWatch, watching: Aws) -> None:
+    points = wave(NOW - 2 * HOUR, NOW, 60)
+    metrics = [cpu(f"i-{number:017x}") for number in range(3)]
+    for metric in metrics:
+        cloud.feed(metric, points)
+    cloud.page_points = 50
+
+    found = read(watching, *metrics)
+
+    assert [series.metric for series in found] == metrics
+    assert all(series.complete and series.points == tuple(sorted(points.items())) for series in found)
+    assert cloud.calls["cloudwatch:GetMetricData"] > 3
+    assert watching.calls == cloud.calls
+
+
+def test_data_that_stays_partial_is_told_as_such(
+    cloud: CloudWatch, watching: Aws, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = cpu("i-0fedcba9876543210")
+    for metric in (ONE, other):
+        cloud.feed(metric, wave(NOW - HOUR, NOW, 60))
+    cloud.partial = {other}
+    cloud.messages = [("MaxMetricsExceeded", "too many metrics match")]
+
+    assert [series.complete for series in read(watching, ONE, other)] == [True, False]
+    assert "MaxMetricsExceeded too many metrics match" in caplog.text
+
+
+def test_a_thousand_series_are_two_calls_and_keep_their_order(cloud: CloudWatch, watching: Aws) -> None:
+    metrics = [cpu(f"i-{number:017x}") for number in range(1000)]
+    random.Random(7).shuffle(metrics)
+    for number, metric in enumerate(metrics):
+        cloud.feed(metric, {NOW - 300: float(number)})
+
+    found = read(watching, *metrics, metrics[0])
+
+    assert [series.metric for series in found] == [*metrics, metrics[0]]
+    assert [series.points[0][1] for series in found] == [*map(float, range(1000)), 0.0]
+    assert cloud.calls == {"cloudwatch:GetMetricData": 2}
+    assert watching.metrics_asked == 1000
+
+
+def test_four_calls_are_under_way_at_a_time(cloud: CloudWatch, watching: Aws) -> None:
+    metrics = [cpu(f"i-{number:017x}") for number in range(2000)]
+    read(watching, ONE)
+    cloud.latency = 0.5
+    begun = time.monotonic()
+    read(watching, *metrics)
+
+    assert time.monotonic() - begun < 3 * cloud.latency
+
+
+def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: Aws) -> None:
+    assert read(watching) == ()
+    assert not cloud.calls
+
+
+@pytest.mark.parametrize(
+    ("count", "span", "period"),
+    [
+        (1, 3 * HOUR, 60),
+        (500, 3 * HOUR, 60),
+        (500, 12 * HOUR, 300),
+        (1, 3 * DAY, 60),
+        (500, 3 * DAY, 1800),
+        (1, 14 * DAY, 60),
+        (1, 15 * DAY, 300),
+        (1, 62 * DAY, 300),
+        (1, 63 * DAY, 3600),
+        (500, 100 * DAY, 43_200),
+        (500, 400 * DAY, 7 * 86_400),
+    ],
+)
+def test_the_period_is_the_shortest_that_is_kept_and_fits_one_call(
+    cloud: CloudWatch, watching: Aws, count: int, span: float, period: int
+) -> None:
+    read(watching, *(cpu(f"i-{number:017x}") for number in range(count)), span=span)
+
+    assert asked_periods(cloud) == {period}
+
+
+@given(st.integers(1, 500), st.floats(0, 400 * DAY), st.floats(1, 455 * DAY))
+def test_no_period_ever_asks_for_more_than_one_call_may_give(count: int, age: float, span: float) -> None:
+    start = NOW - age - span
+    period = cloudwatch.choose_period(count, start, start + span, NOW)
+
+    assert period % (3600 if age + span > 63 * DAY else 300 if age + span > 15 * DAY else 60) == 0
+    assert count * span / period <= cloudwatch.MOST_POINTS
+
+
+PIECES = st.lists(
+    st.tuples(
+        st.sampled_from(["m0", "m1"]),
+        st.lists(st.tuples(st.integers(0, 9), st.floats())),
+        st.sampled_from(["Complete", "PartialData", "InternalError"]),
+    )
+)
+
+
+@given(PIECES)
+def test_pages_are_put_together_whatever_they_hold(pieces: list[tuple[str, list[tuple[int, float]], str]]) -> None:
+    def pages() -> Iterator[dict[str, Any]]:
+        for id, points, status in pieces:
+            times = [datetime.fromtimestamp(60 * at, UTC) for at, _ in points]
+            result = {"Id": id, "Timestamps": times, "Values": [value for _, value in points], "StatusCode": status}
+            yield {"MetricDataResults": [result]}
+
+    points, whole = cloudwatch.merge(pages())
+
+    for id in {id for id, _, _ in pieces}:
+        told = [(60.0 * at, value) for name, found, _ in pieces if name == id for at, value in found]
+        finite = [(at, value) for at, value in told if abs(value) < float("inf")]
+        assert points[id] == tuple(sorted(dict(finite).items()))
+        assert (id in whole) == ([status for name, _, status in pieces if name == id][-1] == "Complete")
+
+
+# Refusals
+
+
+def test_throttling_is_ridden_out(cloud: CloudWatch, watching: Aws) -> None:
+    cloud.feed(ONE, {NOW - 300: 1.0})
+    cloud.faults = [Fault("Throttling", "Rate exceeded")]
+
+    assert read(watching, ONE)[0].points == ((NOW // 60 * 60 - 300, 1.0),)
+    assert cloud.calls["cloudwatch:GetMetricData"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        (Fault("ThrottlingException", "Rate exceeded"), "throttled", "more slowly"),
+        (Fault("AccessDenied", "no", 403), "denied", "AWS denies cloudwatch:GetMetricData; .*cwnotify policy notebook"),
+        (Fault("ExpiredTokenException", "expired", 403), "expired", "sign in again"),
+        (Fault("InvalidClientTokenId", "unknown", 403), "credentials", "aws configure"),
+        (Fault("InvalidSignatureException", "Signature not yet current: 2026", 403), "clock", "clock is wrong"),
+        (Fault("SignatureDoesNotMatch", "Signature expired: 2026", 403), "clock", "clock is wrong"),
+        (Fault("RequestTimeTooSkewed", "too skewed", 403), "clock", "clock is wrong"),
+        (Fault("InternalFailure", "oh", 500), "offline", "fault of its own"),
+        (Fault("ValidationError", "odd"), "other", "odd"),
+    ],
+)
+def test_each_refusal_can_be_told_apart(cloud: CloudWatch, watching: Aws, fault: Fault, kind: str, told: str) -> None:
+    cloud.fault = fault
+    with pytest.raises(AwsError, match=told) as raised:
+        read(watching, ONE)
+
+    assert (raised.value.kind, raised.value.code) == (kind, fault.code)
+    assert raised.value.action == ("cloudwatch:GetMetricData" if kind == "denied" else "")
+
+
+def test_a_call_that_hangs_is_given_up(cloud: CloudWatch) -> None:
+    aws = Aws(attempts=1, timeouts=(0.3, 0.3))
+    cloud.fault = Hang()
+    with pytest.raises(AwsError, match="does not answer") as raised:
+        read(aws, ONE)
+
+    assert raised.value.kind == "offline"
+
+
+def test_of_many_calls_one_that_is_refused_is_not_overlooked(cloud: CloudWatch, watching: Aws) -> None:
+    cloud.faults = [Fault("ValidationError", "odd")]
+    with pytest.raises(AwsError, match="odd"):
+        read(watching, *(cpu(f"i-{number:017x}") for number in range(1500)))
+
+
+def test_credentials_that_come_back_are_found_by_a_new_door(cloud: CloudWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.key = "AKIDNEW"
+    with pytest.raises(AwsError) as raised:
+        cloudwatch.read_alarms(Aws.for_watching())
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
+
+    assert raised.value.kind == "credentials"
+    assert cloudwatch.read_alarms(Aws.for_watching()) == ()
+
+
+# Alarms
+
+DIMENSIONS = [{"Name": "InstanceId", "Value": "i-1"}]
+
+
+def test_an_alarm_as_it_is(cloud: CloudWatch, watching: Aws) -> None:
+    cloud.put_alarm(
+        "busy",
+        "ALARM",
+        NOW - 60,
+        MetricName="CPUUtilization",
+        Namespace="AWS/EC2",
+        Dimensions=DIMENSIONS,
+        Threshold=50.0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=["arn:a", "arn:b"],
+        OKActions=["arn:a"],
+    )
+
+    (alarm,) = cloudwatch.read_alarms(watching)
+
+    assert (alarm.name, alarm.state, alarm.since) == ("busy", "ALARM", NOW - 60)
+    assert (alarm.namespace, alarm.metric, alarm.dimensions) == ("AWS/EC2", "CPUUtilization", (("InstanceId", "i-1"),))
+    assert (alarm.threshold, alarm.comparison) == (50.0, "GreaterThanThreshold")
+    assert alarm.actions == ("arn:a", "arn:b")
+    assert dict(alarm.settings)["OKActions"] == ["arn:a"]
+
+
+def test_an_alarm_on_metric_math_a_composite_one_and_one_that_may_not_act(cloud: CloudWatch, watching: Aws) -> None:
+    stats = [
+        {"Id": f"m{i}", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": f"n{i}", "Dimensions": DIMENSIONS}}}
+        for i in (1, 2)
+    ]
+    cloud.put_alarm("math", Metrics=[*stats, {"Id": "e", "Expression": "m1/m2"}])
+    cloud.put_alarm("both", AlarmRule="ALARM(math)")
+    cloud.put_alarm("mute", ActionsEnabled=False, AlarmActions=["arn:a"])
+
+    found = {one.name: one for one in cloudwatch.read_alarms(watching)}
+
+    assert (found["math"].metric, found["math"].dimensions) == ("", (("InstanceId", "i-1"),))
+    assert found["both"].state == "OK"
+    assert found["mute"].actions == ()
+
+
+def test_alarms_by_page_by_name_and_by_prefix(cloud: CloudWatch, watching: Aws) -> None:
+    names = [f"train-{number:03}" for number in range(250)]
+    for name in [*names, "other"]:
+        cloud.put_alarm(name)
+
+    assert len(cloudwatch.read_alarms(watching)) == 251
+    assert cloud.calls["cloudwatch:DescribeAlarms"] == 3
+    assert [one.name for one in cloudwatch.read_alarms(watching, [*names[:150], "none"])] == names[:150]
+    assert cloud.calls["cloudwatch:DescribeAlarms"] == 5
+    found = cloudwatch.read_alarms(watching, ["other", names[0]], ["train-00"])
+    assert sorted(one.name for one in found) == ["other", *names[:10]]
+
+
+# Metrics
+
+
+def test_an_instances_cpu_is_known_without_asking(cloud: CloudWatch, watching: Aws) -> None:
+    assert cloudwatch.find_metrics(watching, "cpu", ["i-1", "i-2"]) == (cpu("i-1"), cpu("i-2"))
+    assert cloudwatch.find_metrics(watching, "cpu", []) == ()
+    (received,) = cloudwatch.find_metrics(watching, "AWS/EC2/NetworkIn", ["i-1"])
+    assert (received.namespace, received.name, received.unit) == ("AWS/EC2", "NetworkIn", "B")
+    assert not cloud.calls
+
+
+def agent(name: str, /, **dimensions: str) -> Metric:
+    return Metric("CWAgent", name, tuple(sorted(dimensions.items())))
+
+
+def test_the_agents_metrics_are_found_whatever_dimensions_it_was_told_to_send(cloud: CloudWatch, watching: Aws) -> None:
+    gpus = [agent("nvidia_smi_utilization_gpu", InstanceId="i-1", index=str(i), name="A10G") for i in range(2)]
+    memory = agent("mem_used_percent", InstanceId="i-1", InstanceType="g5.xlarge")
+    disk = agent("disk_used_percent", InstanceId="i-1", path="/", fstype="ext4")
+    beside = [
+        agent("nvidia_smi_utilization_gpu", InstanceId="i-2", index="0"),
+        agent("mem_used_percent", InstanceId="i-1"),
+        agent("disk_used_percent", InstanceId="i-1", path="/dev/shm", fstype="tmpfs"),
+    ]
+    for metric in [*gpus, memory, disk, *beside]:
+        cloud.feed(metric, {NOW: 1.0})
+
+    assert set(cloudwatch.find_metrics(watching, "gpu", ["i-1"])) == set(gpus)
+    assert cloudwatch.find_metrics(watching, "mem", ["i-1"]) == (memory,)
+    assert cloudwatch.find_metrics(watching, "disk", ["i-1"]) == (disk,)
+
+
+def test_many_instances_are_asked_for_at_once(cloud: CloudWatch, watching: Aws) -> None:
+    ids = [f"i-{number}" for number in range(600)]
+    for id in [*ids, "i-other"]:
+        cloud.feed(agent("mem_used_percent", InstanceId=id), {NOW: 1.0})
+
+    assert {one.instance for one in cloudwatch.find_metrics(watching, "mem", ids)} == set(ids)
+    assert cloud.calls["cloudwatch:ListMetrics"] <= 7
+
+
+def test_any_metric_of_a_name_with_instances_and_without(cloud: CloudWatch, watching: Aws) -> None:
+    for dimensions in ((), (("Queue", "a"),), (("InstanceId", "i-1"), ("Queue", "a"))):
+        cloud.feed(Metric("My/Own", "Depth", dimensions), {NOW: 1.0})
+
+    (one,) = cloudwatch.find_metrics(watching, "My/Own/Depth", ["i-1"])
+    assert (one.dimensions, one.unit) == ((("InstanceId", "i-1"), ("Queue", "a")), "")
+    assert cloudwatch.find_metrics(watching, "My/Own/Depth", []) == (one,)
+
+
+@pytest.mark.parametrize("wanted", ["", "gpus", "/x", "x/"])
+def test_what_is_no_metric_is_refused(watching: Aws, wanted: str) -> None:
+    with pytest.raises(UsageError, match="--metric takes cpu, gpu"):
+        cloudwatch.find_metrics(watching, wanted, [])
+
+
+# Where an emulator is right, it agrees
+
+
+def test_against_moto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_REGION", "ap-northeast-2")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-northeast-2")
+    now = time.time() // 60 * 60
+    with mock_aws():
+        client = boto3.client("cloudwatch", region_name="ap-northeast-2")
+        dimensions = [{"Name": "InstanceId", "Value": "i-1"}]
+        data = [
+            {
+                "MetricName": "mem_used_percent",
+                "Dimensions": dimensions,
+                "Timestamp": datetime.fromtimestamp(now - 60 * ago, UTC),
+                "Value": float(ago),
+            }
+            for ago in (1, 2, 3)
+        ]
+        client.put_metric_data(Namespace="CWAgent", MetricData=data)  # type: ignore[arg-type]
+        client.put_metric_alarm(
+            AlarmName="full",
+            MetricName="mem_used_percent",
+            Namespace="CWAgent",
+            Dimensions=dimensions,  # type: ignore[arg-type]
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=90.0,
+            Statistic="Average",
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        aws = Aws.for_watching()
+        metrics = cloudwatch.find_metrics(aws, "mem", ["i-1"])
+        (series,) = cloudwatch.read_series(aws, metrics, now - HOUR, now + 60)
+        (alarm,) = cloudwatch.read_alarms(aws, ["full"])
+
+    assert [(at - now, value) for at, value in series.points] == [(-180.0, 3.0), (-120.0, 2.0), (-60.0, 1.0)]
+    assert (series.period, series.complete) == (60.0, True)
+    assert (alarm.state, alarm.metric, alarm.dimensions) == ("OK", "mem_used_percent", (("InstanceId", "i-1"),))
+    assert alarm.since > now - HOUR

@@ -10,15 +10,16 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from cwnotify.alerts.words import plain
+from cwnotify.demo import alarms
+from cwnotify.demo.aws import ENVIRONMENT, Ministack, without_accounts
+from cwnotify.demo.checks import Check, check_messages, sentence
 from cwnotify.demo.lab import open_lab
 from cwnotify.demo.notebook import EXPECTED, execute
-from cwnotify.demo.report import Check, write_report
+from cwnotify.demo.report import write_report
 from cwnotify.demo.slack import Message, SlackStandIn
-
-PATIENCE = 12.0
 
 
 def main() -> int:
@@ -28,39 +29,47 @@ def main() -> int:
     parser.add_argument("report", type=Path, nargs="?", default=Path("demo-report/index.html"))
     parser.add_argument("--lab", action="store_true", help="leave JupyterLab and the page open")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cwnotify-demo-") as home, SlackStandIn() as slack:
-        os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": f"{home}/state"}
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if not ENVIRONMENT.exists():
+        print(f"Installing a stand-in for AWS (ministack) in {ENVIRONMENT}; the first time this takes half a minute.")
+    with (
+        tempfile.TemporaryDirectory(prefix="cwnotify-demo-") as home,
+        SlackStandIn() as slack,
+        Ministack(Path(home)) as aws,
+    ):
+        environ = without_accounts(os.environ) | aws.environ()
+        environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": f"{home}/state"}
+        environ["XDG_CONFIG_HOME"] = f"{home}/config"
+        os.environ.clear()
+        os.environ.update(environ)
         if asked.lab:
-            return open_lab(asked.notebook, slack.page_url)
-        return _demonstrate(asked.notebook, asked.report, slack)
+            return open_lab(asked.notebook, slack.page_url, aws)
+        return _demonstrate(asked.notebook, asked.report, slack, aws)
 
 
-def _demonstrate(notebook: Path, report: Path, slack: SlackStandIn) -> int:
+def _demonstrate(notebook: Path, report: Path, slack: SlackStandIn, aws: Ministack) -> int:
     print(f"Slack stand-in: {slack.page_url}")
+    print(f"AWS stand-in:   {aws.url}\n")
     print(f"Executing {notebook} in a real kernel; its last cell kills the kernel on purpose.")
     execute(notebook)
-    checks = [_check(name, sentence, slack) for name, sentence in EXPECTED.items()]
-    extra = len(slack.messages) - sum(check.ok for check in checks)
-    checks.append(Check("nothing else", "0 more messages", f"{extra} more", extra == 0))
+    checks = [
+        check_messages(name, f"{words} …", slack, partial(_begins, words=words)) for name, words in EXPECTED.items()
+    ]
     _print(checks)
+    told = alarms.demonstrate(aws, slack)
+    extra = len(slack.messages) - sum(check.messages for check in (*checks, *told))
+    told.append(Check("nothing else", "0 more messages", f"{extra} more", extra == 0))
+    print()
+    _print(told)
+    checks += told
     report.parent.mkdir(parents=True, exist_ok=True)
     write_report(report, slack.messages, checks)
     print(f"\nThe messages as in Slack: {report.resolve().as_uri()}")
     return 0 if all(check.ok for check in checks) else 1
 
 
-def _check(name: str, sentence: str, slack: SlackStandIn) -> Check:
-    """Whether the alert that is to begin like `sentence` came, once."""
-
-    def fits(message: Message) -> bool:
-        return plain(message.payload["text"]).startswith(sentence)
-
-    try:
-        slack.wait_for(fits, PATIENCE)
-    except TimeoutError:
-        return Check(name, f"{sentence} …", "nothing", ok=False)
-    found = [plain(message.payload["text"]) for message in slack.messages if fits(message)]
-    return Check(name, f"{sentence} …", "; ".join(found), ok=len(found) == 1)
+def _begins(message: Message, words: str) -> bool:
+    return sentence(message).startswith(words)
 
 
 def _print(checks: Sequence[Check]) -> None:

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from cwnotify.demo.checks import Check
 from cwnotify.demo.slack import Message
 from cwnotify.preview import page
 from cwnotify.preview.mrkdwn import escape
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that the demo looked at: what should have arrived and what did."""
-
-    name: str
-    expected: str
-    arrived: str
-    ok: bool
 
 
 def write_report(path: Path, messages: Sequence[Message], checks: Sequence[Check]) -> None:

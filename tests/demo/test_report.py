@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cwnotify.demo.report import Check, write_report
+from cwnotify.demo.checks import Check
+from cwnotify.demo.report import write_report
 from cwnotify.demo.slack import Message
 
 AT = datetime(2026, 11, 22, 15, 16, tzinfo=UTC)

@@ -1,0 +1,127 @@
+"""The alarm's way to Slack on this machine: deploy, this machine's CPU rises and falls, teardown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cwnotify.demo.aws import Ministack
+from cwnotify.demo.checks import Check, check_messages
+from cwnotify.demo.load import PERIOD, Feed, Load, burning, to_cloudwatch
+from cwnotify.demo.slack import Message, SlackStandIn
+
+# The stand-in for AWS takes the mean of all that was measured in N periods; with one period that is what AWS does too.
+QUICK = ("--period", "10", "--datapoints", "1/1")
+RED, GREEN = "#eb4034", "#30db3f"
+_PATIENCE = 25.0
+# Below this many points between rest and work, the machine's other work would hide ours.
+_VISIBLE = 40.0
+
+
+def demonstrate(aws: Ministack, slack: SlackStandIn) -> list[Check]:
+    """Deploy for an instance whose CPU is this machine's, load the machine, look at what Slack is told, tear down."""
+    before = aws.inventory()
+    instance = aws.run_instance(InstanceType="c7i.large", Monitoring={"Enabled": True})
+    load = Load()
+    busy, idle = rehearse(load)
+    whose = "this demo's share of this machine's" if load.is_own else "this machine's"
+    print(f"An instance of the stand-in, {instance}; its CPUUtilization is {whose}, every {PERIOD:g} s.")
+    checks = [_run("deploy", "--instance", instance, "--threshold", str(busy), "--idle", str(idle), *QUICK)]
+    if checks[0].ok:
+        _rise_and_fall(aws, instance, load)
+        checks += [_told(aws, slack, f"cwnotify-{instance}-busy", RED, "an alarm that fires: the instance is busy")]
+        checks += [_told(aws, slack, f"cwnotify-{instance}-off", GREEN, "an alarm that fires: its training has ended")]
+    checks.append(_run("teardown", "--yes"))
+    left = {kind: found for kind, found in aws.inventory().items() if found != before[kind]}
+    checks.append(Check("nothing left of it on AWS", "nothing", str(left) if left else "nothing", not left))
+    return checks
+
+
+def rehearse(load: Load) -> tuple[int, int]:
+    """Measure the CPU at rest and at work; gives two thresholds between them, for *busy* and for *ended* (percent).
+
+    Where other work keeps the machine busy anyway, `load` counts our own from here on.
+    """
+    load.both()
+    time.sleep(PERIOD)
+    rest = load.both()
+    with burning(1):
+        time.sleep(PERIOD / 4)
+        load.both()
+        time.sleep(PERIOD)
+        work = load.both()
+    gaps = [high - low for low, high in zip(rest, work, strict=True)]
+    load.is_own = gaps[0] < min(_VISIBLE, gaps[1])
+    low, gap = rest[load.is_own], gaps[load.is_own]
+    idle = max(1, round(low + 0.25 * gap))
+    return max(idle + 1, round(low + 0.6 * gap)), idle
+
+
+def _rise_and_fall(aws: Ministack, instance: str, load: Load) -> None:
+    """Until the alarm of the end fires, or patience does not last."""
+    client = aws.client("cloudwatch")
+    busy, off = f"cwnotify-{instance}-busy", f"cwnotify-{instance}-off"
+
+    def state(alarm: str) -> str:
+        return str(client.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"])
+
+    with burning(0.4):
+        # Only now, lest the alarm of the end fires before anything began.
+        time.sleep(PERIOD / 4)
+        feed = Feed(load, to_cloudwatch(client, instance))
+        feed.__enter__()
+        print("\nData are loaded: the CPU is at work, but below the threshold.")
+        _wait(lambda: state(off) == "OK", _PATIENCE)
+    try:
+        with burning(1):
+            print("Training: every core is at work.")
+            _wait(lambda: state(busy) == "ALARM", _PATIENCE)
+        print("The training has ended; the CPU falls.")
+        if not _wait(lambda: state(off) == "ALARM", _PATIENCE):
+            load.is_own = True
+            print("Other work keeps this machine busy; from here on only the demo's own counts.")
+            _wait(lambda: state(off) == "ALARM", _PATIENCE)
+    finally:
+        feed.__exit__(None, None, None)
+
+
+def _told(aws: Ministack, slack: SlackStandIn, alarm: str, colour: str, name: str) -> Check:
+    """Whether Slack was told, in this colour, as often as AWS says that the alarm fired."""
+    history = aws.client("cloudwatch").describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")
+    fired = sum(one["HistorySummary"].endswith("to ALARM") for one in history["AlarmHistoryItems"])
+
+    def fits(message: Message) -> bool:
+        colours: list[Any] = [one.get("color") for one in message.payload.get("attachments", ())]
+        return alarm in message.payload["text"] and colours == [colour]
+
+    return check_messages(name, f"{alarm}, once each time", slack, fits, fired)
+
+
+def _run(*arguments: str) -> Check:
+    """The command, as a person would type it."""
+    line = " ".join(("cwnotify", *arguments))
+    print(f"\n$ {line}")
+    done = subprocess.run(
+        [sys.executable, "-m", "cwnotify", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print("".join(f"  {shown}\n" for shown in done.stdout.splitlines()), end="")
+    last = (done.stdout.splitlines() or [""])[-1]
+    return Check(f"cwnotify {arguments[0]}", line, last, done.returncode == 0)
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came about in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(PERIOD / 4)
+    return True

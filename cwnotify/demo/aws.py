@@ -1,0 +1,158 @@
+"""AWS on this machine: ministack, in a virtual environment of its own, with its rights enforced.
+
+Nothing that runs with `Ministack.environ` can reach AWS itself: the endpoint is this machine's, the key is none of
+anybody's, and what the user has configured for boto3 is not read.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+REGION = "ap-northeast-2"
+# ministack pins the botocore that goes with this boto3; the functions that it runs need boto3, as on AWS.
+PINS = ("ministack==1.5.33", "boto3==1.43.106")
+ENVIRONMENT = Path(".matrix/ministack")
+_PATIENCE = 30.0
+
+
+def make_environment(folder: Path, *pins: str) -> Path:
+    """The Python of the virtual environment in `folder`, in which `pins` are installed and nothing else.
+
+    It is made when it is missing, and kept while the pins stay.
+    """
+    python, made = folder.resolve() / "bin" / "python", folder / "made"
+    wanted = "\n".join((sys.version, *pins))
+    if not made.exists() or made.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
+        subprocess.run([python, *install], check=True, stdout=subprocess.PIPE)
+        made.write_text(wanted)
+    return python
+
+
+class Ministack:
+    """An empty account; a context manager.
+
+    Parameters
+    ----------
+    folder
+        For its log and the files that it makes.
+    environment
+        The folder of its virtual environment.
+    """
+
+    def __init__(self, folder: Path, environment: Path = ENVIRONMENT) -> None:
+        self._folder, self._environment = folder, environment
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Ministack:
+        programs = make_environment(self._environment, *PINS).parent
+        environ = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "HOME": str(self._folder),
+            "TMPDIR": str(self._folder),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self._port),
+            "MINISTACK_REGION": REGION,
+            "AUTH": "true",
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.05",
+            "LAMBDA_ASYNC_RETRY_MAX_SECONDS": "0.1",
+        }
+        with (self._folder / "ministack.log").open("wb") as log:
+            # A session of its own, so that the functions' processes can be ended with it.
+            self._process = subprocess.Popen(
+                [programs / "ministack"], env=environ, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def environ(self, key: str = "test", secret: str = "test") -> dict[str, str]:
+        """What a program needs to be this account's root, or the user whose key it is."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def client(self, service: str) -> Any:
+        """boto3's own, as root."""
+        import boto3
+
+        make: Any = boto3.client
+        return make(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def run_instance(self, **how: Any) -> str:
+        """Start one instance, `how` being what EC2's RunInstances takes; gives its id."""
+        made = self.client("ec2").run_instances(**{"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1, **how})
+        return str(made["Instances"][0]["InstanceId"])
+
+    def inventory(self) -> dict[str, Any]:
+        """All that a deployment could leave, or change."""
+        alarms = self.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        return {
+            "stacks": [one["StackName"] for one in self.client("cloudformation").describe_stacks()["Stacks"]],
+            "topics": self.client("sns").list_topics()["Topics"],
+            "subscriptions": self.client("sns").list_subscriptions()["Subscriptions"],
+            "functions": [one["FunctionName"] for one in self.client("lambda").list_functions()["Functions"]],
+            "sources": self.client("lambda").list_event_source_mappings()["EventSourceMappings"],
+            "roles": [one["RoleName"] for one in self.client("iam").list_roles()["Roles"]],
+            "logs": [one["logGroupName"] for one in self.client("logs").describe_log_groups()["logGroups"]],
+            "queues": self.client("sqs").list_queues().get("QueueUrls", []),
+            "rules": [one["Name"] for one in self.client("events").list_rules()["Rules"]],
+            "buckets": [one["Name"] for one in self.client("s3").list_buckets()["Buckets"]],
+            "parameters": [one["Name"] for one in self.client("ssm").describe_parameters()["Parameters"]],
+            "alarms": [{k: v for k, v in one.items() if not isinstance(v, datetime)} for one in alarms],
+        }
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"ministack did not start: {(self._folder / 'ministack.log').read_text()}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+def without_accounts(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without what names an account of AWS or Slack, or sets cwnotify."""
+    owners = ("AWS_", "CWNOTIFY_", "SLACK_")
+    return {name: value for name, value in environ.items() if not name.startswith(owners)}

@@ -1,0 +1,45 @@
+"""What a demo looks at: what should have arrived, and what did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cwnotify.alerts.words import plain
+from cwnotify.demo.slack import Message, SlackStandIn
+
+PATIENCE = 12.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    messages
+        How many of Slack's messages it accounts for.
+    """
+
+    name: str
+    expected: str
+    arrived: str
+    ok: bool
+    messages: int = 0
+
+
+def check_messages(
+    name: str, expected: str, slack: SlackStandIn, fits: Callable[[Message], bool], count: int = 1
+) -> Check:
+    """Whether messages that fit came, as many as there should be."""
+    try:
+        slack.wait_for(fits, PATIENCE)
+    except TimeoutError:
+        return Check(name, expected, "nothing", ok=False)
+    found = [sentence(message) for message in slack.messages if fits(message)]
+    return Check(name, expected, "; ".join(found), len(found) == count, len(found))
+
+
+def sentence(message: Message) -> str:
+    """A message's first line, without marks."""
+    return plain(message.payload["text"])

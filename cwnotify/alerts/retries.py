@@ -9,6 +9,7 @@ from __future__ import annotations
 from cwnotify.alerts.frozen import frozen
 
 PATIENCE = 24 * 3600.0
+FEWEST_ATTEMPTS = 10
 LONGEST_PAUSE = 60.0
 STRANGER_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 3600.0
@@ -104,16 +105,17 @@ def decide(
         return SendText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
         return Dead(reason)
-    return _later(now + _pause(reply, attempt, now, jitter), since, now, reason, patience)
+    return _later(now + _pause(reply, attempt, now, jitter), attempt, since, now, reason, patience)
 
 
 def postpone(reason: str, attempt: int, since: float, now: float, jitter: float) -> RetryAt | Dead:
     """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
-    return _later(now + _backoff(attempt, jitter), since, now, reason, PATIENCE)
+    return _later(now + _backoff(attempt, jitter), attempt, since, now, reason, PATIENCE)
 
 
-def _later(at: float, since: float, now: float, reason: str, patience: float) -> RetryAt | Dead:
-    if at > since + patience:
+def _later(at: float, attempt: int, since: float, now: float, reason: str, patience: float) -> RetryAt | Dead:
+    # A clock that was set ahead makes a message old that was hardly tried.
+    if at > since + patience and attempt >= FEWEST_ATTEMPTS:
         return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {reason}")
     return RetryAt(at, reason)
 

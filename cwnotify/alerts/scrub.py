@@ -33,7 +33,7 @@ _QUOTED = r"[bru]?(?P<quote>[\"'])(?P<secret>(?:\\.|(?!(?P=quote)).)+)"
 # Code that names a secret holds none: `password=self.password`, `api_key=os.environ[...]`, `secret=None`.
 _CODE = (
     r"(?!(?:None|null|True|False|nil|str|bytes|int|Path|Optional|SecretStr)\b"
-    rf"|[\w.-]{{0,60}}?{_WORD}|[\w.]{{1,60}}[(\[]|[*.…]+(?:\W|$)|[/~<$%{{(\[])"
+    rf"|(?:[\w.]{{0,60}}?[._])?{_WORD}(?!\w)|[\w.]{{1,60}}[(\[]|[*.…]+(?:\W|$)|[/~<$%{{(\[])"
 )
 _PROSE = r"(?![a-z]+[,.]? +[a-z])"
 _BARE = r"(?P<secret>[^\s,;&|\"'(){}\[\]]+)"

@@ -1,7 +1,6 @@
 """Outbox -> Slack. One thread, one message at a time: Slack takes about one a second.
 
-The reply is judged by `cwnotify.alerts.retries`; this module only asks, sleeps and writes down. No exception's text
-is ever kept, since those of requests and urllib3 hold the URL.
+The reply is judged by `cwnotify.alerts.retries`; this module only asks, sleeps and writes down.
 """
 
 from __future__ import annotations
@@ -12,73 +11,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from cwnotify.alerts import retries
-from cwnotify.alerts.blocks import Payload, text_only
+from cwnotify.alerts.blocks import text_only
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.post import post
 from cwnotify.sidecar.rows import Message
 from cwnotify.sidecar.webhooks import Webhook
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 10.0
-LONGEST_BODY = 512
 # How often to look for messages that another sidecar, now gone, had claimed.
 IDLE_PAUSE = 15.0
 
 Told = Callable[[Message, str, str], None]
-
-
-def post(webhook: Secret, payload: Payload) -> retries.Reply:
-    """Make one attempt. Never raises, never follows a redirect, and tells nothing of the URL."""
-    import requests
-
-    try:
-        with requests.post(
-            webhook.reveal(),
-            json=payload,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            body = response.raw.read(LONGEST_BODY, decode_content=True)
-            return retries.Reply(
-                status=response.status_code,
-                body=body.decode("utf-8", "replace"),
-                retry_after=response.headers.get("Retry-After", ""),
-            )
-    except Exception as error:
-        return retries.Reply(trouble=_trouble(error))
-
-
-def _trouble(error: BaseException) -> str:
-    """What kept the reply away, from the exceptions' types alone."""
-    import requests
-    import urllib3
-
-    chain: list[BaseException] = []
-    todo: list[object] = [error]
-    while todo and len(chain) < 20:
-        link = todo.pop()
-        if isinstance(link, BaseException) and link not in chain:
-            chain.append(link)
-            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
-    signs: list[tuple[type | tuple[type, ...], str]] = [
-        ((requests.exceptions.ProxyError, urllib3.exceptions.ProxyError), "the proxy did not let it through"),
-        (requests.exceptions.SSLError, "TLS failed; is the certificate one that this machine trusts?"),
-        (urllib3.exceptions.NameResolutionError, "its name could not be resolved"),
-        (ConnectionRefusedError, "the connection was refused"),
-        (requests.exceptions.ConnectTimeout, f"no connection within {CONNECT_TIMEOUT:.0f} s"),
-        ((TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError), "no answer in time"),
-        ((ConnectionResetError, BrokenPipeError), "the connection was reset"),
-        (requests.exceptions.ConnectionError, "the connection broke"),
-        ((requests.exceptions.InvalidURL, UnicodeError), "the webhook is no valid URL"),
-    ]
-    for kind, words in signs:
-        if any(isinstance(link, kind) for link in chain):
-            return words
-    return type(error).__name__
 
 
 class Delivery(threading.Thread):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.retries import (
+    FEWEST_ATTEMPTS,
     LONGEST_PAUSE,
     LONGEST_RETRY_AFTER,
     PATIENCE,
@@ -199,16 +200,20 @@ def test_chance_takes_up_to_half_of_a_pause(attempt, jitter):
 
 def test_patience_ends_after_a_day_with_the_last_reason():
     assert isinstance(after(Reply(503), waited=PATIENCE - 1), RetryAt)
-    decision = after(Reply(503), waited=PATIENCE)
+    decision = after(Reply(503), FEWEST_ATTEMPTS, waited=PATIENCE)
     assert decision == Dead("given up after 24 h; at last: 503: Slack has a fault of its own")
 
 
 def test_patience_ends_also_where_the_pause_would_pass_it():
-    assert isinstance(after(Reply(429, "", "3600"), waited=PATIENCE - 60), Dead)
+    assert isinstance(after(Reply(429, "", "3600"), FEWEST_ATTEMPTS, waited=PATIENCE - 60), Dead)
 
 
 def test_patience_does_not_end_for_a_clock_that_was_set_back():
     assert isinstance(after(Reply(503), waited=-10 * PATIENCE), RetryAt)
+
+
+def test_patience_does_not_end_for_a_clock_that_was_set_ahead():
+    assert isinstance(after(Reply(503), FEWEST_ATTEMPTS - 1, waited=10 * PATIENCE), RetryAt)
 
 
 def test_a_pause_never_lies_so_far_ahead_that_the_outbox_takes_it_for_a_broken_clock():
@@ -233,7 +238,7 @@ def test_there_is_a_decision_after_any_reply(reply, attempt, waited, jitter, tex
     if isinstance(decision, RetryAt):
         assert decision.at + 1e-3 > NOW
         assert decision.at <= NOW + LONGEST_RETRY_AFTER + 1
-        assert decision.at <= NOW - waited + PATIENCE
+        assert decision.at <= NOW - waited + PATIENCE or attempt < FEWEST_ATTEMPTS
     if isinstance(decision, SendText):
         assert not text_only
 

@@ -1,0 +1,189 @@
+"""One attempt at Slack: bounded, never redirected, through proxies, and silent about the URL."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import trustme
+
+from cwnotify.alerts.retries import Delivered, RetryAt, decide
+from cwnotify.settings import Secret
+from cwnotify.sidecar.post import post
+from tests.support.slack import OK, Answer, Slack
+
+PAYLOAD = {"text": "hello"}
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_ok_is_read_also_when_it_comes_byte_by_byte(slack: Slack):
+    assert post(Secret(slack.url), PAYLOAD).body == "ok"
+    slack.answer = Answer(mode="drip")
+    reply = post(Secret(slack.url), PAYLOAD)
+
+    assert (reply.status, reply.body, reply.trouble) == (200, "ok", "")
+    assert [one.payload for one in slack.received] == [PAYLOAD] * 2
+
+
+@pytest.mark.parametrize("mode", ["drip", "hang", "silent"])
+def test_an_attempt_ends_in_time_however_the_answer_dawdles(mode, slack: Slack):
+    slack.answer = Answer(mode=mode)
+    since = time.monotonic()
+    reply = post(Secret(slack.url), PAYLOAD, seconds=0.3)
+
+    assert time.monotonic() - since < 3
+    assert reply.status is None
+    assert reply.trouble == "no whole answer within 0.3 s"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(status, slack: Slack):
+    with Slack() as elsewhere:
+        slack.answer = Answer(status, "", {"Location": elsewhere.url})
+        reply = post(Secret(slack.url), PAYLOAD)
+
+        assert reply.status == status
+        assert elsewhere.received == []
+    assert "something other than Slack answered" in decide(reply, 1, 0, 0, 0, False).reason
+
+
+@pytest.mark.parametrize(
+    "asked", ["absurd", "-5", "1e99", "inf", "nan", "9" * 400, "", "Mon, 99 Foo 2026 99:99:99 GMT"]
+)
+def test_a_pause_that_makes_no_sense_is_none(asked, slack: Slack):
+    slack.answer = Answer(429, "rate_limited", {"Retry-After": asked})
+    reply = post(Secret(slack.url), PAYLOAD)
+    decision = decide(reply, 1, 0.0, 0.0, 1.0, False)
+
+    assert reply.status == 429
+    assert isinstance(decision, RetryAt)
+    assert 0 < decision.at <= 3601
+
+
+# TLS and names
+
+
+@contextmanager
+def tls_server(folder) -> Iterator[tuple[str, str]]:
+    """A Slack with a certificate that nobody knows; gives its URL and the certificate's path."""
+    authority = trustme.CA()
+    ca = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                    with context.wrap_socket(connection, server_side=True) as secure:
+                        secure.recv(65536)
+                        secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                except ssl.SSLError:
+                    continue
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://localhost:{listener.getsockname()[1]}/services/canary", str(ca)
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_and_one_of_ones_own_is_taken(tmp_path, monkeypatch):
+    with tls_server(tmp_path) as (url, ca):
+        refused = post(Secret(url), PAYLOAD)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", ca)
+        taken = post(Secret(url), PAYLOAD)
+
+    assert refused.trouble == "TLS failed; is the certificate one that this machine trusts?"
+    assert taken.body == "ok"
+
+
+def test_plain_text_where_tls_should_be_is_no_tls():
+    with proxy(TOOK) as (url, _):
+        assert "TLS failed" in post(Secret(url.replace("http:", "https:") + "/services/canary"), PAYLOAD).trouble
+
+
+def test_a_name_that_nobody_knows_is_told_as_that():
+    reply = post(Secret("https://no-such-host.invalid/services/canary"), PAYLOAD)
+
+    assert reply.trouble == "its name could not be resolved"
+
+
+# Proxies
+
+
+@contextmanager
+def proxy(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that gives one answer to all; gives its URL and what it was asked."""
+    asked: list[bytes] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+
+DENIED = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOOK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+def test_a_proxy_that_wants_a_password_is_named(monkeypatch):
+    with proxy(DENIED) as (url, asked):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        reply = post(Secret("https://hooks.slack.example/services/canary"), PAYLOAD)
+
+    assert reply.trouble == "the proxy did not let it through"
+    assert len(asked) == 1
+    assert b"canary" not in asked[0], "a proxy sees the host alone"
+    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)
+
+
+def test_a_proxy_is_used_but_where_it_should_not_be(monkeypatch, slack: Slack):
+    with proxy(TOOK) as (url, asked):
+        monkeypatch.setenv("HTTP_PROXY", url)
+        reply = post(Secret(slack.url), PAYLOAD)
+        assert decide(reply, 1, 0, 0, 0, False) == Delivered()
+        assert len(asked) == 1
+        assert slack.received == []
+
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        post(Secret(slack.url), PAYLOAD)
+        assert len(asked) == 1
+    assert [one.answer for one in slack.received] == [OK]
+
+
+@pytest.mark.parametrize("answer", [Answer(mode="reset"), Answer(mode="late_reset"), Answer(mode="cut")])
+def test_no_trouble_tells_anything_of_the_url(answer, slack: Slack):
+    slack.answer = answer
+    reply = post(Secret(slack.url), PAYLOAD)
+
+    assert slack.canary not in repr(reply)
+    assert "127.0.0.1" not in repr(reply)
+    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)

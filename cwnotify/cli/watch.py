@@ -81,7 +81,8 @@ def _request(asked: dict[str, Any]) -> Any:
     request = make_request(
         instances, asked["tag"], asked["metric"], asked["alarms"] or found.alarms, asked["alarm_slack"], asked["span"]
     )
-    return replace(request, lang=found.lang, zone=found.zone, channel=found.channel, round=found.round_seconds)
+    voice = {"lang": found.lang, "zone": found.zone, "channel": found.channel}
+    return replace(request, round=found.round_seconds, pictures=False, **voice)
 
 
 def _snapshots(request: Any) -> Iterator[Snapshot]:

@@ -6,8 +6,8 @@ together with the messages, so the next one who looks finds nothing new. Standar
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -153,7 +153,7 @@ class AlarmBook:
         late = None if unwatched is None else (unwatched, now)
         say = voice.lang, voice.zone, voice.channel, late
         if late and len(changes) > MOST_CHANGES:
-            self._outbox.put(_id(destination, *changes), destination, flapping_message(changes, *say), now)
+            self._outbox.put(_new_id(), destination, flapping_message(changes, *say), now)
             return
         for change in changes:
             recent, held = self._outbox.ask(
@@ -162,10 +162,10 @@ class AlarmBook:
             ).fetchone()
             hold = bool(held) or recent >= MOST_CHANGES
             if not hold:
-                self._outbox.put(_id(destination, change), destination, alarm_message(change, *say), now)
+                self._outbox.put(_new_id(), destination, alarm_message(change, *say), now)
             self._outbox.ask(
-                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(_id(destination, change), destination, key),
+                "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(_new_id(), destination, key),
                 *(json.dumps(to_record(change)), json.dumps(asdict(voice)), now, hold),
             )
 
@@ -177,11 +177,11 @@ class AlarmBook:
         voice = from_record(Voice, json.loads(rows[-1]["voice"]))
         say = voice.lang, voice.zone, voice.channel
         message = flapping_message(changes, *say) if len(changes) > 1 else alarm_message(changes[0], *say)
-        self._outbox.put(_id(destination, *changes), destination, message, now)
+        self._outbox.put(_new_id(), destination, message, now)
         self._outbox.ask("UPDATE changes SET held = 0 WHERE destination = ? AND key = ?", destination, key)
 
 
-def _id(destination: str, *changes: AlarmChanged) -> str:
-    """The same for the same changes, told to the same webhook; short enough to be typed."""
-    told = json.dumps([destination, *(change.id for change in changes)])
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
+def _new_id() -> str:
+    # That a change is told once is seen by what was noted of its alarm. Its time could not tell it from another: where
+    # times come in whole seconds, an alarm may change twice in one.
+    return secrets.token_hex(12)

@@ -98,7 +98,7 @@ class Painter(threading.Thread):
                     self._show(panel, easel, outbox)
                 except Exception:
                     log.exception("a panel could not be shown")
-            if self._plot is None and self._easels:
+            if self._plot is None and any(easel.request.pictures for easel in self._easels.values()):
                 # Takes a second: the panel's words are there before.
                 from cwnotify.sidecar.plot import Plot
 
@@ -112,7 +112,7 @@ class Painter(threading.Thread):
         muted = AlarmBook(outbox).muted_until(easel.destination)
         health = health_of(outbox, easel.destination, muted)
         snapshot = compose(replace(sight, request=easel.request), now, self._live, runs, health)
-        pictures = self._pictures(easel, snapshot) if self._plot else {}
+        pictures = self._pictures(easel, snapshot) if self._plot and easel.request.pictures else {}
         told = replace(snapshot, lines=tuple(thinned(line, WORD_POINTS) for line in snapshot.lines))
         if not self._answers.offer(encode("snapshot", panel=panel, snapshot=to_record(told), **pictures)):
             # Nobody reads just now; the next one is drawn anew.

@@ -31,6 +31,8 @@ class Request:
         Seconds of the past that the plot covers.
     round
         Seconds between two looks at AWS.
+    pictures
+        Whether a plot is drawn, too.
     lang, zone, channel
         How Slack is spoken to when an alarm changes; see `cwnotify.alerts.alarms.alarm_message`.
     """
@@ -42,6 +44,7 @@ class Request:
     alarm_slack: str = "auto"
     span: float = 3 * 3600.0
     round: float = 30.0
+    pictures: bool = True
     lang: str = "en"
     zone: str = ""
     channel: str = ""

@@ -73,7 +73,7 @@ def panel(
     source: Watcher = link or shared()
     source.aim(found.webhook)
     if not hasattr(shell, "kernel"):
-        _print(request, source)
+        _print(replace(request, pictures=False), source)
         return None
     from cwnotify.notebook.panel.kernel import at_exit
     from cwnotify.notebook.panel.live import Panel, close_all

@@ -132,10 +132,13 @@ class Watch(threading.Thread):
         sights = {panel: self._begin(request, again, now) for panel, (request, _) in requests.items()}
         asking = {panel: sight for panel, sight in sights.items() if sight.asks_aws}
         if asking:
-            self._read_metrics(asking, again, now)
-            alarms = self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
+            # Where nobody answers, to ask once and wait in vain is enough.
+            if not self._troubles.is_offline(now):
+                self._read_metrics(asking, again, now)
+            if not self._troubles.is_offline(now):
+                self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
             for panel, sight in asking.items():
-                sights[panel] = self._finish(sight, alarms)
+                sights[panel] = self._finish(sight)
             self._calls.note(self._session(), now)
         throttled = self._troubles.has("throttled")
         self._slow = min(self._slow * 2, SLOWEST) if throttled else max(self._slow / 2, 1.0)
@@ -201,10 +204,8 @@ class Watch(threading.Thread):
                 self._asked = dict.fromkeys(wanted, now)
             self._points.forget(wanted, start)
 
-    def _read_alarms(
-        self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float
-    ) -> tuple[AlarmReading, ...]:
-        """All that are meant by any sight, their changes told; where AWS does not answer, those that were read last."""
+    def _read_alarms(self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float) -> None:
+        """Read all that are meant by any sight, and tell their changes."""
         with self._troubles.attempt(_ALARMS):
             found = self._alarms = self._list_alarms(list(sights.values()), again, now)
             new = 0
@@ -220,7 +221,6 @@ class Watch(threading.Thread):
             self._region = self._session().region
             longest = max(sight.request.span for sight in sights.values())
             self._firing = self._changes.firing(self._session(), found, now - longest)
-        return self._alarms
 
     def _list_alarms(self, sights: list[Sight], again: bool, now: float) -> tuple[AlarmReading, ...]:
         """The alarms that any sight means.
@@ -251,10 +251,10 @@ class Watch(threading.Thread):
             found.setdefault(Listener.of(sight.request, destinations[panel]), []).append(sight)
         return found
 
-    def _finish(self, sight: Sight, alarms: Iterable[AlarmReading]) -> Sight:
-        """What this sight has to show."""
+    def _finish(self, sight: Sight) -> Sight:
+        """What this sight has to show; where AWS does not answer, what was read last."""
         metrics = self._metrics.get((sight.request.metric, tuple(one.id for one in sight.instances)), (0.0, ()))[1]
-        mine = tuple(sorted((one for one in alarms if _is_about(sight, one)), key=lambda one: one.name))
+        mine = tuple(sorted((one for one in self._alarms if _is_about(sight, one)), key=lambda one: one.name))
         return replace(
             sight,
             region=self._region,

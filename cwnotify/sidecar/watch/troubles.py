@@ -42,7 +42,8 @@ class Troubles:
             yield
         except AwsError as error:
             said = str(error)
-            state.text, state.kind = said[:1].upper() + said[1:].rstrip(".") + ".", error.kind
+            end = "" if said.endswith((".", "?", "!")) else "."
+            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", error.kind
         else:
             state.well, state.text, state.kind = self._clock(), "", ""
 
@@ -53,6 +54,10 @@ class Troubles:
     def has(self, kind: str) -> bool:
         """Whether there is a trouble of this kind; see `cwnotify.errors.AwsError.kind`."""
         return any(part.kind == kind for part in self._parts.values())
+
+    def is_offline(self, since: float) -> bool:
+        """Whether AWS could not be reached when something was asked at `since` or later."""
+        return any(part.kind == "offline" and part.tried >= since for part in self._parts.values())
 
     @property
     def updated(self) -> float:

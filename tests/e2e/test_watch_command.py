@@ -1,0 +1,183 @@
+"""``cwnotify watch`` as a person or a service runs it, and the watch when AWS misbehaves: against a strict stand-in."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cwnotify.sidecar.alarm_book import MOST_CHANGES
+from tests.support.aws_wire import Fault, Hang
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.kernel import ROOT, World
+from tests.support.slack import Slack
+from tests.support.waiting import until
+from tests.support.watching import Watching
+
+INSTANCE = "i-0abc12f9d8e7a6b54"
+QUICK = {"CWNOTIFY_ROUND": "0.5"}
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as slack:
+        yield slack
+
+
+@pytest.fixture
+def aws() -> Iterator[CloudWatch]:
+    with CloudWatch() as aws:
+        aws.put_instance(INSTANCE)
+        aws.feed(cpu(INSTANCE), wave(time.time() - 3600, time.time(), 60))
+        aws.put_alarm(
+            "train-busy",
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
+            Threshold=50.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        yield aws
+
+
+@pytest.fixture
+def world(tmp_path: Path, slack: Slack, aws: CloudWatch) -> Iterator[World]:
+    with World(tmp_path, slack.url, **aws.environ(), **QUICK, CWNOTIFY_INSTANCE=INSTANCE) as world:
+        yield world
+
+
+def test_once_says_how_things_are_and_ends(world):
+    done = world.command("cwnotify", "watch", "--once")
+
+    assert done.returncode == 0, done.stderr
+    head, *rest = done.stdout.splitlines()
+    assert head.startswith(f"cwnotify · {INSTANCE}")
+    assert re.search(r"CPU [▁▂▃▄▅▆▇█]+ \d+ %  CloudWatch, 1 min", done.stdout)
+    assert any(line.startswith(("● train-busy · ", "○ train-busy · ")) for line in rest)
+
+
+def test_into_a_pipe_goes_a_line_for_each_thing_that_is_new(world, aws, slack):
+    process = world.begin("cwnotify", "watch")
+    try:
+        lines = iter(process.stdout.readline, "")
+        first = [next(line for line in lines if word in line) for word in ("CPU", "train-busy")]
+        assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in first)
+        aws.set_state("train-busy", "ALARM")
+        assert "train-busy · ALARM since" in next(line for line in lines if "ALARM" in line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    slack.wait_for(1)
+    assert process.returncode == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_on_a_terminal_the_picture_is_live(world):
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), "watch"],
+        env=world.environ | {"TERM": "xterm"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    )
+    shown = b""
+    try:
+        deadline = time.monotonic() + 20
+        while shown.count(b"\x1b[H") < 2 or b"train-busy" not in shown:
+            assert time.monotonic() < deadline, shown
+            if select.select([leader], [], [], 0.1)[0]:
+                shown += os.read(leader, 65536)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        os.close(leader)
+        os.close(follower)
+    assert process.returncode == 0
+
+
+def test_what_cannot_be_understood_is_said(world):
+    done = world.command("cwnotify", "watch", "--instance", "web-1")
+
+    assert done.returncode == 1
+    assert "'web-1' is no instance id" in done.stderr
+
+
+def test_a_thousand_instances_are_two_calls_a_round(world, aws):
+    now = time.time()
+    for n in range(1000):
+        aws.put_instance(f"i-{n:017x}", team="ml")
+        aws.feed(cpu(f"i-{n:017x}"), wave(now - 900, now, 300))
+
+    with Watching(world, "--tag", "team=ml", "--range", "1h", environ={}) as watch:
+        snapshot = watch.until(lambda one: one.lines, "the fleet", 40)
+        assert [line.label for line in snapshot.lines] == ["highest of 1000", "median of 1000", "lowest of 1000"]
+        assert len(snapshot.subjects) == 1000
+        assert aws.calls["cloudwatch:GetMetricData"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("Throttling", status=400), "throttl"),
+        (Fault("ExpiredToken", status=403), "expired"),
+        (Fault("AccessDenied", status=403), "denies cloudwatch:"),
+        (Hang(), "does not answer"),
+    ],
+    ids=["throttled", "expired", "denied", "hanging"],
+)
+def test_a_trouble_is_named_and_heals(world, aws, slack, fault, said):
+    with Watching(world, environ={}) as watch:
+        watch.until(lambda one: one.lines and one.alarms, "a good beginning", 40)
+        aws.fault = fault
+        troubled = watch.until(lambda one: one.troubles, "the trouble", 60)
+        assert said in " ".join(trouble.text for trouble in troubled.troubles).lower()
+        assert troubled.lines, "what was read before is still shown"
+
+        aws.set_state("train-busy", "ALARM")
+        aws.fault = None
+        healed = watch.until(lambda one: not one.troubles and not one.stale, "the healing", 60)
+        assert healed.alarms[0].state == "ALARM"
+        # What changed while nobody could see is told all the same.
+        slack.wait_for(1)
+
+
+def test_flapping_becomes_few_messages_and_none_is_lost(world, aws, slack):
+    states = [*["ALARM", "OK"] * MOST_CHANGES, "ALARM"]
+    with Watching(world, environ={}) as watch:
+        watch.until(lambda one: one.alarms, "the alarm", 40)
+        for state in states:
+            aws.set_state("train-busy", state)
+        last = aws.alarms["train-busy"]["StateTransitionedTimestamp"]
+        watch.until(lambda one: one.alarms[0].since == pytest.approx(last, abs=0.001), "the last change")
+    world.wait_until_quiet()
+
+    texts = [str(payload["text"]) for payload in slack.payloads]
+    assert len(texts) == MOST_CHANGES + 1
+    assert f"{len(states) - MOST_CHANGES} times" in texts[-1]
+
+
+def test_what_watching_costs_is_counted(world, aws):
+    import sqlite3
+    from contextlib import closing
+
+    with Watching(world, environ={}) as watch:
+        watch.until(lambda one: one.lines, "the datapoints", 40)
+
+        def counted() -> dict[str, int]:
+            with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:
+                return dict(db.execute("SELECT call, count FROM calls"))
+
+        calls = until(counted, 10, "the count")
+    assert calls["cloudwatch:GetMetricData"] >= 1
+    assert calls["series"] == calls["cloudwatch:GetMetricData"]

@@ -1,0 +1,148 @@
+"""The cells that ``notebooks/training.ipynb`` shows for Keras, Lightning and Hugging Face, with the real frameworks.
+
+They need PyTorch, whose CPU build for this Python may lie on the machine; elsewhere a GPU's build of gigabytes would
+be fetched, so there the tests are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import nbformat
+import pytest
+
+from tests.support.environments import ROOT, environment
+from tests.support.kernel import World, alert, outcome, wording
+from tests.support.slack import Slack
+
+PINS = (
+    *("torch==2.13.0+cpu", "keras==3.15.1", "lightning==2.6.6", "transformers==5.23.0", "accelerate==1.15.0"),
+    *("ipython==9.18.1", "requests==2.34.2", "psutil==7.2.2"),
+)
+BACKEND = {"KERAS_BACKEND": "torch"}
+RUN = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "cwnotify")
+for cell in map(str.strip, sys.stdin.read().split("@@@")):
+    shell.run_cell(cell)
+"""
+KERAS = """
+import keras, numpy
+x = numpy.random.default_rng(0).random((64, 4)); y = x.sum(axis=1)
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+model.compile(optimizer="sgd", loss="mse", metrics=["mae"])
+"""
+LIGHTNING = """
+import torch
+from lightning.pytorch import LightningModule, Trainer as Base
+from torch.utils.data import DataLoader, TensorDataset
+
+class Net(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+    def training_step(self, batch):
+        loss = (self.layer(batch[0]) ** 2).mean()
+        self.log("loss", loss)
+        return loss
+    def validation_step(self, batch):
+        self.log("val_loss", (self.layer(batch[0]) ** 2).mean())
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+def Trainer(**more):
+    return Base(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, **more)
+
+model, train_loader = Net(), DataLoader(TensorDataset(torch.rand(32, 4)), batch_size=8)
+test_loader = train_loader
+"""
+HUGGING_FACE = """
+import torch
+from transformers import Trainer, TrainingArguments
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+    def forward(self, x, labels=None):
+        guess = self.layer(x).squeeze(-1)
+        return {"loss": ((guess - labels) ** 2).mean(), "logits": guess}
+
+model, train_set = Net(), [{"x": torch.rand(4), "labels": torch.tensor(1.0)} for _ in range(32)]
+arguments = TrainingArguments("out", max_steps=6, logging_steps=2, report_to=[], use_cpu=True, disable_tqdm=True,
+                              save_strategy="no")
+"""
+FRAMEWORKS = {
+    "keras-net": (KERAS, "epoch", "3 of 3", ("loss", "mae", "val_loss", "val_mae")),
+    "lightning-net": (LIGHTNING, "epoch", "3 of 3", ("step", "loss", "val_loss")),
+    "hugging-face-net": (HUGGING_FACE, "step", "6 of 6", ("loss", "learning_rate", "epoch")),
+}
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    try:
+        return environment("frameworks", *PINS)
+    except CalledProcessError as error:
+        if b"torch==2.13.0+cpu" in error.stderr:
+            pytest.skip("no CPU build of PyTorch lies on this machine")
+        raise
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture
+def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, slack.url) as one:
+        yield one
+
+
+def shown(name: str) -> str:
+    """The cell that the notebook shows for the run called `name`."""
+    text = "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / "training.ipynb", as_version=4).cells)
+    (cell,) = re.findall(rf"```python\n(%%notify_on_finish {name}\n.*?)```", text, re.DOTALL)
+    return str(cell)
+
+
+def values(told: str) -> dict[str, str]:
+    """What an alert shows, by name: as fields, or as lines where there are many."""
+    return dict(
+        re.findall(r"^\*(.+)\*\n`?(.+?)`?$", told, re.MULTILINE) + re.findall(r"^(\w+) = (.+)$", told, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_the_metrics_of_a_training_are_in_its_alert(name: str, python: Path, world: World, slack: Slack):
+    setup, field, progress, metrics = FRAMEWORKS[name]
+
+    done = world.command(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
+
+    told = alert(slack, name)
+    assert outcome(told) == "finished", done.stdout + done.stderr
+    found = values(wording(told))
+    assert found[field] == progress
+    assert all(float(found[metric]) >= 0 for metric in metrics)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_training_that_is_killed_leaves_its_metrics(name: str, python: Path, world: World, slack: Slack):
+    setup, field, progress, metrics = FRAMEWORKS[name]
+    cell = f"{shown(name)}\nimport os\nos.kill(os.getpid(), 9)"
+
+    done = world.command(python, "-c", RUN, input=f"{setup}@@@{cell}", timeout=180, env=BACKEND)
+
+    told = alert(slack, name)
+    assert outcome(told) == "lost", done.stdout + done.stderr
+    found = values(wording(told))
+    assert found[field] == progress
+    assert set(metrics) <= set(found)

@@ -19,7 +19,7 @@ _COLOURS = ("page", "border", "ink", "quiet", "grid", "button", "pressed", "warn
 _RULES = """
 .cwnotify, .cwnotify.widget-box {
   display: block; position: relative; box-sizing: border-box; max-width: 1000px; margin: 2px 0; padding: 14px 16px 12px;
-  overflow: hidden; border: 1px solid var(--cw-border); border-radius: 10px;
+  overflow: hidden; border: 1px solid var(--cw-border); border-radius: 10px; container-type: inline-size;
   background: var(--cw-page); color: var(--cw-ink);
   font: 14px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); font-variant-numeric: tabular-nums;
 }
@@ -36,8 +36,8 @@ _RULES = """
 .cwnotify .cw-trouble { padding-top: 6px !important; color: var(--cw-warning); overflow-wrap: anywhere; }
 .cwnotify .cw-chips { display: flex; flex-wrap: wrap; gap: 6px 10px; padding-top: 8px !important; }
 .cwnotify .cw-chip {
-  max-width: 100%; box-sizing: border-box; padding: 2px 12px; border: 1px solid var(--cw-tone); border-radius: 999px;
-  color: var(--cw-tone); text-decoration: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+  display: block; padding: 1px 12px; border: 1px solid var(--cw-tone); border-radius: 13px;
+  color: var(--cw-tone); text-decoration: none; overflow-wrap: anywhere;
 }
 .cwnotify a.cw-chip:is(:link, :visited) { color: var(--cw-tone); }
 .cwnotify .cw-chip.cw-calm, .cwnotify a.cw-chip.cw-calm:is(:link, :visited) { color: var(--cw-ink); }
@@ -83,7 +83,14 @@ _RULES = """
   animation: cw-still 1ms linear STILLs forwards;
 }
 @keyframes cw-still { to { visibility: visible; } }
-@media (max-width: 640px) { .cwnotify .cw-run { grid-template-columns: 22px minmax(0, 1fr) minmax(0, 2fr); } }
+@container (max-width: 940px) { .cwnotify .cw-status { flex-basis: 100%; order: 1; text-align: left; } }
+@container (max-width: 640px) {
+  .cwnotify .cw-run { grid-template-columns: 22px 9em minmax(0, 1fr); align-items: start; padding: 4px 0; }
+  .cwnotify .cw-run > :nth-child(3) { white-space: normal; overflow-wrap: anywhere; }
+  .cwnotify .cw-run > :nth-child(4) { grid-column: 2; }
+  .cwnotify .cw-run > :empty { display: none; }
+  .cwnotify .cw-run > :nth-child(5) { grid-column: 3; }
+}
 .jp-OutputArea-child:has(.cwnotify-live) + .jp-OutputArea-child:has(.cwnotify-kept),
 .jp-OutputArea-child:not(:has(.cwnotify-live)):has(+ .jp-OutputArea-child .cwnotify-kept):has(
   > .jp-OutputArea-output:not([class*="jp-Rendered"])

@@ -1,0 +1,30 @@
+"""Ten thousand alarms that change within a minute, on the simulated clock of `benchmarks.storm`."""
+
+from __future__ import annotations
+
+from benchmarks.harness import Curve, Findings, Row
+from benchmarks.storm import storm
+
+
+def measure(quick: bool) -> Findings:
+    """One storm with Slack up, and smaller ones for the curve."""
+    counts = (10, 100, 1000) if quick else (10, 100, 1000, 3000, 10_000)
+    storms = {count: storm(count) for count in counts}
+    largest = storms[counts[-1]]
+    found = Findings()
+    found.rows.append(
+        Row(
+            f"{counts[-1]:,} alarm changes in a minute through the fleet path",
+            "all told within 3 minutes at one message a second",
+            f"all {len(largest.told & largest.alarms):,} told in {largest.messages} messages, "
+            f"the last after {largest.seconds:.0f} s",
+            largest.seconds < 180 and largest.told >= largest.alarms,
+            (f"one message each: {counts[-1] / 3600:.1f} h, {counts[-1] / largest.seconds:.0f} times ours",),
+        )
+    )
+    lines = {
+        "cwnotify": [(count, came.seconds) for count, came in storms.items()],
+        "one message each": [(count, float(count)) for count in counts if count <= 1000],
+    }
+    found.curves.append(Curve("storm", "Until the last of so many changes is told", "changes in a minute", "s", lines))
+    return found

@@ -1,0 +1,92 @@
+"""The Lambda function: its cold import, a warm call, and its zip."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import slack_sdk
+
+from benchmarks.harness import Curve, Findings, Spread, interleaved, less, row, spread
+from cwnotify.aws.bundle import make_zip
+from cwnotify.aws.lambda_function import payloads
+from cwnotify.demo.slack_rules import answer
+
+EVENT = Path(__file__).parents[1] / "tests" / "data" / "envelopes" / "sns_busy.json"
+TIMED = "import time; began = time.perf_counter(); {}; print(1000 * (time.perf_counter() - began))"
+LEAST = "import json, urllib.request"
+OURS = "import cwnotify.aws.lambda_function"
+# terraform-aws-notify-slack's function is on no package index. This is what it imports as it starts.
+TERRAFORM = "import os, boto3, json, base64, urllib.request, urllib.parse, logging, pprint, re"
+
+
+def measure(quick: bool) -> Findings:
+    """In fresh interpreters, in turn; then in this one."""
+    found = Findings()
+    rounds = 5 if quick else 25
+    imports = interleaved({code: lambda code=code: _cold(code) for code in (LEAST, OURS, TERRAFORM)}, rounds)
+    ours = less(imports[OURS].values, imports[LEAST].values)
+    terraform = less(imports[TERRAFORM].values, imports[LEAST].values)
+    peers = {"terraform-aws-notify-slack": terraform}
+    found.rows.append(row("handler: cold import, beyond `import json, urllib.request`", ours, "ms", 10.0, peers))
+    found.notes.append(
+        f"Handler: {LEAST} takes {imports[LEAST].told('ms')}, ours in all {imports[OURS].told('ms')}. "
+        "terraform-aws-notify-slack is on no package index: a line with the same imports stands for it."
+    )
+    found.rows.append(row("handler: warm call without the network", _warm(50 if quick else 500), "ms", 1.0))
+    size = spread([len(make_zip()) / 1000])
+    found.rows.append(row("zip", size, "kB", 40.0, {"slack_sdk alone": spread([_zipped(Path(slack_sdk.__file__).parent)])}))
+    found.curves.append(_many((1, 10, 100) if quick else (1, 10, 100, 1000, 10_000)))
+    return found
+
+
+def _cold(code: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED.format(code)], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    return float(done.stdout)
+
+
+def _warm(rounds: int) -> Spread:
+    """From an event to the payloads that Slack would get."""
+    event = json.loads(EVENT.read_bytes())
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        told = payloads(event, "en")
+        times.append(1000 * (time.perf_counter() - began))
+    assert [answer(json.dumps(one).encode()).word for one in told] == ["ok"]
+    return spread(times)
+
+
+def _zipped(package: Path) -> float:
+    """Kilobytes of a package's modules in a zip such as ours."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(package.rglob("*.py")):
+            archive.write(path, path.relative_to(package.parent))
+    return len(buffer.getvalue()) / 1000
+
+
+def _many(counts: tuple[int, ...]) -> Curve:
+    """The whole function's work for so many alarms at once, without the network."""
+    record = json.loads(EVENT.read_bytes())["Records"][0]
+    points = []
+    for count in counts:
+        records = [_named(record, f"train-{index:05}-busy") for index in range(count)]
+        began = time.perf_counter()
+        told = payloads({"Records": records}, "en")
+        points.append((count, 1000 * (time.perf_counter() - began)))
+        assert told
+    return Curve("alarms", "The function's own time for so many alarms at once", "alarms", "ms", {"cwnotify": points})
+
+
+def _named(record: dict[str, object], name: str) -> dict[str, object]:
+    """The record, about another alarm."""
+    text = json.dumps(record)
+    return json.loads(text.replace(json.loads(record["Sns"]["Message"])["AlarmName"], name))  # type: ignore[index,no-any-return]

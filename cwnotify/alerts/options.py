@@ -146,9 +146,9 @@ def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
 
 def line_count(text: str) -> int:
     """Read a number of lines from 0 to `MOST_TAIL_LINES`."""
-    if not re.fullmatch(r"\d{1,6}", text.strip(), re.ASCII) or int(text) > MOST_TAIL_LINES:
+    if not re.fullmatch(r"\d{1,6}", word := text.strip(), re.ASCII) or int(word) > MOST_TAIL_LINES:
         raise UsageError(f"--tail takes a number of lines from 0 to {MOST_TAIL_LINES}; not {text!r}")
-    return int(text)
+    return int(word)
 
 
 @frozen

@@ -125,7 +125,7 @@ def test_any_text_is_read_or_refused(text):
             assert [ast.parse(part, mode="eval") for part in value] or not text.strip()
 
 
-@pytest.mark.parametrize(("text", "count"), [("0", 0), ("20", 20), (" 200 ", 200)])
+@pytest.mark.parametrize(("text", "count"), [("0", 0), ("20", 20), (" 200 ", 200), ("0\x1f", 0)])
 def test_a_number_of_lines_is_read(text, count):
     assert line_count(text) == count
 

@@ -21,7 +21,7 @@ $(VENV)/.lab: $(VENV)/.demo
 	@touch $@
 
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

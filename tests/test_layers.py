@@ -63,6 +63,7 @@ MAY_IMPORT = {
         "IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",
+    "cwnotify.doctor": "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws cwnotify.sidecar",
     "cwnotify.cli": ANYTHING,
     "cwnotify.demo": ANYTHING,
 }

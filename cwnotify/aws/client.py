@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from threading import RLock
 from typing import Any, Literal
@@ -32,6 +33,9 @@ class Aws:
         Seconds for a connection and for an answer.
     policy
         Which of ours (`cwnotify policy`) allows what is asked.
+    validates
+        Whether boto3 looks through its arguments before it sends them. For 500 series that takes 20 ms, about as long
+        as all else that it does with them.
 
     Attributes
     ----------
@@ -51,18 +55,20 @@ class Aws:
         attempts: int = 6,
         timeouts: tuple[float, float] = (60.0, 60.0),
         policy: str = "deployer",
+        validates: bool = True,
     ) -> None:
         self.sleep, self.clock = sleep, clock
         self.calls: Counter[str] = Counter()
         self.metrics_asked = 0
         self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
+        self._validates = validates
         self._clients: dict[str, Any] = {}
         self._lock = RLock()
 
     @classmethod
     def for_watching(cls) -> Aws:
         """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
-        return cls(mode="adaptive", attempts=3, timeouts=(3.0, 10.0), policy="notebook")
+        return cls(mode="adaptive", attempts=2, timeouts=(3.0, 8.0), policy="notebook", validates=False)
 
     def ask(self, service: str, operation: str, **arguments: Any) -> Any:
         """Call one operation, as boto3 spells it.
@@ -103,6 +109,23 @@ class Aws:
             return self._clients[service]
 
     @cached_property
+    def credentials(self) -> str:
+        """Where the credentials come from, as boto3 calls it: ``env``, ``shared-credentials-file``, ``iam-role``, …
+
+        Raises
+        ------
+        AwsError
+            If there are none.
+        """
+        from botocore.exceptions import NoCredentialsError
+
+        with self._refusals("sts"):
+            found = self._session.get_credentials()
+            if found is None:
+                raise NoCredentialsError
+            return str(found.method)
+
+    @cached_property
     def account(self) -> str:
         """The account's twelve digits."""
         return str(self.ask("sts", "get_caller_identity")["Account"])
@@ -125,6 +148,7 @@ class Aws:
 
         session = Session()
         session.register_component("data_loader", _loader())
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
         return boto3.Session(botocore_session=session)
 
     def _made(self, service: str) -> Any:
@@ -136,6 +160,7 @@ class Aws:
             connect_timeout=connect,
             read_timeout=read,
             user_agent_extra="cwnotify",
+            parameter_validation=self._validates,
         )
         client = self._session.client(service, config=config)
         client.meta.events.register("provide-client-params", self._count)
@@ -169,3 +194,12 @@ def _loader() -> Any:
     from botocore.loaders import create_loader
 
     return create_loader()
+
+
+def _moment(value: Any) -> datetime:
+    """A time in an answer. Those of datapoints are mere numbers, which botocore's own parser takes 20 µs for."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    from botocore.utils import parse_timestamp
+
+    return parse_timestamp(value)

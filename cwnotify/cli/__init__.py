@@ -20,6 +20,7 @@ _COMMANDS = {
     "test": "webhook",
     "manifest": "webhook",
     "config": "config",
+    "doctor": "doctor",
     "run": "run",
     "watch": "watch",
     "outbox": "outbox",

@@ -105,7 +105,7 @@ def manifest() -> None:
 
 
 def _post(webhook: Secret, payload: Payload) -> None:
-    from cwnotify.sidecar.delivery import post
+    from cwnotify.sidecar.post import post
     from cwnotify.sidecar.webhooks import Webhook
 
     reply: Reply = post(Webhook(webhook).wait().url(), payload)

@@ -15,7 +15,7 @@ from traitlets import Unicode
 from cwnotify.notebook.cells import Cells
 from cwnotify.screen import say
 
-COMMANDS = ("login", "test", "outbox")
+COMMANDS = ("login", "test", "outbox", "config", "doctor")
 WORDS = ("panel", *COMMANDS)
 
 
@@ -140,6 +140,8 @@ class CWNotify(Magics):
         %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
         %cwnotify test      send a greeting
         %cwnotify outbox    what waits, what could not be delivered and why
+        %cwnotify config    each setting, and where it comes from
+        %cwnotify doctor    what is well, what is wrong, and what to do about it
         """
         word, _, rest = line.strip().partition(" ")
         if word == "arm":

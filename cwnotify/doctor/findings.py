@@ -1,0 +1,62 @@
+"""What an examination finds: a line for each thing, good or not, and then the one thing to do. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cwnotify.errors import CwnotifyError
+
+
+class State(StrEnum):
+    """How a thing is; a note is neither good nor wrong."""
+
+    GOOD = "good"
+    WRONG = "wrong"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    part
+        What was looked at, in a word or two.
+    text
+        What was seen there.
+    todo
+        The one thing to do about it; where it is empty, nothing.
+    """
+
+    part: str
+    state: State
+    text: str
+    todo: str = ""
+
+
+def good(part: str, text: str) -> Finding:
+    """All is well."""
+    return Finding(part, State.GOOD, text)
+
+
+def wrong(part: str, text: str, todo: str) -> Finding:
+    """This keeps cwnotify from doing what it was set up to do."""
+    return Finding(part, State.WRONG, text, todo)
+
+
+def note(part: str, text: str, todo: str = "") -> Finding:
+    """Worth knowing; it may be just as the user wants it."""
+    return Finding(part, State.NOTE, text, todo)
+
+
+def fault(part: str, error: CwnotifyError) -> Finding:
+    """What an error of ours says. Our errors end with what to do, after a semicolon."""
+    text, _, todo = str(error).rpartition("; ")
+    return wrong(part, text or todo, todo if text else "")
+
+
+def count(n: int, thing: str) -> str:
+    """``no alarm``, ``1 alarm``, ``2 alarms``."""
+    return f"{n or 'no'} {thing}{'' if n in (0, 1) else 's'}"

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cwnotify
+from cwnotify.alerts.alarms import MARKS
 from cwnotify.alerts.words import amend, clock, duration, en, fault, ko, plain, say, sparkline, zone
 
 NOON = 1_795_316_400.0  # 2026-11-22 12:00:00 in Seoul
@@ -183,3 +184,11 @@ def test_a_third_language_is_one_file(tmp_path):
         # What the file lacks is said in English.
         "Zelle [3] 3 min 2026-11-22 04:00:00 CET",
     ]
+
+
+@pytest.mark.parametrize("table", [en.SENTENCES, ko.SENTENCES], ids=["en", "ko"])
+def test_every_mark_that_a_sentence_begins_with_has_a_picture_for_terminals(table):
+    first = {text.split(" ")[0] for key, text in table.items() if key.split(".")[0] in ("run", "notice", "plain")}
+    marks = {word for word in first if word.startswith(":")} | set(MARKS.values())
+
+    assert {mark for mark in marks if plain(mark) == mark} == set()

@@ -156,6 +156,12 @@ _PICTURES = {
     ":black_square_for_stop:": "⏹️",
     ":skull:": "💀",
     ":wave:": "👋",
+    ":rotating_light:": "🚨",
+    ":grey_question:": "❔",
+    ":information_source:": "ℹ️",
+    ":warning:": "⚠️",
+    ":desktop_computer:": "🖥️",
+    ":envelope:": "✉️",
 }
 
 

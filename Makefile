@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test lint demo lab clean
+.PHONY: test lint demo lab bench clean
 
 $(VENV)/.demo: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
@@ -20,6 +20,10 @@ $(VENV)/.lab: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -33,6 +37,9 @@ demo: $(VENV)/.demo  ## the main job on this machine, without any account
 
 lab: $(VENV)/.lab  ## JupyterLab and the Slack stand-in, to play with
 	@$(BIN)/python -m cwnotify.demo --lab notebooks/quickstart.ipynb
+
+bench: $(VENV)/.bench  ## measure what the README claims, beside what one would use instead; eight minutes
+	@$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .matrix build dist *.egg-info demo-report

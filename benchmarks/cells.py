@@ -71,7 +71,7 @@ def measure(quick: bool) -> Findings:
     low, high = min(medians.values()), max(medians.values())
     found.notes.append(f"Time added to a cell: the medians of the four ways lie between {low:.2f} and {high:.2f} ms.")
     found.notes.append(
-        f"A peer that hangs is interrupted after {PATIENCE:g} s: it would have waited for as long as Slack says nothing."
+        f"A peer that hangs is interrupted after {PATIENCE:g} s: it would have waited as long as Slack says nothing."
     )
     found.curves.append(_many(100 if quick else 1000))
     return found

@@ -38,7 +38,7 @@ def measure(quick: bool) -> Findings:
     peers = {"the limit, `requests` with a warm session in the kernel": spread(direct[2:])}
     found.rows.append(row("a cell's end to the alert received", spread(ours[2:]), "ms", 30.0, peers))
     killed = spread([_killed() for _ in range(kills)])
-    never = {name: "never" for name in ("`requests.post` in a magic", "jupyter-slack", "slack-magic", "knockknock")}
+    never = dict.fromkeys(("`requests.post` in a magic", "jupyter-slack", "slack-magic", "knockknock"), "never")
     found.rows.append(row("kernel killed (SIGKILL) to the alert received", killed, "ms", 100.0, never, share=0.99))
     found.notes.append(f"Kernel killed: {kills} kernels, so the figure at p99 is that of the slowest one.")
     found.curves.append(_together(most))
@@ -90,7 +90,8 @@ def _kernels(count: int, rounds: int = 3) -> tuple[float, float, float]:
         for _ in range(rounds):
             before, at = len(slack.received), time.time() + 0.3 + 0.02 * count
             cells = [
-                one.start(f"%%notify_on_finish name\nimport time; time.sleep(max(0, {at} - time.time()))") for one in kernels
+                one.start(f"%%notify_on_finish name\nimport time; time.sleep(max(0, {at} - time.time()))")
+                for one in kernels
             ]
             for cell in cells:
                 assert not cell.result().errors

@@ -40,14 +40,20 @@ def measure(quick: bool) -> Findings:
     )
     found.rows.append(row("handler: warm call without the network", _warm(50 if quick else 500), "ms", 1.0))
     size = spread([len(make_zip()) / 1000])
-    found.rows.append(row("zip", size, "kB", 40.0, {"slack_sdk alone": spread([_zipped(Path(slack_sdk.__file__).parent)])}))
+    found.rows.append(
+        row("zip", size, "kB", 40.0, {"slack_sdk alone": spread([_zipped(Path(slack_sdk.__file__).parent)])})
+    )
     found.curves.append(_many((1, 10, 100) if quick else (1, 10, 100, 1000, 10_000)))
     return found
 
 
 def _cold(code: str) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", TIMED.format(code)], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+        [sys.executable, "-c", TIMED.format(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
     )
     return float(done.stdout)
 

@@ -22,7 +22,7 @@ PEERS = (
     "knockknock==0.1.8.1",
     "setuptools<81",
 )
-OURS = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil", "numpy", "tqdm", "slack_sdk")
+OURS = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil", "numpy")
 
 # Timed from ipykernel's receiving a cell to its reply being ready: IPython's transformers and events are inside.
 CLOCK = """

@@ -32,7 +32,7 @@ def measure(quick: bool) -> Findings:
             f"over 2,000 a second, flat from 10 to {sizes[-1]:,} rows",
             f"{small.told('/s')} at 10 rows, {large.told('/s')} at {sizes[-1]:,} rows",
             slowest > 2000 and large.median > 0.7 * small.median,
-            (f"a JSON file rewritten for each: {file.told('/s')} at {20 if quick else 200} rows, which it halves as they double",),
+            (f"a JSON file rewritten for each: {file.told('/s')} at {20 if quick else 200} rows, less with more",),
         )
     )
     found.rows.append(
@@ -45,8 +45,8 @@ def measure(quick: bool) -> Findings:
         )
     )
     found.notes.append(
-        "Outbox: an alert is on disk before it is acknowledged, so each commit waits for the disk, three times an alert. "
-        "Slack takes one message a second, so this is no limit in use."
+        "Outbox: an alert is on disk before it is acknowledged, so each commit waits for the disk, three times an "
+        "alert. Slack takes one message a second, so this is no limit in use."
     )
     points = [(size, one.quartiles[0], one.median, one.quartiles[1]) for size, one in in_memory.items()]
     found.curves.append(

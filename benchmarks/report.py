@@ -62,7 +62,8 @@ def _machine(load: float, seconds: float) -> str:
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True).stdout
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS)
     return (
-        f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit.strip() or 'unknown'}, in {seconds:.0f} s. "
+        f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit.strip() or 'unknown'}, "
+        f"in {seconds:.0f} s. "
         f"{cores()} cores of {model}, {memory:.0f} GB, {platform.system()} {platform.release()}, "
         f"load {load:.1f} at the start. Python {platform.python_version()}, {versions}.\n"
     )

@@ -38,7 +38,9 @@ def measure(quick: bool) -> Findings:
     peers: dict[str, Spread | str] = {name: less(values, empty) for name, values in loads.items()}
     found = Findings()
     found.rows.append(row("`%load_ext`, beyond an empty extension", ours, "ms", 5.0, peers))
-    found.rows.append(row("first registered cell, beyond a plain one: imports and the sidecar's start", spread(firsts), "ms", 5.0))
+    found.rows.append(
+        row("first registered cell, beyond a plain one: imports and the sidecar's start", spread(firsts), "ms", 5.0)
+    )
     return found
 
 

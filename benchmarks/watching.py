@@ -1,0 +1,164 @@
+"""Rounds of the watch against a strict stand-in for CloudWatch: many instances, and one instance for a day."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.harness import Curve, Findings, Row, folder, number, spread
+from cwnotify.aws.client import Aws
+from cwnotify.aws.cloudwatch import read_series
+from cwnotify.sidecar.alarm_book import AlarmBook
+from cwnotify.sidecar.machine import Machine
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.snapshot import Request
+from cwnotify.sidecar.watch.calls import Calls
+from cwnotify.sidecar.watch.changes import Changes
+from cwnotify.sidecar.watch.rounds import Watch
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+
+ROOT = Path(__file__).parents[1]
+# What CloudWatch took for 500 series, and for a single one (seconds).
+LATENCY, SINGLE = 0.28, 0.085
+# Dollars: GetMetricData by the series asked for, other calls by the call. https://aws.amazon.com/cloudwatch/pricing/
+SERIES_PRICE, CALL_PRICE = 0.01 / 1000, 0.01 / 1000
+DAY, HOURS, ROUND = 86_400.0, 2, 30.0
+LATE = 300.0 + 60.0
+BEGAN = 1_795_300_000.0
+
+
+def measure(quick: bool) -> Findings:
+    """Rounds of a fleet, then one instance's day in steps of a round."""
+    found, points = Findings(), []
+    for instances, calls in (
+        ((100, 1), (1000, 2)) if quick else ((100, 1), (500, 1), (1000, 2), (3000, 6), (10_000, 20))
+    ):
+        times, made = _fleet(instances, 2 if quick else 3)
+        each = spread(times)
+        points.append((instances, *((each.quartiles[0], each.median, each.quartiles[1]))))
+        if instances >= 1000:
+            one_each = instances * SINGLE
+            found.rows.append(
+                Row(
+                    f"{instances:,} instances, one round",
+                    f"{calls} calls, under 1.5 s",
+                    f"{made} calls, {each.told('s')}",
+                    made == calls and each.median < 1.5,
+                    (f"one call each, in series: {number(one_each)} s, {number(one_each / each.median)} times ours",),
+                )
+            )
+    found.notes.append(
+        f"Instances: the stand-in takes {1000 * LATENCY:.0f} ms a call; for one call each, {1000 * SINGLE:.0f} ms are "
+        "reckoned. Four calls are under way at a time."
+    )
+    lines = {"cwnotify": points, "one call each, in series": [(n, n * SINGLE) for n, *_ in points if n <= 100]}
+    found.curves.append(Curve("instances", "One round of so many instances", "instances", "s", lines))
+    found.rows.append(_day(1 if quick else HOURS))
+    return found
+
+
+@contextmanager
+def _stand_in(instances: int) -> Iterator[str]:
+    """In a process of its own, so that it does not take our processor's time for ours."""
+    command = [sys.executable, "-m", "tests.support.cloudwatch", str(instances), str(LATENCY)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+@contextmanager
+def _environ(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _fleet(instances: int, rounds: int) -> tuple[list[float], int]:
+    """Seconds of each round as it is while a panel is open, and how many calls it made."""
+    metrics = [cpu(f"i-{number:017x}") for number in range(instances)]
+    with CloudWatch() as shape, _stand_in(instances) as url, _environ(shape.environ() | {"AWS_ENDPOINT_URL": url}):
+        aws, times = Aws.for_watching(), []
+        # The first makes the client and its connections.
+        read_series(aws, metrics, time.time() - 1800, time.time())
+        before = aws.calls["cloudwatch:GetMetricData"]
+        for _ in range(rounds):
+            began = time.perf_counter()
+            series = read_series(aws, metrics, time.time() - 1800, time.time())
+            times.append(time.perf_counter() - began)
+            assert all(one.points for one in series)
+        return times, (aws.calls["cloudwatch:GetMetricData"] - before) // rounds
+
+
+class _Stepped(Watch):
+    """A watch whose rounds come when they are told to, at times that are told."""
+
+    def begin(self, outbox: Outbox) -> None:
+        self._changes = Changes(AlarmBook(outbox), lambda: 3 * self._pause() + 30)
+        self._calls = Calls(outbox)
+        self._session()
+
+    def step(self, now: float) -> Aws:
+        self._round(self._requests, now)
+        return self._session()
+
+
+def _day(hours: int) -> Row:
+    """What a day's watching of one instance with an alarm asks of AWS."""
+    clock, id = [BEGAN], "i-0abc1234def567890"
+    with CloudWatch(lambda: clock[0]) as cloud, _environ(cloud.environ()), folder() as path:
+        points = wave(BEGAN - 4 * 3600, BEGAN + hours * 3600, 300)
+        # A datapoint bears the time at which its period begins, and comes a minute after its end.
+        cloud.feed(cpu(id), {at: value for at, value in points.items() if at + LATE <= BEGAN})
+        cloud.put_alarm(
+            "busy",
+            at=BEGAN,
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": id}],
+        )
+        cloud.put_instance(id)
+        outbox = Outbox(path / "outbox.sqlite3")
+        watch = _Stepped(lambda: outbox, Machine(lambda: outbox, lambda: None), lambda: None, lambda: None)
+        watch.begin(outbox)
+        watch.ask("panel", Request(instances=(id,), round=ROUND), "slack")
+        aws = watch.step(BEGAN)
+        # A panel's first round asks for all that it shows: a day has it once.
+        first = Counter(aws.calls)
+        while clock[0] < BEGAN + hours * 3600:
+            clock[0] += ROUND
+            cloud.feed(cpu(id), {at: value for at, value in points.items() if at + LATE <= clock[0]})
+            aws = watch.step(clock[0])
+        outbox.close()
+        later = Counter(aws.calls) - first
+        series = aws.metrics_asked
+    daily = {name: round(first[name] + later[name] * 24 / hours) for name in aws.calls}
+    billed = round(series * 24 / hours)
+    priced = sum(count for name, count in daily.items() if name.startswith("cloudwatch:") and "GetMetric" not in name)
+    cost, least = billed * SERIES_PRICE + priced * CALL_PRICE, DAY / 300
+    told = ", ".join(f"{count:,} {name.partition(':')[2]}" for name, count in sorted(daily.items()))
+    return Row(
+        "one day's watching of one instance, a round each 30 s",
+        "told in calls and dollars",
+        f"{told}: ${cost:.3f}",
+        None,
+        (
+            f"the least that keeps the plot fresh: {least:.0f} GetMetricData a day, one for each datapoint that comes; "
+            f"to ask for it each round takes {DAY / ROUND:,.0f}",
+            "alarms are asked for each round, so that one that changes is told within half a minute",
+        ),
+    )

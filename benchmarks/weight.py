@@ -1,0 +1,93 @@
+"""Memory and processor time: of the kernel with cwnotify in it, and of the sidecar, idle and with an open panel."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.harness import Findings, Spread, cpu_seconds, memory, row, spread
+from benchmarks.kernels import kernel
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.kernel import Kernel
+from tests.support.slack import Slack
+from tests.support.waiting import until
+
+INSTANCE = "i-0abc1234def567890"
+PANEL = f"import cwnotify; opened = cwnotify.panel({INSTANCE!r})"
+WIDGETS = """
+import ipywidgets, IPython
+widgets = [ipywidgets.HTML("x"), ipywidgets.Image(), ipywidgets.HBox([ipywidgets.Button() for _ in range(8)])]
+IPython.display.display(ipywidgets.VBox(widgets))
+"""
+
+
+def measure(quick: bool) -> Findings:
+    """Kernels in which a cell was told, then kernels with a panel."""
+    found, rounds, seconds = Findings(), 1 if quick else 3, 5.0 if quick else 20.0
+    told = [_told(seconds) for _ in range(rounds)]
+    with CloudWatch() as cloud:
+        cloud.feed(cpu(INSTANCE), wave(time.time() - 4 * 3600, time.time() + 3600, 300))
+        cloud.put_instance(INSTANCE)
+        shown = [_shown(cloud, seconds) for _ in range(rounds)]
+    before, idle, idle_cpu = (spread(values) for values in zip(*told, strict=True))
+    beyond, watching, watching_cpu = (spread(values) for values in zip(*shown, strict=True))
+    found.rows += [
+        row("kernel memory added, loaded and a cell told", before, "MB", 2.0, {"jupyter-slack": _peer()}),
+        row("kernel memory added by an open panel, beyond ipywidgets", beyond, "MB", 5.0),
+        row("sidecar memory, idle", idle, "MB", 30.0),
+        row("sidecar memory, watching with plots", watching, "MB", 150.0),
+        row("sidecar CPU, idle", idle_cpu, "% of a core", 0.1),
+        row("sidecar CPU, watching one instance with an open panel", watching_cpu, "% of a core", 1.0),
+    ]
+    found.notes.append(
+        f"Memory is a process's own pages and its share of those that it shares. CPU is the scheduler's own account of "
+        f"all threads over {seconds:.0f} s; the panel had been open for {seconds / 2:.0f} s."
+    )
+    return found
+
+
+def _share(pid: int, seconds: float) -> float:
+    """Percent of a core."""
+    before, began = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    return 100 * (cpu_seconds(pid) - before) / (time.monotonic() - began)
+
+
+def _sidecar(one: Kernel) -> int:
+    return until(lambda: one.world.sidecars(), 15, "the sidecar")[0]
+
+
+def _told(seconds: float) -> tuple[float, float, float]:
+    """Megabytes that the kernel grew by, those of the sidecar, and its share of a core."""
+    with Slack() as slack, kernel(slack) as one:
+        for _ in range(5):
+            one.run("x = 1")
+        before = memory(one.pid)
+        one.run("%load_ext cwnotify")
+        one.run("%%notify_on_finish name\nx = 1")
+        slack.wait_for(1, 30)
+        for _ in range(3):
+            one.run("x = 1")
+        grown, sidecar = memory(one.pid) - before, _sidecar(one)
+        return grown, memory(sidecar), _share(sidecar, seconds)
+
+
+def _shown(cloud: CloudWatch, seconds: float) -> tuple[float, float, float]:
+    with Slack() as slack, kernel(slack, **cloud.environ()) as one:
+        one.run("%load_ext cwnotify")
+        assert not one.run(WIDGETS).errors
+        before = memory(one.pid)
+        assert not one.run(PANEL).errors
+        sidecar = _sidecar(one)
+        # Until matplotlib is there and the first plots are drawn.
+        _share(sidecar, seconds / 2)
+        return memory(one.pid) - before, memory(sidecar), _share(sidecar, seconds)
+
+
+def _peer() -> Spread:
+    with Slack() as slack, kernel(slack) as one:
+        for _ in range(5):
+            one.run("x = 1")
+        before = memory(one.pid)
+        one.run("import jupyter_slack")
+        one.run("%%notify name\nx = 1")
+        return spread([memory(one.pid) - before])

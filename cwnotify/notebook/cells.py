@@ -144,7 +144,10 @@ class Cells:
         return recording
 
     def _record(self, asked: Asked) -> Recording:
+        # What its end needs is loaded by now: the cell may leave us no descriptor to read a file with, or no file.
+        from cwnotify import failures  # noqa: F401
         from cwnotify.alerts.events import RunKind
+        from cwnotify.notebook import show  # noqa: F401
         from cwnotify.recording import Recording, here
 
         # VS Code names the notebook in the namespace, Jupyter's server in the environment.

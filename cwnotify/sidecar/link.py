@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from cwnotify.alerts.events import Run, RunEnded
 from cwnotify.alerts.records import to_record
-from cwnotify.settings import Secret, state_dir
+from cwnotify.settings import WEBHOOK_VARIABLES, Secret, state_dir
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
 
 if TYPE_CHECKING:
@@ -292,9 +292,10 @@ def _launch(pid: int, descriptors: list[int]) -> None:
     The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
     """
     numbers = [*descriptors, -1][:3]
+    environ = os.environ or _ENVIRONMENT
     environment = {
-        **(os.environ or _ENVIRONMENT),
-        "CWNOTIFY_STATE_DIR": str(state_dir(os.environ or _ENVIRONMENT)),
+        **{name: value for name, value in environ.items() if name not in WEBHOOK_VARIABLES},
+        "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
     }
     shell = subprocess.Popen(
         ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-P", _PROGRAM, *map(str, (pid, *numbers))],

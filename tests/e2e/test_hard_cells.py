@@ -1,0 +1,199 @@
+"""Cells that are hard on us, and secrets in them: the cell is untouched, Slack is told, and no secret goes astray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.slack_rules import check
+from tests.support.kernel import Kernel, World, alert, alerts, outcome, wording
+from tests.support.slack import Slack
+from tests.support.waiting import until
+
+NAMES = (f"h{number}" for number in count(1))
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def world(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as one:
+        yield one
+
+
+@pytest.fixture
+def kernel(world: World) -> Iterator[Kernel]:
+    """A kernel for one cell, for the cell may ruin it."""
+    with Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        yield one
+
+
+@dataclass(frozen=True)
+class Hard:
+    """A cell's body, the options in its header, how it ends, and what the alert says."""
+
+    body: str
+    word: str = "finished"
+    says: str = ""
+    options: str = ""
+
+
+RAISES = "class Odd(Exception):\n    def __str__(self):\n        {}\nraise Odd"
+HARD = {
+    "10 MB printed": Hard(
+        "for _ in range(1000):\n    print('x' * 10_000)\nprint('the end')", says="the end", options="--tail 1"
+    ),
+    "str raises": Hard(RAISES.format("raise KeyError(3)"), "failed", "KeyError"),
+    "str of 50 MB": Hard("raise ValueError('y' * 50_000_000)", "failed", "yyyy"),
+    "lone surrogate": Hard("x = '\\ud800'", says="\N{REPLACEMENT CHARACTER}", options="--show x"),
+    "NUL, reversed text": Hard("raise ValueError('\\x00 \\u202e')", "failed", "ValueError"),
+    "markup": Hard("raise ValueError('</script> <!channel> ``` <https://evil.example|x>')", "failed", "</script>"),
+    "colours": Hard("raise ValueError('\\x1b[31mred\\x1b[0m')", "failed", "ValueError: red"),
+    "show that raises": Hard("x = 1", says="ZeroDivisionError", options="--show 1/0"),
+    "show that recurses": Hard("def f():\n    return f()", says="RecursionError", options="--show f()"),
+    "modules gone": Hard(
+        "import sys\nfor n in [n for n in sys.modules if n.startswith('cwnotify')]:\n    del sys.modules[n]"
+    ),
+    "environment gone": Hard("import os\nos.environ.clear()"),
+    "another directory": Hard("import os\nos.chdir('/')"),
+    "streams replaced": Hard("import io, sys\nsys.stdout = io.StringIO()\nsys.stderr = None"),
+    "alarm": Hard(
+        "import signal, time\nsignal.signal(signal.SIGALRM, lambda *_: 1 / 0)\nsignal.alarm(1)\ntime.sleep(10)",
+        "failed",
+        "ZeroDivisionError",
+    ),
+    "faulthandler": Hard(
+        "import faulthandler\nfaulthandler.enable(open('fault', 'w'))\nfaulthandler.dump_traceback_later(60)"
+    ),
+    "no more processes": Hard("import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"),
+}
+
+
+@pytest.mark.parametrize("hard", HARD.values(), ids=HARD)
+def test_a_hard_cell_is_told_and_untouched(hard: Hard, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    result = kernel.run(f"%%notify_on_finish {name} {hard.options}\n{hard.body}")
+    told = alert(slack, name, 20)
+
+    assert result.status == ("error" if hard.word == "failed" else "ok")
+    assert outcome(told) == hard.word
+    assert hard.says in wording(told)
+    check(told)
+
+
+def test_a_cell_that_leaves_us_no_descriptor_is_told_of_once_there_are_some(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run("import resource\nlimit = resource.getrlimit(resource.RLIMIT_NOFILE)")
+    few = kernel.run(f"%%notify_on_finish {name}\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))\n40 + 2")
+    kernel.run("resource.setrlimit(resource.RLIMIT_NOFILE, limit)")
+
+    assert (few.status, few.values, few.text) == ("ok", ["42"], "")
+    assert outcome(alert(slack, name, 40)) == "finished"
+
+
+def test_a_thousand_cells_in_a_row_are_all_told_of(kernel: Kernel, slack: Slack, world: World):
+    name = next(NAMES)
+    kernel.run(f"for n in range(1000):\n    get_ipython().run_cell('%%notify_on_finish --min 1h {name}\\n1')", 90)
+
+    until(lambda: len(world.messages("skipped")) >= 1000, 30, "a thousand runs in the outbox")
+    assert not alerts(slack, name)
+
+
+def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kernel, slack: Slack, world: World):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}a\n1")
+    alert(slack, f"{name}a")
+    # All of ours, and none of the kernel's own sockets, which it needs to answer.
+    cell = (
+        f"%%notify_on_finish {name}b\nimport os, stat\n"
+        "for number in map(int, os.listdir('/proc/self/fd')):\n"
+        "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
+        "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"
+        "files = [open(f'mine{n}', 'w+') for n in range(40)]"
+    )
+    kernel.run(cell)
+    assert outcome(alert(slack, f"{name}b", 20)) == "finished"
+    kernel.run(f"%%notify_on_finish {name}c\nfor file in files:\n    file.flush()")
+    alert(slack, f"{name}c", 20)
+
+    assert {path.read_text() for path in world.home.glob("mine*")} == {""}
+
+
+# Secrets
+
+
+def test_a_notebook_cannot_send_alerts_elsewhere(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    with Slack() as stranger:
+        asked = [
+            f"%config CWNotify.webhook = {stranger.url!r}",
+            f"%config CWNotify.webhook_url = {stranger.url!r}",
+            f"%%notify_on_finish --webhook {stranger.url} x\n1",
+        ]
+        for one in asked:
+            kernel.run(one)
+        kernel.run(f"%%notify_on_finish {name}\n1")
+        alert(slack, name)
+
+        assert stranger.received == []
+
+
+LEAKY = """
+import logging, sys
+logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, force=True)
+for name in ("urllib3", "botocore", "requests", "cwnotify"):
+    logging.getLogger(name).setLevel(logging.DEBUG)
+"""
+
+
+def test_the_webhook_is_nowhere_to_be_found(tmp_path: Path):
+    with Slack() as slack, World(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config")) as world, Kernel(world) as kernel:
+        kept = tmp_path / "config" / "cwnotify" / "webhook"
+        kept.parent.mkdir(parents=True, mode=0o700)
+        kept.touch(0o600)
+        kept.write_text(slack.url)
+        slack.script += [slack.answer.__class__(500, "rollup_error"), slack.answer.__class__(mode="reset")]
+        seen = [kernel.run("%load_ext cwnotify"), kernel.run(LEAKY)]
+        path = slack.url.partition("127.0.0.1")[2].partition("/")[2]
+        bodies = [
+            "1",
+            f"raise OSError('Max retries exceeded with url: /' + {path[:-8]!r} + {path[-8:]!r})",
+            f"url = {slack.url[:-8]!r} + {slack.url[-8:]!r}",
+        ]
+        for number, body in enumerate(bodies):
+            seen.append(kernel.run(f"%%notify_on_finish leak{number} --show globals().get('url') --tail 5\n{body}"))
+        told = [alert(slack, f"leak{number}", 20) for number in range(len(bodies))]
+        seen.append(kernel.run("%config CWNotify\n%cwnotify outbox list --all\nimport cwnotify\nvars(cwnotify)"))
+        (pid,) = world.sidecars()
+        process = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+        files = [one for one in tmp_path.rglob("*") if one.is_file() and one != kept]
+        held = {str(one.relative_to(tmp_path)) for one in files if slack.canary.encode() in one.read_bytes()}
+
+    assert not held
+    assert any("outbox.sqlite3-wal" in str(one) for one in files)
+    assert slack.canary.encode() not in process
+    assert not [payload for payload in told if slack.canary in str(payload)]
+    assert "[removed]" in str(told[1])
+    assert "[removed]" in str(told[2])
+    # What the cell itself said of it is the cell's; nothing else in the notebook says it.
+    own = seen.pop(3)
+    assert slack.canary in str(own.outputs)
+    assert not [one for one in seen if slack.canary in str(one.outputs)]
+
+
+def test_a_webhook_in_the_environment_does_not_reach_the_sidecars(world: World, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}\n1")
+    alert(slack, name)
+
+    for pid in world.sidecars():
+        assert slack.canary.encode() not in Path(f"/proc/{pid}/environ").read_bytes()

@@ -17,43 +17,23 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from threading import Event, Lock
 from types import TracebackType
 from typing import Any
 
 from cwnotify.aws.readings import Metric, Point
 from tests.support.aws_wire import Asked, Fault, Hang, Wire
+from tests.support.datapoints import MOST_POINTS, Key, aggregated, check, key_of, metric_of
+from tests.support.datapoints import cpu as cpu
+from tests.support.datapoints import wave as wave
 
 REGION = "ap-northeast-2"
 ACCOUNT = "123456789012"
-MOST_SERIES = 500
-MOST_POINTS = 100_800
-_DAY = 86_400
-_STATISTICS: dict[str, Callable[[list[float]], float]] = {
-    "Average": lambda values: sum(values) / len(values),
-    "Sum": sum,
-    "Minimum": min,
-    "Maximum": max,
-    "SampleCount": len,
-}
-Key = tuple[str, str, frozenset[tuple[str, str]]]
-
-
-def cpu(instance: str) -> Metric:
-    """An instance's CPUUtilization."""
-    return Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
-
-
-def wave(start: float, end: float, period: int) -> dict[float, float]:
-    """Datapoints of a load that comes and goes, one for each period."""
-    first = int(start // period * period)
-    return {float(at): 50.0 + 40.0 * ((at // period) % 7 - 3) / 3 for at in range(first, int(end), period)}
 
 
 class CloudWatch:
@@ -125,7 +105,7 @@ class CloudWatch:
 
     def feed(self, metric: Metric, points: Mapping[float, float] | Iterable[Point]) -> None:
         """Add datapoints; one for a time that has one already changes it."""
-        self._points.setdefault(_key(metric), {}).update(points)
+        self._points.setdefault(key_of(metric), {}).update(points)
 
     def put_alarm(self, name: str, state: str = "OK", at: float | None = None, **settings: Any) -> None:
         """Make or change an alarm; one with an ``AlarmRule`` is composite."""
@@ -192,21 +172,16 @@ class CloudWatch:
         if "NextToken" in asked:
             return self._page_of_points(self._taken(asked["NextToken"]))
         queries, start, end = asked["MetricDataQueries"], float(asked["StartTime"]), float(asked["EndTime"])
-        _check(queries, start, end, self._clock())
+        check(queries, start, end, self._clock())
         ascending = asked.get("ScanBy") == "TimestampAscending"
         results = [(query["Id"], *self._result(query["MetricStat"], start, end, ascending)) for query in queries]
         return self._page_of_points(results)
 
     def _result(self, stat: Asked, start: float, end: float, ascending: bool) -> tuple[list[Point], bool]:
-        told, period = stat["Metric"], stat["Period"]
-        metric = Metric(
-            told["Namespace"], told["MetricName"], tuple((d["Name"], d["Value"]) for d in told["Dimensions"])
-        )
-        slots: dict[float, list[float]] = {}
-        for at, value in self._points.get(_key(metric), {}).items():
-            if start <= at < end:
-                slots.setdefault(at // period * period, []).append(value)
-        points = sorted(((at, _STATISTICS[stat["Stat"]](all)) for at, all in slots.items()), reverse=not ascending)
+        metric = metric_of(stat["Metric"])
+        points = aggregated(self._points.get(key_of(metric), {}), stat, start, end)
+        if not ascending:
+            points.reverse()
         if self.scrambled:
             points += points[::3]
             random.Random(0).shuffle(points)
@@ -308,35 +283,6 @@ class CloudWatch:
 
     def _type(self, name: str) -> str:
         return "CompositeAlarm" if "AlarmRule" in self.alarms.get(name, ()) else "MetricAlarm"
-
-
-def _check(queries: Sequence[Asked], start: float, end: float, now: float) -> None:
-    """Refuse what CloudWatch refuses.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html and
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html
-    """
-    ids = [query["Id"] for query in queries]
-    if not queries or len(queries) > MOST_SERIES:
-        raise Fault("ValidationError", "The collection MetricDataQueries must not have a size greater than 500.")
-    if len(set(ids)) < len(ids) or not all(re.fullmatch(r"[a-z][a-zA-Z0-9_]{0,254}", id) for id in ids):
-        raise Fault("ValidationError", "The values for parameter id in MetricDataQueries are not valid or not unique.")
-    if start >= end:
-        raise Fault("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
-    age = (now - start) / _DAY
-    unit = 3600 if age > 63 else 300 if age > 15 else 60 if age > 3 / 24 else 1
-    periods = [query["MetricStat"]["Period"] for query in queries]
-    if any(period % unit or (period % 60 and period not in (1, 5, 10, 20, 30)) for period in periods):
-        raise Fault("ValidationError", f"Period must be a multiple of {unit} seconds.")
-    points = sum((end - start) / period for period in periods)
-    if points > MOST_POINTS:
-        raise Fault("ValidationError", f"You have requested up to {points:.0f} datapoints; the limit is {MOST_POINTS}.")
-    if any(query["MetricStat"]["Stat"] not in _STATISTICS for query in queries):
-        raise Fault("ValidationError", "The value for parameter Stat is not valid.")
-
-
-def _key(metric: Metric) -> Key:
-    return metric.namespace, metric.name, frozenset(metric.dimensions)
 
 
 def _instance(id: str, one: Mapping[str, str]) -> Mapping[str, Any]:

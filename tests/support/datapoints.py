@@ -1,0 +1,83 @@
+"""What CloudWatch makes of datapoints, and what it does not let anybody ask for. Pure.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html and
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from cwnotify.aws.readings import Metric, Point
+from tests.support.aws_wire import Asked, Fault
+
+MOST_SERIES = 500
+MOST_POINTS = 100_800
+_DAY = 86_400
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+    "Average": lambda values: sum(values) / len(values),
+    "Sum": sum,
+    "Minimum": min,
+    "Maximum": max,
+    "SampleCount": len,
+}
+Key = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+def cpu(instance: str) -> Metric:
+    """An instance's CPUUtilization."""
+    return Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
+
+
+def wave(start: float, end: float, period: int) -> dict[float, float]:
+    """Datapoints of a load that comes and goes, one for each period."""
+    first = int(start // period * period)
+    return {float(at): 50.0 + 40.0 * ((at // period) % 7 - 3) / 3 for at in range(first, int(end), period)}
+
+
+def key_of(metric: Metric) -> Key:
+    """What tells a metric from others; the order of its dimensions does not."""
+    return metric.namespace, metric.name, frozenset(metric.dimensions)
+
+
+def metric_of(told: Asked) -> Metric:
+    """The metric that a query names."""
+    dimensions = tuple((one["Name"], one["Value"]) for one in told["Dimensions"])
+    return Metric(told["Namespace"], told["MetricName"], dimensions)
+
+
+def aggregated(points: Mapping[float, float], stat: Asked, start: float, end: float) -> list[Point]:
+    """One datapoint for each period in which there are any, oldest first."""
+    period, slots = stat["Period"], dict[float, list[float]]()
+    for at, value in points.items():
+        if start <= at < end:
+            slots.setdefault(at // period * period, []).append(value)
+    return sorted((at, _STATISTICS[stat["Stat"]](values)) for at, values in slots.items())
+
+
+def check(queries: Sequence[Asked], start: float, end: float, now: float) -> None:
+    """Refuse what CloudWatch refuses.
+
+    Raises
+    ------
+    Fault
+        As CloudWatch would say it.
+    """
+    ids = [query["Id"] for query in queries]
+    if not queries or len(queries) > MOST_SERIES:
+        raise Fault("ValidationError", "The collection MetricDataQueries must not have a size greater than 500.")
+    if len(set(ids)) < len(ids) or not all(re.fullmatch(r"[a-z][a-zA-Z0-9_]{0,254}", id) for id in ids):
+        raise Fault("ValidationError", "The values for parameter id in MetricDataQueries are not valid or not unique.")
+    if start >= end:
+        raise Fault("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
+    age = (now - start) / _DAY
+    unit = 3600 if age > 63 else 300 if age > 15 else 60 if age > 3 / 24 else 1
+    periods = [query["MetricStat"]["Period"] for query in queries]
+    if any(period % unit or (period % 60 and period not in (1, 5, 10, 20, 30)) for period in periods):
+        raise Fault("ValidationError", f"Period must be a multiple of {unit} seconds.")
+    points = sum((end - start) / period for period in periods)
+    if points > MOST_POINTS:
+        raise Fault("ValidationError", f"You have requested up to {points:.0f} datapoints; the limit is {MOST_POINTS}.")
+    if any(query["MetricStat"]["Stat"] not in _STATISTICS for query in queries):
+        raise Fault("ValidationError", "The value for parameter Stat is not valid.")

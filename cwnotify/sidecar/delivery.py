@@ -11,7 +11,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from cwnotify.alerts import retries
 from cwnotify.alerts.blocks import text_only

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 from cwnotify.alerts.blocks import Payload
 from cwnotify.alerts.retries import Reply
@@ -53,6 +54,22 @@ def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> R
     finally:
         alarm.cancel()
     return Reply(trouble=f"no whole answer within {seconds:g} s") if line.is_cut else reply
+
+
+def reach(webhook: Secret) -> str:
+    """What keeps us from the webhook's host; empty if it answers. Nothing of the webhook but its host is used."""
+    import requests
+
+    parts = urlsplit(webhook.reveal())
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    try:
+        requests.head(
+            f"{parts.scheme}://{host}{port}/", timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False
+        ).close()
+    except Exception as error:
+        return _trouble(error)
+    return ""
 
 
 class _Line:

@@ -72,7 +72,7 @@ def test_where_all_is_well_it_says_so_and_posts_nothing(scene: Scene):
         assert line in told
     assert told.endswith("\nNothing is wrong.\n")
     assert "\x1b" not in told
-    assert not [one for one in scene.slack.received if one.payload]
+    assert not [one for one in scene.slack.received if "text" in one.payload]
 
 
 def test_a_greeting_is_sent_where_that_is_asked_for(scene: Scene):

@@ -13,6 +13,7 @@ import pytest
 
 from cwnotify.notebook.arguments import all_parser, cell_parser
 from cwnotify.settings import gather
+from tests.support.ministack import Ministack
 from tests.support.slack import Slack
 
 TOP = Path(__file__).parents[1]
@@ -21,8 +22,18 @@ BIN = Path(sys.executable).parent
 
 # Run by CI itself, by tests/e2e/test_demo.py and by tests/test_package.py; here it is seen that they exist.
 MAKE = {"make demo", "make test", "make lint", "make lab"}
-AWS = {"cwnotify deploy", "cwnotify deploy --plan", "cwnotify teardown"}  # tests/e2e/test_stack.py
-ELSEWHERE = MAKE | AWS | {"pip install ."}
+# Run one after the other, in this order: each needs what those before it made.
+AWS = (
+    "cwnotify deploy --plan",
+    "cwnotify deploy",
+    "cwnotify test --lambda",
+    "cwnotify stack",
+    "cwnotify deploy --tag team=ml",
+    "cwnotify deploy --fleet --prefix train-",
+    "cwnotify redrive",
+    "cwnotify teardown",
+)
+ELSEWHERE = {*MAKE, *AWS, "pip install ."}
 
 
 def blocks(language: str) -> list[str]:
@@ -64,6 +75,35 @@ def test_a_command_runs(command: str, tmp_path: Path) -> None:
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert slack.url not in done.stdout + done.stderr
+
+
+def test_the_commands_for_aws_run(tmp_path: Path) -> None:
+    assert set(AWS) <= set(commands())
+    with Slack() as slack, Ministack(tmp_path) as aws:
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "ml"}]}]
+        environment = {
+            **aws.environ(),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "CWNOTIFY_WEBHOOK_URL": slack.url,
+            "CWNOTIFY_INSTANCE": aws.run_instance(TagSpecifications=tags),
+        }
+        before = aws.inventory()
+        for command in AWS:
+            program, *words = command.split()
+            done = subprocess.run(
+                [BIN / program, *words],
+                cwd=tmp_path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, command + done.stdout + done.stderr
+            assert slack.url not in done.stdout + done.stderr
+        assert aws.inventory() == before
 
 
 @pytest.mark.parametrize("command", sorted(MAKE))

@@ -16,7 +16,7 @@ def run_demo(notebook: Path, report: Path) -> subprocess.CompletedProcess[str]:
     """Run the demo as the Makefile does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CWNOTIFY_")}
     command = [sys.executable, "-m", "cwnotify.demo", str(notebook), str(report)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=TOP)
 
 
 def test_every_alert_of_the_quickstart_arrives_and_is_reported(tmp_path: Path) -> None:
@@ -26,8 +26,9 @@ def test_every_alert_of_the_quickstart_arrives_and_is_reported(tmp_path: Path) -
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT" not in done.stdout
-    for name in ("warm-up", "fit", "fit-again", "endless", "night-run"):
+    for name in ("warm-up", "fit", "fit-again", "endless", "night-run", "-busy", "-off"):
         assert name in report.read_text()
+    assert "Nothing is left." in done.stdout
     assert "/services/" not in report.read_text() + done.stdout + done.stderr
 
 

@@ -19,6 +19,7 @@ panel = cwnotify.panel(link=feed)
 # Each lasts until its file is there.
 BUSY = {
     "loop": """
+from pathlib import Path
 while not Path("loop").exists():
     for _ in range(1_000_000):
         pass

@@ -272,7 +272,7 @@ def test_the_style_sheet_is_whole_and_names_only_what_is_ours():
     assert rules.count("{") == rules.count("}")
     assert "</" not in rules
     for selector in re.findall(r"([^{};]+)\{", style()):
-        ours = re.search(r"cwnotify|@media|@keyframes|^\s*to\s*$", selector)
+        ours = re.search(r"cwnotify|@media|@container|@keyframes|^\s*to\s*$", selector)
         assert ours, f"{selector.strip()} would change a page that is not ours"
 
 

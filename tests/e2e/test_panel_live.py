@@ -1,0 +1,78 @@
+"""The whole of it: a panel in a real JupyterLab, the real sidecar behind it, and a strict CloudWatch behind that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.aws_wire import Fault
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.kernel import World
+from tests.support.lab import Lab, Sheet
+from tests.support.slack import Slack
+
+INSTANCE = "i-0abc12f9d8e7a6b54"
+BUSY = """%%notify_on_finish train
+import os, time
+while not os.path.exists("enough"):
+    sum(i * i for i in range(20_000))
+"""
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as slack:
+        yield slack
+
+
+@pytest.fixture
+def aws() -> Iterator[CloudWatch]:
+    with CloudWatch() as aws:
+        aws.put_instance(INSTANCE)
+        aws.feed(cpu(INSTANCE), wave(time.time() - 7200, time.time(), 300))
+        aws.put_alarm(
+            "train-busy",
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
+            Threshold=50.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        yield aws
+
+
+def _picture(page: Sheet) -> str:
+    return str(page.page.locator(".cwnotify-live img.cw-light").first.get_attribute("src") or "")
+
+
+def test_while_a_cell_trains_the_panel_follows_aws_and_slack_hears(tmp_path: Path, aws: CloudWatch, slack: Slack):
+    environ = {**aws.environ(), "CWNOTIFY_INSTANCE": INSTANCE, "CWNOTIFY_ROUND": "1"}
+    with World(tmp_path, slack.url, **environ) as world, Lab(world) as lab:
+        name = lab.notebook("train.ipynb", "%load_ext cwnotify\n%cwnotify", BUSY)
+        with lab.page(name) as page:
+            page.run_all()
+            page.until(lambda: "train-busy · OK" in page.output(0), "the alarm's chip")
+            page.until(lambda: "running 00:00" in page.output(0), "the run's row")
+            before = page.until(lambda: _picture(page), "the plot")
+            assert page.prompt(1) == "[*]:"
+
+            aws.set_state("train-busy", "ALARM")
+            page.until(lambda: "train-busy · ALARM" in page.output(0), "the chip's change", 8)
+            slack.wait_for(1)
+            page.until(lambda: _picture(page) != before, "the plot's change")
+
+            aws.fault = Fault("ExpiredToken", "The security token included in the request is expired", 403)
+            page.until(lambda: "expired" in page.output(0), "the trouble")
+            aws.fault = None
+            page.until(lambda: "expired" not in page.output(0), "the recovery")
+            assert page.prompt(1) == "[*]:", "all of it while the cell ran"
+
+            (lab.root / "enough").touch()
+            slack.wait_for(2)
+            page.until(lambda: "finished in" in page.output(0), "the run's end")
+
+    assert "to ALARM" in str(slack.payloads[0]["text"])
+    assert "finished" in str(slack.payloads[1]["text"])

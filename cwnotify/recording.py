@@ -177,14 +177,10 @@ class Recording:
 
 def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
     """What was asked, with the settings where nothing was."""
-    defaults = RunOptions(
-        min_seconds=found.min_seconds,
-        mention=found.mention,
-        lang=found.lang,
-        channel=found.channel,
-        zone=found.zone,
-    )
-    return replace(defaults, **{name: value for name, value in asked.items() if value is not None})
+    # Not `dataclasses.replace`, which would make a dataclass first, on the path of the first cell.
+    given = {name: value for name, value in asked.items() if value is not None}
+    defaults = {name: getattr(found, name) for name in ("min_seconds", "mention", "lang", "channel", "zone")}
+    return RunOptions(**defaults | given)
 
 
 def here(notebook: str = "", cell: int | None = None) -> Place:

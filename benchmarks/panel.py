@@ -39,7 +39,7 @@ def measure(quick: bool) -> Findings:
     """The loop alone, with an open panel, and with a thread that plots, in turn in one kernel."""
     import time
 
-    found, rounds, seconds = Findings(), 2 if quick else 8, 2.0 if quick else 4.0
+    found, rounds, seconds = Findings(), 2 if quick else 6, 2.0 if quick else 3.0
     speeds: dict[str, list[float]] = {"alone": [], "panel": [], "own": []}
     taken: list[float] = []
     with Slack() as slack, CloudWatch() as cloud:

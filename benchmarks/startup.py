@@ -26,7 +26,7 @@ def measure(quick: bool) -> Findings:
     loads: dict[str, list[float]] = {name: [] for name in ("an empty extension", "cwnotify", *PEERS)}
     firsts: list[float] = []
     with Slack() as slack:
-        for number in range(2 if quick else 7):
+        for number in range(2 if quick else 6):
             for name in loads:
                 # The kernel of round 0 compiles what it imports, for all that follow: it does not count.
                 loaded, first = _round(slack, PEERS.get(name, name))

@@ -22,7 +22,7 @@ IPython.display.display(ipywidgets.VBox(widgets))
 
 def measure(quick: bool) -> Findings:
     """Kernels in which a cell was told, then kernels with a panel."""
-    found, rounds, seconds = Findings(), 1 if quick else 3, 5.0 if quick else 20.0
+    found, rounds, seconds = Findings(), 1 if quick else 2, 5.0 if quick else 12.0
     told = [_told(seconds) for _ in range(rounds)]
     with CloudWatch() as cloud:
         cloud.feed(cpu(INSTANCE), wave(time.time() - 4 * 3600, time.time() + 3600, 300))

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
@@ -14,6 +14,9 @@ from traitlets import Unicode
 
 from cwnotify.notebook.cells import Cells
 from cwnotify.screen import say
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 COMMANDS = ("login", "test", "outbox", "config", "doctor")
 WORDS = ("panel", *COMMANDS)
@@ -29,16 +32,16 @@ def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
     return decorate
 
 
-def _cell_help() -> str:
+def _cell_parser() -> ArgumentParser:
     from cwnotify.notebook.arguments import cell_parser
 
-    return cell_parser().format_help()
+    return cell_parser()
 
 
-def _all_help() -> str:
+def _all_parser() -> ArgumentParser:
     from cwnotify.notebook.arguments import all_parser
 
-    return all_parser().format_help()
+    return all_parser()
 
 
 def _panel_help() -> str:
@@ -72,7 +75,7 @@ class CWNotify(Magics):
         """What ``%config CWNotify`` sets, by the names of the settings."""
         return {name: getattr(self, name) for name in self.class_own_traits()}
 
-    @_documented(_cell_help)
+    @_documented(lambda: _cell_parser().format_help())
     @line_cell_magic
     def notify_on_finish(self, line: str, cell: str | None = None) -> Any:
         """Tell Slack when this cell ends, however it ends."""
@@ -114,7 +117,7 @@ class CWNotify(Magics):
         finally:
             self.cells.finish(recording, failed)
 
-    @_documented(_all_help)
+    @_documented(lambda: _all_parser().format_help())
     @line_magic
     def notify_all(self, line: str) -> None:
         """Tell Slack of every cell that takes long, without registering it."""
@@ -182,6 +185,27 @@ def _complete(shell: InteractiveShell, event: Any) -> list[str]:
     return options if len(before) > 1 else [*WORDS, *options]
 
 
+def _completer(make: Callable[[], ArgumentParser]) -> Callable[[InteractiveShell, Any], list[str]]:
+    """For the Tab key: the options of a parser, and after one that takes one of several words, these words."""
+
+    def complete(shell: InteractiveShell, event: Any) -> list[str]:
+        # IPython hands us the line so far, and what of its last word was typed.
+        before = event.line[: len(event.line) - len(event.symbol)].split()[-1:]
+        options = {option: action for action in make()._actions for option in action.option_strings}
+        metavar = options[before[0]].metavar if before and before[0] in options else None
+        return metavar.split("|") if isinstance(metavar, str) and "|" in metavar else list(options)
+
+    return complete
+
+
+_COMPLETERS = {
+    "%cwnotify": _complete,
+    "%notify_on_finish": _completer(_cell_parser),
+    "%%notify_on_finish": _completer(_cell_parser),
+    "%notify_all": _completer(_all_parser),
+}
+
+
 def load(shell: InteractiveShell) -> None:
     """Register the magics, `%config CWNotify` and the hooks; once, however often it is called."""
     if _loaded(shell):
@@ -189,7 +213,8 @@ def load(shell: InteractiveShell) -> None:
     magics = CWNotify(shell)
     shell.register_magics(magics)
     magics.cells.attach()
-    shell.set_hook("complete_command", _complete, str_key="%cwnotify")
+    for magic, complete in _COMPLETERS.items():
+        shell.set_hook("complete_command", complete, str_key=magic)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -205,7 +230,8 @@ def unload(shell: InteractiveShell) -> None:
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("CWNotify", None)
-    shell.strdispatchers["complete_command"].strs.pop("%cwnotify", None)
+    for magic in _COMPLETERS:
+        shell.strdispatchers["complete_command"].strs.pop(magic, None)
     shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != "CWNotify"]
 
 

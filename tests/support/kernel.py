@@ -371,6 +371,12 @@ class Kernel:
         self._typed = typed or ""
         return Cell(self, self._client.execute(code, allow_stdin=typed is not None, stop_on_error=True))
 
+    def complete(self, line: str) -> list[str]:
+        """What the Tab key offers at the end of `line`."""
+        assert self._client
+        reply = self._client.complete(line, reply=True, timeout=30)
+        return list(reply["content"]["matches"])
+
     def run_all(self, *cells: str) -> list[Result]:
         """Send the cells one after the other without waiting, as Run All does; gives how each ended."""
         return [cell.result() for cell in [self.start(code) for code in cells]]

@@ -32,7 +32,7 @@ def languages() -> tuple[str, ...]:
 
 def sentences(lang: str) -> dict[str, str]:
     """All sentences of a language by their keys, as they are without `amend`."""
-    return en.SENTENCES | _language(lang).SENTENCES
+    return {**en.SENTENCES, **_language(lang).SENTENCES}
 
 
 def say(lang: str, key: str, **values: object) -> str:

@@ -1,0 +1,79 @@
+"""IPython and ``jupyter console`` on a real terminal, and the shell's Tab key."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pexpect
+import pytest
+
+from cwnotify.cli import cwnotify
+from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.slack import Slack
+
+TERMINALS = {
+    "ipython": ["-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"],
+    "jupyter console": ["-m", "jupyter_console", "--simple-prompt", "--kernel=python3"],
+}
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world")) as world, Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        yield one
+
+
+@pytest.mark.parametrize("name", TERMINALS)
+def test_a_statement_on_a_terminal_is_told(name: str, tmp_path: Path):
+    with Slack() as slack, World(tmp_path, slack.url, TERM="dumb") as world:
+        terminal = pexpect.spawn(
+            sys.executable, TERMINALS[name], env=world.environ, cwd=str(world.home), encoding="utf-8", timeout=40
+        )
+        for line in ("%load_ext cwnotify", "%notify_on_finish 40 + 2"):
+            terminal.expect(r"In \[\d+\]: ")
+            terminal.sendline(line)
+        terminal.expect(r"Out\[2\]: ?42")
+
+        assert outcome(alert(slack, "40 + 2")) == "finished"
+        terminal.close(force=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "some"),
+    [
+        ("%%notify_on_finish x --sh", {"--show"}),
+        ("%%notify_on_finish x --on ", {"finish", "error", "always"}),
+        ("%notify_on_finish --la", {"--lang"}),
+        ("%notify_all --", {"--off", "--min"}),
+        ("%notify_all --lang ", {"en", "ko"}),
+        ("%cwnotify do", {"doctor"}),
+    ],
+)
+def test_the_tab_key_knows_the_options_of_the_magics(line: str, some: set[str], kernel: Kernel):
+    assert some <= set(kernel.complete(line))
+
+
+def test_the_shells_tab_key_knows_the_commands(tmp_path: Path):
+    with World(tmp_path) as world:
+        asked = {"_CWNOTIFY_COMPLETE": "bash_complete", "COMP_WORDS": "cwnotify do", "COMP_CWORD": "1"}
+        # click names the variable after the program.
+        program = Path(sys.executable).with_name("cwnotify")
+
+        assert "plain,doctor" in world.command(program, env=asked).stdout
+
+
+@pytest.mark.parametrize("name", ["", *cwnotify.list_commands(click.Context(cwnotify))])
+def test_the_help_of_a_command_fits_on_a_screen(name: str):
+    context = click.Context(cwnotify, info_name="cwnotify", terminal_width=80)
+    command = cwnotify.get_command(context, name) if name else cwnotify
+    assert command
+    help = command.get_help(click.Context(command, info_name=name, parent=context, terminal_width=80))
+
+    assert len(help.splitlines()) <= 40
+    assert not [line for line in help.splitlines() if len(line) > 80]
+    assert re.search(r"\S", help)

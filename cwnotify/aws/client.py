@@ -36,6 +36,8 @@ class Aws:
     validates
         Whether boto3 looks through its arguments before it sends them. For 500 series that takes 20 ms, about as long
         as all else that it does with them.
+    region
+        The region to ask where none is set: boto3 does not ask the instance for its own.
 
     Attributes
     ----------
@@ -56,17 +58,18 @@ class Aws:
         timeouts: tuple[float, float] = (60.0, 60.0),
         policy: str = "deployer",
         validates: bool = True,
+        region: str = "",
     ) -> None:
         self.sleep, self.clock = sleep, clock
         self.calls: Counter[str] = Counter()
         self.metrics_asked = 0
         self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
-        self._validates = validates
+        self._validates, self._spare_region = validates, region
         self._clients: dict[str, Any] = {}
         self._lock = RLock()
 
     @classmethod
-    def for_watching(cls) -> Aws:
+    def for_watching(cls, region: str = "") -> Aws:
         """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
         return cls(mode="adaptive", attempts=2, timeouts=(3.0, 8.0), policy="notebook", validates=False)
 
@@ -149,7 +152,8 @@ class Aws:
         session = Session()
         session.register_component("data_loader", _loader())
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
-        return boto3.Session(botocore_session=session)
+        spare = None if session.get_config_variable("region") else self._spare_region or None
+        return boto3.Session(botocore_session=session, region_name=spare)
 
     def _made(self, service: str) -> Any:
         from botocore.config import Config

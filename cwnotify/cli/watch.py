@@ -14,8 +14,9 @@ import click
 from cwnotify import settings
 from cwnotify.alerts.records import from_record
 from cwnotify.errors import CwnotifyError
-from cwnotify.notebook.panel.arguments import READY_METRICS, make_request
+from cwnotify.notebook.panel.arguments import READY_METRICS, resolve
 from cwnotify.notebook.panel.plain import text
+from cwnotify.settings import Secret
 from cwnotify.sidecar.link import shared
 from cwnotify.sidecar.looks import (
     alarm_look,
@@ -27,7 +28,7 @@ from cwnotify.sidecar.looks import (
     run_words,
     trouble_words,
 )
-from cwnotify.sidecar.snapshot import Snapshot
+from cwnotify.sidecar.snapshot import Request, Snapshot
 
 FIRST_SECONDS = 30.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -35,7 +36,7 @@ _ready = ", ".join(READY_METRICS)
 
 
 @click.command()
-@click.option("--instance", "instances", multiple=True, metavar="ID", help="Which instances (default: this one).")
+@click.option("--instance", multiple=True, metavar="ID", help="Which instances (default: this one).")
 @click.option("--tag", default="", metavar="KEY=VALUE", help="All instances that bear this tag.")
 @click.option("--metric", default="cpu", show_default=True, help=f"{_ready}, or NAMESPACE/NAME.")
 @click.option("--alarms", multiple=True, metavar="NAME", help="Names, or PREFIX* (default: the instances' own).")
@@ -46,7 +47,7 @@ _ready = ", ".join(READY_METRICS)
     type=click.Choice(("auto", "always", "never")),
     help="Whether Slack is told of alarms that change; auto: unless the deployed stack tells it.",
 )
-@click.option("--range", "span", default="3h", show_default=True, help="How much of the past: 5m to 15d.")
+@click.option("--range", default="3h", show_default=True, help="How much of the past: 5m to 15d.")
 @click.option("--once", is_flag=True, help="Show how things are now, and end.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
 def watch(once: bool, as_json: bool, **asked: Any) -> None:
@@ -54,7 +55,8 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
 
     On a terminal the picture is live; into a pipe or a log goes a line for each thing that is new. Ctrl-C ends it.
     """
-    snapshots = _snapshots(_request(asked))
+    found = settings.load()
+    snapshots = _snapshots(replace(resolve(found, **asked), pictures=False), found.webhook)
     show = _json_lines if as_json else _screen if sys.stdout.isatty() and not once else _plain_lines
     before: Snapshot | None = None
     try:
@@ -74,20 +76,10 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
             click.echo()
 
 
-def _request(asked: dict[str, Any]) -> Any:
-    found = settings.load()
-    shared().aim(found.webhook)
-    instances = asked["instances"] or ("" if asked["tag"] else found.instance)
-    request = make_request(
-        instances, asked["tag"], asked["metric"], asked["alarms"] or found.alarms, asked["alarm_slack"], asked["span"]
-    )
-    voice = {"lang": found.lang, "zone": found.zone, "channel": found.channel}
-    return replace(request, round=found.round_seconds, pictures=False, **voice)
-
-
-def _snapshots(request: Any) -> Iterator[Snapshot]:
+def _snapshots(request: Request, webhook: Secret | None) -> Iterator[Snapshot]:
     """What the sidecar sees, from now on."""
     link = shared()
+    link.aim(webhook)
     lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     link.watch("watch", request, lines.put)
     patience: float | None = FIRST_SECONDS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cwnotify import settings
 from cwnotify.alerts.records import from_record
-from cwnotify.notebook.panel.arguments import Words, make_request
+from cwnotify.notebook.panel.arguments import Words, resolve
 from cwnotify.notebook.panel.plain import text
 from cwnotify.screen import say, say_once
 from cwnotify.sidecar.link import shared
@@ -67,9 +67,7 @@ def panel(
     found, troubles = settings.gather(overrides=magics.overrides() if magics else {})
     for trouble in troubles:
         say_once(trouble)
-    chosen = instance or ("" if tag else found.instance)
-    asked = make_request(chosen, tag, metric, alarms or found.alarms, alarm_slack, range)
-    request = replace(asked, round=found.round_seconds, lang=found.lang, zone=found.zone, channel=found.channel)
+    request = resolve(found, instance, tag, metric, alarms, alarm_slack, range)
     source: Watcher = link or shared()
     source.aim(found.webhook)
     if not hasattr(shell, "kernel"):

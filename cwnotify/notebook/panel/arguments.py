@@ -1,16 +1,18 @@
-"""What a user asks of a panel -> a `Request`. Standard library, `alerts`, `errors` and `sidecar.snapshot` only."""
+"""What a user asks of a panel -> a `Request`. Standard library, `alerts`, `errors`, `settings` and `snapshot` only."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from cwnotify.alerts.options import duration, one_of
 from cwnotify.errors import UsageError
 from cwnotify.notebook.arguments import Parser, split, unquoted
+from cwnotify.settings import Settings
 from cwnotify.sidecar.snapshot import Request
 
 READY_METRICS = ("cpu", "gpu", "mem", "disk")
@@ -83,6 +85,21 @@ def make_request(
         raise UsageError(f"range takes 5m to 15d; not {range!r}")
     slack = one_of("alarm-slack", ("auto", "always", "never"))(alarm_slack)
     return Request(instances, tag, metric, _several(alarms), slack, span)
+
+
+def resolve(
+    found: Settings,
+    instance: Words = (),
+    tag: str = "",
+    metric: str = "cpu",
+    alarms: Words = (),
+    alarm_slack: str = "auto",
+    range: str = "3h",
+) -> Request:
+    """As `make_request`, with the settings where nothing is asked."""
+    chosen = instance or ("" if tag else found.instance)
+    asked = make_request(chosen, tag, metric, alarms or found.alarms, alarm_slack, range)
+    return replace(asked, round=found.round_seconds, lang=found.lang, zone=found.zone, channel=found.channel)
 
 
 def _several(words: Words) -> tuple[str, ...]:

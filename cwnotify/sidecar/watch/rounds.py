@@ -150,7 +150,7 @@ class Watch(threading.Thread):
 
     def _session(self) -> Aws:
         if self._aws is None:
-            self._aws = Aws.for_watching()
+            self._aws = Aws.for_watching(self._identity.region)
         return self._aws
 
     # What is watched

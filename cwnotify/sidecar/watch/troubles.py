@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cwnotify.errors import AwsError
+from cwnotify.errors import CwnotifyError
 from cwnotify.sidecar.snapshot import Trouble
 
 
@@ -40,10 +40,10 @@ class Troubles:
         state.tried = self._clock()
         try:
             yield
-        except AwsError as error:
+        except CwnotifyError as error:
             said = str(error)
             end = "" if said.endswith((".", "?", "!")) else "."
-            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", error.kind
+            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", getattr(error, "kind", "other")
         else:
             state.well, state.text, state.kind = self._clock(), "", ""
 

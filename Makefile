@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test lint demo lab bench clean
+.PHONY: test quick golden lint docs demo lab bench clean
 
 $(VENV)/.demo: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
@@ -26,6 +26,22 @@ $(VENV)/.bench: $(VENV)/.demo
 
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+$(VENV)/.quick: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[quick]'
+	@touch $@
+
+quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser, no AWS
+	@$(BIN)/python -m pytest -q tests/alerts
+
+golden: $(VENV)/.quick  ## write the messages that the tests of the core expect anew; read the diff
+	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/alerts
+
+docs: $(VENV)/.quick  ## the reference of the public API, as HTML in build/docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -W error -m pdoc --docformat numpy --output-directory build/docs cwnotify cwnotify.callbacks
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

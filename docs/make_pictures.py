@@ -1,35 +1,87 @@
-"""Make the README's pictures from the real thing: the quickstart in a real kernel, drawn as Slack draws it.
+"""Make the pictures of the documents from the real thing: notebooks in real kernels, the panel in a real JupyterLab.
 
-``python docs/make_pictures.py`` from the top folder, with the ``test`` extra and Debian's chromium installed.
+``python -m docs.make_pictures [NAME…]`` from the top folder, with the ``test`` extra and Debian's chromium installed.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from cwnotify.demo.notebook import EXPECTED, execute
+from cwnotify.demo.aws import Ministack
+from cwnotify.demo.notebook import execute
 from cwnotify.demo.slack import SlackStandIn
+from tests.support.kernel import World
+from tests.support.lab import QUIET, Lab
 
 PICTURES = Path(__file__).with_name("pictures")
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+TRAIN = """%%notify_on_finish resnet50
+begin = time.time()
+while time.time() - begin < 40:
+    sum(range(10_000))
+"""
 
 
-def main() -> None:
-    """Run the quickstart and photograph what arrived."""
+def alerts(notebook: str, count: int, picture: str) -> None:
+    """Run a notebook, and photograph the alerts that arrived as Slack draws them."""
     with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack, sync_playwright() as playwright:
         os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
-        execute(Path("notebooks/quickstart.ipynb"))
-        slack.wait_for(lambda message: len(slack.messages) == len(EXPECTED), 20)
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        execute(Path("notebooks", notebook))
+        slack.wait_for(lambda message: len(slack.messages) == count, 20)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         page.goto(slack.page_url)
-        page.locator("#messages").screenshot(path=PICTURES / "alerts.png")
+        page.locator("#messages").screenshot(path=PICTURES / picture)
         browser.close()
 
 
+def panel() -> None:
+    """Open the panel in JupyterLab, on an instance of the stand-in for AWS that has trained, and train once more."""
+    with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack, Ministack(Path(home)) as aws:
+        instance = aws.run_instance(InstanceType="g5.xlarge")
+        feed(aws, instance)
+        world = World(Path(home), slack.webhook_url, **aws.environ(), CWNOTIFY_INSTANCE=instance)
+        deployed = world.command("cwnotify", "deploy", "--instance", instance)
+        assert deployed.returncode == 0, deployed.stderr
+        with world, Lab(world) as lab:
+            lab.notebook("train.ipynb", "import time\n%load_ext cwnotify", "%cwnotify", TRAIN)
+            with lab.page("train.ipynb", width=1000) as sheet:
+                sheet.run_all()
+                shown = sheet.page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
+                sheet.until(lambda: shown.locator("img").count() and "resnet50" in shown.inner_text(), "the panel")
+                sheet.page.wait_for_timeout(20_000)
+                shown.screenshot(path=PICTURES / "panel.png")
+
+
+def feed(aws: Ministack, instance: str) -> None:
+    """Three hours of CPU, a point every five minutes: rest, a training, rest."""
+    client, now = aws.client("cloudwatch"), time.time()
+    for i in range(36):
+        cpu = 88 + 4 * math.sin(2.7 * i) if 6 <= i < 31 else 4 + 2 * math.sin(i)
+        point = {
+            "MetricName": "CPUUtilization",
+            "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+            "Timestamp": now - 300 * (36 - i),
+            "Value": cpu,
+            "Unit": "Percent",
+        }
+        client.put_metric_data(Namespace="AWS/EC2", MetricData=[point])
+
+
+MAKE: dict[str, Callable[[], None]] = {
+    "alerts": lambda: alerts("quickstart.ipynb", 5, "alerts.png"),
+    "korean": lambda: alerts("quickstart.ko.ipynb", 5, "alerts.ko.png"),
+    "training": lambda: alerts("training.ipynb", 4, "training.png"),
+    "panel": panel,
+}
+
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or MAKE:
+        MAKE[name]()

@@ -1,0 +1,116 @@
+"""What people read keeps its word: links lead somewhere, commands and options exist, quoted errors are the code's own."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+import cwnotify
+from cwnotify.cli import cwnotify as command_line
+
+TOP = Path(__file__).parents[1]
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
+TROUBLES = (TOP / "docs" / "troubleshooting.md").read_text()
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(TOP))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def commands(page: str) -> set[str]:
+    """Every command line on a page, in its text and in its shell blocks."""
+    prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    typed = [line for line in lines if re.match(r"(cwnotify|make|pip) ", line)]
+    return {" ".join(one.split()) for one in [*typed, *re.findall(r"`((?:cwnotify|make) [^`]*)`", prose)]}
+
+
+def headings(page: str) -> list[str]:
+    prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    return re.findall(r"^(#+) .+$", prose, re.MULTILINE)
+
+
+def anchors(page: str) -> set[str]:
+    found = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in found}
+
+
+@cache
+def sentences() -> str:
+    """Every string in the package, the fixed parts of those that are put together included."""
+    found = []
+    for path in sorted((TOP / "cwnotify").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        other = (path.parent / file) if file else path
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other.read_text()), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_commands_and_their_options_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    for line in commands(path.read_text()):
+        program, *words = shlex.split(line)
+        if program == "make":
+            assert set(words) <= targets, line
+        elif program == "cwnotify":
+            context: click.Context = click.Context(command_line)
+            command: click.Command = command_line
+            while words and isinstance(command, click.Group):
+                found = command.get_command(context, words[0])
+                assert found, line
+                command, words = found, words[1:]
+            # Raises where an option is none of the command's, or a value none of the option's.
+            command.make_context(line, words, resilient_parsing=True)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_python_on_it_is_python(path: Path) -> None:
+    for block in blocks(path.read_text(), "python"):
+        ast.parse(TransformerManager().transform_cell(block))
+
+
+@pytest.mark.parametrize("quoted", re.findall(r"^### `(.+)`$", TROUBLES, re.MULTILINE))
+def test_a_quoted_error_is_the_codes_own(quoted: str) -> None:
+    for part in quoted.split("…"):
+        assert part.strip() in sentences()
+
+
+def test_the_korean_readme_keeps_step() -> None:
+    english, korean = ((TOP / name).read_text() for name in ("README.md", "README.ko.md"))
+
+    assert headings(english) == headings(korean)
+    assert blocks(english, "sh") == blocks(korean, "sh")
+    assert blocks(english, "python") == blocks(korean, "python")
+    variables = r"`(CWNOTIFY_[A-Z_]+)`"
+    assert set(re.findall(variables, english)) == set(re.findall(variables, korean))
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert f"version = {cwnotify.__version__}\n" in (TOP / "setup.cfg").read_text()
+    assert f"version: {cwnotify.__version__}\n" in (TOP / "CITATION.cff").read_text()

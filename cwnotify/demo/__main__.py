@@ -21,6 +21,8 @@ from cwnotify.demo.notebook import EXPECTED, execute
 from cwnotify.demo.report import write_report
 from cwnotify.demo.slack import Message, SlackStandIn
 
+PANEL = Path("notebooks/panel.ipynb")
+
 
 def main() -> int:
     """Run the demo; gives the exit code."""
@@ -56,7 +58,7 @@ def _demonstrate(notebook: Path, report: Path, slack: SlackStandIn, aws: Minista
         check_messages(name, f"{words} …", slack, partial(_begins, words=words)) for name, words in EXPECTED.items()
     ]
     _print(checks)
-    told = alarms.demonstrate(aws, slack)
+    told = alarms.demonstrate(PANEL, aws, slack)
     extra = len(slack.messages) - sum(check.messages for check in (*checks, *told))
     told.append(Check("nothing else", "0 more messages", f"{extra} more", extra == 0))
     print()

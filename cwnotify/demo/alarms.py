@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.checks import Check, check_messages
+from cwnotify.demo.checks import Check, check_messages, sentence
 from cwnotify.demo.load import PERIOD, Feed, Load, burning, to_cloudwatch
+from cwnotify.demo.notebook import execute
 from cwnotify.demo.slack import Message, SlackStandIn
 
 # The stand-in for AWS takes the mean of all that was measured in N periods; with one period that is what AWS does too.
@@ -21,8 +25,11 @@ _PATIENCE = 25.0
 _VISIBLE = 40.0
 
 
-def demonstrate(aws: Ministack, slack: SlackStandIn) -> list[Check]:
-    """Deploy for an instance whose CPU is this machine's, load the machine, look at what Slack is told, tear down."""
+def demonstrate(notebook: Path, aws: Ministack, slack: SlackStandIn) -> list[Check]:
+    """Deploy for an instance whose CPU is this machine's, load the machine, look at what Slack is told, tear down.
+
+    `notebook` opens a panel and runs a cell of the name *train* beside it, while the machine is busy.
+    """
     before = aws.inventory()
     instance = aws.run_instance(InstanceType="c7i.large", Monitoring={"Enabled": True})
     load = Load()
@@ -31,7 +38,8 @@ def demonstrate(aws: Ministack, slack: SlackStandIn) -> list[Check]:
     print(f"An instance of the stand-in, {instance}; its CPUUtilization is {whose}, every {PERIOD:g} s.")
     checks = [_run("deploy", "--instance", instance, "--threshold", str(busy), "--idle", str(idle), *QUICK)]
     if checks[0].ok:
-        _rise_and_fall(aws, instance, load)
+        os.environ["CWNOTIFY_INSTANCE"] = instance
+        checks += [_rise_and_fall(notebook, aws, instance, load), _trained(slack)]
         checks += [_told(aws, slack, f"cwnotify-{instance}-busy", RED, "an alarm that fires: the instance is busy")]
         checks += [_told(aws, slack, f"cwnotify-{instance}-off", GREEN, "an alarm that fires: its training has ended")]
     checks.append(_run("teardown", "--yes"))
@@ -54,14 +62,14 @@ def rehearse(load: Load) -> tuple[int, int]:
         time.sleep(PERIOD)
         work = load.both()
     gaps = [high - low for low, high in zip(rest, work, strict=True)]
-    load.is_own = gaps[0] < min(_VISIBLE, gaps[1])
+    load.is_own = gaps[0] < _VISIBLE
     low, gap = rest[load.is_own], gaps[load.is_own]
     idle = max(1, round(low + 0.25 * gap))
     return max(idle + 1, round(low + 0.6 * gap)), idle
 
 
-def _rise_and_fall(aws: Ministack, instance: str, load: Load) -> None:
-    """Until the alarm of the end fires, or patience does not last."""
+def _rise_and_fall(notebook: Path, aws: Ministack, instance: str, load: Load) -> Check:
+    """Until the alarm of the end fires, or patience does not last; gives what the panel showed meanwhile."""
     client = aws.client("cloudwatch")
     busy, off = f"cwnotify-{instance}-busy", f"cwnotify-{instance}-off"
 
@@ -77,7 +85,8 @@ def _rise_and_fall(aws: Ministack, instance: str, load: Load) -> None:
         _wait(lambda: state(off) == "OK", _PATIENCE)
     try:
         with burning(1):
-            print("Training: every core is at work.")
+            print(f"Training: every core is at work, and {notebook} runs with a panel.")
+            shown = _panel(execute(notebook), busy)
             _wait(lambda: state(busy) == "ALARM", _PATIENCE)
         print("The training has ended; the CPU falls.")
         if not _wait(lambda: state(off) == "ALARM", _PATIENCE):
@@ -86,6 +95,23 @@ def _rise_and_fall(aws: Ministack, instance: str, load: Load) -> None:
             _wait(lambda: state(off) == "ALARM", _PATIENCE)
     finally:
         feed.__exit__(None, None, None)
+    return shown
+
+
+def _panel(outputs: list[Any], alarm: str) -> Check:
+    """Whether the panel, as it is saved, shows CloudWatch's CPU, the alarm, and a picture."""
+    saved = [one["data"] for one in outputs if "image/png" in one.get("data", ())]
+    text = saved[0]["text/plain"] if saved else ""
+    lines = [line for line in text.splitlines() if "CloudWatch" in line or alarm in line]
+    ok = bool(re.search(r"CPU .*\d %  CloudWatch", text)) and alarm in text
+    return Check(
+        "the panel beside the training", f"CPU from CloudWatch, and {alarm}", "; ".join(lines) or "nothing", ok
+    )
+
+
+def _trained(slack: SlackStandIn) -> Check:
+    words = "✅ train finished in"
+    return check_messages("a cell beside it", f"{words} …", slack, lambda one: sentence(one).startswith(words))
 
 
 def _told(aws: Ministack, slack: SlackStandIn, alarm: str, colour: str, name: str) -> Check:

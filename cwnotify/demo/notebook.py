@@ -1,9 +1,10 @@
-"""Executes the quickstart as a person would, in a real kernel, through nbclient."""
+"""Executes the example notebooks as a person would, in a real kernel, through nbclient."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 # What each registered cell of quickstart.ipynb must make Slack say, up to what differs from run to run.
 EXPECTED = {
@@ -15,8 +16,8 @@ EXPECTED = {
 }
 
 
-def execute(path: Path) -> None:
-    """Run every cell, those that fail included; the last one takes the kernel with it."""
+def execute(path: Path) -> list[Any]:
+    """Run every cell, those that fail and the one that takes the kernel with it included; gives what they put out."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
@@ -36,3 +37,4 @@ def execute(path: Path) -> None:
         client.execute()
     except DeadKernelError:
         pass
+    return [output for cell in notebook.cells for output in cell.get("outputs", ())]

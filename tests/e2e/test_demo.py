@@ -26,7 +26,7 @@ def test_every_alert_of_the_quickstart_arrives_and_is_reported(tmp_path: Path) -
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT" not in done.stdout
-    for name in ("warm-up", "fit", "fit-again", "endless", "night-run", "-busy", "-off"):
+    for name in ("warm-up", "fit", "fit-again", "endless", "night-run", "train", "-busy", "-off"):
         assert name in report.read_text()
     assert "Nothing is left." in done.stdout
     assert "/services/" not in report.read_text() + done.stdout + done.stderr

@@ -10,6 +10,10 @@ from enum import StrEnum
 
 from cwnotify.alerts.frozen import frozen
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class AlarmState(StrEnum):
     """The states that CloudWatch knows."""
@@ -204,3 +208,11 @@ class Plain:
 
 
 AwsEvent = AlarmChanged | InstanceNotice | Plain
+
+
+def unique(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
+    """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice."""
+    first: dict[tuple[type, str], AwsEvent] = {}
+    for event in events:
+        first.setdefault((type(event), event.id), event)
+    return tuple(first.values())

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from cwnotify.alerts import blocks as b
-from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, AwsEvent
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, AwsEvent, unique
 from cwnotify.alerts.alarms import COLOURS, MARKS, Tone, linked, tone_of
 from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.regions import alarm_link
@@ -38,14 +38,6 @@ class _Group:
 
 
 _Page = list[tuple[_Group, list[str]]]
-
-
-def unique(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
-    """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice."""
-    first: dict[tuple[type, str], AwsEvent] = {}
-    for event in events:
-        first.setdefault((type(event), event.id), event)
-    return tuple(first.values())
 
 
 def digest_messages(

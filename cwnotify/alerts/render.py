@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cwnotify.alerts.alarm_events import AlarmChanged, InstanceNotice, Plain
 from cwnotify.alerts.alarms import alarm_message
-from cwnotify.alerts.notices import notice_message, plain_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +21,16 @@ def render(event: Event, lang: str, zone: str = "", channel: str = "") -> Payloa
     channel
         Only legacy webhooks heed it.
     """
+    if isinstance(event, AlarmChanged):
+        return alarm_message(event, lang, zone, channel)
+    # All else is seldom, and the Lambda function, which compiles what it imports, starts the sooner without.
+    from cwnotify.alerts.notices import notice_message, plain_message
+
     match event:
-        case AlarmChanged():
-            return alarm_message(event, lang, zone, channel)
         case InstanceNotice():
             return notice_message(event, lang, zone, channel)
         case Plain():
             return plain_message(event, lang, zone, channel)
-    # The Lambda function has no runs to tell of, and starts sooner without what they need.
     from cwnotify.alerts.runs import run_message
 
     return run_message(event)

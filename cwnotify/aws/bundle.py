@@ -1,8 +1,8 @@
 """The function's code as a zip: the handler and those modules of ours that it imports, found by reading the imports.
 
-Standard library only. The same source gives the same bytes: order, times and modes are fixed. (Another zlib may
-compress otherwise, so the code's name in its bucket comes from the source, not from the zip.) Docstrings and comments
-stay behind, for AWS compiles the source at every cold start; lines keep their numbers, so that a traceback in the
+Standard library and `alerts` only. The same source gives the same bytes: order, times and modes are fixed. (Another
+zlib may compress otherwise, so the code's name in its bucket comes from the source, not from the zip.) Docstrings and
+comments stay behind, for AWS compiles the source at every cold start; lines keep their numbers, so that a traceback in the
 function's log points to the right place here.
 """
 
@@ -15,7 +15,11 @@ import tokenize
 import zipfile
 from pathlib import Path
 
+from cwnotify.alerts.words import languages
+
 HANDLER = "cwnotify.aws.lambda_function"
+# What the handler imports only when it needs it.
+SELDOM = ("cwnotify.alerts.digests", "cwnotify.alerts.notices")
 # Where the blueprint's handler setting, and the console's default, look for it.
 ENTRY = "lambda_function.py"
 _ENTRY_TEXT = f"from {HANDLER} import lambda_handler as lambda_handler\n"
@@ -47,7 +51,7 @@ def source_hash() -> str:
 def files() -> dict[str, bytes]:
     """Every file of the zip by its path there, in order."""
     found = {ENTRY: _ENTRY_TEXT.encode()}
-    todo = [HANDLER]
+    todo = [HANDLER, *SELDOM, *(f"cwnotify.alerts.words.{lang}" for lang in languages())]
     while todo:
         module = todo.pop()
         path = _file(module)

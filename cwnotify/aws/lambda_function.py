@@ -23,8 +23,8 @@ import random
 import time
 import urllib.parse
 
+from cwnotify.alerts.alarm_events import unique
 from cwnotify.alerts.blocks import text_only
-from cwnotify.alerts.digests import digest_messages, unique
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.render import render
 from cwnotify.alerts.retries import GONE, Dead, Delivered, Reply, RetryAt, decide
@@ -236,6 +236,9 @@ def _messages(told: Sequence[Told], lang: str, zone: str, channel: str) -> Itera
         for id, event in told:
             records.setdefault((type(event), event.id), set()).add(id)
         return [(render(one, lang, zone, channel), records[type(one), one.id]) for one in events]
+    # Compiled at every cold start, were it imported above: a storm can wait for it.
+    from cwnotify.alerts.digests import digest_messages
+
     # A digest spreads over its pages by state, not by record: should one page fail, all is told again.
     everything = {id for id, _ in told}
     times = [event.at for event in events if event.at is not None]

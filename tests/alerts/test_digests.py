@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.alarm_events import AlarmChanged, AwsEvent, Dimension, Plain
+from cwnotify.alerts.alarm_events import AlarmChanged, AwsEvent, Dimension, Plain, unique
 from cwnotify.alerts.alarms import alarm_message
 from cwnotify.alerts.blocks import Payload
-from cwnotify.alerts.digests import MOST_MESSAGE, digest_messages, unique
+from cwnotify.alerts.digests import MOST_MESSAGE, digest_messages
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.notices import plain_message
 from tests import slack_rules

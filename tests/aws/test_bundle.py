@@ -50,13 +50,24 @@ def test_lines_keep_their_numbers() -> None:
 
 def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(tmp_path)
+    # In each language an alarm, a storm, a notice and what is no alarm: all that the function can be called for.
     code = (
-        "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function; print(json.dumps("
+        "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
+        "from cwnotify.aws.lambda_function import handle\n"
+        "for lang in ('en', 'ko'):\n"
+        "    for event in json.loads(sys.argv[2]): handle(event, {'lang': lang}, print)\n"
+        "print(json.dumps("
         "[module.__file__ for module in list(sys.modules.values()) if getattr(module, '__file__', None)]))"
     )
+    alarms = [{"AlarmName": f"train-{n}", "NewStateValue": "ALARM", "OldStateValue": "OK"} for n in range(9)]
+    storm = {"Records": [{"Sns": {"Message": json.dumps(alarm)}} for alarm in alarms]}
+    notice = {"detail-type": "EC2 Spot Instance Interruption Warning", "detail": {"instance-id": "i-0abc12f9"}}
+    events = json.dumps([alarms[0], storm, notice, "Ping"])
     # -I and -S: neither this tree nor anything installed can help.
-    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path)]
-    loaded = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    command = [sys.executable, "-I", "-S", "-c", code, str(tmp_path), events]
+    *told, last = subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
+    assert sum("요정" in line.decode() for line in told) >= 1
+    loaded = json.loads(last)
     ours = {Path(file).relative_to(tmp_path).as_posix() for file in loaded if file.startswith(str(tmp_path))}
     assert ours == set(files())
 

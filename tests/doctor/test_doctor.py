@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cwnotify.doctor.here import look_at_jupyter
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 from tests.support.imds import DOCUMENT, Imds
@@ -183,3 +184,16 @@ def test_a_notebook_asks_it_too(scene: Scene):
     assert "✓ Sidecar      starts, and answers" in told.stdout
     assert "Nothing is wrong." in told.stdout
     assert scene.slack.canary not in told.text
+
+
+def test_the_front_end_is_that_of_the_notebook_that_asks():
+    theirs = {"JPY_PARENT_PID": str(os.getpid())}
+
+    # These tests' own process stands for the server: it was started from the environment that holds JupyterLab.
+    lab = look_at_jupyter(theirs)
+    assert "JupyterLab " in lab.text
+    assert f"at {sys.prefix}, which shows widgets" in lab.text
+    assert look_at_jupyter({**theirs, "VSCODE_PID": "1"}).text.startswith("VS Code")
+    assert look_at_jupyter({**theirs, "COLAB_RELEASE_TAG": "x"}).text.startswith("Colab")
+    # A terminal inside VS Code is no notebook.
+    assert "JupyterLab " in look_at_jupyter({"VSCODE_PID": "1"}).text

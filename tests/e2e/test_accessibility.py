@@ -1,0 +1,88 @@
+"""axe-core finds nothing to mend: the page on which the demo shows Slack's messages, and the panel, light and dark."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page
+
+from cwnotify.demo.slack import SlackStandIn
+from tests.golden import DATA
+from tests.support.kernel import ROOT, World
+from tests.support.lab import SECONDS, Lab
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+RUN = """async part => (await axe.run(part || document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], resultTypes: ["violations"],
+})).violations.map(one => [one.id, one.help, one.nodes.map(node => node.html.slice(0, 200))])"""
+PANEL = """
+import cwnotify
+from tests.support.panel_feed import Feed
+panel = cwnotify.panel(link=Feed({scene!r}))
+"""
+THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with World(tmp_path_factory.mktemp("world"), PYTHONPATH=str(ROOT)) as world, Lab(world) as one:
+        yield one
+
+
+def violations(page: Page, part: str = "") -> list[Any]:
+    """What axe-core finds on the page, or in the first element that `part` selects."""
+    page.evaluate(AXE)
+    found = page.evaluate(RUN, part)
+    assert isinstance(found, list)
+    return found
+
+
+def test_the_checker_finds_what_is_wrong(lab: Lab):
+    page = lab.browser.new_page()
+    page.set_content("<main><img src='data:,'><p style='color: #ccc; background: #fff'>pale</p></main>")
+
+    assert {one[0] for one in violations(page)} >= {"image-alt", "color-contrast", "html-has-lang", "document-title"}
+    page.close()
+
+
+@THEMES
+def test_the_page_with_slacks_messages(dark: bool, lab: Lab):
+    context = lab.browser.new_context(color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    with SlackStandIn() as slack:
+        for path in sorted((DATA / "messages").glob("*.json")):
+            request = urllib.request.Request(slack.webhook_url, path.read_bytes(), {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=10).close()
+        page.goto(slack.page_url)
+        page.wait_for_selector("article")
+
+        assert violations(page) == []
+    context.close()
+
+
+@pytest.mark.parametrize(("scene", "dark"), [("well", False), ("troubled", True)])
+def test_the_panel(scene: str, dark: bool, lab: Lab):
+    lab.set_theme("JupyterLab Dark" if dark else "JupyterLab Light")
+    name = lab.notebook(f"axe-{scene}-{dark}.ipynb", PANEL.format(scene=f"{scene}-still"))
+    with lab.page(name, dark=dark) as sheet:
+        sheet.run_all()
+        panel = sheet.page.locator(".cwnotify-live:visible")
+        panel.locator("img:visible").wait_for(timeout=SECONDS * 1000)
+
+        assert violations(sheet.page, ".cwnotify-live") == []
+        # What its picture shows is told in words too.
+        assert "CPU over the last" in (panel.locator("img:visible").get_attribute("title") or "")
+        # Every button can be reached with the keyboard alone, in the order in which one reads them.
+        buttons = panel.locator("button:visible")
+        buttons.first.focus()
+        reached = []
+        for _ in range(buttons.count()):
+            reached.append(sheet.page.evaluate("document.activeElement.textContent.trim()"))
+            sheet.page.keyboard.press("Tab")
+        assert reached == [text.strip() for text in buttons.all_text_contents()]
+    lab.end_kernels()

@@ -40,7 +40,7 @@ def measure(quick: bool) -> Findings:
     ]
     found.notes.append(
         f"Memory is a process's own pages and its share of those that it shares. CPU is the scheduler's own account of "
-        f"all threads over {seconds:.0f} s; the panel had been open for {seconds / 2:.0f} s."
+        f"all threads over {seconds:.0f} s; the panel had been open for as long."
     )
     return found
 
@@ -79,7 +79,7 @@ def _shown(cloud: CloudWatch, seconds: float) -> tuple[float, float, float]:
         assert not one.run(PANEL).errors
         sidecar = _sidecar(one)
         # Until matplotlib is there and the first plots are drawn.
-        _share(sidecar, seconds / 2)
+        _share(sidecar, seconds)
         return memory(one.pid) - before, memory(sidecar), _share(sidecar, seconds)
 
 

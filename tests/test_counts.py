@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from cwnotify.sidecar.outbox import Outbox
+from tests.support.kernel import Kernel, World
 from tests.support.slack import Slack
+from tests.support.waiting import until
 from tests.test_layers import in_a_fresh_interpreter
 
 LOADED = {"cwnotify", "cwnotify.notebook", "cwnotify.notebook.cells", "cwnotify.notebook.magics", "cwnotify.screen"}
@@ -163,3 +165,18 @@ def test_a_panel_sends_its_page_only_what_has_changed(tmp_path: Path) -> None:
     # Five seconds later the words are new, the pictures are not.
     assert later
     assert sum(later) < 20_000, json.dumps(later)
+
+
+def test_an_idle_kernel_prepares_for_its_first_registered_cell(tmp_path: Path) -> None:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify\nimport sys")
+
+        def prepared() -> bool:
+            return kernel.run("'cwnotify.recording' in sys.modules").values == ["True"]
+
+        until(prepared, 10, "the import")
+        assert not world.sidecars(), "it started something"
+        assert kernel.run("_before = set(sys.modules)").status == "ok"
+        kernel.run("%%notify_on_finish first\nx = 1")
+        new = kernel.run("print(*[name for name in set(sys.modules) - _before if name.startswith('cwnotify')])").stdout
+    assert new.split() == []

@@ -2,8 +2,8 @@
 
 Standard library and `alerts` only. The same source gives the same bytes: order, times and modes are fixed. (Another
 zlib may compress otherwise, so the code's name in its bucket comes from the source, not from the zip.) Docstrings and
-comments stay behind, for AWS compiles the source at every cold start; lines keep their numbers, so that a traceback in the
-function's log points to the right place here.
+comments stay behind, for AWS compiles the source at every cold start; lines keep their numbers, so that a traceback
+in the function's log points to the right place here.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def started() -> Mapping[str, str]:
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
     """Where the user's ``config.toml`` is looked for: ``$XDG_CONFIG_HOME/cwnotify``, else ``~/.config/cwnotify``."""
-    return _home(os.environ if environ is None else environ, "XDG_CONFIG_HOME", ".config") / "config.toml"
+    return Path(_config_folder(os.environ if environ is None else environ)) / "config.toml"
 
 
 def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -40,14 +40,13 @@ def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     more = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
     folders = (*more, own, f"{sys.prefix}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
     jupyter = [f"{folder}/cwnotify.toml" for folder in folders]
-    return tuple(
-        dict.fromkeys((str(config_path(environ)), *jupyter, environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG))
-    )
+    team = environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG
+    return tuple(dict.fromkeys((f"{_config_folder(environ)}/config.toml", *jupyter, team)))
 
 
 def webhook_path(environ: Mapping[str, str] | None = None) -> Path:
     """Where ``cwnotify login`` keeps the webhook: one line, mode 0600, apart from the settings one may share."""
-    return config_path(environ).with_name("webhook")
+    return Path(_config_folder(os.environ if environ is None else environ)) / "webhook"
 
 
 def state_dir(environ: Mapping[str, str] | None = None) -> Path:
@@ -55,13 +54,18 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     if chosen := environ.get("CWNOTIFY_STATE_DIR"):
         return Path(chosen).expanduser().absolute()
-    return _home(environ, "XDG_STATE_HOME", ".local/state")
+    return Path(_folder(environ, "XDG_STATE_HOME", ".local/state"))
 
 
-def _home(environ: Mapping[str, str], variable: str, below: str) -> Path:
+def _config_folder(environ: Mapping[str, str]) -> str:
+    return _folder(environ, "XDG_CONFIG_HOME", ".config")
+
+
+def _folder(environ: Mapping[str, str], variable: str, below: str) -> str:
+    # Texts, for each cell asks, and a `Path` takes ten times as long to put together.
     base = environ.get(variable, "")
     # As the XDG specification has it, a relative path counts for nothing.
-    return Path(base if base.startswith("/") else f"{_user_home(environ)}/{below}") / "cwnotify"
+    return f"{base if base.startswith('/') else f'{_user_home(environ)}/{below}'}/cwnotify"
 
 
 def _user_home(environ: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ README = (TOP / "README.md").read_text()
 BIN = Path(sys.executable).parent
 
 # Run by CI itself, by tests/e2e/test_demo.py and by tests/test_package.py; here it is seen that they exist.
-MAKE = {"make demo", "make test", "make quick", "make lint", "make lab"}
+MAKE = {"make demo", "make test", "make quick", "make lint", "make lab", "make bench"}
 # Run one after the other, in this order: each needs what those before it made.
 AWS = (
     "cwnotify deploy --plan",

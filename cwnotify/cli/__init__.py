@@ -15,28 +15,29 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 it could not be done, or something is wrong, and the text says what; 2 the command cannot "
     "be understood. run leaves with the exit code of what it ran."
 )
+# By theme: each command's module, and what the list of them says of it.
 _COMMANDS = {
-    "login": "webhook",
-    "test": "webhook",
-    "manifest": "webhook",
-    "config": "config",
-    "doctor": "doctor",
-    "run": "run",
-    "watch": "watch",
-    "outbox": "outbox",
-    "preview": "preview",
-    "deploy": "stack",
-    "stack": "stack",
-    "teardown": "stack",
-    "replay": "stack",
-    "redrive": "stack",
-    "policy": "stack",
-    "bundle": "stack",
+    "login": ("webhook", "Keep the Slack webhook, once it has passed a test."),
+    "test": ("webhook", "Send Slack a greeting, a sample alarm, or AWS's test event."),
+    "manifest": ("webhook", "Make a Slack app with a webhook, in one click."),
+    "config": ("config", "Show each setting and where it comes from."),
+    "doctor": ("doctor", "Look at everything, and say what to mend."),
+    "run": ("run", "Run a command, and tell Slack how it ended."),
+    "watch": ("watch", "Watch CPU and alarms from a terminal or a service."),
+    "outbox": ("outbox", "See what waits or is dead; send it again."),
+    "preview": ("preview", "Draw a message or an AWS event as in Slack."),
+    "deploy": ("stack", "Let CloudWatch alarms speak in Slack."),
+    "stack": ("stack", "Show what is deployed."),
+    "teardown": ("stack", "Remove all that deploy has made."),
+    "replay": ("stack", "Show what an alarm really published."),
+    "redrive": ("stack", "Send again what lies in the dead-letter queue."),
+    "policy": ("stack", "Print the smallest IAM policies."),
+    "bundle": ("stack", "Write the function's code as a zip."),
 }
 
 
 class _Lazy(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is called, and none to list them."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -44,9 +45,13 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"cwnotify.cli.{_COMMANDS[name]}")
+        module = importlib.import_module(f"cwnotify.cli.{_COMMANDS[name][0]}")
         command: click.Command = getattr(module, name)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):

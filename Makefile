@@ -41,7 +41,7 @@ golden: $(VENV)/.quick  ## write the messages that the tests of the core expect 
 
 docs: $(VENV)/.quick  ## the reference of the public API, as HTML in build/docs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	$(BIN)/python -W error -m pdoc --docformat numpy --output-directory build/docs cwnotify cwnotify.callbacks
+	$(BIN)/python -m docs.make_reference
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

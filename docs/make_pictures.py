@@ -52,12 +52,12 @@ def panel() -> None:
         assert deployed.returncode == 0, deployed.stderr
         with world, Lab(world) as lab:
             lab.notebook("train.ipynb", "import time\n%load_ext cwnotify", "%cwnotify", TRAIN)
-            with lab.page("train.ipynb", width=1000) as sheet:
+            with lab.page("train.ipynb", width=1400) as sheet:
                 sheet.run_all()
                 shown = sheet.page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
                 sheet.until(lambda: shown.locator("img").count() and "resnet50" in shown.inner_text(), "the panel")
                 sheet.page.wait_for_timeout(20_000)
-                shown.screenshot(path=PICTURES / "panel.png")
+                shown.locator(".cwnotify-live").screenshot(path=PICTURES / "panel.png")
 
 
 def feed(aws: Ministack, instance: str) -> None:

@@ -1,4 +1,4 @@
-"""What people read keeps its word: links lead somewhere, commands and options exist, quoted errors are the code's own."""
+"""What people read keeps its word: links lead somewhere, commands exist, quoted errors are the code's own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.support.kernel import World, alert, alerts, outcome
+from tests.support.kernel import ROOT, World, alert, alerts, outcome, wording
 from tests.support.slack import Answer, Slack
 
 GOOD = "%%notify_on_finish good\nprint('trained')"
@@ -87,3 +87,27 @@ def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slac
     assert any(path.name.startswith("outbox") for path in files)
     assert not [path for path in files if secret.encode() in path.read_bytes()]
     assert secret not in done.stdout + done.stderr
+
+
+EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute; execute(Path(sys.argv[1]))"
+SHIPPED = {
+    "training.ipynb": {"spirals": "accuracy", "too-fast": "loss", "sweep": "rate 2.0", "night-run": "epoch"},
+    "quickstart.ko.ipynb": {
+        "예열": "",
+        "학습": "loss",
+        "다시-학습": "ValueError",
+        "끝없는-셀": "",
+        "밤샘-학습": "SIGKILL",
+    },
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, slack: Slack):
+    done = world.command("python", "-c", EXECUTE, ROOT / "notebooks" / name, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    told = {run: wording(alert(slack, run)) for run in SHIPPED[name]}
+    assert all(value in told[run] for run, value in SHIPPED[name].items()), told
+    world.wait_until_quiet()
+    assert len(slack.payloads) == len(told)

@@ -1,0 +1,25 @@
+"""Write the reference of the public API, as HTML in ``build/docs``: ``make docs``. A warning is an error."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pdoc
+import pdoc.render
+
+import cwnotify
+
+
+def main() -> None:
+    """Write it."""
+    warnings.simplefilter("error")
+    for name in cwnotify.__all__:
+        # What is imported only when it is asked for has to be asked for: pdoc looks into the module's own names.
+        setattr(cwnotify, name, getattr(cwnotify, name))
+    pdoc.render.configure(docformat="numpy")
+    pdoc.pdoc("cwnotify", "!cwnotify.", "cwnotify.callbacks", output_directory=Path("build/docs"))
+
+
+if __name__ == "__main__":
+    main()

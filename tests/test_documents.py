@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import click
+import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 import cwnotify
 from cwnotify.cli import cwnotify as command_line
+from docs.make_outputs import NOTEBOOKS
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
@@ -99,6 +101,17 @@ def test_python_on_it_is_python(path: Path) -> None:
 def test_a_quoted_error_is_the_codes_own(quoted: str) -> None:
     for part in quoted.split("…"):
         assert part.strip() in sentences()
+
+
+@pytest.mark.parametrize("path", sorted(TOP.glob("notebooks/*.ipynb")), ids=name)
+def test_a_notebook_can_be_read_where_it_lies(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert all("://" in link or (path.parent / link).exists() for link in links), links
+    assert cells[0].source.startswith("# ")
+    assert path.name not in NOTEBOOKS or any(cell.get("outputs") for cell in cells)
 
 
 def test_the_korean_readme_keeps_step() -> None:

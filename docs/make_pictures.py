@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -75,11 +76,25 @@ def feed(aws: Ministack, instance: str) -> None:
         client.put_metric_data(Namespace="AWS/EC2", MetricData=[point])
 
 
+def demo() -> None:
+    """Run the demo, and photograph the head of the page that it writes."""
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        report = Path(home, "index.html")
+        command = [sys.executable, "-m", "cwnotify.demo", "notebooks/quickstart.ipynb", str(report)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
+        page = browser.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
+        page.goto(report.as_uri())
+        page.screenshot(path=PICTURES / "demo.png")
+        browser.close()
+
+
 MAKE: dict[str, Callable[[], None]] = {
     "alerts": lambda: alerts("quickstart.ipynb", 5, "alerts.png"),
     "korean": lambda: alerts("quickstart.ko.ipynb", 5, "alerts.ko.png"),
     "training": lambda: alerts("training.ipynb", 4, "training.png"),
     "panel": panel,
+    "demo": demo,
 }
 
 if __name__ == "__main__":

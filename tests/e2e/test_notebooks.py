@@ -92,6 +92,7 @@ def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slac
 EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute; execute(Path(sys.argv[1]))"
 SHIPPED = {
     "training.ipynb": {"spirals": "accuracy", "too-fast": "loss", "sweep": "rate 2.0", "night-run": "epoch"},
+    "panel.ko.ipynb": {"학습": "norm"},
     "quickstart.ko.ipynb": {
         "예열": "",
         "학습": "loss",

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: test quick golden lint docs demo lab bench clean
+.PHONY: test frameworks quick golden lint docs demo lab bench clean
 
 $(VENV)/.demo: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
@@ -26,6 +26,9 @@ $(VENV)/.bench: $(VENV)/.demo
 
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
+	@$(BIN)/python -m pytest -m frameworks
 
 $(VENV)/.quick: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'

@@ -6,6 +6,7 @@ anybody's, and what the user has configured for boto3 is not read.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -28,15 +29,18 @@ _PATIENCE = 30.0
 def make_environment(folder: Path, *pins: str) -> Path:
     """The Python of the virtual environment in `folder`, in which `pins` are installed and nothing else.
 
-    It is made when it is missing, and kept while the pins stay.
+    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first.
     """
     python, made = folder.resolve() / "bin" / "python", folder / "made"
     wanted = "\n".join((sys.version, *pins))
-    if not made.exists() or made.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
-        subprocess.run([python, *install], check=True, stdout=subprocess.PIPE)
-        made.write_text(wanted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists() or made.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
+            subprocess.run([python, *install], check=True, stdout=subprocess.PIPE)
+            made.write_text(wanted)
     return python
 
 

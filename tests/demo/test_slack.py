@@ -149,7 +149,6 @@ def test_a_stopped_stand_in_answers_no_more_and_keeps_what_it_has() -> None:
     slack.stop()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_a_browser_sees_messages_arrive_and_the_end(slack: SlackStandIn) -> None:
     from playwright.sync_api import expect, sync_playwright
 

@@ -13,6 +13,7 @@ from cwnotify.alerts.words import plain
 from cwnotify.errors import CwnotifyError
 from cwnotify.sidecar import state
 from cwnotify.sidecar.books import signature
+from cwnotify.sidecar.disk import open_outbox
 from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.rows import Message
 
@@ -78,7 +79,7 @@ def purge(ids: tuple[str, ...], everything: bool) -> None:
 def _open() -> tuple[Outbox, str]:
     directory = state.prepare(settings.state_dir())
     found, _ = settings.gather()
-    return Outbox(directory / state.OUTBOX), state.fingerprint(found.webhook, directory)
+    return open_outbox(directory), state.fingerprint(found.webhook, directory)
 
 
 def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:

@@ -62,6 +62,8 @@ class Books:
         self.vitals: Vitals | None = None
         # How far each open run has come by its own word; it is what a lost one leaves.
         self.noted: dict[str, RunEnded] = {}
+        # When each run began by a clock that nobody sets (`time.monotonic`).
+        self._began: dict[str, float] = {}
         # Says at the screen what is wrong with the disk.
         self.complain: Callable[[str], None] = lambda text: None
         # Says that the outbox is on disk or in memory now.
@@ -143,6 +145,7 @@ class Books:
         """A run ended: close it and put its alert, if it is wanted."""
         with self.outbox.transaction():
             self._tell(ended, destination, due)
+        self._began.pop(ended.run.id, None)
 
     def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         now = time.time()
@@ -179,6 +182,7 @@ class Books:
     @_kept
     def open(self, run: Run, kernel: Watched, destination: str) -> None:
         """A run began."""
+        self._began.setdefault(run.id, time.monotonic())
         self.outbox.open_run(run, kernel, destination, time.time(), self.owner)
 
     @_kept
@@ -233,7 +237,7 @@ class Books:
                     run=so_far.run if so_far else one.run,
                     shown=so_far.shown if so_far else (),
                     outcome=Outcome.LOST,
-                    seconds=max(ended - one.run.started, 0.0),
+                    seconds=self._lasted(one.run, ended),
                     ended=ended,
                     loss=loss,
                     cpu=cpu.get(one.run.id, ()),
@@ -244,6 +248,11 @@ class Books:
                 else:
                     self._tell(lost, one.destination)
             self._put_together(held)
+
+    def _lasted(self, run: Run, ended: float) -> float:
+        """Seconds until now where its beginning was seen here; else by the wall's clock, which may have been set."""
+        began = self._began.get(run.id)
+        return max(ended - run.started, 0.0) if began is None else time.monotonic() - began
 
     @_kept
     def see(self, running: Iterable[str]) -> None:

@@ -105,7 +105,7 @@ class Delivery(threading.Thread):
         while True:
             if self._owed:
                 message, decision, is_text = self._owed
-                self._told(message, *_settle(outbox, message, decision, is_text))
+                self._told(message, *settle(outbox, message, decision, is_text, time.time()))
                 self._owed = None
             if (next_one := self._claim(outbox)) is None:
                 break
@@ -131,11 +131,11 @@ def deliver(outbox: Outbox, webhook: Webhook, message: Message) -> tuple[str, st
     tuple of str
         The message's state from now on, and the reason if it is not ``done``.
     """
-    return _settle(outbox, message, *_attempt(webhook, message))
+    return settle(outbox, message, *_attempt(webhook, message), time.time())
 
 
-def _settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool) -> tuple[str, str]:
-    now = time.time()
+def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool, now: float) -> tuple[str, str]:
+    """Write down at `now` what came of an attempt; gives what `deliver` does."""
     match decision:
         case retries.Delivered():
             outbox.done(message.id, now)

@@ -133,7 +133,8 @@ class Sidecar:
             for line in reader.feed(data):
                 try:
                     self._obey(line)
-                except (KeyError, TypeError, ValueError, sqlite3.Error):
+                except Exception:
+                    # Another version's, or damaged: it must not end the watch over all the others.
                     log.exception("a line of kind %s cannot be used", line["kind"])
             if not to_the_end:
                 return True
@@ -321,8 +322,9 @@ class Sidecar:
     def _look_at_disk(self) -> None:
         """Leave a disk that takes no more; go back to it when it does."""
         try:
-            if self._delivery.failed and self._books.is_home:
-                self._books.leave_home(self._delivery.failed)
+            failed = self._delivery.failed or self._machine.failed
+            if failed and self._books.is_home:
+                self._books.leave_home(failed)
             self._books.go_home()
         except sqlite3.Error:
             log.exception("the outbox fails in memory too")

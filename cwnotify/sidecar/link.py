@@ -218,22 +218,24 @@ class Link:
         tries = 0
         while True:
             since = time.monotonic()
-            self._listen()
+            heard = self._listen()
             tries = 0 if time.monotonic() - since > STEADY else tries + 1
             time.sleep(PAUSES[min(tries, len(PAUSES)) - 1] if tries else 0.0)
             with self._lock:
                 self._let_go()
-                if self._closed or not (self._unacknowledged or self._open or self._watched):
+                # One that answered and is gone may have left alerts that nobody else would send before the next run.
+                if self._closed or not (heard or self._unacknowledged or self._open or self._watched):
                     self._keeper = None
                     return
                 self._start()
 
-    def _listen(self) -> None:
-        """Hear answers until there are no more."""
-        reader = Lines()
+    def _listen(self) -> bool:
+        """Hear answers until there are no more; tells whether there were any."""
+        reader, heard = Lines(), False
         answers, self._answers = self._answers, None
         try:
             while answers and (data := answers.read()):
+                heard = True
                 for line in reader.feed(data):
                     self._hear(line)
                 with self._lock:
@@ -244,6 +246,7 @@ class Link:
         finally:
             if answers:
                 answers.close()
+        return heard
 
     def _hear(self, line: Line) -> None:
         match line["kind"]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from cwnotify.alerts.events import Run
@@ -29,9 +31,14 @@ class Machine(threading.Thread):
     Parameters
     ----------
     connect
-        Opens a connection to the outbox, for this thread's own use.
+        Opens a connection to the outbox as it is now, on disk or in memory.
     told
         Called when a message was put into the outbox.
+
+    Attributes
+    ----------
+    failed
+        Why the disk did not take a notice; the next look tries again, wherever the outbox is by then.
     """
 
     def __init__(self, connect: Callable[[], Outbox], told: Callable[[], None]) -> None:
@@ -40,6 +47,7 @@ class Machine(threading.Thread):
         self._identity = Identity()
         self._known = threading.Event()
         self._listener: tuple[str, Voice] = "", Voice()
+        self.failed: sqlite3.Error | None = None
 
     def identity(self, patience: float = 0.0) -> Identity:
         """Which instance this is; empty where it is none, or is not known within `patience` seconds."""
@@ -66,17 +74,21 @@ class Machine(threading.Thread):
             self._known.set()
         if not self._identity.is_spot:
             return
-        outbox = self._connect()
         while True:
             try:
-                self._look(outbox)
-            except Exception:
+                self._look()
+                self.failed = None
+            except Exception as error:
+                self.failed = error if isinstance(error, sqlite3.Error) else None
                 log.exception("a look for notices stumbled")
             time.sleep(NOTICE_PAUSE)
 
-    def _look(self, outbox: Outbox) -> None:
+    def _look(self) -> None:
         destination, voice = self._listener
         for notice in instance.spot_notices(self._identity) if destination else ():
             id = hashlib.sha256(f"{destination}|{notice.id}".encode()).hexdigest()[:24]
-            if outbox.put(id, destination, notice_message(notice, voice.lang, voice.zone, voice.channel), time.time()):
-                self._told()
+            message = notice_message(notice, voice.lang, voice.zone, voice.channel)
+            # A connection for this alone: the outbox may be in memory since the last look, or on disk again.
+            with closing(self._connect()) as outbox:
+                if outbox.put(id, destination, message, time.time()):
+                    self._told()

@@ -31,6 +31,7 @@ FARTHEST_DUE = 3700.0
 KEPT = 14 * 86400.0
 # Past the patience of whoever has the webhook, with an hour for good measure.
 ABANDONED = PATIENCE + 3600.0
+DAMAGED = "what it said is damaged on disk and cannot be read any more"
 NOBODY_CAME = "its webhook was not set anywhere for a day; run cwnotify outbox retry to send it to the one set now"
 
 
@@ -129,7 +130,7 @@ class Outbox:
         for row in self._db.execute("SELECT * FROM runs ORDER BY rowid"):
             try:
                 found.append(open_run_of(row))
-            except ValueError:
+            except (ValueError, RecursionError):
                 # Another version's, which will read it: it must not keep us from all the others.
                 continue
         return found
@@ -214,7 +215,12 @@ class Outbox:
                 "far": now + FARTHEST_DUE,
             },
         ).fetchone()
-        return message_of(row) if row else None
+        message = message_of(row) if row else None
+        if message is None or message.payload:
+            return message
+        # It must not stand in the way of all the others.
+        self.dead(message.id, DAMAGED, now)
+        return self.claim(destination, owner, now)
 
     def done(self, id: str, now: float) -> None:
         """Slack said ok."""

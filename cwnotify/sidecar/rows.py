@@ -104,11 +104,16 @@ class OpenRun:
 
 
 def message_of(row: sqlite3.Row) -> Message:
+    """A row as a message; one whose payload is damaged has none."""
+    try:
+        payload = json.loads(row["payload"])
+    except (ValueError, RecursionError):
+        payload = {}
     return Message(
         id=row["id"],
         destination=row["destination"],
         state=row["state"],
-        payload=json.loads(row["payload"]),
+        payload=payload if isinstance(payload, dict) else {},
         created=row["created"],
         due=row["due"],
         attempts=row["attempts"],

@@ -1,0 +1,61 @@
+"""``python -m tests.e2e.faults [--long] [NAME...]``: the faults whose names begin so, all by default, and the table.
+
+``fuzz`` instead of names: see `tests.e2e.faults.fuzz`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.e2e.faults import aws, fuzz, kills, machine, processes, slack
+from tests.e2e.faults.bench import Act, Found, table
+
+AT_ONCE = 3
+ALL: dict[str, Act] = {**kills.FAULTS, **processes.FAULTS, **machine.FAULTS, **slack.FAULTS, **aws.FAULTS}
+
+
+def main() -> None:
+    """Run the faults, print the table, and tell by the exit status whether every promise was kept."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.faults", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="how the names of the faults begin")
+    parser.add_argument("--long", action="store_true", help=f"kill {kills.LONG} kernels and as many sidecars")
+    asked = parser.parse_args()
+    if asked.names == ["fuzz"]:
+        fuzz.main(fuzz.LONG if asked.long else fuzz.USUAL)
+        return
+    wanted = {
+        name: act for name, act in ALL.items() if name.lower().startswith(tuple(map(str.lower, asked.names or [""])))
+    }
+    if asked.long:
+        wanted |= {name: act for name, act in kills.faults(kills.LONG).items() if name in wanted}
+    begun = time.monotonic()
+    found = run(wanted, AT_ONCE)
+    print(table([one for one in found.values() if one]))
+    broken = [name for name, one in found.items() if one is None or not one.keeps]
+    print(f"\n{len(found)} faults in {time.monotonic() - begun:.0f} s; not kept: {', '.join(broken) or 'none'}")
+    sys.exit(bool(broken))
+
+
+def run(acts: dict[str, Act], at_once: int) -> dict[str, Found | None]:
+    """Do these faults, some at a time; None stands for one that could not be done."""
+
+    def one(name: str) -> Found | None:
+        with tempfile.TemporaryDirectory(prefix="cwnotify-faults-", ignore_cleanup_errors=True) as folder:
+            try:
+                return acts[name](Path(folder))
+            except Exception:
+                print(f"{name}:\n{traceback.format_exc()}", file=sys.stderr)
+                return None
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return dict(zip(acts, pool.map(one, acts), strict=True))
+
+
+if __name__ == "__main__":
+    main()

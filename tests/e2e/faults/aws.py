@@ -1,0 +1,103 @@
+"""AWS refuses, throttles, hangs, or knows another time: runs are told all the same, and an alarm's change is, later."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from tests.e2e.faults.bench import Act, Found, Stage, stage
+from tests.support.aws_wire import Fault, Hang
+from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.slack import Answer, Slack
+from tests.support.waiting import until
+
+INSTANCE = "i-0abc12f9d8e7a6b54"
+ALARM = "train-busy"
+REFUSALS: dict[str, Fault | Hang] = {
+    "AWS credentials expired": Fault("ExpiredToken", "The security token included in the request is expired", 403),
+    "AWS denies": Fault("AccessDenied", "not authorized to perform: cloudwatch:GetMetricData", 403),
+    "AWS throttles": Fault("Throttling", "Rate exceeded"),
+    "AWS hangs": Hang(),
+    "AWS has another time": Fault("RequestTimeTooSkewed", "Signature not yet current", 403),
+}
+
+
+def _cloud() -> CloudWatch:
+    aws = CloudWatch()
+    aws.put_instance(INSTANCE)
+    aws.feed(cpu(INSTANCE), wave(time.time() - 7200, time.time(), 300))
+    aws.put_alarm(
+        ALARM,
+        Namespace="AWS/EC2",
+        MetricName="CPUUtilization",
+        Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
+        Threshold=50.0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    return aws
+
+
+def _seen(one: Stage) -> int:
+    with closing(sqlite3.connect(one.world.state / "outbox.sqlite3")) as db:
+        return int(db.execute("SELECT count(*) FROM alarms").fetchone()[0])
+
+
+def _watch(one: Stage) -> None:
+    """Open a panel on the alarm and wait until it has been seen."""
+    assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE}").status == "ok"
+    until(lambda: _seen(one), 30, "the alarm in the outbox")
+
+
+def _change(aws: CloudWatch, one: Stage) -> None:
+    aws.set_state(ALARM, "ALARM")
+    one.count.expect(ALARM, "ALARM")
+
+
+def refusal(name: str, fault: Fault | Hang, folder: Path) -> Found:
+    """From one moment on it answers so; an alarm changes meanwhile."""
+    with _cloud() as aws, stage(name, folder, **aws.environ(), CWNOTIFY_ROUND="1") as one:
+        _watch(one)
+        aws.fault = fault
+        calls = sum(aws.calls.values())
+        until(lambda: sum(aws.calls.values()) > calls, 30, "a call that is refused")
+        _change(aws, one)
+        one.runs()
+        aws.fault = None
+        one.over()
+        return one.settle(90)
+
+
+def keyless(folder: Path) -> Found:
+    """No credentials, until there are some."""
+    with _cloud() as aws:
+        kept = folder / "credentials"
+        environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
+        with stage(
+            "no AWS credentials", folder, **environ, CWNOTIFY_ROUND="1", AWS_SHARED_CREDENTIALS_FILE=str(kept)
+        ) as one:
+            assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE}").status == "ok"
+            one.runs()
+            kept.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n")
+            until(lambda: _seen(one), 60, "the alarm in the outbox")
+            _change(aws, one)
+            one.over()
+            return one.settle(90)
+
+
+def silent_metadata(folder: Path) -> Found:
+    """The instance's metadata service takes the request and never answers."""
+    with Slack(Answer(mode="silent")) as imds:
+        endpoint = imds.url.removesuffix(imds.path)
+        with stage("IMDS hangs", folder, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint) as one:
+            one.runs()
+            return one.settle()
+
+
+FAULTS: dict[str, Act] = {
+    "no AWS credentials": keyless,
+    **{name: partial(refusal, name, fault) for name, fault in REFUSALS.items()},
+    "IMDS hangs": silent_metadata,
+}

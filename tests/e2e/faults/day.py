@@ -1,0 +1,195 @@
+"""A day of life by a clock that is not real: sidecars crash, Slack comes and goes, the clock is set, nothing is lost.
+
+What is real is the outbox (in memory, for speed), the judgement of replies, and what is written down of each. Simulated
+are time, Slack's replies, and the moments at which a sidecar dies.
+
+``python -m tests.e2e.faults.day [SEED...]`` tells how it was.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+
+from cwnotify.alerts import retries
+from cwnotify.alerts.retries import Reply
+from cwnotify.sidecar.delivery import IDLE_PAUSE, settle
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rows import Message
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+SIDECARS = 2
+BETWEEN_ALERTS = 600.0
+WEBHOOKS = ("ours", "nobody's")
+UP = Reply(200, "ok")
+WEATHER: tuple[tuple[int, Reply, float], ...] = (
+    # How likely, what comes back, and after how many seconds.
+    (12, UP, 0.2),
+    (2, Reply(trouble="the connection was refused"), 0.0),
+    (2, Reply(trouble="no answer in time"), 10.0),
+    (2, Reply(503, ""), 0.2),
+    (2, Reply(429, "rate_limited", "30"), 0.1),
+    (1, Reply(200, "<html>Sign in</html>"), 0.3),
+    (1, Reply(400, "invalid_blocks"), 0.1),
+    (1, Reply(404, "no_service"), 0.1),
+)
+CRASH, LOST_REPLY = 0.02, 0.01
+
+
+@dataclass
+class Day:
+    """What happened.
+
+    Attributes
+    ----------
+    taken
+        How often Slack took each alert, whatever we heard of it.
+    crashes, lost_replies
+        How often a sidecar died, or a connection broke, after Slack had taken a message and before that was noted.
+    """
+
+    put: list[str] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
+    crashes: int = 0
+    lost_replies: int = 0
+    attempts: int = 0
+    messages: list[Message] = field(default_factory=list)
+
+    def broken(self) -> list[str]:
+        """Which promises were not kept; empty if all were."""
+        found = [f"{one.id} is {one.state}" for one in self.messages if one.state not in ("done", "dead")]
+        found += [f"{one.id} is dead for no reason" for one in self.messages if one.state == "dead" and not one.reason]
+        found += [
+            f"{one.id} is done, but Slack has not got it"
+            for one in self.messages
+            if one.state == "done" and not self.taken[one.id]
+        ]
+        found += [f"{id} was never put" for id in self.taken if id not in self.put]
+        found += [f"{id} is gone" for id in set(self.put) - {one.id for one in self.messages}]
+        doubled = sum(count - 1 for count in self.taken.values() if count)
+        if doubled > self.crashes + self.lost_replies:
+            found.append(f"{doubled} doubled by {self.crashes} crashes and {self.lost_replies} lost replies")
+        return found
+
+
+class _World:
+    """The day as it goes by."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.outbox = Outbox(f"file:/day-{seed}?vfs=memdb")
+        self.day = Day()
+        self.now, self.set_by = 1_795_316_400.0, 0.0
+        self.end = self.now + DAY
+        self.reply, self.seconds = UP, 0.2
+        self._order = 0
+        self._todo: list[tuple[float, int, str, str]] = []
+
+    def live(self) -> Day:
+        for number in range(SIDECARS):
+            self._later(number, "sidecar", f"sidecar {number}")
+        for what in ("weather", "alert", "clock", "sweep"):
+            self._later(self.dice.random() * HOUR, what)
+        while self._todo:
+            self.now, _, what, who = heapq.heappop(self._todo)
+            getattr(self, f"_{what}")(who)
+        self.day.messages = self.outbox.messages()
+        self.outbox.close()
+        return self.day
+
+    def _later(self, seconds: float, what: str, who: str = "") -> None:
+        self._order += 1
+        heapq.heappush(self._todo, (self.now + seconds, self._order, what, who))
+
+    @property
+    def _wall(self) -> float:
+        return self.now + self.set_by
+
+    @property
+    def _is_over(self) -> bool:
+        return self.now > self.end
+
+    def _weather(self, _: str) -> None:
+        likely = [share for share, _, _ in WEATHER]
+        _, self.reply, self.seconds = WEATHER[0] if self._is_over else self.dice.choices(WEATHER, likely)[0]
+        if not self._is_over:
+            self._later(self.dice.expovariate(1 / HOUR), "weather")
+
+    def _alert(self, _: str) -> None:
+        id = f"alert {len(self.day.put)}"
+        self.day.put.append(id)
+        self.outbox.put(id, WEBHOOKS[self.dice.random() < 0.02], {"text": id}, self._wall)
+        # An alert that is put twice is told once.
+        self.outbox.put(id, WEBHOOKS[0], {"text": "again"}, self._wall)
+        if not self._is_over:
+            self._later(self.dice.expovariate(1 / BETWEEN_ALERTS), "alert")
+
+    def _clock(self, _: str) -> None:
+        self.set_by = self.dice.choice((0.0, 0.0, HOUR, -HOUR, DAY, -DAY))
+        if not self._is_over:
+            self._later(self.dice.expovariate(1 / (8 * HOUR)), "clock")
+
+    def _sweep(self, _: str) -> None:
+        self.outbox.sweep(self._wall)
+        if self.outbox.messages("pending"):
+            self._later(HOUR, "sweep")
+
+    def _sidecar(self, who: str) -> None:
+        """One turn of a sidecar, at the end of which it has claimed a message and begun to send it, or sleeps."""
+        if (message := self.outbox.claim(WEBHOOKS[0], who, self._wall)) is None:
+            due = self.outbox.next_due(WEBHOOKS[0])
+            if not self._is_over or self.outbox.messages("pending"):
+                self._later(IDLE_PAUSE if due is None else min(max(due - self._wall, 0.01), IDLE_PAUSE), "sidecar", who)
+            return
+        self.day.attempts += 1
+        self._later(self.seconds, "answer", f"{who}|{message.id}")
+
+    def _answer(self, who: str) -> None:
+        """What came back, if the sidecar lives to read it."""
+        who, _, id = who.partition("|")
+        (message,) = (one for one in self.outbox.messages("pending") if one.id == id)
+        reply, is_text, luck = self.reply, message.text_only, self.dice.random()
+        if reply.status == 400 and not is_text:
+            # What Slack cannot read it takes as text.
+            reply, is_text = UP, True
+        took = reply == UP
+        self.day.taken[id] += took
+        if luck < CRASH:
+            self.day.crashes += took
+            self.outbox.break_leases(who)
+            self._later(self.dice.random() * 60, "sidecar", f"{who}'")
+            return
+        if took and luck < CRASH + LOST_REPLY:
+            self.day.lost_replies += 1
+            reply = Reply(trouble="the connection was reset")
+        decision = retries.decide(reply, message.attempts, message.created, self._wall, self.dice.random(), is_text)
+        settle(self.outbox, message, decision, is_text, self._wall)
+        self._later(0.0, "sidecar", who)
+
+
+def live(seed: int) -> Day:
+    """One day, and as long after it as anything waits."""
+    return _World(seed).live()
+
+
+def main() -> None:
+    """Live the days that were asked for, ten by default."""
+    for seed in map(int, sys.argv[1:] or range(10)):
+        day = live(seed)
+        states = Counter(message.state for message in day.messages)
+        doubled = sum(count - 1 for count in day.taken.values() if count)
+        print(
+            f"day {seed}: {len(day.put)} alerts, {states['done']} delivered, {states['dead']} dead with a reason, "
+            f"{doubled} doubled by {day.crashes} crashes and {day.lost_replies} lost replies, "
+            f"{day.attempts} attempts; broken: {day.broken() or 'nothing'}"
+        )
+        if day.broken():
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Lines, rows and settings that nobody should write: a sidecar, an outbox and the settings take them without a fall.
+
+``python -m tests.e2e.faults fuzz [--long]`` does 10,000 of each, or a million, and as many events from AWS. A finding
+is printed with its seed and ends the run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fuzz_events
+from benchmarks.fuzz_events import mutated
+from cwnotify import settings
+from cwnotify.alerts.events import Outcome, Place, Run, RunEnded, RunKind
+from cwnotify.alerts.options import RunOptions
+from cwnotify.alerts.records import to_record
+from cwnotify.sidecar.books import Books
+from cwnotify.sidecar.life import Sidecar
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.processes import name_process
+from cwnotify.sidecar.protocol import Lines, Pipe, encode
+
+USUAL, LONG = 10_000, 1_000_000
+NOW = 1_795_316_400.0
+HERE = "webhook-1"
+RUN = Run("r1", "train", NOW, RunKind.CELL, Place(), RunOptions())
+ENDED = RunEnded(RUN, Outcome.FINISHED, 60.0, NOW + 60)
+SPLINTERS = (b"", b"\xff", b'"', b"[", b"=", b"1e999", b"\n", "가".encode())
+Act = Callable[[int, int], None]
+
+
+def lines(count: int, seed: int) -> None:
+    """Lines on the pipe, torn apart as JSON and as bytes, one after the other into one sidecar."""
+    corpus = [
+        {"kind": "started", "id": "1", "run": to_record(RUN)},
+        {"kind": "ended", "id": "2", "ended": to_record(ENDED), "hold": True},
+        {"kind": "noted", "ended": to_record(ENDED)},
+        {"kind": "webhook", "webhook": "https://hooks.slack.com/services/T/B/x"},
+        {"kind": "mute", "seconds": 60},
+        {"kind": "greet"},
+        {"kind": "refresh"},
+        {"kind": "unwatch", "panel": "p"},
+    ]
+    # Each line that cannot be used is logged.
+    logging.getLogger("cwnotify.sidecar").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        (_, ours), (theirs, heard) = os.pipe(), os.pipe()
+        os.set_blocking(theirs, False)
+        sidecar = Sidecar(Pipe(theirs, writes=False), Pipe(ours, writes=True), os.getpid(), -1, Books(Path(folder)))
+        # Nobody listens to the answers.
+        sidecar._answers.close()
+        reader = Lines()
+        for number in range(count):
+            dice = random.Random(f"{seed} {number}")
+            line = mutated(dice, dice.choice(corpus), corpus, dice.randint(0, 6))
+            raw = bytearray(_bytes(line))
+            if dice.random() < 0.2:
+                raw[dice.randrange(len(raw))] = dice.randrange(256)
+            os.write(heard, bytes(raw[: 1 << 15]) + b"\n")
+            with _finding("line", seed, number, line):
+                sidecar._take_lines(reader, to_the_end=False)
+        whole = replace(ENDED, run=replace(RUN, id="whole"))
+        os.write(heard, b"\n" + encode("ended", id="3", ended=to_record(whole)))
+        sidecar._take_lines(reader, to_the_end=False)
+        with closing(sidecar._books.outbox) as outbox:
+            assert "whole" in [message.id for message in outbox.messages()], "it still does what it is for"
+
+
+def rows(count: int, seed: int) -> None:
+    """Rows of the outbox, damaged: what can be read is sent, what cannot is dead, and nothing stands in the way."""
+    watched = asdict(name_process(os.getpid()))
+    corpus = [{"text": "x", "blocks": []}, watched, to_record(RUN), to_record(ENDED)]
+    outbox = Outbox("file:/fuzz-rows?vfs=memdb")
+    with closing(outbox), closing(sqlite3.connect("file:/fuzz-rows?vfs=memdb", uri=True, isolation_level=None)) as db:
+        for number in range(count):
+            dice = random.Random(f"{seed} {number}")
+            texts = [_bytes(mutated(dice, one, corpus, dice.randint(0, 5))).decode() for one in (*corpus, corpus[1])]
+            payload, who, begun, over, owner = (text[: dice.choice((5, 1 << 20))] for text in texts)
+            with _finding("row", seed, number, texts):
+                outbox.put("damaged", HERE, {"text": "x"}, NOW)
+                outbox.put("whole", HERE, {"text": "y"}, NOW + 1)
+                db.execute("UPDATE messages SET payload = ? WHERE id = 'damaged'", (payload,))
+                db.execute(
+                    "INSERT OR REPLACE INTO runs (id, watched, owner, destination, run, seen, vitals, ended) "
+                    "VALUES ('1', ?, ?, ?, ?, ?, NULL, ?)",
+                    (who, owner, HERE, begun, NOW, over),
+                )
+                claimed = [outbox.claim(HERE, "me", NOW + 1) for _ in range(3)]
+                assert "whole" in [one.id for one in claimed if one]
+                assert len(outbox.messages()) == 2
+                outbox.open_runs()
+                outbox.sweep(NOW + 1)
+                db.execute("DELETE FROM messages")
+
+
+def files(count: int, seed: int) -> None:
+    """Settings files: whatever stands in one, it is read or there is a word for it."""
+    whole = (
+        'lang = "ko"\nmention = "@here"\nmin_duration = "5m"\ntimezone = "Asia/Seoul"\nchannel = "#train"\n'
+        '[words.en]\n"run.finished" = "{name} is done"\n[other]\nx = [1, 2, {y = 3}]\n'
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cwnotify" / "config.toml"
+        path.parent.mkdir()
+        for number in range(count):
+            dice = random.Random(f"{seed} {number}")
+            text = bytearray(whole.encode())
+            for _ in range(dice.randint(1, 6)):
+                at = dice.randrange(len(text))
+                text[at : at + dice.randint(0, 9)] = dice.choice(
+                    (b"", b"\xff", b'"', b"[", b"=", b"1e999", b"\n", "ë".encode())
+                )
+            path.write_bytes(bytes(text))
+            with _finding("file", seed, number, bytes(text)):
+                settings.gather(environ={"XDG_CONFIG_HOME": folder, "HOME": folder})
+
+
+class _finding:  # noqa: N801 (used like a function)
+    """Tells which case it was that fell."""
+
+    def __init__(self, kind: str, seed: int, number: int, case: object) -> None:
+        self._where = f"{kind} {number} of seed {seed}: {case!r:.2000}"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            raise AssertionError(self._where) from error
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except (ValueError, TypeError, RecursionError):
+        return encode("odd")
+
+
+def events(count: int, seed: int) -> None:
+    """Events from AWS."""
+    fuzz_events.fuzz(count, seed)
+
+
+FUZZERS: dict[str, Act] = {"lines": lines, "rows": rows, "files": files, "events": events}
+
+
+def main(count: int, seed: int = 1) -> None:
+    """All of them, and how long each took."""
+    for name, act in FUZZERS.items():
+        begun = time.monotonic()
+        act(count, seed)
+        print(f"fuzz: {count:,} {name} without a fall in {time.monotonic() - begun:.0f} s", flush=True)

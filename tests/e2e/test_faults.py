@@ -1,0 +1,53 @@
+"""A part of the fault bench, which is `python -m tests.e2e.faults`: every alert arrives, none is false or doubled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.faults import aws, day, fuzz, kills, machine, processes, slack
+from tests.e2e.faults.bench import Act, Found, table
+
+KILLS = 6
+SHORT: dict[str, Act] = {
+    **kills.faults(KILLS),
+    **{name: slack.FAULTS[name] for name in ("TLS fails", "away for more than a day, then outbox retry")},
+    **{name: processes.FAULTS[name] for name in ("sidecar stopped", "a forked child outlives the kernel")},
+    **{name: machine.FAULTS[name] for name in ("machine rebooted", "Python gone")},
+    "AWS credentials expired": aws.FAULTS["AWS credentials expired"],
+    **({"two users": machine.FAULTS["two users"]} if os.geteuid() == 0 else {}),
+}
+
+
+@pytest.mark.parametrize("fault", SHORT)
+def test_what_is_promised_is_kept(fault: str, tmp_path: Path):
+    found = SHORT[fault](tmp_path)
+
+    assert found.keeps, table([found])
+
+
+def test_the_bench_sees_what_is_lost_doubled_or_false():
+    good = Found("x", runs=3, expected=3, received=3, doubled=0, false=0)
+    bad = [{"received": 2}, {"doubled": 1}, {"false": 1}, {"expected": 0, "received": 0}]
+
+    assert good.keeps
+    assert not any(Found(**{**vars(good), **one}).keeps for one in bad)
+    assert Found(**{**vars(good), "doubled": 1, "crashes": 1}).keeps
+
+
+def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():
+    lived = day.live(seed=1)
+
+    assert not lived.broken()
+    states = {message.state for message in lived.messages}
+    # It was a day on which all of that happened.
+    assert states == {"done", "dead"}
+    assert lived.crashes
+    assert lived.lost_replies
+
+
+@pytest.mark.parametrize("kind", fuzz.FUZZERS)
+def test_ten_thousand_that_nobody_should_write(kind: str):
+    fuzz.FUZZERS[kind](fuzz.USUAL, 1)

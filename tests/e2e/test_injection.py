@@ -1,0 +1,141 @@
+"""What others wrote cannot ping, forge a link or break out in Slack, nor run a script in any page of ours."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from cwnotify.alerts.alarm_events import AlarmChanged, Plain
+from cwnotify.alerts.alarms import alarm_message
+from cwnotify.alerts.digests import digest_messages
+from cwnotify.alerts.events import Failure, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.flapping import flapping_message
+from cwnotify.alerts.notices import plain_message
+from cwnotify.alerts.options import RunOptions
+from cwnotify.alerts.runs import run_message, together_message
+from cwnotify.demo.checks import Check
+from cwnotify.demo.report import write_report
+from cwnotify.notebook.panel import markup
+from cwnotify.preview.page import entry_html
+from cwnotify.sidecar.snapshot import Health, Trouble
+from tests.hostile import NASTY
+from tests.slack_rules import check
+from tests.support.lab import QUIET
+from tests.support.panel_feed import well
+
+AT = 1_795_316_400.0
+SCRIPTS = (
+    "<script>window.ran = 1</script>",
+    '"><img src=x onerror="window.ran = 1">',
+    "'><svg/onload='window.ran = 1'>",
+    "</style></script></textarea></title><script>window.ran = 1</script>",
+    '<https://x.example/"onmouseover="window.ran=1|x>',
+    "javascript:window.ran=1",
+    "<javascript:window.ran=1|click>",
+    "&lt;script&gt;window.ran = 1&lt;/script&gt;",
+    "```\n</code></pre><script>window.ran = 1</script>",
+)
+HOSTILE = (*NASTY, *SCRIPTS, "*bold* _it_ ~no~ `code` ```\nblock\n``` > quote", "<!subteam^S1|@all> <#C1|general>")
+
+
+def _run(text: str, outcome: Outcome = Outcome.FAILED, lang: str = "en") -> RunEnded:
+    place = Place(notebook=text, cell=3, host=text, instance=text, instance_type=text, zone=text)
+    run = Run("id", text, AT, place=place, options=RunOptions(lang=lang))
+    shown = (Shown(text, value=text), Shown("x", error=text))
+    return RunEnded(run, outcome, 3.0, AT, failure=Failure(text, text, text), shown=shown, tail=text)
+
+
+def _alarm(text: str, after: str = "ALARM") -> AlarmChanged:
+    return AlarmChanged(text, after, "OK", AT, description=text, reason=text, instance=text, metric=text, region=text)
+
+
+RENDERERS: dict[str, Callable[[str, str], list[Any]]] = {
+    "a run": lambda text, lang: [run_message(_run(text, outcome, lang)) for outcome in Outcome],
+    "runs together": lambda text, lang: [together_message([_run(text, lang=lang)] * 3)],
+    "an alarm": lambda text, lang: [alarm_message(_alarm(text), lang), alarm_message(_alarm(text, text), lang)],
+    "flapping": lambda text, lang: [flapping_message([_alarm(text)] * 9, lang, "", "")],
+    "a digest": lambda text, lang: digest_messages([_alarm(f"{text}{n}") for n in range(30)], 60.0, lang),
+    "a text": lambda text, lang: [plain_message(Plain(text, text), lang)],
+}
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("kind", RENDERERS)
+def test_no_message_holds_markup_that_is_not_ours(kind: str, lang: str):
+    for text in HOSTILE:
+        for payload in RENDERERS[kind](text, lang):
+            check(payload)
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or "chromium"
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
+        yield browser.new_page()
+        browser.close()
+
+
+def ran(browser_page: Page, path: Path, html: str) -> object:
+    """Whether a script from outside ran on a page with this source, also after everything was pointed at."""
+    path.write_text(html.encode("utf-8", "replace").decode())
+    browser_page.goto(path.as_uri())
+    browser_page.evaluate(
+        "document.querySelectorAll('body *').forEach(one => one.dispatchEvent(new MouseEvent('mouseover')))"
+    )
+    links = browser_page.evaluate("[...document.links].map(one => one.protocol)")
+    # A colon alone stands for an address that is none.
+    assert set(links) <= {"https:", "http:", ":"}, links
+    return browser_page.evaluate("window.ran")
+
+
+def test_a_script_that_is_let_in_is_seen(browser_page: Page, tmp_path: Path):
+    assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[0]}</p>") == 1
+    assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[1]}</p>") == 1
+
+
+def test_the_page_of_messages_runs_nobodys_script(browser_page: Page, tmp_path: Path):
+    payloads = [payload for text in HOSTILE for make in RENDERERS.values() for payload in make(text, "en")]
+    # And what no message of ours would be: another program's, with everything unescaped.
+    payloads += [{"text": text, "blocks": [{"type": text}], "attachments": [{"color": text}]} for text in HOSTILE]
+
+    # Without the page's policy, which would stop what escaping let through.
+    assert ran(browser_page, tmp_path / "page.html", "".join(map(entry_html, payloads))) is None
+
+
+def test_the_demos_report_runs_nobodys_script(browser_page: Page, tmp_path: Path):
+    path = tmp_path / "report.html"
+    write_report(path, [], [Check(text, text, text, ok=False) for text in SCRIPTS])
+    html = path.read_text()
+
+    assert "script-src 'none'" in html
+    assert ran(browser_page, path, html.replace("Content-Security-Policy", "nothing")) is None
+
+
+def test_the_panels_html_runs_nobodys_script(browser_page: Page, tmp_path: Path):
+    shown = []
+    for text in HOSTILE:
+        one = well(AT)
+        hostile = replace(
+            one,
+            title=text,
+            unit=text,
+            subjects=tuple(
+                replace(subject, instance=text, name=text, zone=text, state=text) for subject in one.subjects
+            ),
+            alarms=tuple(replace(alarm, name=text, state=text, url=text) for alarm in one.alarms),
+            runs=tuple(replace(run, name=text, outcome="failed", detail=text, place=text) for run in one.runs),
+            lines=tuple(replace(line, label=text) for line in one.lines),
+            troubles=(Trouble(text, AT, AT),),
+            health=Health(True, AT, 1, 1, text),
+        )
+        live = (markup.subject, markup.freshness, markup.notices, markup.runs)
+        shown += [*(draw(hostile) for draw in live), markup.status(hostile, [text]), markup.kept(hostile, b"", b"")]
+
+    assert ran(browser_page, tmp_path / "panel.html", "".join(shown)) is None

@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import wraps
 from logging.handlers import RotatingFileHandler
@@ -274,7 +274,11 @@ class Books:
         for owner in self.outbox.lease_owners(now):
             if is_over(_owner(owner), 0.0):
                 self.outbox.break_leases(owner)
-        self.outbox.sweep(now)
+
+    @_kept
+    def sweep(self, ours: Collection[str]) -> None:
+        """Clear up what is long over; messages to `ours` are still being sent, however old they are."""
+        self.outbox.sweep(time.time(), ours)
 
     @staticmethod
     def _of(kernel: Watched, runs: Iterable[OpenRun]) -> list[OpenRun]:

@@ -63,6 +63,10 @@ class Delivery(threading.Thread):
             self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake)}
         self.wake()
 
+    def destinations(self) -> list[str]:
+        """The names of the webhooks that it delivers to."""
+        return list(self._webhooks)
+
     def urls(self) -> list[str]:
         """Every webhook's URL that is known, for keeping it out of what runs say."""
         return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.known)]

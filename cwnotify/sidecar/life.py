@@ -89,7 +89,7 @@ class Sidecar:
         self._machine.start()
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
-        self._look_around()
+        self._look_around(at_start=True)
         self._heartbeat()
         self._keep_looking_at_disk()
         self._serve()
@@ -281,9 +281,12 @@ class Sidecar:
         self._books.see(self._running)
         self._timers.after(HEARTBEAT, self._heartbeat)
 
-    def _look_around(self) -> None:
+    def _look_around(self, at_start: bool = False) -> None:
         """Tell of runs whose watchers are gone too, and take what they had claimed."""
         self._books.take_over()
+        if not at_start:
+            # By now it is known which webhook is ours: what waited while the machine was off is to be sent yet.
+            self._books.sweep(self._delivery.destinations())
         AlarmBook(self._books.outbox).tell_flapping(time.time())
         self._delivery.wake()
         self._timers.after(HEARTBEAT, self._look_around)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -262,12 +262,13 @@ class Outbox:
                 self._db.execute("DELETE FROM messages WHERE id = ? AND state = 'dead'", (id,)).rowcount for id in ids
             )
 
-    def sweep(self, now: float) -> None:
-        """Delete what was delivered or not wanted long ago; bury what nobody came to deliver."""
+    def sweep(self, now: float, ours: Collection[str] = ()) -> None:
+        """Delete what was delivered or not wanted long ago; bury what nobody came to deliver, to others than `ours`."""
+        marks = ",".join("?" * len(ours))
         self._db.execute(
             "UPDATE messages SET state = 'dead', reason = ?, settled = ? "
-            "WHERE state = 'pending' AND created < ? AND leased_until <= ?",
-            (NOBODY_CAME, now, now - ABANDONED, now),
+            f"WHERE state = 'pending' AND created < ? AND leased_until <= ? AND destination NOT IN ({marks})",
+            (NOBODY_CAME, now, now - ABANDONED, now, *ours),
         )
         self._db.execute("DELETE FROM messages WHERE state IN ('done', 'skipped') AND settled < ?", (now - KEPT,))
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cloudwatch import CloudWatch
+from tests.support.imds import Imds
 from tests.support.kernel import Kernel, World, alert, outcome
 from tests.support.slack import Slack
 from tests.support.waiting import until
@@ -197,3 +199,40 @@ def test_an_outbox_that_is_damaged_in_mid_run_costs_no_alert(world: World, kerne
     cell.result()
 
     assert outcome(alert(slack, "first", 30)) == "finished"
+
+
+def test_a_spot_notice_is_told_though_the_disk_is_full(tmp_path: Path):
+    with Imds("spot") as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
+        with Kernel(world) as kernel:
+            kernel.run("%load_ext cwnotify")
+            kernel.run("%%notify_on_finish first\n1")
+            alert(slack, "first")
+            until(lambda: world.messages("done"), 10, "the note of it")
+            fill_the_disk(world)
+            imds.interrupt()
+
+            slack.wait_for(lambda payloads: [one for one in payloads if "takes Spot instance" in one["text"]], 30)
+            fill_the_disk(world, ROOM)
+            kernel.kill()
+        world.wait_until_quiet(30)
+        assert len(slack.delivered) == 2
+
+
+def test_an_alarm_that_changes_while_the_disk_is_full_is_told_once_it_is_not(tmp_path: Path):
+    with CloudWatch() as aws, Slack() as slack:
+        aws.put_alarm("train-busy")
+        environ = {**aws.environ(), "CWNOTIFY_ROUND": "1"}
+        with World(tmp_path, slack.url, **environ) as world, Kernel(world) as kernel:
+            kernel.run("%load_ext cwnotify")
+            kernel.run("%cwnotify panel --alarms train-busy")
+            until(lambda: aws.calls["cloudwatch:DescribeAlarms"] >= 2, 30, "two looks at the alarm")
+            fill_the_disk(world)
+            aws.set_state("train-busy", "ALARM")
+            seen = aws.calls["cloudwatch:DescribeAlarms"]
+            until(lambda: aws.calls["cloudwatch:DescribeAlarms"] >= seen + 2, 30, "two looks at the change")
+            fill_the_disk(world, ROOM)
+
+            slack.wait_for(lambda payloads: [one for one in payloads if "to ALARM" in one["text"]], 30)
+            kernel.kill()
+            world.wait_until_quiet(30)
+        assert len(slack.delivered) == 1

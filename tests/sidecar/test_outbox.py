@@ -20,6 +20,7 @@ import pytest
 from cwnotify.alerts.events import Outcome, Run, RunEnded, Vitals
 from cwnotify.sidecar.outbox import (
     ABANDONED,
+    DAMAGED,
     FARTHEST_DUE,
     IN_MEMORY,
     KEPT,
@@ -512,3 +513,24 @@ def test_the_outbox_in_memory_is_gone_with_its_last_connection():
     again = Outbox(IN_MEMORY)
     assert ids(again) == []
     again.close()
+
+
+def test_what_waited_while_nobody_ran_is_still_sent_by_whoever_has_its_webhook(box):
+    box.put("ours", HERE, HELLO, NOW)
+    box.put("others", THERE, HELLO, NOW)
+    box.sweep(NOW + ABANDONED + 5, [HERE])
+
+    assert [one.id for one in box.messages("dead")] == ["others"]
+    assert box.claim(HERE, "me", NOW + ABANDONED + 5)
+
+
+def test_a_damaged_message_is_dead_with_a_reason_and_keeps_none_of_the_others_back(path, box):
+    for id in ("damaged", "whole"):
+        box.put(id, HERE, HELLO, NOW)
+    with closing(sqlite3.connect(path, uri=str(path).startswith("file:"), isolation_level=None)) as db:
+        db.execute("UPDATE messages SET payload = substr(payload, 1, 9) WHERE id = 'damaged'")
+
+    claimed = box.claim(HERE, "me", NOW)
+    assert claimed
+    assert claimed.id == "whole"
+    assert [(one.id, one.reason) for one in box.messages("dead")] == [("damaged", DAMAGED)]

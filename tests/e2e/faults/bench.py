@@ -202,7 +202,7 @@ def stage(fault: str, folder: Path, url: str = "", python: str | Path = "", **en
         one.count.expect("first", "finished")
         kernel.run("%%notify_on_finish first\n1")
         if not url:
-            slack.wait_for(1, 30)
+            until(lambda: world.messages("done"), 30, "the first alert, and the note of it")
         yield one
 
 

@@ -134,7 +134,7 @@ class _World:
             self._later(self.dice.expovariate(1 / (8 * HOUR)), "clock")
 
     def _sweep(self, _: str) -> None:
-        self.outbox.sweep(self._wall)
+        self.outbox.sweep(self._wall, WEBHOOKS[:1])
         if self.outbox.messages("pending"):
             self._later(HOUR, "sweep")
 

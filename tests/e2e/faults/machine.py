@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.e2e.faults.bench import Act, Count, Found, stage
-from tests.e2e.faults.processes import begin
+from tests.e2e.faults.processes import begin, die_together
 from tests.support.kernel import ROOT, Kernel, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
@@ -41,10 +41,7 @@ def rebooted(folder: Path) -> Found:
     """The machine goes down under a run: the next start, after the boot, tells of it once."""
     with stage("machine rebooted", folder) as one:
         begin(one, "underway", "import time; time.sleep(60)", "lost")
-        one.kernel.kill()
-        for pid in one.world.sidecars():
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not one.world.processes(), 10, "the end of both")
+        die_together(one)
         _boot_again(one.world)
         one.over()
         for number in range(2):

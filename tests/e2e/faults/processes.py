@@ -39,6 +39,17 @@ def begin(one: Stage, name: str, body: str, *words: str, on_disk: bool = True) -
     return cell
 
 
+def die_together(one: Stage) -> None:
+    """End the kernel and its sidecar, so that neither can tell of the other: as when the machine goes down."""
+    sidecars = one.world.sidecars()
+    for pid in sidecars:
+        os.kill(pid, signal.SIGSTOP)
+    one.kernel.kill()
+    for pid in sidecars:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not one.world.processes(), 10, "the end of both")
+
+
 def stopped(who: str, folder: Path) -> Found:
     """SIGSTOP, and SIGCONT after a while: nobody is taken for dead."""
     with stage(f"{who} stopped for {STOPPED:.0f} s", folder) as one:

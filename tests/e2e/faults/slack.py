@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import sqlite3
 import ssl
@@ -15,6 +13,7 @@ from pathlib import Path
 import trustme
 
 from tests.e2e.faults.bench import Act, Found, Stage, stage
+from tests.e2e.faults.processes import die_together
 from tests.support.kernel import Kernel, World
 from tests.support.slack import LOGIN_PAGE, REDIRECT, Answer, Slack
 from tests.support.waiting import until
@@ -163,10 +162,8 @@ def too_long(folder: Path) -> Found:
         one.slack.refuse()
         one.runs()
         one.tried()
-        one.kernel.kill()
-        for pid in one.world.sidecars():
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not one.world.processes(), 10, "the end of both")
+        until(lambda: len(one.world.messages("pending")) == len(one.count.truths) - 1, 10, "all of them on disk")
+        die_together(one)
         age(one.world, 26 * 3600)
         with Kernel(one.world) as kernel:
             one.kernel = kernel

@@ -135,14 +135,14 @@ class _World:
 
     def _sweep(self, _: str) -> None:
         self.outbox.sweep(self._wall, WEBHOOKS[:1])
-        if self.outbox.messages("pending"):
+        if not self._is_over or self.outbox.messages("pending"):
             self._later(HOUR, "sweep")
 
     def _sidecar(self, who: str) -> None:
         """One turn of a sidecar, at the end of which it has claimed a message and begun to send it, or sleeps."""
         if (message := self.outbox.claim(WEBHOOKS[0], who, self._wall)) is None:
             due = self.outbox.next_due(WEBHOOKS[0])
-            if not self._is_over or self.outbox.messages("pending"):
+            if not self._is_over or due is not None:
                 self._later(IDLE_PAUSE if due is None else min(max(due - self._wall, 0.01), IDLE_PAUSE), "sidecar", who)
             return
         self.day.attempts += 1

@@ -18,7 +18,7 @@ import cwnotify
 from tests.support.panel_feed import Feed
 feed = globals().get("feed") or Feed("well")
 
-def settled(condition, seconds=10):
+def settled(condition, seconds=40):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -24,8 +24,9 @@ $(VENV)/.bench: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
+# Real kernels, browsers and sockets share two cores here: what fails is tried once more, and counted as rerun.
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --reruns 1
 
 frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
 	@$(BIN)/python -m pytest -m frameworks

@@ -107,7 +107,7 @@ class Painter(threading.Thread):
 
     def _show(self, panel: str, easel: _Easel, outbox: Outbox) -> None:
         now = time.time()
-        sight = self._sights().get(panel) or Sight(easel.request)
+        sight = self._sights().get(panel) or Sight.first(easel.request)
         runs = runs_of(outbox, now - easel.request.span, self._running())
         muted = AlarmBook(outbox).muted_until(easel.destination)
         health = health_of(outbox, easel.destination, muted)

@@ -64,6 +64,14 @@ def test_this_host_is_shown_beside_cloudwatch_only_where_it_is_what_is_watched()
     assert alone.updated == NOW - 1
 
 
+def test_before_anything_was_read_it_names_what_is_watched():
+    snapshot = shown(Sight.first(Request(instances=(I1,))), live(5))
+
+    assert [one.instance for one in snapshot.subjects] == [I1]
+    assert (snapshot.lines, snapshot.updated) == ((), 0.0)
+    assert [line.live for line in shown(Sight.first(Request()), live(5)).lines] == [True]
+
+
 def test_memory_is_measured_here_too_but_not_what_only_an_agent_knows():
     assert shown(Sight(Request(metric="mem")), live(5)).lines[0].points == ((NOW - 1, 25.0),)
     assert shown(Sight(Request(metric="gpu")), live(5)).lines == ()

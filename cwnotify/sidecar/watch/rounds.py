@@ -89,6 +89,10 @@ class Watch(threading.Thread):
     def ask(self, panel: str, request: Request, destination: str) -> None:
         """Watch for `panel` from now on; alarms that change are told to `destination`."""
         self._requests = {**self._requests, panel: (request, destination)}
+        # What another panel has seen need not be waited for.
+        for seen in list(self.sights.values()):
+            if replace(seen.request, span=request.span) == request:
+                self.sights = {**self.sights, panel: seen}
         self._wanted.set()
 
     def drop(self, panel: str) -> None:
@@ -145,7 +149,7 @@ class Watch(threading.Thread):
         if self._troubles.has("credentials") or self._troubles.has("expired") or self._troubles.has("region"):
             # Whatever a person mends is found only by a session that looks anew.
             self._aws = None
-        self.sights = {panel: sight for panel, sight in sights.items() if panel in self._requests}
+        self.sights = {panel: one for panel, one in {**self.sights, **sights}.items() if panel in self._requests}
         self._looked()
 
     def _session(self) -> Aws:

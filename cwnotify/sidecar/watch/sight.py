@@ -38,6 +38,12 @@ class Sight:
     troubles: tuple[Trouble, ...] = ()
     updated: float = 0.0
 
+    @classmethod
+    def first(cls, request: Request) -> Sight:
+        """What is known before anything was read."""
+        named = tuple(InstanceReading(id) for id in request.instances)
+        return cls(request, named, asks_aws=bool(named or request.tag or request.alarms))
+
     @property
     def shows_this_host(self) -> bool:
         """Whether this host's own load belongs beside what AWS tells, or in its place."""

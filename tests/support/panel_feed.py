@@ -27,6 +27,7 @@ from cwnotify.alerts.records import from_record, to_record
 from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
 
 PERIOD = 0.4
+READY = "ready\n"
 CPU = (9, 1, 5, 2.5, 3, 52, 83, 87.5, 86, 96.5, 88.5, 87, 87.3, 86.5, 85.5, 87, 89.5, 87.5)
 CPU += (90.5, 87.5, 88, 92, 89.5, 87, 87.5, 89.5, 93, 87.5, 87.5, 90.5, 86, 41, 8.5, 7.5, 6, 8)
 
@@ -105,6 +106,9 @@ class Feed:
             shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         self._process.wait()
+        # On a busy machine its imports alone outlast what a panel waits for its first picture.
+        assert self._process.stdout
+        assert self._process.stdout.readline() == READY
         threading.Thread(target=copy_context().run, args=(self._listen,), name="feed", daemon=True).start()
 
     def aim(self, webhook: object) -> None:
@@ -155,6 +159,8 @@ def serve(scene: str) -> None:
         panels["end"] = Request()
 
     threading.Thread(target=obey, daemon=True).start()
+    plot.draw(SCENES[name](time.time()), dark=False)
+    print(READY, end="", flush=True)
     while "end" not in panels:
         for panel, request in dict(panels).items():
             count += 1

@@ -5,24 +5,20 @@ BIN := $(VENV)/bin
 
 .PHONY: test frameworks quick golden lint docs demo lab bench clean
 
-$(VENV)/.demo: setup.cfg pyproject.toml
+# The environment, with the extra that the stamp is named for.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
 	@touch $@
+endef
 
-$(VENV)/.test: $(VENV)/.demo
+$(VENV)/.demo $(VENV)/.lab $(VENV)/.quick $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml
+	$(call install,$*)
+
+$(VENV)/.test: setup.cfg pyproject.toml .ci/packages
 	sh .ci/packages
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	@touch $@
-
-$(VENV)/.lab: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
+	$(call install,test)
 
 # Real kernels, browsers and sockets share two cores here: what fails is tried once more, and counted as rerun.
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
@@ -31,20 +27,13 @@ test: $(VENV)/.test  ## all tests; the last line is pytest's own
 frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
 	@$(BIN)/python -m pytest -m frameworks
 
-$(VENV)/.quick: setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[quick]'
-	@touch $@
-
 quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser, no AWS
 	@$(BIN)/python -m pytest -q tests/alerts
 
 golden: $(VENV)/.quick  ## write the messages that the tests of the core expect anew; read the diff
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/alerts
 
-docs: $(VENV)/.quick  ## the reference of the public API, as HTML in build/docs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+docs: $(VENV)/.docs  ## the reference of the public API, as HTML in build/docs
 	$(BIN)/python -m docs.make_reference
 
 lint: $(VENV)/.test

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,20 +26,28 @@ ENVIRONMENT = Path(".matrix/ministack")
 _PATIENCE = 30.0
 
 
-def make_environment(folder: Path, *pins: str) -> Path:
-    """The Python of the virtual environment in `folder`, in which `pins` are installed and nothing else.
+def make_environment(folder: Path, *pins: str, path: Sequence[Path] = ()) -> Path:
+    """The Python of the virtual environment in `folder`, in which `pins` are installed, and else what they need.
 
     It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first.
+
+    Parameters
+    ----------
+    path
+        Folders where it finds further modules, after its own; what is installed there is not installed again.
     """
     python, made = folder.resolve() / "bin" / "python", folder / "made"
-    wanted = "\n".join((sys.version, *pins))
+    wanted = "\n".join((sys.version, *pins, *map(str, path)))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists() or made.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
-            subprocess.run([python, *install], check=True, stdout=subprocess.PIPE)
+            # This Python's pip serves there too: one of its own would take longer to make than the rest.
+            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+            modules = next(folder.glob("lib/python*/site-packages"))
+            (modules / "further.pth").write_text("".join(f"{one}\n" for one in path))
+            pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "install", *pins], check=True, stdout=subprocess.PIPE)
             made.write_text(wanted)
     return python
 

@@ -1,6 +1,7 @@
 """The same cells on the oldest, the newest and two pairs of ipykernel and IPython between. Real kernels.
 
-Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its pins changed.
+Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its pins changed; all
+else is what the other tests have.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import environment
+from tests.support.environments import variant
 from tests.support.kernel import Kernel, World, alert, alerts, outcome, wording
 from tests.support.slack import Slack
 
@@ -23,7 +24,6 @@ PAIRS = [
     ("7.0.1", "9.6.0"),
     ("7.4.0", "9.18.0"),
 ]
-NEEDED = ("psutil", "requests")
 NAMES = (f"run{number}" for number in count(1))
 
 
@@ -35,7 +35,7 @@ def name() -> str:
 @pytest.fixture(scope="module", params=PAIRS, ids=[f"ipykernel-{a}-ipython-{b}" for a, b in PAIRS])
 def python(request: pytest.FixtureRequest) -> Path:
     ipykernel, ipython = request.param
-    return environment(f"ipykernel-{ipykernel}", f"ipykernel=={ipykernel}", f"ipython=={ipython}", *NEEDED)
+    return variant(f"ipykernel-{ipykernel}", f"ipykernel=={ipykernel}", f"ipython=={ipython}")
 
 
 @pytest.fixture(scope="module")

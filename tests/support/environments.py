@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from cwnotify.demo.aws import make_environment
@@ -10,17 +11,11 @@ from cwnotify.demo.aws import make_environment
 ROOT = Path(__file__).parents[2]
 
 
-def environment(name: str, *pins: str, with_cwnotify: bool = True) -> Path:
-    """The Python of ``.matrix/NAME``, in which `pins` are installed and nothing else.
+def environment(name: str, *pins: str, path: Sequence[Path] = (ROOT,)) -> Path:
+    """The Python of ``.matrix/NAME``, in which `pins` are installed, this tree can be imported, and nothing else."""
+    return make_environment(ROOT / ".matrix" / name, *pins, path=path)
 
-    Parameters
-    ----------
-    with_cwnotify
-        Whether this tree can be imported there, through a ``.pth`` file; its own dependencies are not installed.
-    """
-    folder = ROOT / ".matrix" / name
-    python = make_environment(folder, *pins)
-    if with_cwnotify:
-        version = sysconfig.get_python_version()
-        (folder / "lib" / f"python{version}" / "site-packages" / "cwnotify-tree.pth").write_text(f"{ROOT}\n")
-    return python
+
+def variant(name: str, *pins: str) -> Path:
+    """The Python of ``.matrix/NAME``, which has what the tests' own has, except for `pins`."""
+    return environment(name, *pins, path=(ROOT, Path(sysconfig.get_path("purelib"))))

@@ -24,6 +24,7 @@ MOST_VALUE = 500
 MOST_NOTED = 50
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
+_HOST = os.uname().nodename
 # The runs of this process that are under way, in the order in which they began.
 _under_way: list[Recording] = []
 
@@ -185,4 +186,4 @@ def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
 
 def here(notebook: str = "", cell: int | None = None) -> Place:
     """This machine, and the notebook's place on it."""
-    return Place(notebook=os.path.basename(notebook), cell=cell, host=os.uname().nodename)  # noqa: PTH119 (in the kernel)
+    return Place(notebook=os.path.basename(notebook), cell=cell, host=_HOST)  # noqa: PTH119 (in the kernel)

@@ -27,6 +27,7 @@ from cwnotify.settings import (
     store_webhook,
     webhook_path,
 )
+from tests.support.waiting import until
 
 URL = "https://hooks.slack.com/services/T0/B0/canary"
 
@@ -436,3 +437,47 @@ def test_secrets_are_told_apart():
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+@pytest.fixture
+def own(home, monkeypatch) -> Home:
+    """A home that is this process's own."""
+    for name in [name for name in os.environ if name.startswith(("CWNOTIFY_", "SLACK_", "XDG_", "JUPYTER_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home.path))
+    return home
+
+
+def test_what_is_read_is_kept_while_nothing_changes(own):
+    own.write_config('lang = "ko"')
+
+    first, again = gather()[0], gather()[0]
+
+    assert again is first
+    assert first.lang == "ko"
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_variable_that_changes_counts_at_once(own, monkeypatch, lang):
+    own.write_config('lang = "ko"')
+    gather()
+    monkeypatch.setenv("CWNOTIFY_LANG", lang)
+
+    assert gather()[0].lang == lang
+    assert gather(overrides={"lang": "en"})[0].lang == "en"
+
+
+def test_a_file_that_comes_changes_or_goes_counts_soon(own):
+    assert gather()[0].lang == "en"
+
+    path = own.write_config('lang = "ko"')
+    until(lambda: gather()[0].lang == "ko", 5, "the new file")
+    # As long as the other, and soon after it.
+    path.write_text('lang = "en"')
+    until(lambda: gather()[0].lang == "en", 5, "the changed file")
+    own.write_webhook(URL)
+    until(lambda: gather()[0].webhook == Secret(URL), 5, "the webhook")
+    webhook_path().chmod(0o644)
+    until(lambda: gather()[1], 5, "a word on who can read it")
+    webhook_path().unlink()
+    until(lambda: gather()[0].webhook is None, 5, "its end")

@@ -14,6 +14,8 @@ from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import OPTIONS, Option, duration
 from cwnotify.errors import UsageError
 
+_NAME = re.compile(r"[\w.]*")
+
 
 @frozen
 class Asked:
@@ -81,6 +83,9 @@ def read_cell(line: str) -> Asked:
     UsageError
         With the usage, if the line cannot be understood.
     """
+    if _NAME.fullmatch(line):
+        # Most headers are no more than that, and the cell waits for us.
+        return Asked(line)
     found = vars(cell_parser().parse_args(split(line, cell_parser())))
     return Asked(unquoted(found.pop("name")), _read(found, cell_parser()))
 

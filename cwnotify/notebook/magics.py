@@ -215,32 +215,34 @@ def load(shell: InteractiveShell) -> None:
     magics = CWNotify(shell)
     shell.register_magics(magics)
     magics.cells.attach()
-    _prepare_when_idle()
+    _prepare_when_idle(magics)
     for magic, complete in _COMPLETERS.items():
         shell.set_hook("complete_command", complete, str_key=magic)
 
 
-def _prepare_when_idle() -> None:
-    """Let a kernel that has nothing to do import what its first registered cell needs, which is then 10 ms earlier.
+def _prepare_when_idle(magics: CWNotify) -> None:
+    """Let a kernel that has nothing to do import and read what its first registered cell needs, which then is faster.
 
     In the kernel's own loop and thread, so never beside a cell. Elsewhere that cell imports for itself.
     """
     import asyncio
 
     try:
-        asyncio.get_running_loop().call_later(IDLE_SECONDS, _prepare)
+        asyncio.get_running_loop().call_later(IDLE_SECONDS, _prepare, magics)
     except RuntimeError:
         return
 
 
-def _prepare() -> None:
+def _prepare(magics: CWNotify) -> None:
     try:
         import cwnotify.failures
         import cwnotify.notebook.show
         import cwnotify.recording  # noqa: F401 (these three only have to be there)
+        from cwnotify import settings
         from cwnotify.notebook.arguments import cell_parser
 
         cell_parser()
+        settings.gather(overrides=magics.overrides())
     except Exception:
         # A cell that needs them says what is wrong with them.
         return

@@ -19,6 +19,7 @@ from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of
 from cwnotify.errors import SettingsError, UsageError
 from cwnotify.settings.places import config_path, config_paths, started, state_dir, webhook_path
+from cwnotify.settings.unchanged import Unchanged
 from cwnotify.settings.webhook import (
     LOOPBACK,
     REFERENCES,
@@ -132,6 +133,11 @@ _LEADING_VARIABLES = (
     *("HOME", "XDG_CONFIG_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
 )
 
+# A user's own file counts with the next cell; Jupyter's and the team's have that much time.
+_SECONDS_OF_TEAM = 10.0
+_VARIABLES = (*_LEADING_VARIABLES, *(source.variable for source in SOURCES.values()))
+_last: Unchanged[tuple[Settings, tuple[str, ...]]] = Unchanged()
+
 
 @frozen
 class Found:
@@ -159,8 +165,24 @@ def gather(
     tuple
         The settings, and a sentence for each trouble: the setting, where it stands, what would be right.
     """
-    found, troubles = look(environ, overrides)
-    return Settings(**{name: one.value for name, one in found.items() if one.value is not None}), troubles
+
+    def read() -> tuple[Settings, tuple[str, ...]]:
+        found, troubles = look(environ, overrides)
+        return Settings(**{name: one.value for name, one in found.items() if one.value is not None}), troubles
+
+    if environ is not None:
+        return read()
+    given = None if overrides is None else tuple(overrides.items())
+    return _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
+
+
+def _all_files() -> dict[str, float]:
+    """Every file that `look` may read in this process, and for how many seconds a look at it is good."""
+    files: dict[str, float] = {}
+    for environ in (started(), os.environ):
+        own, *others = config_paths(environ)
+        files |= dict.fromkeys(others, _SECONDS_OF_TEAM) | {own: 0.0, str(webhook_path(environ)): 0.0}
+    return files
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -41,11 +41,13 @@ PROTOCOL = 1
 LONGEST_LINE = 1 << 20
 
 Line = dict[str, Any]
+# Made once: `json.dumps` makes one anew each time that it is asked for anything special.
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(kind: str, **values: Any) -> bytes:
     """One line. ASCII, so that a lone surrogate in some exception's message survives the trip."""
-    return json.dumps({"kind": kind, **values}, separators=(",", ":")).encode("ascii") + b"\n"
+    return _dumps({"kind": kind, **values}).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Line:

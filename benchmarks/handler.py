@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import slack_sdk
 
-from benchmarks.harness import Curve, Findings, Spread, interleaved, less, row, spread
+from benchmarks.harness import Curve, Findings, Row, Spread, folder, interleaved, less, row, spread
 from cwnotify.aws.bundle import make_zip
 from cwnotify.aws.lambda_function import payloads
 from cwnotify.demo.slack_rules import answer
@@ -39,6 +40,7 @@ def measure(quick: bool) -> Findings:
         "terraform-aws-notify-slack is on no package index: a line with the same imports stands for it."
     )
     found.rows.append(row("handler: warm call without the network", _warm(50 if quick else 500), "ms", 1.0))
+    found.rows.append(_from_the_zip(rounds))
     size = spread([len(make_zip()) / 1000])
     found.rows.append(
         row("zip", size, "kB", 40.0, {"slack_sdk alone": spread([_zipped(Path(slack_sdk.__file__).parent)])})
@@ -47,15 +49,27 @@ def measure(quick: bool) -> Findings:
     return found
 
 
-def _cold(code: str) -> float:
+def _cold(code: str, *options: str, folder: Path | None = None) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", TIMED.format(code)],
+        [sys.executable, *options, "-c", TIMED.format(code)],
         capture_output=True,
         text=True,
         check=True,
         env={"PATH": "/usr/bin:/bin"},
+        cwd=folder,
     )
     return float(done.stdout)
+
+
+def _from_the_zip(rounds: int) -> Row:
+    """As on Lambda: unpacked where nothing can be written, so that every start compiles anew."""
+    with folder() as task:
+        zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
+        cold = partial(_cold, folder=task)
+        variants = {code: partial(cold, code, "-B") for code in (LEAST, "import lambda_function")}
+        imports = interleaved(variants, rounds)
+    ours = less(imports["import lambda_function"].values, imports[LEAST].values)
+    return row("the same where bytecode cannot be cached, as on Lambda", ours, "ms", 10.0)
 
 
 def _warm(rounds: int) -> Spread:

@@ -26,26 +26,26 @@ ENVIRONMENT = Path(".matrix/ministack")
 _PATIENCE = 30.0
 
 
-def make_environment(folder: Path, *pins: str, path: Sequence[Path] = ()) -> Path:
+def make_environment(folder: Path, *pins: str, modules: Sequence[Path] = ()) -> Path:
     """The Python of the virtual environment in `folder`, in which `pins` are installed, and else what they need.
 
     It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first.
 
     Parameters
     ----------
-    path
-        Folders where it finds further modules, after its own; what is installed there is not installed again.
+    modules
+        Folders where it finds further ones, after its own; what is installed there is not installed again.
     """
     python, made = folder.resolve() / "bin" / "python", folder / "made"
-    wanted = "\n".join((sys.version, *pins, *map(str, path)))
+    wanted = "\n".join((sys.version, *pins, *map(str, modules)))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists() or made.read_text() != wanted:
             # This Python's pip serves there too: one of its own would take longer to make than the rest.
             subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-            modules = next(folder.glob("lib/python*/site-packages"))
-            (modules / "further.pth").write_text("".join(f"{one}\n" for one in path))
+            own = next(folder.glob("lib/python*/site-packages"))
+            (own / "further.pth").write_text("".join(f"{one}\n" for one in modules))
             pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, "install", *pins], check=True, stdout=subprocess.PIPE)
             made.write_text(wanted)

@@ -103,6 +103,7 @@ class notify:  # noqa: N801 (used like a function)
         recording, self._recording = self._recording, None
         if recording is None:
             return
+        recording.stop()
         try:
             outcome = _outcome(error)
             failure = describe(error) if error and outcome is Outcome.FAILED else None

@@ -100,6 +100,7 @@ class Recording:
         self._link = link or shared()
         self._rank = ranks.rank()
         self._began = time.monotonic()
+        self._seconds: float | None = None
         self._noted: dict[str, object] = {}
         self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
@@ -143,8 +144,12 @@ class Recording:
             self._notes_left -= 1
             self._link.noted(self._ended(Outcome.LOST))
 
+    def stop(self) -> None:
+        """The work is over; the time that it takes to say how is not its own."""
+        self._seconds = time.monotonic() - self._began
+
     def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._began if self._seconds is None else self._seconds
         shown = (*shown, *as_shown(dict(self._noted)))
         return RunEnded(self.run, outcome, seconds, time.time(), shown=shown, **how)
 

@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
+    "cwnotify.patience": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors",
     "cwnotify.ranks": "cwnotify.sidecar.processes",
     "cwnotify.recording": (
@@ -61,7 +62,7 @@ MAY_IMPORT = {
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
+        "cwnotify.tail cwnotify.patience cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
         "IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",

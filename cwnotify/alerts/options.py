@@ -172,7 +172,7 @@ OPTIONS = (
         "show",
         "EXPR[,EXPR…]",
         expressions,
-        "values that the alert shows, taken after the cell; the alert waits for them",
+        "values that the alert shows, taken after the cell, each within two seconds",
         cell_only=True,
     ),
     Option(

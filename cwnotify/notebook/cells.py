@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
@@ -165,11 +166,15 @@ class Cells:
             return
         from cwnotify.alerts.events import Outcome
         from cwnotify.failures import describe, outcome_of
-        from cwnotify.notebook.show import evaluate
+        from cwnotify.notebook.show import MOST_SECONDS, evaluate
+        from cwnotify.patience import within
 
+        recording.stop()
         outcome = outcome_of(error)
         try:
-            failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            failure = None
+            if error and outcome is Outcome.FAILED:
+                failure = within(MOST_SECONDS, partial(describe, error, recording.run.place.cell))
             shown = evaluate(recording.run.options.show, self._shell)
             ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
             if recording.webhook is None:

@@ -237,7 +237,8 @@ def _prepare(magics: CWNotify) -> None:
     try:
         import cwnotify.failures
         import cwnotify.notebook.show
-        import cwnotify.recording  # noqa: F401 (these three only have to be there)
+        import cwnotify.patience
+        import cwnotify.recording  # noqa: F401 (these only have to be there)
         from cwnotify import settings
         from cwnotify.notebook.arguments import cell_parser
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
+from cwnotify.patience import within
 
 MOST_VALUE = 500
+MOST_SECONDS = 2.0
 
 
 def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
-    """Evaluate each expression; long values are cut."""
+    """Evaluate each expression, for a few seconds at most; long values are cut."""
     return tuple(_evaluate(expression, shell) for expression in expressions)
 
 
 def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
-    try:
+    def ask() -> str:
         value = eval(expression, shell.user_global_ns, shell.user_ns)
-        text = value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else repr(value)
+        return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+    try:
+        text = within(MOST_SECONDS, ask)
         return Shown(expression, value=text[:MOST_VALUE] + ("…" if len(text) > MOST_VALUE else ""))
     except BaseException as error:
         # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.

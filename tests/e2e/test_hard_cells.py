@@ -60,6 +60,19 @@ HARD = {
     "colours": Hard("raise ValueError('\\x1b[31mred\\x1b[0m')", "failed", "ValueError: red"),
     "show that raises": Hard("x = 1", says="ZeroDivisionError", options="--show 1/0"),
     "show that recurses": Hard("def f():\n    return f()", says="RecursionError", options="--show f()"),
+    "show that sleeps": Hard("import time", says="TimeoutError", options="--show time.sleep(600)"),
+    "show that waits for a lock": Hard(
+        "import threading\nlock = threading.Lock()\nlock.acquire()",
+        says="TimeoutError",
+        options="--show lock.acquire()",
+    ),
+    "show that never ends": Hard("def f():\n    while True: pass", says="TimeoutError", options="--show f()"),
+    "str that is slow for us": Hard(
+        "import sys, time\n"
+        + RAISES.format("time.sleep(600 * ('cwnotify' in sys._getframe(1).f_code.co_filename)); return 'slow'"),
+        "failed",
+        "its message cannot be shown",
+    ),
     "modules gone": Hard(
         "import sys\nfor n in [n for n in sys.modules if n.startswith('cwnotify')]:\n    del sys.modules[n]"
     ),
@@ -126,6 +139,40 @@ def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kerne
     alert(slack, f"{name}c", 20)
 
     assert {path.read_text() for path in world.home.glob("mine*")} == {""}
+
+
+def test_a_cell_that_closes_every_descriptor_gets_files_that_hold_its_own_words_alone(
+    kernel: Kernel, slack: Slack, world: World
+):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}a\n1")
+    alert(slack, f"{name}a")
+    # The kernel loses its own sockets too, and may not live to answer, as it would not without us.
+    kernel.start(
+        f"%%notify_on_finish {name}b\nimport os\nos.closerange(3, 4096)\n"
+        "files = [open(f'closed{n}', 'w') for n in range(40)]\n"
+        "for file in files:\n    print('own', file=file, flush=True)"
+    )
+    alert(slack, f"{name}b", 30)
+    until(lambda: len(list(world.home.glob("closed*"))) == 40, 10, "the cell's files")
+
+    # ZeroMQ, which the kernel speaks with, wakes its threads by such a number in what it takes for a file of its own.
+    wakes = "\x01" + 7 * "\0"
+    assert {path.read_text().replace(wakes, "") for path in world.home.glob("closed*")} == {"own\n"}
+
+
+def test_an_interrupt_while_values_are_taken_ends_that_and_nothing_else(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    cell = kernel.start(
+        f"%%notify_on_finish {name} --show wait()\nimport time\n"
+        "def wait():\n    print('asked', flush=True)\n    time.sleep(600)"
+    )
+    cell.prints("asked")
+    kernel.interrupt()
+
+    assert cell.result().status == "ok"
+    assert "KeyboardInterrupt" in wording(alert(slack, name))
+    assert kernel.run("import signal, time\ntime.sleep(3)\nsignal.getsignal(signal.SIGINT)").status == "ok"
 
 
 # Secrets

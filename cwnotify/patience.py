@@ -1,0 +1,73 @@
+"""Asking the user's objects for words, which may take for ever. Standard library only.
+
+After a cell its objects are asked what they hold (``--show``) and what went wrong (an exception's text). That is the
+user's code, and it belongs in the main thread, but nobody who walked away expects it to hold up the next cell.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """What `ask` gives, if it gives it in so many seconds.
+
+    An interrupt ends it, as Jupyter's stop button would. Code that catches even that, or that waits in C without
+    heeding signals, is waited for; so it is in other threads than the main one, where there are no signals.
+
+    Raises
+    ------
+    TimeoutError
+        If it took longer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return ask()
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:
+        # Somebody's in C: it could not be put back.
+        return ask()
+    limit = _Limit(seconds)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        limit.start()
+        return ask()
+    except KeyboardInterrupt:
+        if limit.is_reached:
+            raise TimeoutError from None
+        raise
+    finally:
+        limit.end()
+        signal.signal(signal.SIGINT, before)
+
+
+class _Limit(threading.Thread):
+    """Interrupts the main thread once, unless it is ended before."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(name="cwnotify-limit", daemon=True)
+        self.is_reached = False
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        if self._ended.wait(self._seconds):
+            return
+        with self._lock:
+            if not self._ended.is_set():
+                self.is_reached = True
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def end(self) -> None:
+        """After this it interrupts nobody: what it has sent has arrived, for we hold its lock."""
+        try:
+            self._ended.set()
+            with self._lock:
+                pass
+        except KeyboardInterrupt:
+            self._ended.set()

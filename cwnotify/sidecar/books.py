@@ -29,6 +29,7 @@ from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
 from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
 from cwnotify.sidecar.registry import remember
 from cwnotify.sidecar.rows import OpenRun
+from cwnotify.sidecar.silence import Silence
 
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -72,6 +73,7 @@ class Books:
         # Completes a run with where it ran, once that is known.
         self.place: Callable[[Run], Run] = lambda run: run
         self.owner = signature()
+        self.silence = Silence()
         self._left_home = False
         try:
             begun = time.time()
@@ -266,7 +268,7 @@ class Books:
         """Tell of runs whose process went away unwatched, and free what dead sidecars had claimed."""
         now = time.time()
         for one in self.outbox.open_runs():
-            silent = now - one.seen
+            silent = self.silence.of(one.run.id, one.seen, now)
             if is_over(_owner(one.owner), silent) and is_over(one.watched, silent):
                 rebooted = fate(one.watched, silent) is Fate.REBOOTED
                 cause = LossCause.REBOOT if rebooted else LossCause.UNKNOWN

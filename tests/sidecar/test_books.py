@@ -1,17 +1,20 @@
-"""What the books say of a lost run when the machine's clock was set meanwhile."""
+"""What the books say of a lost run when the machine's clock was set meanwhile, and of one in another container."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from cwnotify.alerts.events import Loss, LossCause, Run
 from cwnotify.sidecar.books import Books
-from cwnotify.sidecar.processes import name_process
+from cwnotify.sidecar.processes import NEIGHBOUR_SILENCE, name_process
+from cwnotify.sidecar.silence import LISTENED, Silence
 
 HERE = "webhook-1"
 
@@ -34,3 +37,41 @@ def test_a_run_whose_beginning_an_earlier_sidecar_saw_took_what_the_clock_says(t
 
     (message,) = later.outbox.messages("pending")
     assert "was lost after *2 h" in message.payload["text"]
+
+
+@pytest.fixture
+def neighbours(tmp_path: Path) -> tuple[Books, list[float]]:
+    """The books of a container beside that of run r1, whose watcher last wrote a day ago; and our steady clock."""
+    kernel = replace(name_process(os.getpid()), namespace="pid:[1]")
+    theirs = Books(tmp_path)
+    theirs.owner = json.dumps(asdict(kernel))
+    theirs.open(Run("r1", "train", time.time() - 90_000), kernel, HERE)
+    theirs.outbox.see_run("r1", time.time() - 86_400, None)
+    books, clock = Books(tmp_path), [0.0]
+    books.silence = Silence(lambda: clock[0])
+    return books, clock
+
+
+def test_a_run_in_another_container_that_stays_silent_is_lost(neighbours):
+    books, clock = neighbours
+    books.take_over()
+    assert not books.outbox.messages("pending")
+
+    clock[0] += LISTENED + 1
+    books.take_over()
+    books.take_over()
+
+    (message,) = books.outbox.messages("pending")
+    assert "was lost" in message.payload["text"]
+
+
+def test_a_run_in_another_container_lives_though_the_clock_was_set_ahead(neighbours):
+    books, clock = neighbours
+    for minute in range(10):
+        books.take_over()
+        clock[0] += 60.0
+        # Its watcher writes each minute, with a clock that is far behind ours.
+        books.outbox.see_run("r1", time.time() - 86_400 + 60 * minute, None)
+
+    assert LISTENED < 10 * 60.0 > NEIGHBOUR_SILENCE
+    assert not books.outbox.messages("pending")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 
@@ -26,9 +27,20 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
     os.umask(0o077)
+    _leave_no_core()
     books = Books(state_dir())
     books.keep_log()
     Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books).live()
+
+
+def _leave_no_core() -> None:
+    """Should this crash, no dump of its memory, which holds the webhook, is left.
+
+    With a limit of one byte Linux writes none and pipes none to a collector; one of zero is no limit for a pipe.
+    https://github.com/torvalds/linux/blob/master/fs/coredump.c
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (min(hard, 1) if hard >= 0 else 1, hard))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -244,3 +245,5 @@ def test_a_webhook_in_the_environment_does_not_reach_the_sidecars(world: World, 
 
     for pid in world.sidecars():
         assert slack.canary.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        # Nor would a crash leave it in a dump.
+        assert re.search(r"Max core file size +[01] ", Path(f"/proc/{pid}/limits").read_text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -201,7 +202,7 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
     try:
         child = subprocess.Popen(command, stdout=pipe, stderr=pipe)
     except OSError as error:
-        say(f"{command[0]}: {error.strerror}")
+        say(f"{command[0]}: {error.strerror}{_meant_as_name(command)}")
         if recording:
             recording.end(Outcome.FAILED, Failure("could not be started", f"{command[0]}: {error.strerror}"))
             _last_words(recording)
@@ -218,6 +219,13 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
         recording.end(outcome, failure, loss, tail=tail.stop() if tail else "")
         _last_words(recording)
     return status if status >= 0 else 128 - status
+
+
+def _meant_as_name(command: Sequence[str]) -> str:
+    """What to type, if the program that does not exist was to be the run's name."""
+    if "--" not in command[1:2]:
+        return ""
+    return f"; to call the run so: cwnotify run --name {shlex.quote(command[0])} -- {shlex.join(command[2:])}"
 
 
 def _verdict(status: int, oom_kills: int) -> tuple[Outcome, Failure | None, Loss | None]:

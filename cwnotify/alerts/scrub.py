@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from cwnotify.alerts.blocks import clean
 from cwnotify.alerts.events import Run, RunEnded, Shown
@@ -80,7 +79,7 @@ def scrub(text: str, known: Iterable[str] = ()) -> str:
     # Cleaned first: a colour between a label and its value hides neither.
     text = clean(text)
     for url in known:
-        for part in (url, urlsplit(url).path):
+        for part in (url, f"/{url.partition('://')[2].partition('/')[2]}"):
             if len(part) >= _SHORTEST_PATH:
                 text = text.replace(part, MARK)
     for form in _SECRETS:

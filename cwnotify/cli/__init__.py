@@ -11,9 +11,9 @@ import click
 from cwnotify import __version__
 from cwnotify.errors import CwnotifyError
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 it could not be done, or something is wrong, and the text says what; 2 the command cannot "
-    "be understood. run leaves with the exit code of what it ran."
+EPILOG = (
+    "COMMAND --help explains it; --version tells ours. Exit codes: 0 done; 1 not done, or something is wrong; "
+    "2 not understood; run: those of what it ran."
 )
 # By theme: each command's module, and what the list of them says of it.
 _COMMANDS = {
@@ -49,6 +49,10 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Only the commands: with a section for --help and --version this would not fit on a screen."""
+        self.format_commands(context, formatter)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
@@ -63,7 +67,7 @@ class _Lazy(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_Lazy, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def cwnotify() -> None:
     """Slack tells you how your run ended, and what your instance's CPU alarm says."""

@@ -51,8 +51,8 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @click.option("--datapoints", type=_OfN(), help="How many of the last N datapoints it takes (2/3).")
 @click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Let an alarm that exists tell Slack too.")
 @click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Let go of an instance or such an alarm.")
-@click.option("--fleet/--no-fleet", default=None, help="Follow all alarms whose names begin with --prefix, in digests.")
-@click.option("--prefix", metavar="TEXT", help="How the names of alarms begin (the stack's name and a hyphen).")
+@click.option("--fleet/--no-fleet", default=None, help="Follow alarms by --prefix, in digests.")
+@click.option("--prefix", metavar="TEXT", help="How their names begin (stack's name, a hyphen).")
 @click.option("--bucket", metavar="NAME", help="Your own bucket for the function's code.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
 @click.option("--timezone", "zone", metavar="ZONE", help="In which times are shown, such as Asia/Seoul.")
@@ -60,10 +60,9 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
-    """Let CloudWatch alarms speak in Slack: a topic, a function, and two alarms for each instance.
+    """Let CloudWatch alarms speak in Slack: of each instance, that it is busy and that its training has ended.
 
-    One tells that an instance is busy, the other that its training has ended or that it was stopped. What you leave out
-    stays as it is, so it does no harm to run this again.
+    What you leave out stays as it is: this may be run again.
     """
     from cwnotify.aws import stack
     from cwnotify.aws.client import Aws

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from cwnotify.errors import SettingsError
 from cwnotify.settings.places import webhook_path
 
+# What comes along when a URL is copied out of a shell, an .env file or a message.
+WRAPPING = " \t\r\n'\"<>\u2018\u2019\u201c\u201d"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 REFERENCES = ("ssm:", "secretsmanager:")
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
@@ -60,7 +62,7 @@ def check_webhook(url: str, where: str) -> Secret:
     SettingsError
         Without any part of `url`, which may be a secret.
     """
-    url = url.strip()
+    url = url.strip(WRAPPING)
     if url.startswith(REFERENCES):
         return Secret(url)
     if not all("!" <= c <= "~" for c in url):

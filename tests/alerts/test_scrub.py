@@ -214,3 +214,8 @@ def test_a_run_is_called_scrubbed_only_when_something_was_taken_out(ended):
 
     assert after.run.scrubbed == (repr(after).count(MARK) > repr(ended).count(MARK))
     assert scrub_ended(after) == after
+
+
+@pytest.mark.parametrize("url", ["https://[hooks/services/T0/B0/canary", "services/T0/B0/canary", "https://", ""])
+def test_a_known_url_that_is_none_costs_nothing_else(url: str):
+    assert scrub("loss 0.31, password=hunter22", [url]) == f"loss 0.31, password={MARK}"

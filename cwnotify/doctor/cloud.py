@@ -111,12 +111,16 @@ def judge_credentials(source: str, who: Tried) -> Finding:
 
 
 def judge_permissions(tried: Sequence[Tried]) -> Iterator[Finding]:
-    """What is allowed, in one line; what is not, in one each."""
+    """What is allowed, in one line; what is denied, in one line; what else went wrong, in one each."""
     if allowed := [one.action for one in tried if not one.error]:
         yield good("Permissions", f"allowed: {', '.join(allowed)}")
-    for one in tried:
-        if one.error:
-            yield fault("Permissions", one.error)
+    errors = [one.error for one in tried if one.error]
+    if denied := [error for error in errors if error.kind == "denied"]:
+        actions = ", ".join(error.action for error in denied)
+        yield wrong("Permissions", f"AWS denies {actions}", fault("Permissions", denied[0]).todo)
+    for error in errors:
+        if error.kind != "denied":
+            yield fault("Permissions", error)
 
 
 def judge_instances(ids: Sequence[str], known: Sequence[InstanceReading], region: str) -> Iterator[Finding]:

@@ -144,11 +144,19 @@ def test_of_an_account_only_the_end_is_told():
     assert found.text == "arn:aws:sts::********9012:assumed-role/notebook/i-1, from iam-role"
 
 
-def test_each_permission_that_lacks_has_a_line():
-    denied = AwsError("AWS denies a:B; have it added", "AccessDenied", "denied", "a:B")
-    found = list(cloud.judge_permissions([cloud.Tried("a:A", 1), cloud.Tried("a:B", error=denied)]))
+def test_the_permissions_that_lack_are_named_in_one_line_and_other_troubles_in_their_own():
+    errors = {
+        one: AwsError(f"AWS denies {one}; have it added", "AccessDenied", "denied", one) for one in ("a:B", "a:D")
+    }
+    errors["a:C"] = AwsError("AWS cannot be reached; look at the network")
+    tried = [cloud.Tried("a:A", 1), *(cloud.Tried(one, error=errors[one]) for one in ("a:B", "a:C", "a:D"))]
+    found = list(cloud.judge_permissions(tried))
 
-    assert [(one.state, one.text) for one in found] == [(State.GOOD, "allowed: a:A"), (State.WRONG, "AWS denies a:B")]
+    assert [(one.state, one.text, one.todo) for one in found] == [
+        (State.GOOD, "allowed: a:A", ""),
+        (State.WRONG, "AWS denies a:B, a:D", "have it added"),
+        (State.WRONG, "AWS cannot be reached", "look at the network"),
+    ]
 
 
 def test_an_instance_is_judged_by_whether_it_is_there_and_how_often_it_is_measured():

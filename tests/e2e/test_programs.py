@@ -284,6 +284,13 @@ def test_what_cannot_be_started_leaves_as_in_a_shell(program: str, code: int, wo
     assert [outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
 
 
+def test_a_name_without_its_option_is_told_what_to_type(world: World, slack: Slack):
+    done = run(world, "nightly", "--", "sh", "-c", "exit 0")
+
+    assert done.returncode == 127
+    assert "to call the run so: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
+
+
 def test_the_last_lines_are_told_if_asked_for(world: World, slack: Slack):
     run(world, "--name", "train", "--tail", "2", "--", "sh", "-c", "echo one; echo two; echo three; exit 1")
 
@@ -437,6 +444,11 @@ def test_what_is_no_webhook_is_not_stored_and_not_repeated(url: str, why: str, w
     assert why in done.stderr
     assert slack.canary not in walk.said
     assert walk.files_with_the_secret() == []
+
+
+def test_quotes_around_a_webhook_do_no_harm(walk: Walk, slack: Slack):
+    assert walk("login", "--stdin", typed=f"'{slack.url}'\n").returncode == 0
+    assert walk("test").returncode == 0
 
 
 def test_a_webhook_that_was_removed_is_not_stored_and_the_remedy_is_told(walk: Walk, slack: Slack):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pexpect
 import pytest
 
-from cwnotify.cli import cwnotify
 from tests.support.kernel import Kernel, World, alert, outcome
 from tests.support.slack import Slack
 
@@ -65,15 +62,3 @@ def test_the_shells_tab_key_knows_the_commands(tmp_path: Path):
         program = Path(sys.executable).with_name("cwnotify")
 
         assert "plain,doctor" in world.command(program, env=asked).stdout
-
-
-@pytest.mark.parametrize("name", ["", *cwnotify.list_commands(click.Context(cwnotify))])
-def test_the_help_of_a_command_fits_on_a_screen(name: str):
-    context = click.Context(cwnotify, info_name="cwnotify", terminal_width=80)
-    command = cwnotify.get_command(context, name) if name else cwnotify
-    assert command
-    help = command.get_help(click.Context(command, info_name=name, parent=context, terminal_width=80))
-
-    assert len(help.splitlines()) <= 40
-    assert not [line for line in help.splitlines() if len(line) > 80]
-    assert re.search(r"\S", help)

@@ -60,7 +60,7 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
-    """Let CloudWatch alarms tell Slack: an instance is busy, or its training ended.
+    """Let CloudWatch alarms tell Slack that a training is on, or has ended.
 
     What you leave out stays as it is: this may be run again.
     """

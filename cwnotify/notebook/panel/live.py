@@ -10,6 +10,7 @@ or nbconvert shows.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import secrets
 import threading
@@ -102,12 +103,14 @@ class Panel:
         self._heard: Heard | None = None
         self._hooks = {"pre_run_cell": self._cell_began, "post_run_cell": self._cell_ended}
         self._busy, self._waits = True, not has_subshells(shell)
+        self._kept_unheard = False
         self._tested = self._kept_at = 0.0
         self._news: object = None
         self._live: Any = None
         self._still: Any = None
         self._closed = False
         self._context = answering_nothing()
+        self._page = contextvars.copy_context()
         self._view = self._context.run(View, self._pressed)
 
     def open(self) -> None:
@@ -171,7 +174,8 @@ class Panel:
         due = time.monotonic() - self._kept_at >= KEEP_SECONDS
         if self._still is not None and (due or news != self._news):
             self._news, self._kept_at = news, time.monotonic()
-            self._still.update(heard.kept(), raw=True)
+            self._page.run(self._still.update, heard.kept(), raw=True)
+            self._kept_unheard = True
 
     def _notes(self, snapshot: Snapshot) -> list[str]:
         notes = [WAITS] if self._busy and self._waits else []
@@ -209,11 +213,21 @@ class Panel:
 
     def _cell_began(self, info: Any) -> None:
         self._busy = True
+        # A program that runs a notebook keeps of a new picture only what comes as from the cell that it waits for.
+        with self._lock:
+            self._page = contextvars.copy_context()
         if self.origin.is_deleted(self._shell):
             self.close()
 
     def _cell_ended(self, result: Any) -> None:
         self._busy = False
+        # nbclient, and so papermill, takes up only what is said in answer to the cell that runs. No cell waits for it.
+        if self._kept_unheard and self._still is not None and self._lock.acquire(blocking=False):
+            try:
+                self._kept_unheard = False
+                self._page.run(self._still.update, self._kept(), raw=True)
+            finally:
+                self._lock.release()
 
     def _kept(self) -> dict[str, Any]:
         if self._heard is None:
@@ -222,7 +236,7 @@ class Panel:
 
     def _leave(self) -> None:
         if self._still is not None:
-            self._still.update(self._kept(), raw=True)
+            self._page.run(self._still.update, self._kept(), raw=True)
         if self._live is not None:
             # The page could show only that it does not know this widget any more.
             self._live.update(GONE, raw=True)

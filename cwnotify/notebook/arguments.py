@@ -28,39 +28,55 @@ class Asked:
 class Parser(argparse.ArgumentParser):
     """An argparse parser that raises instead of leaving, since leaving would end the kernel."""
 
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog, description=description, add_help=False, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
+        """Raise a `UsageError` with the usage below it."""
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
+
+    def read(self, line: str) -> dict[str, Any]:
+        """The words of `line` by their options; what has no place among them raises `UsageError`."""
+        found, left = self.parse_known_args(split(line, self))
+        if left:
+            self.refuse(left[0])
+        return vars(found)
+
+    def refuse(self, word: str) -> NoReturn:
+        """Say what may have been meant by a word that has no place."""
+        from difflib import get_close_matches
+
+        option = word.partition("=")[0]
+        known = self._option_string_actions
+        near = [f"--{word}"] if f"--{word}" in known else get_close_matches(option, known, 1)
+        if option in ("-h", "--help"):
+            self.error(f"for help write {self.prog}?")
+        if near:
+            self.error(f"{option} is no option; did you mean {near[0]}?")
+        if word.startswith("-"):
+            self.error(f"{option} is no option")
+        self.error(f"{word!r} has no place here; what holds spaces needs quotes around it")
 
 
 @cache
-def cell_parser() -> argparse.ArgumentParser:
+def cell_parser() -> Parser:
     """The parser of ``%%notify_on_finish``; its help is the magic's."""
-    parser = Parser(
-        prog="%%notify_on_finish",
-        description="Tell Slack when this cell ends, however it ends.",
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = Parser("%%notify_on_finish", "Tell Slack when this cell ends, however it ends.")
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="what the alert calls this cell")
     _add_options(parser, OPTIONS)
     return parser
 
 
 @cache
-def all_parser() -> argparse.ArgumentParser:
+def all_parser() -> Parser:
     """The parser of ``%notify_all``."""
-    parser = Parser(
-        prog="%notify_all",
-        description="Tell Slack of every cell that takes long, without registering it.",
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = Parser("%notify_all", "Tell Slack of every cell that takes long, without registering it.")
     parser.add_argument("--off", action="store_true", help="stop it")
     _add_options(parser, [option for option in OPTIONS if option.field not in ("show", "together", "tail")])
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser, options: tuple[Option, ...] | list[Option]) -> None:
+def _add_options(parser: Parser, options: tuple[Option, ...] | list[Option]) -> None:
     for option in options:
         if option.read is None:
             parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=option.help)
@@ -86,13 +102,13 @@ def read_cell(line: str) -> Asked:
     if _NAME.fullmatch(line):
         # Most headers are no more than that, and the cell waits for us.
         return Asked(line)
-    found = vars(cell_parser().parse_args(split(line, cell_parser())))
+    found = cell_parser().read(line)
     return Asked(unquoted(found.pop("name")), _read(found, cell_parser()))
 
 
 def read_all(line: str) -> dict[str, Any] | None:
     """Read ``%notify_all``'s words: the options, or None for ``--off``."""
-    found = vars(all_parser().parse_args(split(line, all_parser())))
+    found = all_parser().read(line)
     return None if found.pop("off") else _read(found, all_parser())
 
 
@@ -104,7 +120,7 @@ def read_statement(line: str) -> tuple[Asked, str]:
     while found := re.match(r"(--[a-z]+)(?:[=\s]+|$)", rest):
         option = flags.get(found[1])
         if option is None:
-            raise UsageError(f"{found[1]} is no option\n{cell_parser().format_usage().strip()}")
+            cell_parser().refuse(found[1])
         words.append(found[1])
         rest = rest[found.end() :]
         if option.read is not None:
@@ -115,7 +131,7 @@ def read_statement(line: str) -> tuple[Asked, str]:
     return Asked(rest.strip().splitlines()[0][:80] if rest.strip() else "", asked.options), rest
 
 
-def _read(found: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, Any]:
+def _read(found: dict[str, Any], parser: Parser) -> dict[str, Any]:
     """Turn the words into values; only what was given stays."""
     readers = {option.field: option.read for option in OPTIONS}
     asked = {}
@@ -127,11 +143,11 @@ def _read(found: dict[str, Any], parser: argparse.ArgumentParser) -> dict[str, A
         try:
             asked[name] = words if read is None else read(words)
         except UsageError as error:
-            raise UsageError(f"{error}\n{parser.format_usage().strip()}") from None
+            parser.error(str(error))
     return asked
 
 
-def split(line: str, parser: argparse.ArgumentParser) -> list[str]:
+def split(line: str, parser: Parser) -> list[str]:
     """Split at spaces outside quotes. The quotes stay, for ``--show metrics["loss"], "a" in seen`` needs them."""
     lexer = shlex.shlex(line, posix=False)
     lexer.whitespace_split = True
@@ -139,7 +155,7 @@ def split(line: str, parser: argparse.ArgumentParser) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(f"a quote in {line.strip()!r} has no partner\n{parser.format_usage().strip()}") from None
+        parser.error(f"a quote in {line.strip()!r} has no partner")
 
 
 def unquoted(text: str) -> str:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from IPython.core.error import StdinNotImplementedError
+
 from cwnotify.screen import say
 from cwnotify.settings import environ_of_commands
 
@@ -23,7 +25,11 @@ def run_command(word: str, rest: str) -> None:
         return
     secret = ""
     if word == "login":
-        secret = getpass.getpass("Slack webhook URL (not shown): ").strip()
+        try:
+            secret = getpass.getpass("Slack webhook URL (not shown): ").strip()
+        except StdinNotImplementedError:
+            say("this front end has no field to type into; in a terminal: cwnotify login")
+            return
         arguments.append("--stdin")
     with subprocess.Popen(
         [sys.executable, "-P", _PROGRAM, *arguments],

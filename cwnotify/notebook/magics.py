@@ -102,6 +102,8 @@ class CWNotify(Magics):
         except UsageError as error:
             # Where the statement begins cannot be known, so it cannot run; IPython shows this kind in one line.
             raise ipython.UsageError(str(error)) from None
+        if not statement:
+            raise ipython.UsageError("there is no statement to run; for a whole cell write two %: %%notify_on_finish")
         shell = self._shell
         code = shell.transform_cell(statement)
         recording = self.cells.begin(asked)
@@ -115,9 +117,18 @@ class CWNotify(Magics):
             return eval(compiled, shell.user_global_ns, shell.user_ns)
         except BaseException as error:
             failed = error
+            if isinstance(error, NameError) and statement.strip() == error.name:
+                say(f"to tell of a whole cell, write two %: %%notify_on_finish {error.name}")
             raise
         finally:
             self.cells.finish(recording, failed)
+
+    @line_magic("%notify_on_finish")  # type: ignore[arg-type]  # IPython types it for a name alone
+    def _too_late(self, line: str) -> None:
+        """What IPython looks for where ``%%notify_on_finish`` stands below a cell's first line."""
+        from IPython.core import error as ipython
+
+        raise ipython.UsageError("%%notify_on_finish belongs on the first line of its cell, above comments too")
 
     @_documented(lambda: _all_parser().format_help())
     @line_magic
@@ -155,13 +166,16 @@ class CWNotify(Magics):
             from cwnotify.notebook.commands import run_command
 
             run_command(word, rest)
+        elif word in ("help", "-h", "--help"):
+            print(_cwnotify_help(), end="")
         elif word in ("", "panel") or word.startswith("--"):
             self._panel(rest if word == "panel" else line)
         else:
             from difflib import get_close_matches
 
             near = get_close_matches(word, WORDS, 1)
-            hint = f"did you mean %cwnotify {near[0]}?" if near else f"it takes {', '.join(WORDS)}, or nothing"
+            known = f"it takes {', '.join(WORDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
+            hint = f"did you mean %cwnotify {near[0]}?" if near else known
             say(f"%cwnotify does not know {word!r}; {hint}")
 
     def _panel(self, line: str) -> None:

@@ -310,10 +310,11 @@ def test_words_become_a_request(line: str, request_: Request):
         ("--instance box", "'box' is no instance id; one looks like i-"),
         ("--tag vision", "'vision' is no tag; write it like KEY=VALUE"),
         ("--metric cpus", "'cpus' is no metric; take cpu, gpu, mem, disk, or NAMESPACE/NAME"),
-        ("--range 1s", "range takes 5m to 15d; not '1s'"),
+        ("--range 1s", "range takes 5m to 15d, such as 3h; not '1s'"),
         ("--range long", "'long' is no duration"),
         ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
-        ("--instances i-0", "usage: %cwnotify panel"),
+        ("--instances i-0", "--instances is no option; did you mean --instance?\nusage: %cwnotify panel"),
+        ("tag team=ml", "tag is no option; did you mean --tag?"),
         ("--tag 'x", "has no partner"),
     ],
 )
@@ -327,5 +328,5 @@ def test_what_cannot_be_is_told_with_what_could(line: str, complaint: str):
 def test_every_option_has_its_sentence():
     sentences = {action.dest: action.help for action in panel_parser()._actions}
 
-    assert set(sentences) == set(vars(panel_parser().parse_args([])))
+    assert set(sentences) == set(panel_parser().read(""))
     assert all(sentences.values())

@@ -67,7 +67,9 @@ def panel(
     found, troubles = settings.gather(overrides=magics.overrides() if magics else {})
     for trouble in troubles:
         say_once(trouble)
-    request = resolve(found, instance, tag, metric, alarms, alarm_slack, range)
+    request = resolve(
+        found, instance=instance, tag=tag, metric=metric, alarms=alarms, alarm_slack=alarm_slack, range=range
+    )
     source: Watcher = link or shared()
     source.aim(found.webhook)
     if not hasattr(shell, "kernel"):

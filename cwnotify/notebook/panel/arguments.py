@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from cwnotify.alerts.options import duration, one_of
 from cwnotify.errors import UsageError
-from cwnotify.notebook.arguments import Parser, split, unquoted
+from cwnotify.notebook.arguments import Parser, unquoted
 from cwnotify.settings import Settings
 from cwnotify.sidecar.snapshot import Request
 
@@ -21,14 +20,9 @@ Words = str | Iterable[str]
 
 
 @cache
-def panel_parser() -> argparse.ArgumentParser:
+def panel_parser() -> Parser:
     """The parser of ``%cwnotify panel``; its help is the magic's."""
-    parser = Parser(
-        prog="%cwnotify panel",
-        description="Show CPU, alarms and runs, live, while cells run.",
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = Parser("%cwnotify panel", "Show CPU, alarms and runs, live, while cells run.")
     several: dict[str, Any] = {"nargs": "+", "default": ()}
     ready = ", ".join(READY_METRICS)
     add = parser.add_argument
@@ -49,8 +43,7 @@ def read_panel(line: str) -> dict[str, Any]:
     UsageError
         With the usage, if the line cannot be understood.
     """
-    found = vars(panel_parser().parse_args(split(line, panel_parser())))
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: _plain(value) for name, value in panel_parser().read(line).items()}
 
 
 def _plain(value: str | Iterable[str]) -> str | tuple[str, ...]:
@@ -82,23 +75,15 @@ def make_request(
         raise UsageError(f"{metric!r} is no metric; take {', '.join(READY_METRICS)}, or NAMESPACE/NAME")
     span = duration(range)
     if not SHORTEST <= span <= LONGEST:
-        raise UsageError(f"range takes 5m to 15d; not {range!r}")
+        raise UsageError(f"range takes 5m to 15d, such as 3h; not {range!r}")
     slack = one_of("alarm-slack", ("auto", "always", "never"))(alarm_slack)
     return Request(instances, tag, metric, _several(alarms), slack, span)
 
 
-def resolve(
-    found: Settings,
-    instance: Words = (),
-    tag: str = "",
-    metric: str = "cpu",
-    alarms: Words = (),
-    alarm_slack: str = "auto",
-    range: str = "3h",
-) -> Request:
+def resolve(found: Settings, *, instance: Words = (), tag: str = "", alarms: Words = (), **rest: str) -> Request:
     """As `make_request`, with the settings where nothing is asked."""
     chosen = instance or ("" if tag else found.instance)
-    asked = make_request(chosen, tag, metric, alarms or found.alarms, alarm_slack, range)
+    asked = make_request(chosen, tag, alarms=alarms or found.alarms, **rest)
     return replace(asked, round=found.round_seconds, lang=found.lang, zone=found.zone, channel=found.channel)
 
 

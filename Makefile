@@ -5,15 +5,19 @@ BIN := $(VENV)/bin
 
 .PHONY: test frameworks quick golden lint docs demo lab bench clean
 
-# The environment, with the extra that the stamp is named for.
-define install
+define environment
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+endef
+
+# The environment, with the extra that the stamp is named for.
+define install
+	$(call environment)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
 	@touch $@
 endef
 
-$(VENV)/.demo $(VENV)/.lab $(VENV)/.quick $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lab $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml
 	$(call install,$*)
 
 $(VENV)/.test: setup.cfg pyproject.toml .ci/packages
@@ -26,6 +30,12 @@ test: $(VENV)/.test  ## all tests; the last line is pytest's own
 
 frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
 	@$(BIN)/python -m pytest -m frameworks
+
+# The core is the standard library's own: a newcomer need not wait for what the rest stands on.
+$(VENV)/.quick: Makefile
+	$(call environment)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check hypothesis pytest slack_sdk
+	@touch $@
 
 quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser, no AWS
 	@$(BIN)/python -m pytest -q tests/alerts

@@ -70,7 +70,8 @@ def _ping(name: str) -> None:
     from cwnotify.aws.function import ping
 
     called = ping(Aws(), name)
-    click.echo(called.log, nl=False)
+    if called.log:
+        click.echo(called.log.rstrip())
     if called.error:
         raise CwnotifyError(f"the function failed: {called.error}")
     click.echo("The function came to a good end. Look at the webhook's channel.")

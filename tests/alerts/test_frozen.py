@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cwnotify.alerts.frozen import frozen
 
+TOP = Path(__file__).parents[2]
 LIGHT = "cwnotify.alerts.envelopes, cwnotify.alerts.digests"
 HEAVY = ("dataclasses", "inspect", "zoneinfo", "cwnotify.alerts.events", "cwnotify.alerts.runs")
 
@@ -53,7 +55,7 @@ def test_it_refuses_what_a_frozen_dataclass_refuses(cls: Any) -> None:
 
 
 def test_what_the_lambda_function_imports_is_light() -> None:
-    asked = f"import sys, json, urllib.request, {LIGHT}; print(*sys.modules)"
+    asked = f"import sys; sys.path.insert(0, {str(TOP)!r}); import json, urllib.request, {LIGHT}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert "cwnotify.alerts.envelopes" in loaded.split()
     assert not set(HEAVY) & set(loaded.split())

@@ -1,9 +1,11 @@
-"""axe-core finds nothing to mend: the page on which the demo shows Slack's messages, and the panel, light and dark."""
+"""axe-core finds nothing to mend: the demo's page and report, the panel in both front ends, and what is left of it."""
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Page
 
-from cwnotify.demo.slack import SlackStandIn
+from cwnotify.demo.checks import Check
+from cwnotify.demo.report import write_report
+from cwnotify.demo.slack import Message, SlackStandIn
 from tests.golden import DATA
 from tests.support.kernel import ROOT, World
 from tests.support.lab import SECONDS, Lab
@@ -65,11 +69,29 @@ def test_the_page_with_slacks_messages(dark: bool, lab: Lab):
     context.close()
 
 
-@pytest.mark.parametrize(("scene", "dark"), [("well", False), ("troubled", True)])
-def test_the_panel(scene: str, dark: bool, lab: Lab):
+@THEMES
+def test_the_demos_report(dark: bool, lab: Lab, tmp_path: Path):
+    noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    messages = [Message(json.loads(path.read_bytes()), noon) for path in sorted((DATA / "messages").glob("*.json"))[:2]]
+    checks = [Check("a cell finishes", "1 finished", "1 finished", True), Check("a cell fails", "1 failed", "", False)]
+    write_report(tmp_path / "report.html", messages, checks)
+    context = lab.browser.new_context(color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.wait_for_selector("article")
+
+    assert violations(page) == []
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("scene", "app", "dark"),
+    [("well", "lab/tree", False), ("troubled", "lab/tree", True), ("well", "notebooks", False)],
+)
+def test_the_panel(scene: str, app: str, dark: bool, lab: Lab):
     lab.set_theme("JupyterLab Dark" if dark else "JupyterLab Light")
-    name = lab.notebook(f"axe-{scene}-{dark}.ipynb", PANEL.format(scene=f"{scene}-still"))
-    with lab.page(name, dark=dark) as sheet:
+    name = lab.notebook(f"axe-{scene}-{app[:3]}.ipynb", PANEL.format(scene=f"{scene}-still"))
+    with lab.page(name, app, dark=dark) as sheet:
         sheet.run_all()
         panel = sheet.page.locator(".cwnotify-live:visible")
         panel.locator("img:visible").wait_for(timeout=SECONDS * 1000)
@@ -85,4 +107,10 @@ def test_the_panel(scene: str, dark: bool, lab: Lab):
             reached.append(sheet.page.evaluate("document.activeElement.textContent.trim()"))
             sheet.page.keyboard.press("Tab")
         assert reached == [text.strip() for text in buttons.all_text_contents()]
+        panel.get_by_role("button", name="Close", exact=True).click()
+        still = sheet.page.locator(".cwnotify-kept:visible")
+        still.locator("img:visible").wait_for()
+
+        assert violations(sheet.page, ".cwnotify-kept") == []
+        assert "CPU over the last" in (still.locator("img:visible").get_attribute("alt") or "")
     lab.end_kernels()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import nbformat
 import pytest
+from click.testing import CliRunner
 from IPython.core.inputtransformer2 import TransformerManager
 
 import cwnotify
@@ -112,6 +114,13 @@ def test_a_notebook_can_be_read_where_it_lies(path: Path) -> None:
     assert all("://" in link or (path.parent / link).exists() for link in links), links
     assert cells[0].source.startswith("# ")
     assert path.name not in NOTEBOOKS or any(cell.get("outputs") for cell in cells)
+
+
+def test_the_policy_to_copy_is_the_one_that_is_printed() -> None:
+    (copied,) = blocks((TOP / "docs" / "aws.md").read_text(), "json")
+    printed = CliRunner().invoke(command_line, ["policy", "notebook"])
+
+    assert json.loads(copied) == json.loads(printed.stdout)
 
 
 def test_the_korean_readme_keeps_step() -> None:

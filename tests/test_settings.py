@@ -159,8 +159,8 @@ def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
         ("en", "run.lost", "{name}: {why}"),
     }
     assert troubles == (
-        f"{path}: [words.en] cell: nothing is known of {{m}} there; it takes {{n}}; ours is said",
-        f"{path}: [words.fr] cell: there is no language fr; there are en, ko; ours is said",
+        f"{path}: [words.en] cell is not used: nothing is known of {{m}} there; it takes {{n}}",
+        f"{path}: [words.fr] cell is not used: there is no language fr; there are en, ko",
     )
 
 

@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+        raise SettingsError(f'{path} is not valid TOML: {error}; write text in quotes, like lang = "ko"') from None
 
 
 def _complaint(key: str, value: object, known: set[str]) -> str:
@@ -82,7 +82,7 @@ def _take_words(tables: object, path: str, words: Words) -> Iterator[str]:
     for lang, table in tables.items() if isinstance(tables, Mapping) else [("", tables)]:
         for key, sentence in _sentences(table):
             if why := fault(lang, key, sentence):
-                yield f"{path}: [words.{lang}] {key}: {why}; ours is said"
+                yield f"{path}: [words.{lang}] {key} is not used: {why}"
             else:
                 words.setdefault((lang, key), (sentence, path))
 

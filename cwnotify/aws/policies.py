@@ -112,7 +112,7 @@ def notebook(place: Place) -> Policy:
         ),
         # So that an alarm which speaks in Slack by itself is not told twice.
         _allow("SeeTheTopic", ("sns:ListSubscriptionsByTopic",), arn("sns", name)),
-        _allow("SeeTheFleet", ("events:DescribeRule",), arn("events", f"rule/{name}")),
+        _allow("SeeFleets", ("events:ListRules", "events:ListTargetsByRule"), arn("events", "rule/*")),
         _allow("Webhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.parameter}")),
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from cwnotify.alerts.loose import decoded, node, nodes, text
 from cwnotify.aws.client import Aws
 from cwnotify.aws.readings import AlarmReading
@@ -11,10 +14,10 @@ _STACK = "cwnotify"
 
 
 class Reporting:
-    """Asks AWS once for each topic, and once for a fleet's rule.
+    """Asks AWS once for each topic, and once for the rules of fleets.
 
-    A stack's topic and the function that it feeds are both named as the stack is; that tells ours from others. A
-    fleet's rule follows all alarms whose names begin alike.
+    A stack's topic and the function that it feeds are both named as the stack is, a fleet's rule and the queue that it
+    fills too; that tells ours from others. Such a rule follows all alarms whose names begin alike.
     """
 
     def __init__(self) -> None:
@@ -44,11 +47,23 @@ class Reporting:
         """How the names of alarms begin that a fleet's rule follows."""
         if self._prefixes is None:
             try:
-                rule = aws.find("events", "describe_rule", ("ResourceNotFoundException",), Name=_STACK) or {}
+                rules = [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_fleets(aws, rule)]
             except AwsError as error:
                 if error.kind == "denied":
                     self._prefixes = ()
                 return ()
-            pattern = node(node(decoded(rule.get("EventPattern"))).get("detail")).get("alarmname")
-            self._prefixes = tuple(filter(None, (text(one.get("prefix")) for one in nodes(pattern))))
+            self._prefixes = tuple(prefix for rule in rules for prefix in _prefixes(rule))
         return self._prefixes
+
+
+def _is_fleets(aws: Aws, rule: Mapping[str, Any]) -> bool:
+    """Whether a rule leads to the queue of a stack of the same name."""
+    if not _prefixes(rule):
+        return False
+    targets = aws.ask("events", "list_targets_by_rule", Rule=rule["Name"])["Targets"]
+    return any(str(one["Arn"]).endswith(f":{rule['Name']}-changes") for one in targets)
+
+
+def _prefixes(rule: Mapping[str, Any]) -> tuple[str, ...]:
+    pattern = node(node(decoded(rule.get("EventPattern"))).get("detail")).get("alarmname")
+    return tuple(filter(None, (text(one.get("prefix")) for one in nodes(pattern))))

@@ -245,7 +245,7 @@ def test_there_is_a_decision_after_any_reply(reply, attempt, waited, jitter, tex
 
 @given(REPLIES)
 def test_a_reason_repeats_nothing_that_was_answered_but_slacks_own_word(reply):
-    is_word = re.fullmatch(r"\s*\w{1,60}\s*", reply.body, re.ASCII)
+    is_word = re.fullmatch(r"\w{1,60}", reply.body.strip(), re.ASCII)
 
     assert len(explain(reply)) < 220
     assert is_word or not reply.body.strip() or explain(reply) == explain(replace(reply, body=PAGE))

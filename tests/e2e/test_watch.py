@@ -15,7 +15,7 @@ import pytest
 from cwnotify.aws.policies import notebook
 from cwnotify.aws.wishes import Place
 from tests.support.kernel import World
-from tests.support.ministack import Ministack
+from tests.support.ministack import REGION, Ministack
 from tests.support.slack import Slack
 from tests.support.watching import Watching
 
@@ -162,6 +162,24 @@ def test_it_is_silent_where_the_alarm_speaks_for_itself(aws, world, instance, po
 
     world.wait_until_quiet()
     assert len(world.slack.payloads) == told
+
+
+def test_it_is_silent_where_a_fleet_speaks_whatever_its_stack_is_called(aws, world, instance):
+    events = aws.client("events")
+    pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": [{"prefix": f"{instance}-fleet"}]}}
+    events.put_rule(Name="vision", EventPattern=json.dumps(pattern))
+    events.put_targets(Rule="vision", Targets=[{"Id": "1", "Arn": f"arn:aws:sqs:{REGION}:000000000000:vision-changes"}])
+    names = f"{instance}-fleet-busy", f"{instance}-busy"
+    for name in names:
+        alarm(aws, name, instance)
+    with watching(world, aws, "--instance", instance) as watch:
+        watch.until(lambda snapshot: len(snapshot.alarms) == 2, "the alarms")
+        for name in names:
+            set_state(aws, name, "ALARM")
+            watch.until(state_of(name, "ALARM"), "the change")
+
+    world.wait_until_quiet()
+    assert [f"{instance}-busy" in payload["text"] for payload in world.slack.payloads] == [True]
 
 
 def _topic_of_a_stack(aws: Ministack) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -39,6 +40,20 @@ def alerts(notebook: str, count: int, picture: str) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         page.goto(slack.page_url)
+        page.locator("#messages").screenshot(path=PICTURES / picture)
+        browser.close()
+
+
+def alarm(event: str, lang: str, picture: str) -> None:
+    """Photograph what the deployed function makes of an alarm as SNS brings it."""
+    from cwnotify.aws.lambda_function import payloads
+    from cwnotify.preview import page as drawn
+
+    told = payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
+        page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
+        page.set_content(drawn([(payload, None) for payload in told], "alarms"))
         page.locator("#messages").screenshot(path=PICTURES / picture)
         browser.close()
 
@@ -93,6 +108,8 @@ MAKE: dict[str, Callable[[], None]] = {
     "alerts": lambda: alerts("quickstart.ipynb", 5, "alerts.png"),
     "korean": lambda: alerts("quickstart.ko.ipynb", 5, "alerts.ko.png"),
     "training": lambda: alerts("training.ipynb", 4, "training.png"),
+    "alarm": lambda: alarm("sns_busy.json", "en", "alarm.png"),
+    "alarm.ko": lambda: alarm("sns_training_ended.json", "ko", "alarm.ko.png"),
     "panel": panel,
     "demo": demo,
 }

@@ -1,0 +1,134 @@
+"""For a notebook's first cell: AWS and Slack on this machine in place of an account, until its kernel ends."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cwnotify
+from cwnotify.demo.aws import ENVIRONMENT, Ministack
+from cwnotify.demo.checks import sentence
+from cwnotify.demo.slack import SlackStandIn
+
+_PAUSE = 0.5
+_PERIOD = 300
+
+
+def borrow(instances: int = 1, **tags: str) -> None:
+    """Start stand-ins for AWS and Slack, point this kernel at them, and print below each cell what Slack was told.
+
+    Parameters
+    ----------
+    instances
+        How many there are. Each has a day of CPU, with `tags` and a name.
+    """
+    borrowed = ExitStack()
+    atexit.register(borrowed.close)
+    folder = borrowed.enter_context(tempfile.TemporaryDirectory(prefix="cwnotify-borrowed-"))
+    slack = borrowed.enter_context(SlackStandIn())
+    aws = borrowed.enter_context(Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / ENVIRONMENT))
+    os.environ |= aws.environ() | {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "XDG_CONFIG_HOME": folder}
+    os.environ["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
+    # So that a line that begins with ! finds the command of this very Python.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    started = [_start(aws, number, tags) for number in range(1, instances + 1)]
+    if instances == 1:
+        os.environ["CWNOTIFY_INSTANCE"] = started[0]
+    threading.Thread(target=_play_the_rule, args=(aws,), name="event-rule", daemon=True).start()
+    _print_what_comes(slack)
+    print(f"{instances} instance{'s' * (instances > 1)} on a stand-in for AWS; Slack is one too.")
+
+
+def _start(aws: Ministack, number: int, tags: dict[str, str]) -> str:
+    named = [{"Key": key, "Value": value} for key, value in {"Name": f"train-{number:02}", **tags}.items()]
+    spec = {"ResourceType": "instance", "Tags": named}
+    instance = aws.run_instance(InstanceType="g5.xlarge", TagSpecifications=[spec])
+    put_day(aws, instance, number)
+    return instance
+
+
+def put_day(aws: Ministack, instance: str, number: int = 1) -> None:
+    """Let CloudWatch know a day of CPU until now, with one training in it; when that is differs with `number`."""
+    end, points = time.time() // _PERIOD * _PERIOD, 86_400 // _PERIOD
+    begins, hours, chance = number * 7 % 17, 5 + number * 5 % 9, random.Random(number)
+    data: list[dict[str, Any]] = []
+    for i in range(points):
+        trains = begins <= i * _PERIOD / 3600 < begins + hours
+        point = {
+            "MetricName": "CPUUtilization",
+            "Dimensions": [{"Name": "InstanceId", "Value": instance}],
+            "Timestamp": end - _PERIOD * (points - i),
+            "Value": min(100.0, max(0.5, chance.gauss(90, 3) if trains else chance.gauss(4, 1))),
+            "Unit": "Percent",
+        }
+        data.append(point)
+    aws.client("cloudwatch").put_metric_data(Namespace="AWS/EC2", MetricData=data)
+
+
+def _play_the_rule(aws: Ministack) -> None:
+    """Put every change of an alarm into a fleet's queue, as EventBridge does on AWS and the stand-in does not."""
+    cloudwatch, sqs, known = aws.client("cloudwatch"), aws.client("sqs"), dict[str, str]()
+    while True:
+        time.sleep(_PAUSE)
+        try:
+            queues = [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith("-changes")]
+            pages = cloudwatch.get_paginator("describe_alarms").paginate()
+            alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
+            changed = [one for one in alarms if known.get(one["AlarmName"], one["StateValue"]) != one["StateValue"]]
+            known = {one["AlarmName"]: one["StateValue"] for one in alarms}
+            for alarm in changed:
+                for queue in queues:
+                    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm)))
+        except Exception:
+            # The account goes away with its kernel.
+            return
+
+
+def _event(alarm: dict[str, Any]) -> dict[str, Any]:
+    """What EventBridge carries; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html"""
+    _, _, _, region, account, *_ = alarm["AlarmArn"].split(":")
+    when = alarm["StateUpdatedTimestamp"].strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    metric = {"namespace": alarm["Namespace"], "name": alarm["MetricName"]}
+    metric["dimensions"] = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    stat = {"metric": metric, "period": alarm["Period"], "stat": alarm["Statistic"]}
+    return {
+        "version": "0",
+        "id": alarm["AlarmName"],
+        "detail-type": "CloudWatch Alarm State Change",
+        "source": "aws.cloudwatch",
+        "account": account,
+        "time": when[:19] + "Z",
+        "region": region,
+        "resources": [alarm["AlarmArn"]],
+        "detail": {
+            "alarmName": alarm["AlarmName"],
+            "state": {"value": alarm["StateValue"], "reason": alarm["StateReason"], "timestamp": when},
+            "configuration": {"metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]},
+        },
+    }
+
+
+def _print_what_comes(slack: SlackStandIn) -> None:
+    """After each cell, print the first line of each message that came since the last one."""
+    from IPython.core.getipython import get_ipython
+
+    seen = 0
+
+    def tell(result: object) -> None:
+        nonlocal seen
+        for message in slack.messages[seen:]:
+            seen += 1
+            print(f"Slack: {sentence(message)}")
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.events.register("post_run_cell", tell)

@@ -25,18 +25,6 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 
 
 @pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
-
-
-@pytest.fixture
-def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, slack.url) as one:
-        yield one
-
-
-@pytest.fixture
 def kernel(world: World) -> Iterator[Kernel]:
     with Kernel(world) as one:
         one.run("%load_ext cwnotify")

@@ -6,7 +6,6 @@ They install 1.5 GB into an environment of their own, and so are run by ``make f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -87,18 +86,6 @@ FRAMEWORKS = {
 @pytest.fixture(scope="module")
 def python() -> Path:
     return environment("frameworks", *PINS)
-
-
-@pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
-
-
-@pytest.fixture
-def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, slack.url) as one:
-        yield one
 
 
 def shown(name: str) -> str:

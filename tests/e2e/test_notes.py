@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.kernel import Kernel, World, alert, outcome, wording
 from tests.support.slack import Slack
-
-
-@pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
-
-
-@pytest.fixture
-def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, slack.url) as one:
-        yield one
 
 
 def run(world: World, slack: Slack, body: str) -> str:

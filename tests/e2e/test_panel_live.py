@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.aws_wire import Fault
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.cloudwatch import CloudWatch
 from tests.support.kernel import World
 from tests.support.lab import Lab, Sheet
 from tests.support.slack import Slack
@@ -23,24 +22,9 @@ while not os.path.exists("enough"):
 
 
 @pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as slack:
-        yield slack
-
-
-@pytest.fixture
 def aws() -> Iterator[CloudWatch]:
     with CloudWatch() as aws:
-        aws.put_instance(INSTANCE)
-        aws.feed(cpu(INSTANCE), wave(time.time() - 7200, time.time(), 300))
-        aws.put_alarm(
-            "train-busy",
-            Namespace="AWS/EC2",
-            MetricName="CPUUtilization",
-            Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
-            Threshold=50.0,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        aws.put_trained(INSTANCE, period=300, hours=2)
         yield aws
 
 

@@ -18,18 +18,6 @@ from tests.support.slack import REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
-@pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
-
-
-@pytest.fixture
-def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, slack.url) as one:
-        yield one
-
-
 def told(world: World, slack: Slack) -> list[str]:
     """The texts of all that was delivered, once every sidecar has left."""
     world.wait_until_quiet()

@@ -28,24 +28,9 @@ QUICK = {"CWNOTIFY_ROUND": "0.5"}
 
 
 @pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as slack:
-        yield slack
-
-
-@pytest.fixture
 def aws() -> Iterator[CloudWatch]:
     with CloudWatch() as aws:
-        aws.put_instance(INSTANCE)
-        aws.feed(cpu(INSTANCE), wave(time.time() - 3600, time.time(), 60))
-        aws.put_alarm(
-            "train-busy",
-            Namespace="AWS/EC2",
-            MetricName="CPUUtilization",
-            Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
-            Threshold=50.0,
-            ComparisonOperator="GreaterThanThreshold",
-        )
+        aws.put_trained(INSTANCE, period=60, hours=1)
         yield aws
 
 

@@ -120,6 +120,19 @@ class CloudWatch:
             **settings,
         }
 
+    def put_trained(self, instance: str, period: float, hours: float) -> None:
+        """An instance that has trained for so long, a datapoint each `period`, with the alarm ``train-busy``."""
+        self.put_instance(instance)
+        self.feed(cpu(instance), wave(self._clock() - 3600 * hours, self._clock(), period))
+        self.put_alarm(
+            "train-busy",
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": instance}],
+            Threshold=50.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
     def set_state(self, name: str, state: str, at: float | None = None, reason: str = "", noted: bool = True) -> None:
         """Let an alarm change; `noted` is whether its history has it already."""
         now, alarm = self._clock() if at is None else at, self.alarms[name]

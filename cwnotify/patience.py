@@ -12,13 +12,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+MOST_SECONDS = 2.0
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:
     """What `ask` gives, if it gives it in so many seconds.
 
     An interrupt ends it, as Jupyter's stop button would. Code that catches even that, or that waits in C without
-    heeding signals, is waited for; so it is in other threads than the main one, where there are no signals.
+    heeding signals, is waited for; so it is in other threads than the main one, where there are no signals, and where
+    no thread is to be had that could interrupt.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     limit = _Limit(seconds)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        limit.start()
+        limit.begin()
         return ask()
     except KeyboardInterrupt:
         if limit.is_reached:
@@ -54,6 +56,13 @@ class _Limit(threading.Thread):
         self._seconds = seconds
         self._ended = threading.Event()
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Count from now, where a thread can be had: an error that tells of too few threads must still be described."""
+        try:
+            self.start()
+        except RuntimeError:
+            pass
 
     def run(self) -> None:
         if self._ended.wait(self._seconds):

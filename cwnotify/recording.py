@@ -1,7 +1,7 @@
 """One run from its beginning to its end, as the magics, `notify` and ``cwnotify run`` all record it.
 
 Nothing here raises and nothing waits: the work that is recorded must not notice. Standard library, `alerts`,
-`errors`, `settings`, `failures`, `ranks` and `sidecar.link` only.
+`errors`, `settings`, `failures`, `ranks`, `patience` and `sidecar.link` only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cwnotify import ranks, settings
 from cwnotify.alerts import words
 from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
 from cwnotify.alerts.options import RunOptions
+from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
 
@@ -142,7 +143,18 @@ class Recording:
         self._notes_left, self._note_at = min(BURST, self._notes_left + now - self._note_at), now
         if self._speaks and self._notes_left >= 1:
             self._notes_left -= 1
-            self._link.noted(self._ended(Outcome.LOST))
+            self._link.noted(self._ended(Outcome.LOST, as_shown(dict(self._noted))))
+
+    def _last(self) -> tuple[Shown, ...]:
+        """What was noted last. It is the user's objects that are asked: they may raise anything, or wait for ever."""
+        if not self._noted:
+            return ()
+        try:
+            return within(MOST_SECONDS, lambda: as_shown(self._noted))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return tuple(Shown(str(name)[:80], error=type(error).__name__) for name in self._noted)
 
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
@@ -150,7 +162,6 @@ class Recording:
 
     def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
         seconds = time.monotonic() - self._began if self._seconds is None else self._seconds
-        shown = (*shown, *as_shown(dict(self._noted)))
         return RunEnded(self.run, outcome, seconds, time.time(), shown=shown, **how)
 
     def end(
@@ -165,7 +176,7 @@ class Recording:
         """Tell how the run ended; gives what was told."""
         if self in _under_way:
             _under_way.remove(self)
-        ended = self._ended(outcome, shown, failure=failure, loss=loss, tail=tail)
+        ended = self._ended(outcome, (*shown, *self._last()), failure=failure, loss=loss, tail=tail)
         if self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[rank {self._rank}] {failure.message}"))
         if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):

@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "cwnotify.ranks": "cwnotify.sidecar.processes",
     "cwnotify.recording": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
-        "cwnotify.sidecar.link"
+        "cwnotify.patience cwnotify.sidecar.link"
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen cwnotify.sidecar.link "

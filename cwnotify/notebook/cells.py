@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HEADER = re.compile(r"%%notify_on_finish(?![\w?])(?!.*\?\s*$)[ \t]*(.*)")
 _FUTURE = re.compile(r"from\s+__future__\s+import\b")
+_SCRIPT = re.compile(r"\s*%run\s")
 NO_WEBHOOK = (
     "no Slack webhook is set, so nobody will be told; what Slack would say appears here. "
     "To set one: %cwnotify login (or the variable CWNOTIFY_WEBHOOK_URL)"
@@ -95,25 +96,35 @@ class Cells:
         self._shell = shell
         self._overrides = overrides
         self._running = threading.local()
-        self._hooks = {"pre_run_cell": self._before, "post_run_cell": self._after}
+        self._leaves = False
 
     def attach(self) -> None:
         """Begin to follow cells."""
         self._shell.input_transformers_cleanup.append(transform)
-        for event, hook in self._hooks.items():
-            self._shell.events.register(event, hook)
+        self._shell.events.register("pre_run_cell", self._before)
+        self._shell.events.register("post_run_cell", self._after)
 
     def detach(self) -> None:
         """Leave no hook behind."""
         self._shell.input_transformers_cleanup.remove(transform)
-        for event, hook in self._hooks.items():
-            self._shell.events.unregister(event, hook)
+        self._shell.events.unregister("pre_run_cell", self._before)
+        self._leaves = True
+        self._leave()
+
+    def _leave(self) -> None:
+        # The cell that unloads us, or loads us anew, may be registered: its end is still told.
+        if self._leaves and not self._frames():
+            self._shell.events.unregister("post_run_cell", self._after)
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
         frames = self._frames()
         if frames and not frames[-1].recording:
-            self.begin(self.read(line), frames[-1])
+            try:
+                self.begin(self.read(line), frames[-1])
+            except Exception as error:
+                # Not even our own modules could be read, as where no descriptor is left. The cell runs all the same.
+                say(f"this will not reach Slack, for it could not be registered: {type(error).__name__}")
 
     def read(self, line: str) -> Asked:
         """Read a header; one that cannot be understood is told with its usage and counts as empty."""
@@ -166,8 +177,8 @@ class Cells:
             return
         from cwnotify.alerts.events import Outcome
         from cwnotify.failures import describe, outcome_of
-        from cwnotify.notebook.show import MOST_SECONDS, evaluate
-        from cwnotify.patience import within
+        from cwnotify.notebook.show import evaluate
+        from cwnotify.patience import MOST_SECONDS, within
 
         recording.stop()
         outcome = outcome_of(error)
@@ -182,7 +193,10 @@ class Cells:
         except BaseException as trouble:
             # An impatient interrupt, or a fault of ours: the outcome is known and is told all the same.
             say(f"the alert tells the outcome only, for its details could not be had: {type(trouble).__name__}")
-            recording.end(outcome)
+            try:
+                recording.end(outcome)
+            except Exception as error:
+                say(f"this may not reach Slack: {type(error).__name__}")
 
     def _frames(self) -> list[_Frame]:
         frames: list[_Frame] | None = getattr(self._running, "frames", None)
@@ -207,6 +221,7 @@ class Cells:
 
     def _after(self, result: Any) -> None:
         frame = self._pop(result)
+        self._leave()
         if frame is None:
             return
         tail = frame.tail.stop() if frame.tail else ""
@@ -247,6 +262,8 @@ def _error_of(result: Any, frame: _Frame, shell: InteractiveShell) -> BaseExcept
     shown = last is not None and last is not frame.last_error
     lines = [line for line in frame.info.raw_cell.splitlines() if line.strip()]
     under_magic = any(line.startswith("%%") and not HEADER.match(line) for line in lines[:2])
+    # A script's error is shown, and the cell goes on.
+    under_magic = under_magic or any(map(_SCRIPT.match, lines))
     broken_display = getattr(shell, "_last_traceback_during_displayhook", False)
     return last if shown and (under_magic or broken_display) else None
 

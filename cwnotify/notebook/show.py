@@ -5,10 +5,9 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
-from cwnotify.patience import within
+from cwnotify.patience import MOST_SECONDS, within
 
 MOST_VALUE = 500
-MOST_SECONDS = 2.0
 
 
 def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:

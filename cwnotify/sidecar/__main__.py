@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import sys
 
 if not __package__:
+    # A project that stands in PYTHONPATH may have a requests.py of its own.
+    _own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path.sort(key=_own.__contains__)
     # Started by path: the kernel may have found cwnotify where this Python would not look. Last, to shadow nothing.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120 (before any import)
 
 
 def main(arguments: list[str]) -> None:
     """Live one sidecar's life."""
+    import signal
+
     from cwnotify.settings import state_dir
     from cwnotify.sidecar.books import Books
     from cwnotify.sidecar.life import Sidecar
@@ -39,6 +42,8 @@ def _leave_no_core() -> None:
     With a limit of one byte Linux writes none and pipes none to a collector; one of zero is no limit for a pipe.
     https://github.com/torvalds/linux/blob/master/fs/coredump.c
     """
+    import resource
+
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (min(hard, 1) if hard >= 0 else 1, hard))
 

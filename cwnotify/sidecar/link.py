@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ROOM = 1 << 20
 PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
 STEADY = 60.0
+# A cell may fill the environment until no process can be started with all of it.
+LONGEST_VARIABLE = 1 << 15
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
 # A cell may empty os.environ; a sidecar started after that still has to find its Python and its state.
 _ENVIRONMENT = dict(os.environ)
@@ -179,6 +181,8 @@ class Link:
             os.close(lines)
             os.close(answers)
             if isinstance(error, OSError):
+                why = error.strerror or type(error).__name__
+                self.troubles.append(f"the sidecar, which tells Slack, could not be started yet: {why}")
                 return
             raise
         finally:
@@ -297,11 +301,15 @@ def _launch(pid: int, descriptors: list[int]) -> None:
     numbers = [*descriptors, -1][:3]
     environ = os.environ or _ENVIRONMENT
     environment = {
-        **{name: value for name, value in environ.items() if name not in WEBHOOK_VARIABLES},
+        **{
+            name: value
+            for name, value in environ.items()
+            if name not in WEBHOOK_VARIABLES and len(value) < LONGEST_VARIABLE
+        },
         "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
     }
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-P", _PROGRAM, *map(str, (pid, *numbers))],
+        ["/bin/sh", "-c", '"$@" &', "sh", _python(), "-P", _PROGRAM, *map(str, (pid, *numbers))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -311,6 +319,11 @@ def _launch(pid: int, descriptors: list[int]) -> None:
         start_new_session=True,
     )
     shell.wait()
+
+
+def _python() -> str:
+    """This Python; a program that has one built in, or a cell, may say nothing of where it lies."""
+    return sys.executable or f"{sys.exec_prefix}/bin/python3"
 
 
 _shared: Link | None = None

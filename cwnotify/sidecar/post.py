@@ -152,6 +152,7 @@ def _trouble(error: BaseException) -> str:
         ((TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError), "no answer in time"),
         ((ConnectionResetError, BrokenPipeError), "the connection was reset"),
         (requests.exceptions.ConnectionError, "the connection broke"),
+        (requests.exceptions.InvalidSchema, "the proxy is of a kind that is not known; for SOCKS: pip install pysocks"),
         ((requests.exceptions.InvalidURL, UnicodeError), "the webhook is no valid URL"),
     ]
     for kind, words in signs:

@@ -88,6 +88,20 @@ HARD = {
     "faulthandler": Hard(
         "import faulthandler\nfaulthandler.enable(open('fault', 'w'))\nfaulthandler.dump_traceback_later(60)"
     ),
+    "no more threads": Hard(
+        "import threading\ndef no(self):\n    raise RuntimeError('no thread is left')\n"
+        "threading.Thread.start = no\nthreading.Thread().start()",
+        "failed",
+        "no thread is left",
+    ),
+    "notes that end and block": Hard(
+        "import cwnotify, time\nclass Exits:\n    def __str__(self):\n        raise SystemExit\n"
+        "class Blocks:\n    def __str__(self):\n        time.sleep(600)\n"
+        "try:\n    cwnotify.note(a=Exits(), b=Blocks())\nexcept SystemExit:\n    pass",
+        says="SystemExit",
+    ),
+    "a script that fails": Hard("open('broken.py', 'w').write('1 / 0')\n%run broken.py", "failed", "ZeroDivisionError"),
+    "loaded anew": Hard("%reload_ext cwnotify"),
     "no more processes": Hard("import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"),
 }
 
@@ -98,7 +112,8 @@ def test_a_hard_cell_is_told_and_untouched(hard: Hard, kernel: Kernel, slack: Sl
     result = kernel.run(f"%%notify_on_finish {name} {hard.options}\n{hard.body}")
     told = alert(slack, name, 20)
 
-    assert result.status == ("error" if hard.word == "failed" else "ok")
+    # IPython shows a script's error, and goes on.
+    assert result.status == ("error" if hard.word == "failed" and "%run" not in hard.body else "ok")
     assert outcome(told) == hard.word
     assert hard.says in wording(told)
     check(told)
@@ -112,6 +127,27 @@ def test_a_cell_that_leaves_us_no_descriptor_is_told_of_once_there_are_some(kern
 
     assert (few.status, few.values, few.text) == ("ok", ["42"], "")
     assert outcome(alert(slack, name, 40)) == "finished"
+
+
+def test_a_sidecar_starts_from_a_process_that_hardly_could_start_one(kernel: Kernel, slack: Slack, world: World):
+    name = next(NAMES)
+    (world.home / "own").mkdir()
+    (world.home / "own" / "requests.py").write_text("raise SystemExit")
+    kernel.run(
+        "import os, sys\nos.environ['PYTHONPATH'] = os.path.abspath('own')\nsys.executable = ''\n"
+        "for n in range(40):\n    os.environ[f'LARGE{n}'] = 120_000 * 'x'"
+    )
+    kernel.run(f"%%notify_on_finish {name}\n1")
+
+    assert outcome(alert(slack, name, 20)) == "finished"
+
+
+def test_a_sidecar_that_cannot_be_started_is_told_on_the_screen(kernel: Kernel):
+    kernel.run("import os\nfor n in range(4000):\n    os.environ[f'LARGE{n}'] = 1_000 * 'x'")
+    result = kernel.run(f"%%notify_on_finish {next(NAMES)}\n40 + 2")
+
+    assert result.values == ["42"]
+    assert "could not be started" in result.text
 
 
 def test_a_thousand_cells_in_a_row_are_all_told_of(kernel: Kernel, slack: Slack, world: World):

@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,12 @@ def files(count: int, seed: int) -> None:
         'lang = "ko"\nmention = "@here"\nmin_duration = "5m"\ntimezone = "Asia/Seoul"\nchannel = "#train"\n'
         '[words.en]\n"run.finished" = "{name} is done"\n[other]\nx = [1, 2, {y = 3}]\n'
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = Path(folder) / "cwnotify" / "config.toml"
         path.parent.mkdir()
+        # Opened once: ext4 puts a file on disk when it is emptied, written and closed.
+        file = stack.enter_context(path.open("wb", buffering=0))
         for number in range(count):
             dice = random.Random(f"{seed} {number}")
             text = bytearray(whole.encode())
@@ -121,7 +124,8 @@ def files(count: int, seed: int) -> None:
                 text[at : at + dice.randint(0, 9)] = dice.choice(
                     (b"", b"\xff", b'"', b"[", b"=", b"1e999", b"\n", "ë".encode())
                 )
-            path.write_bytes(bytes(text))
+            os.pwrite(file.fileno(), text, 0)
+            file.truncate(len(text))
             with _finding("file", seed, number, bytes(text)):
                 settings.gather(environ={"XDG_CONFIG_HOME": folder, "HOME": folder})
 

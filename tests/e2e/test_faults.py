@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.faults import aws, day, fuzz, kills, machine, processes, slack
+from tests.e2e.faults.__main__ import rewritten
 from tests.e2e.faults.bench import Act, Found, table
 
 KILLS = 6
@@ -35,6 +36,18 @@ def test_the_bench_sees_what_is_lost_doubled_or_false():
     assert good.keeps
     assert not any(Found(**{**vars(good), **one}).keeps for one in bad)
     assert Found(**{**vars(good), "doubled": 1, "crashes": 1}).keeps
+
+
+def test_the_table_in_the_documents_is_put_there_by_the_bench():
+    document = Path("docs/faults.md").read_text()
+    once = rewritten(
+        document, table([Found("x", runs=3, expected=3, received=3, doubled=0, false=0)]), 7.0, "2000-01-01"
+    )
+
+    assert "| x | 3 | 3 | 3 | 0 | 0 |" in once
+    assert "run of 7 s on 2000-01-01" in once
+    assert "kernel killed at a random moment" not in once
+    assert once.splitlines()[-5:] == document.splitlines()[-5:]
 
 
 def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():

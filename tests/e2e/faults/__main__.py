@@ -1,4 +1,6 @@
-"""``python -m tests.e2e.faults [--long] [NAME...]``: the faults whose names begin so, all by default, and the table.
+"""``python -m tests.e2e.faults [--long] [--write FILE] [NAME...]``: the faults whose names begin so, all by default.
+
+It prints the table, and can put it into a document.
 
 ``fuzz`` instead of names: see `tests.e2e.faults.fuzz`.
 """
@@ -6,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.faults", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="how the names of the faults begin")
     parser.add_argument("--long", action="store_true", help=f"kill {kills.LONG} kernels and as many sidecars")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table in here, in place of the one in it")
     asked = parser.parse_args()
     if asked.names == ["fuzz"]:
         fuzz.main(fuzz.LONG if asked.long else fuzz.USUAL)
@@ -36,10 +40,22 @@ def main() -> None:
         wanted |= {name: act for name, act in kills.faults(kills.LONG).items() if name in wanted}
     begun = time.monotonic()
     found = run(wanted, AT_ONCE)
-    print(table([one for one in found.values() if one]))
+    seconds = time.monotonic() - begun
+    lines = table([one for one in found.values() if one])
+    print(lines)
     broken = [name for name, one in found.items() if one is None or not one.keeps]
-    print(f"\n{len(found)} faults in {time.monotonic() - begun:.0f} s; not kept: {', '.join(broken) or 'none'}")
+    print(f"\n{len(found)} faults in {seconds:.0f} s; not kept: {', '.join(broken) or 'none'}")
+    if asked.write:
+        asked.write.write_text(rewritten(asked.write.read_text(), lines, seconds, time.strftime("%Y-%m-%d")))
     sys.exit(bool(broken))
+
+
+def rewritten(text: str, lines: str, seconds: float, day: str) -> str:
+    """`text` with this table in place of its own, and how long the run took and when it was."""
+    text, times = re.subn(r"run of \d+ s on [\d-]+", f"run of {seconds:.0f} s on {day}", text)
+    text, tables = re.subn(r"(?m)^\|.*\|\n(\|.*\|\n)+", lambda _: f"{lines}\n", text)
+    assert (times, tables) == (1, 1), "it has one table, and says once when it was made"
+    return text
 
 
 def run(acts: dict[str, Act], at_once: int) -> dict[str, Found | None]:

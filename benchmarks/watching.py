@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.snapshot import Request
 from cwnotify.sidecar.watch.calls import Calls
 from cwnotify.sidecar.watch.changes import Changes
-from cwnotify.sidecar.watch.rounds import Watch
+from cwnotify.sidecar.watch.rounds import JITTER, Watch
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 
 ROOT = Path(__file__).parents[1]
@@ -175,10 +176,15 @@ def _day(hours: int) -> Row:
         aws = watch.step(BEGAN)
         # A panel's first round asks for all that it shows: a day has it once.
         first = Counter(aws.calls)
+        shown, waits, jitter = BEGAN - LATE, [], random.Random(6)
         while clock[0] < BEGAN + hours * 3600:
-            clock[0] += ROUND
+            clock[0] += ROUND * jitter.uniform(1 - JITTER, 1 + JITTER)
             cloud.feed(cpu(id), {at: value for at, value in points.items() if at + LATE <= clock[0]})
             aws = watch.step(clock[0])
+            newest = max(at for at, _ in watch.sights["panel"].series[0].points)
+            if newest > shown:
+                shown = newest
+                waits.append(clock[0] - newest - LATE)
         outbox.close()
         later = Counter(aws.calls) - first
         series = aws.metrics_asked
@@ -193,8 +199,9 @@ def _day(hours: int) -> Row:
         f"{told}: ${cost:.3f}",
         None,
         (
-            f"the least that keeps the plot fresh: {least:.0f} GetMetricData a day, one for each datapoint that comes; "
-            f"to ask for it each round takes {DAY / ROUND:,.0f}",
+            f"the least: {least:.0f} GetMetricData a day, one for each datapoint that comes; to ask each round: "
+            f"{DAY / ROUND:,.0f}",
+            f"a datapoint is shown {spread(waits).told('s')} after CloudWatch has it, at most {max(waits):.0f} s",
             "alarms are asked for each round, so that one that changes is told within half a minute",
         ),
     )

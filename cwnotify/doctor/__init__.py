@@ -52,7 +52,7 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
     from cwnotify.sidecar.outbox import Outbox
     from cwnotify.sidecar.state import OUTBOX
     from cwnotify.sidecar.watch.calls import SERIES, calls_on
-    from cwnotify.sidecar.watch.rounds import METRIC_ROUNDS
+    from cwnotify.sidecar.watch.datapoints import METRIC_ROUNDS
 
     path = settings.state_dir() / OUTBOX
     if not path.exists():

@@ -237,4 +237,5 @@ def test_the_cost_of_a_day_so_far_and_at_most():
     told = cost.judge(calls, 40, 30.0, 60.0).text
     assert "125 calls and 40 metrics: $0.0004" in told
     assert "at most 1,440 times: $0.0144" in told
+    assert "with basic monitoring little more than 288 times" in told
     assert "today (UTC): none" in cost.judge({}, 0, 30.0, 60.0).text

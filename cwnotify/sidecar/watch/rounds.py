@@ -32,7 +32,6 @@ JITTER = 0.1
 SLOWEST = 8.0
 PATIENCE_WITH_METADATA = 1.5
 # Between two looks at what seldom changes, in rounds.
-METRIC_ROUNDS = 2
 INSTANCE_ROUNDS = 4
 AGENT_ROUNDS = 40
 LISTING_ROUNDS = 20
@@ -77,7 +76,6 @@ class Watch(threading.Thread):
         self._troubles = Troubles(time.time)
         self._points = Datapoints()
         self._metrics: dict[tuple[str, tuple[str, ...]], tuple[float, tuple[Metric, ...]]] = {}
-        self._asked: dict[Metric, float] = {}
         self._alarms: tuple[AlarmReading, ...] = ()
         self._listed: tuple[frozenset[str], float, tuple[str, ...]] = frozenset(), 0.0, ()
         self._region = ""
@@ -200,13 +198,12 @@ class Watch(threading.Thread):
             for sight in sights.values():
                 wanted |= dict.fromkeys(self._wanted_metrics(sight, again, now))
             start = now - max(sight.request.span for sight in sights.values())
-            pause = (METRIC_ROUNDS - 0.5) * self._pause()
-            late = [m for m in wanted if again or now >= self._points.next_due(m, self._asked.get(m, 0.0), pause)]
-            if late or any(self._points.is_new(metric, start) for metric in wanted):
-                since = self._points.ask_from(wanted, start)
-                self._points.take(cloudwatch.read_series(self._session(), list(wanted), since, now), since)
-                self._asked = dict.fromkeys(wanted, now)
-            self._points.forget(wanted, start)
+            points, round = self._points, self._pause()
+            due = [m for m in wanted if again or points.is_new(m, start) or now >= points.next_due(m, round)]
+            if due:
+                since = points.ask_from(due, start)
+                points.take(cloudwatch.read_series(self._session(), due, since, now), since, now, round)
+            points.forget(wanted, start)
 
     def _read_alarms(self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float) -> None:
         """Read all that are meant by any sight, and tell their changes."""

@@ -89,8 +89,8 @@ def _play_the_rule(aws: Ministack) -> None:
                 for queue in queues:
                     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm)))
         except Exception:
-            # The account goes away with its kernel.
-            return
+            # An account that is busy, or goes away with its kernel; the next look will show.
+            continue
 
 
 def _event(alarm: dict[str, Any]) -> dict[str, Any]:

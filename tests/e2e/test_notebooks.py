@@ -20,12 +20,6 @@ AFTER = "%%notify_on_finish after\n'never'"
 
 
 @pytest.fixture
-def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
-
-
-@pytest.fixture
 def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
     with World(tmp_path / "world", slack.url) as one:
         yield one
@@ -112,3 +106,25 @@ def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, sla
     assert all(value in told[run] for run, value in SHIPPED[name].items()), told
     world.wait_until_quiet()
     assert len(slack.payloads) == len(told)
+
+
+SAID = {
+    "alarms.ipynb": ["-busy went from OK to ALARM", "The function came to a good end", "Nothing is left."],
+    "fleet.ipynb": ["highest of 40", "10 alarms changed: 10 in ALARM", "Nothing is left."],
+}
+PRINT = (
+    "outputs = execute(Path(sys.argv[1]))\n"
+    "print(*(one.get('text') or one.get('data', one).get('text/plain', one) for one in outputs), sep='\\n')"
+)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_path: Path):
+    # No webhook and no account: the notebook's first cell brings both.
+    with World(tmp_path / "world", "") as world:
+        script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
+        done = world.command("python", "-c", script, ROOT / "notebooks" / name, timeout=150)
+
+    assert done.returncode == 0, done.stderr
+    assert not [words for words in SAID[name] if words not in done.stdout], done.stdout
+    assert "Traceback" not in done.stdout

@@ -133,6 +133,25 @@ def _is_expression(text: str) -> bool:
     return True
 
 
+def time_zone(text: str) -> str:
+    """Check a zone's IANA name. A machine without zone data knows none, and then every name passes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such zone.
+    """
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        if known := available_timezones():
+            near = next((name for name in sorted(known) if name.lower().endswith(f"/{text.lower()}")), "Asia/Seoul")
+            raise UsageError(f"{text!r} is no time zone; one is {near}") from None
+    return text
+
+
 def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     """Make a reader that accepts only `choices`."""
 

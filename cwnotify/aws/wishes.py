@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cwnotify.alerts.options import time_zone
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Stack, Tell
 from cwnotify.errors import UsageError
@@ -49,6 +50,8 @@ class Wish:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,23}", self.name):
             raise UsageError("--name takes up to 24 lower-case letters, digits and hyphens, a letter first")
+        if self.zone:
+            time_zone(self.zone)
 
 
 @dataclass(frozen=True)

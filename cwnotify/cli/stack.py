@@ -99,7 +99,9 @@ def teardown(name: str, yes: bool, only_plan: bool) -> None:
         click.echo(f"Nothing to do: there is no stack {name} in {aws.region}, and nothing is left of one.")
         return
     click.echo(f"Stack {name} in {aws.region}, account {aws.account}:\n")
-    if only_plan or (sys.stdin.isatty() and not yes):
+    if not (only_plan or yes or sys.stdin.isatty()):
+        raise CwnotifyError("nobody can be asked here whether to remove it; look with --plan, then say --yes")
+    if only_plan or not yes:
         _show_plan(steps)
         if only_plan:
             click.echo("\nNothing was removed. To do it, leave out --plan.")

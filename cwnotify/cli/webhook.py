@@ -68,8 +68,11 @@ def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
 def _ping(name: str) -> None:
     from cwnotify.aws.client import Aws
     from cwnotify.aws.function import ping
+    from cwnotify.aws.stack import deployed
 
-    called = ping(Aws(), name)
+    aws = Aws()
+    deployed(aws, name)
+    called = ping(aws, name)
     if called.log:
         click.echo(called.log.rstrip())
     if called.error:

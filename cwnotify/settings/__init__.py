@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from cwnotify.alerts.frozen import frozen
-from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of
+from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of, time_zone
 from cwnotify.errors import SettingsError, UsageError
 from cwnotify.settings.places import config_path, config_paths, started, state_dir, webhook_path
 from cwnotify.settings.unchanged import Unchanged
@@ -109,7 +109,7 @@ SOURCES = {
     "min_seconds": Source(
         "CWNOTIFY_MIN_DURATION", "min_duration", "tell only of runs of at least this length", "5m", duration
     ),
-    "zone": Source("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul"),
+    "zone": Source("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul", time_zone),
     "channel": Source("CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks heed it", "#training"),
     "instance": Source(
         "CWNOTIFY_INSTANCE", "instance", "the EC2 instances to watch; this one if not set", "i-0abc12f9d8e7a6b54"

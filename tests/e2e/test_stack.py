@@ -108,6 +108,7 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     own_alarm(aws, "my own alarm")
     before = aws.inventory()
 
+    assert "'Seoul' is no time zone; one is Asia/Seoul" in cwnotify.refused("deploy", "--timezone", "Seoul", "--plan")
     planned = cwnotify("deploy", "--instance", instance, "--plan")
     assert f"+ alarm     cwnotify-{instance}-off" in planned
     assert "Nothing was changed" in planned
@@ -149,7 +150,9 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert slack.canary not in secret + planned + made
     assert "ssm:/cwnotify/cwnotify/webhook" in secret
 
-    assert "Nothing is left." in cwnotify("teardown")
+    assert "look with --plan, then say --yes" in cwnotify.refused("teardown")
+    assert aws.inventory()["stacks"] == ["cwnotify"]
+    assert "Nothing is left." in cwnotify("teardown", "--yes")
     after = aws.inventory()
     assert {**after, "alarms": []} == {**before, "alarms": []}
     assert [without_state(one) for one in after["alarms"]] == [without_state(one) for one in before["alarms"]]
@@ -159,7 +162,7 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
 def test_a_function_that_fails_says_why_and_one_that_is_not_there_too(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
 ) -> None:
-    assert "cwnotify" in cwnotify.refused("test", "--lambda")
+    assert "no stack cwnotify is deployed" in cwnotify.refused("test", "--lambda")
     cwnotify("deploy", "--instance", instance)
     slack.answer = REMOVED
     told = cwnotify.refused("test", "--lambda")
@@ -201,7 +204,7 @@ def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
     fire(aws, f"cwnotify-{instance}-busy")
     slack.wait_for(1, seconds=30)
     assert "went from" in allowed("replay", f"cwnotify-{instance}-busy")
-    assert "Nothing is left." in allowed("teardown")
+    assert "Nothing is left." in allowed("teardown", "--yes")
 
 
 def test_what_slack_did_not_take_is_kept_and_sent_again(

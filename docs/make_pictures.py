@@ -40,6 +40,8 @@ def alerts(notebook: str, count: int, picture: str) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         page.goto(slack.page_url)
+        # The page's own, not Slack's; and some room around, as Slack leaves it.
+        page.add_style_tag(content="a[href*='block-kit-builder'] { display: none } #messages { padding: 14px 18px }")
         page.locator("#messages").screenshot(path=PICTURES / picture)
         browser.close()
 
@@ -54,6 +56,8 @@ def alarm(event: str, lang: str, picture: str) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         page.set_content(drawn([(payload, None) for payload in told], "alarms"))
+        # The page's own, not Slack's; and some room around, as Slack leaves it.
+        page.add_style_tag(content="a[href*='block-kit-builder'] { display: none } #messages { padding: 14px 18px }")
         page.locator("#messages").screenshot(path=PICTURES / picture)
         browser.close()
 

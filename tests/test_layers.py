@@ -34,8 +34,10 @@ MAY_IMPORT = {
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
     ),
     "cwnotify.sidecar.link": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.sidecar.launch cwnotify.sidecar.protocol "
+        "cwnotify.sidecar.snapshot"
     ),
+    "cwnotify.sidecar.launch": "cwnotify.settings",
     "cwnotify.sidecar.protocol": "cwnotify.errors",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",

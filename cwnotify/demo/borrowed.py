@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,16 @@ def _play_the_rule(aws: Ministack) -> None:
             pages = cloudwatch.get_paginator("describe_alarms").paginate()
             alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
             changed = [one for one in alarms if known.get(one["AlarmName"], one["StateValue"]) != one["StateValue"]]
-            known = {one["AlarmName"]: one["StateValue"] for one in alarms}
+            before, known = known, {one["AlarmName"]: one["StateValue"] for one in alarms}
             for alarm in changed:
                 for queue in queues:
-                    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm)))
+                    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm, before[alarm["AlarmName"]])))
         except Exception:
             # An account that is busy, or goes away with its kernel; the next look will show.
             continue
 
 
-def _event(alarm: dict[str, Any]) -> dict[str, Any]:
+def _event(alarm: dict[str, Any], before: str) -> dict[str, Any]:
     """What EventBridge carries; https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html"""
     _, _, _, region, account, *_ = alarm["AlarmArn"].split(":")
     when = alarm["StateUpdatedTimestamp"].strftime("%Y-%m-%dT%H:%M:%S.000+0000")
@@ -102,7 +103,7 @@ def _event(alarm: dict[str, Any]) -> dict[str, Any]:
     stat = {"metric": metric, "period": alarm["Period"], "stat": alarm["Statistic"]}
     return {
         "version": "0",
-        "id": alarm["AlarmName"],
+        "id": str(uuid.uuid4()),
         "detail-type": "CloudWatch Alarm State Change",
         "source": "aws.cloudwatch",
         "account": account,
@@ -112,6 +113,7 @@ def _event(alarm: dict[str, Any]) -> dict[str, Any]:
         "detail": {
             "alarmName": alarm["AlarmName"],
             "state": {"value": alarm["StateValue"], "reason": alarm["StateReason"], "timestamp": when},
+            "previousState": {"value": before},
             "configuration": {"metrics": [{"id": "m1", "metricStat": stat, "returnData": True}]},
         },
     }

@@ -1,7 +1,8 @@
 """The callers' end of the pipe: start the sidecar, feed it, start it again when it is gone.
 
 Lives in the process that trains, so: no call here waits for anybody, no line is lost, and nothing is imported that
-a kernel has not got already. Standard library, `alerts`, `errors`, `settings` and `sidecar.protocol` only.
+a kernel has not got already. Standard library, `alerts`, `errors`, `settings`, `sidecar.launch` and `sidecar.protocol`
+only.
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ import atexit
 import contextvars
 import fcntl
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwnotify.alerts.events import Run, RunEnded
 from cwnotify.alerts.records import to_record
-from cwnotify.settings import WEBHOOK_VARIABLES, Secret, state_dir
+from cwnotify.settings import Secret
+from cwnotify.sidecar.launch import launch
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 ROOM = 1 << 20
 PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
 STEADY = 60.0
-# A cell may fill the environment until no process can be started with all of it.
-LONGEST_VARIABLE = 1 << 15
-_PROGRAM = str(Path(__file__).with_name("__main__.py"))
-# A cell may empty os.environ; a sidecar started after that still has to find its Python and its state.
-_ENVIRONMENT = dict(os.environ)
 
 
 class Link:
@@ -176,7 +170,7 @@ class Link:
         try:
             if self._use_pidfd:
                 theirs.append(os.pidfd_open(self.process))
-            _launch(self.process, theirs)
+            launch(self.process, theirs)
         except BaseException as error:
             os.close(lines)
             os.close(answers)
@@ -291,39 +285,6 @@ def _watch_line(panel: str, request: Request) -> bytes:
     # A cell may have set a profile or a region since the sidecar started.
     environ = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     return encode("watch", panel=panel, request=to_record(request), environ=environ)
-
-
-def _launch(pid: int, descriptors: list[int]) -> None:
-    """Start the sidecar as nobody's child.
-
-    The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
-    """
-    numbers = [*descriptors, -1][:3]
-    environ = os.environ or _ENVIRONMENT
-    environment = {
-        **{
-            name: value
-            for name, value in environ.items()
-            if name not in WEBHOOK_VARIABLES and len(value) < LONGEST_VARIABLE
-        },
-        "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
-    }
-    shell = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" &', "sh", _python(), "-P", _PROGRAM, *map(str, (pid, *numbers))],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=environment,
-        pass_fds=descriptors,
-        start_new_session=True,
-    )
-    shell.wait()
-
-
-def _python() -> str:
-    """This Python; a program that has one built in, or a cell, may say nothing of where it lies."""
-    return sys.executable or f"{sys.exec_prefix}/bin/python3"
 
 
 _shared: Link | None = None

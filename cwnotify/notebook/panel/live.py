@@ -103,7 +103,6 @@ class Panel:
         self._heard: Heard | None = None
         self._hooks = {"pre_run_cell": self._cell_began, "post_run_cell": self._cell_ended}
         self._busy, self._waits = True, not has_subshells(shell)
-        self._kept_unheard = False
         self._tested = self._kept_at = 0.0
         self._news: object = None
         self._live: Any = None
@@ -175,7 +174,6 @@ class Panel:
         if self._still is not None and (due or news != self._news):
             self._news, self._kept_at = news, time.monotonic()
             self._page.run(self._still.update, heard.kept(), raw=True)
-            self._kept_unheard = True
 
     def _notes(self, snapshot: Snapshot) -> list[str]:
         notes = [WAITS] if self._busy and self._waits else []
@@ -221,13 +219,6 @@ class Panel:
 
     def _cell_ended(self, result: Any) -> None:
         self._busy = False
-        # nbclient, and so papermill, takes up only what is said in answer to the cell that runs. No cell waits for it.
-        if self._kept_unheard and self._still is not None and self._lock.acquire(blocking=False):
-            try:
-                self._kept_unheard = False
-                self._page.run(self._still.update, self._kept(), raw=True)
-            finally:
-                self._lock.release()
 
     def _kept(self) -> dict[str, Any]:
         if self._heard is None:

@@ -98,8 +98,10 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
         before = aws.inventory()
         for command in AWS:
             program, *words = command.split()
+            # A person is asked whether to remove it all; nobody is here to answer.
+            answered = ["--yes"] if words == ["teardown"] else []
             done = subprocess.run(
-                [BIN / program, *words],
+                [BIN / program, *words, *answered],
                 cwd=tmp_path,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -140,6 +142,7 @@ def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
         "CWNOTIFY_MENTION": "@here",
         "CWNOTIFY_MIN_DURATION": "5m",
         "CWNOTIFY_ROUND": "1m",
+        "CWNOTIFY_TZ": "Asia/Seoul",
     }
     home = {"HOME": str(tmp_path)}
 

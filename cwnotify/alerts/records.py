@@ -14,15 +14,16 @@ from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_AS_IS = frozenset({str, int, float, bool, type(None)})
 
 
 def to_record(value: Any) -> dict[str, Any]:
     """A dataclass instance as a dict of what JSON knows (enums become their values when dumped)."""
-    return {name: _plain(inner) for name, inner in vars(value).items()}
+    # Not `asdict`: it copies every string and number deeply, and this runs on the path of a cell.
+    return {name: inner if type(inner) in _AS_IS else _plain(inner) for name, inner in vars(value).items()}
 
 
 def _plain(value: Any) -> Any:
-    # Not `asdict`: it copies every string and number deeply, and this runs on the path of a cell.
     if isinstance(value, tuple):
         return [_plain(inner) for inner in value]
     return to_record(value) if "__dataclass_fields__" in vars(type(value)) else value

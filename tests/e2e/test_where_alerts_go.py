@@ -75,4 +75,7 @@ def test_the_users_own_words_are_said_as_they_are_when_a_run_begins(tmp_path: Pa
 
         assert alert(slack, "second")["text"] == ":tada: *second* is through"
         assert "*third* failed after" in alert(slack, "third")["text"]
-        assert "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}" in told.stderr
+        assert (
+            "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}"
+            in told.stderr
+        )

@@ -1,4 +1,4 @@
-"""How a process that trains starts its sidecar. Standard library and `settings` only."""
+"""How a process that trains starts its sidecar, and whether it has. Standard library and `settings` only."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def launch(pid: int, descriptors: list[int]) -> None:
         start_new_session=True,
     )
     shell.wait()
+
+
+def has_another(pid: int, status: int | None) -> bool:
+    """Whether the process `pid`, which left with this wait status, has a second sidecar.
+
+    One that closes all its descriptors cuts its sidecar off. It starts another as it leaves, and that one knows how the
+    last runs ended. A process that was killed starts none.
+    """
+    if status is not None and status & 0x7F:
+        return False
+    # So it stands in the argument list of the shell in between, too.
+    asked = b"\0".join((_PROGRAM.encode(), str(pid).encode(), b""))
+    return any(asked in _command(folder) for folder in Path("/proc").glob("[0-9]*") if folder.name != str(os.getpid()))
+
+
+def _command(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _python() -> str:

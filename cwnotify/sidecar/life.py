@@ -26,6 +26,7 @@ from cwnotify.settings import Secret
 from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import Books
 from cwnotify.sidecar.delivery import Delivery
+from cwnotify.sidecar.launch import has_another
 from cwnotify.sidecar.machine import Machine
 from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
@@ -39,6 +40,8 @@ from cwnotify.sidecar.vitals import SAMPLE_PERIOD, Series, take
 # A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
 SECOND_THOUGHTS = 1.5
 TOGETHER_PAUSE = 2.0
+# So long another sidecar of the same process has to take down what this one was not told.
+HANDOVER = 5.0
 HEARTBEAT = 60.0
 POLL_WITHOUT_PIDFD = 0.25
 DISK_PAUSE = 5.0
@@ -299,6 +302,8 @@ class Sidecar:
 
     def _mourn(self) -> None:
         """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""
+        if not self._goodbye and has_another(self._kernel.pid, self._status):
+            time.sleep(HANDOVER)
         loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
         for ended in self._interrupted.values() if self._goodbye else ():
             self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))

@@ -178,25 +178,20 @@ def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kerne
     assert {path.read_text() for path in world.home.glob("mine*")} == {""}
 
 
-def test_a_cell_that_closes_every_descriptor_gets_files_that_hold_its_own_words_alone(
-    kernel: Kernel, slack: Slack, world: World
-):
+def test_who_closes_every_descriptor_gets_files_that_hold_their_own_words_alone(slack: Slack, world: World):
+    # In a program, for a kernel loses its sockets too, and ZeroMQ ends it at some moment.
     name = next(NAMES)
-    kernel.run(f"%%notify_on_finish {name}a\n1")
-    alert(slack, f"{name}a")
-    # The kernel loses its own sockets too, and may not live to answer, as it would not without us.
-    kernel.start(
-        f"%%notify_on_finish {name}b\nimport os\nos.closerange(3, 4096)\n"
-        "files = [open(f'closed{n}', 'w') for n in range(40)]\n"
-        "for file in files:\n    print('own', file=file, flush=True)"
+    body = (
+        f"import os, cwnotify\nwith cwnotify.notify('{name}a'):\n    pass\nwith cwnotify.notify('{name}b'):\n"
+        "    os.closerange(3, 4096)\n    files = [open(f'closed{n}', 'w') for n in range(40)]\n"
+        f"with cwnotify.notify('{name}c'):\n    [print('own', file=file, flush=True) for file in files]"
     )
-    alert(slack, f"{name}b", 30)
-    until(lambda: len(list(world.home.glob("closed*"))) == 40, 10, "the cell's files")
+    done = world.command("python", "-c", body)
+    told = [outcome(alert(slack, f"{name}{part}", 30)) for part in "abc"]
 
-    # ZeroMQ, which the kernel speaks with, writes there as it dies, for it takes the files for its own. We do not.
-    held = [path.read_text() for path in world.home.glob("closed*")]
-    assert all("own\n" in text for text in held)
-    assert not [text for text in held if "cwnotify" in text or '"kind"' in text]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told == ["finished"] * 3
+    assert [path.read_text() for path in world.home.glob("closed*")] == ["own\n"] * 40
 
 
 def test_an_interrupt_while_values_are_taken_ends_that_and_nothing_else(kernel: Kernel, slack: Slack):

@@ -1,7 +1,7 @@
-"""An exception -> what an alert can say of it. Standard library, `alerts` and `errors` only.
+"""An exception -> what an alert can say of it. Standard library, `alerts`, `errors` and `patience` only.
 
-The exception is the user's: its ``__str__`` may raise or return megabytes, its class may lie about its name. None
-of that may reach the cell, so everything is contained and cut here.
+The exception is the user's: its ``__str__`` may raise, block or return megabytes, its class may lie about its name.
+None of that may reach the cell, so everything is contained, given a few seconds and cut here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 from cwnotify.alerts.events import Failure, Outcome
+from cwnotify.patience import MOST_SECONDS, within
 
 MOST_MESSAGE = 1500
 MOST_FRAMES = 5
@@ -42,10 +44,14 @@ def describe(error: BaseException, cell: int | None = None) -> Failure:
         The execution count, by which frames of the cell itself are called.
     """
     return Failure(
-        type=_contained(lambda: type(error).__name__[:80], "Exception"),
-        message=_contained(lambda: _message(error), "(its message cannot be shown)"),
-        frames=_contained(lambda: _where_raised(error, cell), ""),
+        type=_in_time(lambda: type(error).__name__[:80], "Exception"),
+        message=_in_time(lambda: _message(error), "(its message cannot be shown)"),
+        frames=_in_time(lambda: _where_raised(error, cell), ""),
     )
+
+
+def _in_time(ask: Callable[[], str], otherwise: str) -> str:
+    return _contained(partial(within, MOST_SECONDS, ask), otherwise)
 
 
 def _contained(ask: Callable[[], str], otherwise: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,8 +35,16 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
         # Somebody's in C: it could not be put back.
         return ask()
     limit = _Limit(seconds)
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        # The user's interrupt goes where it would have gone.
+        if limit.is_reached or before is signal.SIG_DFL:
+            raise KeyboardInterrupt
+        if callable(before):
+            before(number, frame)
+
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupted)
         limit.begin()
         return ask()
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ Nothing here raises and nothing waits: the work that is recorded must not notice
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -21,7 +22,7 @@ from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
 
-MOST_VALUE = 500
+MOST_NAME, MOST_VALUE = 80, 500
 MOST_NOTED = 50
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
@@ -57,8 +58,20 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
 
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
-    """Values as the alert shows them; one that has no text is shown by its error."""
-    return tuple(_shown(str(name)[:80], value) for name, value in values.items())
+    """Values as the alert shows them; one that has no text, or comes too late to have one, is shown by its error."""
+    asked = [(str(name)[:MOST_NAME], value) for name, value in values.items()]
+    shown: list[Shown] = []
+
+    def ask() -> None:
+        for name, value in asked:
+            shown.append(_shown(name, value))
+
+    if asked:
+        try:
+            within(MOST_SECONDS, ask)
+        except TimeoutError:
+            shown += [Shown(name, error=TimeoutError.__name__) for name, _ in asked[len(shown) :]]
+    return tuple(shown)
 
 
 def _shown(name: str, value: object) -> Shown:
@@ -67,7 +80,10 @@ def _shown(name: str, value: object) -> Shown:
             # A tensor or an array that holds one number.
             value = value.item()
         return Shown(name, value=f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_VALUE])
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # Also `SystemExit`: a value that is only told of ends nothing.
         return Shown(name, error=type(error).__name__)
 
 
@@ -136,25 +152,18 @@ class Recording:
 
     def note(self, values: Mapping[str, object]) -> None:
         """Keep `values` for the end, and let the sidecar know of them in case that this process is lost."""
-        self._noted.update(values)
+        self._noted.update((str(name)[:MOST_NAME], value) for name, value in values.items())
         while len(self._noted) > MOST_NOTED:
             del self._noted[next(iter(self._noted))]
         now = time.monotonic()
         self._notes_left, self._note_at = min(BURST, self._notes_left + now - self._note_at), now
         if self._speaks and self._notes_left >= 1:
             self._notes_left -= 1
-            self._link.noted(self._ended(Outcome.LOST, as_shown(dict(self._noted))))
-
-    def _last(self) -> tuple[Shown, ...]:
-        """What was noted last. It is the user's objects that are asked: they may raise anything, or wait for ever."""
-        if not self._noted:
-            return ()
-        try:
-            return within(MOST_SECONDS, lambda: as_shown(self._noted))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return tuple(Shown(str(name)[:80], error=type(error).__name__) for name in self._noted)
+            shown = as_shown(self._noted)
+            if time.monotonic() - now > MOST_SECONDS:
+                # The work is not held up once more.
+                self._notes_left = -math.inf
+            self._link.noted(self._ended(Outcome.LOST, shown))
 
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
@@ -176,7 +185,7 @@ class Recording:
         """Tell how the run ended; gives what was told."""
         if self in _under_way:
             _under_way.remove(self)
-        ended = self._ended(outcome, (*shown, *self._last()), failure=failure, loss=loss, tail=tail)
+        ended = self._ended(outcome, (*shown, *as_shown(self._noted)), failure=failure, loss=loss, tail=tail)
         if self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[rank {self._rank}] {failure.message}"))
         if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):

@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "cwnotify.screen": "",
     "cwnotify.tail": "",
     "cwnotify.patience": "",
-    "cwnotify.failures": "cwnotify.alerts cwnotify.errors",
+    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
     "cwnotify.ranks": "cwnotify.sidecar.processes",
     "cwnotify.recording": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "

@@ -14,7 +14,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
@@ -178,14 +177,12 @@ class Cells:
         from cwnotify.alerts.events import Outcome
         from cwnotify.failures import describe, outcome_of
         from cwnotify.notebook.show import evaluate
-        from cwnotify.patience import MOST_SECONDS, within
 
         recording.stop()
         outcome = outcome_of(error)
         try:
-            failure = None
-            if error and outcome is Outcome.FAILED:
-                failure = within(MOST_SECONDS, partial(describe, error, recording.run.place.cell))
+            cell = recording.run.place.cell
+            failure = describe(error, cell) if error and outcome is Outcome.FAILED else None
             shown = evaluate(recording.run.options.show, self._shell)
             ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
             if recording.webhook is None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from subprocess import CompletedProcess
+from typing import Any
+
 import pytest
 
 from tests.support.kernel import Kernel, World, alert, outcome, wording
 from tests.support.slack import Slack
 
 
-def run(world: World, slack: Slack, body: str) -> str:
-    """Run a program that registers `body`; gives its alert's outcome and words."""
+def ended(world: World, slack: Slack, body: str) -> tuple[CompletedProcess[str], dict[str, Any]]:
+    """Run a program that registers `body`; gives what became of it, and its alert."""
     code = f"import os, cwnotify\nwith cwnotify.notify('train'):\n{body}"
-    done = world.command("python", "-c", code)
-    payload = alert(slack, "train")
+    return world.command("python", "-c", code), alert(slack, "train", 20)
+
+
+def run(world: World, slack: Slack, body: str) -> str:
+    """As `ended`, but gives the alert's outcome and words."""
+    done, payload = ended(world, slack, body)
     assert "Traceback" not in done.stderr or "ValueError" in done.stderr
     return f"{outcome(payload)}\n{wording(payload)}"
 
@@ -68,6 +76,50 @@ def test_what_cannot_be_shown_harms_nobody(world: World, slack: Slack):
     assert told.startswith("finished")
     assert "*good*\n1" in told
     assert "ValueError" in told
+
+
+def test_a_note_that_exits_or_blocks_ends_nothing_and_holds_nothing_up_twice(world: World, slack: Slack):
+    body = (
+        "    import time\n    class Exits:\n        def __str__(self): raise SystemExit\n"
+        "    class Blocks:\n        def __str__(self): time.sleep(600)\n"
+        "    cwnotify.note(good=1, exits=Exits(), blocks=Blocks())\n"
+        "    begun = time.monotonic()\n    cwnotify.note(later=2)\n"
+        "    print('in time' if time.monotonic() - begun < 1.5 else 'late')"
+    )
+    done, payload = ended(world, slack, body)
+
+    assert (outcome(payload), done.stdout) == ("finished", "in time\n")
+    assert re.findall(r"\*(\w+)\*\n(.+)", wording(payload))[:4] == [
+        ("good", "1"),
+        ("exits", "no value: `SystemExit`"),
+        ("blocks", "no value: `TimeoutError`"),
+        ("later", "no value: `TimeoutError`"),
+    ]
+
+
+def test_an_interrupt_goes_to_the_users_own_handler_while_values_are_taken(world: World, slack: Slack):
+    body = (
+        "    import signal\n    signal.signal(signal.SIGINT, lambda *_: print('saved'))\n"
+        "    class Asked:\n        def __str__(self): signal.raise_signal(signal.SIGINT); return 'it'\n"
+        "    cwnotify.note(asked=Asked())"
+    )
+    done, payload = ended(world, slack, body)
+
+    assert (outcome(payload), done.stdout) == ("finished", "saved\nsaved\n")
+    assert "*asked*\n`it`" in wording(payload)
+
+
+def test_an_error_whose_text_blocks_is_told(world: World, slack: Slack):
+    # Only while we ask: Python itself would wait for its text too.
+    body = (
+        "    import sys, time\n    class Blocks(Exception):\n        def __str__(self):\n"
+        "            time.sleep(600 * ('cwnotify' in sys._getframe(1).f_code.co_filename))\n            return 'slow'\n"
+        "    raise Blocks"
+    )
+    _, payload = ended(world, slack, body)
+
+    assert outcome(payload) == "failed"
+    assert "its message cannot be shown" in wording(payload)
 
 
 def test_a_tensor_of_one_number_is_shown_as_the_number(world: World, slack: Slack):

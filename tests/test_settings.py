@@ -273,6 +273,17 @@ def test_a_file_that_cannot_be_read_is_told(home):
     assert "cannot be read: Is a directory" in trouble
 
 
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(home):
+    home.write_config("").unlink()
+    for path in (config_path(home.environ), webhook_path(home.environ)):
+        os.mkfifo(path, 0o600)
+
+    told = dict(trouble.split(" cannot be read", 1) for trouble in gather(home.environ)[1])
+
+    assert "it is a pipe" in told[str(config_path(home.environ))]
+    assert "store the webhook again" in told[str(webhook_path(home.environ))]
+
+
 # The webhook
 
 

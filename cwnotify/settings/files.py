@@ -10,6 +10,7 @@ from typing import Any
 
 from cwnotify.alerts.words import fault
 from cwnotify.errors import SettingsError
+from cwnotify.settings.places import read_text
 from cwnotify.settings.webhook import REFERENCES
 
 Texts = dict[str, tuple[str, str]]
@@ -52,7 +53,7 @@ def read_files(paths: Iterable[str], keys: Iterable[str]) -> tuple[Texts, Words,
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(read_text(path))
     except FileNotFoundError:
         return {}
     except OSError as error:

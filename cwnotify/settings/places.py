@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +57,21 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     if chosen := environ.get("CWNOTIFY_STATE_DIR"):
         return Path(chosen).expanduser().absolute()
     return Path(_folder(environ, "XDG_STATE_HOME", ".local/state"))
+
+
+def read_text(path: Path) -> str:
+    """What a file says. A pipe in its place is not opened, for that waits until somebody writes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    UnicodeDecodeError
+        If it is not UTF-8.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, not a file")
+    return path.read_bytes().decode()
 
 
 def _config_folder(environ: Mapping[str, str]) -> str:

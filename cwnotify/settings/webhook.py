@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cwnotify.errors import SettingsError
-from cwnotify.settings.places import webhook_path
+from cwnotify.settings.places import read_text, webhook_path
 
 # What comes along when a URL is copied out of a shell, an .env file or a message.
 WRAPPING = " \t\r\n'\"<>\u2018\u2019\u201c\u201d"
@@ -93,7 +93,7 @@ def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     path = webhook_path(environ)
     try:
         mode = path.stat().st_mode
-        url = path.read_text().strip()
+        url = read_text(path).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except (OSError, UnicodeDecodeError):

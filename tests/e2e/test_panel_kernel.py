@@ -281,7 +281,7 @@ def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path
     live, kept = (output["data"] for output in opened.outputs)
 
     assert done.returncode == 0, done.stderr
-    assert live["text/plain"] == ""
+    assert live["text/plain"] == "cwnotify: a live panel"
     assert "image/png" in kept
     assert "CPU ▂▁▁▁▁▅▇" in kept["text/plain"]
     # What it came to show while the later cell ran.

@@ -98,7 +98,7 @@ def test_no_cell_waits_for_a_slack_that_hangs(scene: Scene):
     assert (failed.status, aborted.status) == ("error", "aborted")
     # The first request still hangs: no cell waited for its end.
     assert len(scene.slack.received) == 1
-    assert len(scene.world.messages("pending")) == 4
+    until(lambda: len(scene.world.messages("pending")) == 4, 15, "every alert on disk")
 
 
 def test_refused_connections(scene: Scene):

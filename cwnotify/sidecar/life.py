@@ -119,9 +119,19 @@ class Sidecar:
                 piped = self._take_lines(reader, to_the_end=dead)
                 if not piped:
                     poller.unregister(self._lines.fileno())
+                    self._hang_up()
             if dead:
                 return
             self._timers.run()
+
+    def _hang_up(self) -> None:
+        """The kernel can tell us nothing more: who waits for our answers finds their end, and starts another sidecar.
+
+        Their number is not free for a file of ours: a thread that answers at this moment must not write into it.
+        """
+        self._panels.close()
+        if (answers := self._answers.fileno()) >= 0:
+            os.dup2(0, answers)
 
     def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
         """Read and obey; tells whether there may be more."""

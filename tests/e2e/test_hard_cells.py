@@ -162,9 +162,10 @@ def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kerne
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}a\n1")
     alert(slack, f"{name}a")
-    # All of ours, and none of the kernel's own sockets, which it needs to answer.
+    # All of ours, and none of the kernel's own sockets, which it needs to answer. By then our thread waits for answers.
     cell = (
         f"%%notify_on_finish {name}b\nimport os, stat\n"
+        "from cwnotify.sidecar.link import shared\nassert shared().wait(10)\n"
         "for number in map(int, os.listdir('/proc/self/fd')):\n"
         "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
         "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"

@@ -59,7 +59,8 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
     """Values as the alert shows them; one that has no text, or comes too late to have one, is shown by its error."""
-    asked = [(str(name)[:MOST_NAME], value) for name, value in values.items()]
+    # At once, for another thread may note something meanwhile.
+    asked = [(str(name)[:MOST_NAME], value) for name, value in tuple(values.items())]
     shown: list[Shown] = []
 
     def ask() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
+from itertools import count
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
+from cwnotify.recording import as_shown
 from tests.support.kernel import Kernel, World, alert, outcome, wording
 from tests.support.slack import Slack
 
@@ -141,3 +145,27 @@ def test_without_a_run_it_does_nothing(world: World, slack: Slack):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not slack.payloads
+
+
+def test_values_are_taken_while_another_thread_notes_more():
+    noted: dict[str, object] = {f"kept {n}": n for n in range(50)}
+    ended = threading.Event()
+
+    def note_more() -> None:
+        for n in count():
+            if ended.is_set():
+                return
+            noted[f"new {n % 40}"] = n
+            noted.pop(f"new {(n + 20) % 40}", None)
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    other = threading.Thread(target=note_more)
+    other.start()
+    try:
+        for _ in range(1000):
+            assert len(as_shown(noted)) >= 50
+    finally:
+        ended.set()
+        other.join()
+        sys.setswitchinterval(usual)

@@ -27,6 +27,7 @@ from cwnotify.settings import (
     store_webhook,
     webhook_path,
 )
+from cwnotify.settings.unchanged import Unchanged
 from tests.support.waiting import until
 
 URL = "https://hooks.slack.com/services/T0/B0/canary"
@@ -492,3 +493,13 @@ def test_a_file_that_comes_changes_or_goes_counts_soon(own):
     until(lambda: gather()[1], 5, "a word on who can read it")
     webhook_path().unlink()
     until(lambda: gather()[0].webhook is None, 5, "its end")
+
+
+def test_who_asks_while_another_reads_gets_no_answer_to_an_earlier_question():
+    kept: Unchanged[str] = Unchanged()
+    kept.get("a", dict, lambda: "of a")
+
+    meanwhile = []
+    kept.get("b", dict, lambda: meanwhile.append(kept.get("b", dict, lambda: "of b")) or "of b")
+
+    assert meanwhile == ["of b"]

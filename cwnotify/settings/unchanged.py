@@ -17,9 +17,8 @@ class Unchanged(Generic[T]):
     """The last answer, and what it was made of."""
 
     def __init__(self) -> None:
-        self._asked: object = None
-        self._files: list[_File] = []
-        self._answer: T | None = None
+        # In one piece, for threads may ask at once: what was asked, the files, the answer.
+        self._known: tuple[object, list[_File], T] | None = None
 
     def get(self, asked: object, files: Callable[[], Mapping[str, float]], read: Callable[[], T]) -> T:
         """What `read` gives, or gave last time.
@@ -33,11 +32,12 @@ class Unchanged(Generic[T]):
             system call, during which the kernel's other threads go before the cell.
         """
         now = time.monotonic()
-        if self._answer is None or asked != self._asked or any(file.has_changed(now) for file in self._files):
+        known = self._known
+        if known is None or known[0] != asked or any(file.has_changed(now) for file in known[1]):
             # Looked at before they are read: what is written meanwhile is read with the next cell.
-            self._asked, self._files = asked, [_File(path, seconds, now) for path, seconds in files().items()]
-            self._answer = read()
-        return self._answer
+            looked = [_File(path, seconds, now) for path, seconds in files().items()]
+            known = self._known = asked, looked, read()
+        return known[2]
 
 
 class _File:

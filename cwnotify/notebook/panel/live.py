@@ -212,8 +212,8 @@ class Panel:
     def _cell_began(self, info: Any) -> None:
         self._busy = True
         # A program that runs a notebook keeps of a new picture only what comes as from the cell that it waits for.
-        with self._lock:
-            self._page = contextvars.copy_context()
+        # Without the lock: the cell would wait for a picture that is being sent.
+        self._page = contextvars.copy_context()
         if self.origin.is_deleted(self._shell):
             self.close()
 

@@ -84,11 +84,12 @@ def _play_the_rule(aws: Ministack) -> None:
             queues = [url for url in sqs.list_queues().get("QueueUrls", ()) if url.endswith("-changes")]
             pages = cloudwatch.get_paginator("describe_alarms").paginate()
             alarms = [alarm for page in pages for alarm in page["MetricAlarms"]]
-            changed = [one for one in alarms if known.get(one["AlarmName"], one["StateValue"]) != one["StateValue"]]
-            before, known = known, {one["AlarmName"]: one["StateValue"] for one in alarms}
-            for alarm in changed:
-                for queue in queues:
-                    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm, before[alarm["AlarmName"]])))
+            states = {one["AlarmName"]: one["StateValue"] for one in alarms}
+            for alarm in alarms:
+                before = known.get(alarm["AlarmName"], alarm["StateValue"])
+                for queue in queues if before != alarm["StateValue"] else ():
+                    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(alarm, before)))
+            known = states
         except Exception:
             # An account that is busy, or goes away with its kernel; the next look will show.
             continue

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cwnotify.doctor.findings import Finding, count, note
+from cwnotify.sidecar.watch.datapoints import BASIC
 
 FOR_A_METRIC = 0.01 / 1000
 FOR_A_REQUEST = 0.01 / 1000
 FREE_REQUESTS_A_MONTH = 1_000_000
 _METRIC_DATA = "cloudwatch:GetMetricData"
 _DAY = 86_400.0
-# Seconds between two datapoints of basic monitoring.
-_BASIC = 300.0
 _DAYS = 30
 
 
@@ -63,7 +62,7 @@ def judge(calls: Mapping[str, int], metrics: int, seconds: float, metric_seconds
         "Cost",
         f"of watching, today (UTC): {so_far}; "
         f"a panel that is open all day asks for one instance's CPU at most {metrics_a_day:,} times: {_money(most)}, "
-        f"with basic monitoring little more than {_DAY / _BASIC:.0f} times",
+        f"with basic monitoring little more than {_DAY / BASIC:.0f} times",
     )
 
 

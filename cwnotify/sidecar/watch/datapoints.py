@@ -9,7 +9,8 @@ from cwnotify.aws.readings import Metric, Series
 UNSETTLED = 1800.0
 # Between two looks at a metric that is measured every minute, in rounds.
 METRIC_ROUNDS = 2
-_BASIC = 300.0
+# Seconds between two datapoints of basic monitoring.
+BASIC = 300.0
 # Each time that a datapoint was there when it was first asked for, the next is asked for sooner by this part of a
 # round: one call in some fifteen is in vain, and tells that they still come as late as before.
 _SOONER = 1 / 15
@@ -98,7 +99,7 @@ class Datapoints:
     def _expected(self, metric: Metric) -> float | None:
         """When the next datapoint should be there; None where they come too often to be waited for."""
         values, period = self._values.get(metric), self._period.get(metric, 0.0)
-        if not values or period < _BASIC:
+        if not values or period < BASIC:
             return None
         return max(values) + period + self._age.get(metric, period)
 

@@ -62,10 +62,10 @@ def refusal(error: Exception, service: str, policy: str = "deployer") -> AwsErro
         hint = "try: aws configure, or give the instance a role"
         return AwsError(f"no AWS credentials can be used ({_said(error)}); {hint}", kind="credentials")
     if isinstance(error, b.NoRegionError):
-        message = "no AWS region is set; set AWS_REGION, or: aws configure set region ap-northeast-2"
+        message = "no AWS region is set; set AWS_DEFAULT_REGION, or: aws configure set region ap-northeast-2"
         return AwsError(message, kind="region")
     if isinstance(error, _NO_REGION):
-        return AwsError(f"AWS has no such region ({_said(error)}); check AWS_REGION", kind="region")
+        return AwsError(f"AWS has no such region ({_said(error)}); check AWS_DEFAULT_REGION", kind="region")
     if isinstance(error, _UNREACHED):
         return _unreached(error, service)
     if isinstance(error, ResponseParserError):
@@ -89,7 +89,7 @@ def _unreached(error: Exception, service: str) -> AwsError:
     """No answer came: the network is away, or there is no such host because there is no such region."""
     region = re.search(r"\.([a-z]{2}(?:-[a-z]+)+-\d+)\.amazonaws\.", str(error))
     if isinstance(error, b.EndpointConnectionError) and region and region[1] not in _regions():
-        return AwsError(f"AWS has no region {region[1]} that we know of; check AWS_REGION", kind="region")
+        return AwsError(f"AWS has no region {region[1]} that we know of; check AWS_DEFAULT_REGION", kind="region")
     if isinstance(error, b.ConnectTimeoutError | b.ReadTimeoutError):
         return AwsError(f"AWS ({service}) does not answer ({_said(error)}); is a firewall in between?", kind="offline")
     return AwsError(f"AWS ({service}) could not be reached ({_said(error)}); check the network", kind="offline")
@@ -118,7 +118,7 @@ def _answered(error: b.ClientError, service: str, policy: str) -> AwsError:
         message = f"AWS does not know these credentials ({code}); check AWS_PROFILE or try: aws configure"
         return AwsError(message, code, "credentials")
     if code == "OptInRequired":
-        message = f"this account has not opted in to {service} in this region; check AWS_REGION"
+        message = f"this account has not opted in to {service} in this region; check AWS_DEFAULT_REGION"
         return AwsError(message, code, "region")
     asked = f"{service}:{error.operation_name}"
     if code in _THROTTLED:

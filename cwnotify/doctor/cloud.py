@@ -129,7 +129,7 @@ def judge_instances(ids: Sequence[str], known: Sequence[InstanceReading], region
     for id in ids:
         if id not in found:
             yield wrong(
-                "Monitoring", f"there is no instance {id} in {region}", "check AWS_REGION and CWNOTIFY_INSTANCE"
+                "Monitoring", f"there is no instance {id} in {region}", "check AWS_DEFAULT_REGION and CWNOTIFY_INSTANCE"
             )
             continue
         one = found[id]
@@ -157,7 +157,9 @@ def judge_datapoints(series: Sequence[Series], now: float) -> Iterator[Finding]:
 def judge_alarms(alarms: Sequence[AlarmReading], ids: Sequence[str], wanted: Sequence[str]) -> Finding:
     """Which alarms are watched: those of the instances, or those that are wanted by name."""
     if missing := [name for name in wanted if not any(_is_called(one, name) for one in alarms)]:
-        return wrong("Alarms", f"there is no alarm {', '.join(missing)} here", "check CWNOTIFY_ALARMS and AWS_REGION")
+        return wrong(
+            "Alarms", f"there is no alarm {', '.join(missing)} here", "check CWNOTIFY_ALARMS and AWS_DEFAULT_REGION"
+        )
     mine = [
         one
         for one in alarms

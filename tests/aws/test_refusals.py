@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -47,7 +48,7 @@ def test_no_region(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
-    with pytest.raises(AwsError, match="no AWS region is set; set AWS_REGION"):
+    with pytest.raises(AwsError, match="no AWS region is set; set AWS_DEFAULT_REGION"):
         Aws().ask("cloudformation", "describe_stacks")
 
 
@@ -83,3 +84,15 @@ def test_no_instance() -> None:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         assert this_instance({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == ""
+
+
+def test_the_variable_that_is_named_sets_the_region(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with pytest.raises(AwsError) as refused:
+        _ = Aws().region
+    (variable,) = re.findall(r"set (AWS_\w+)", str(refused.value))
+    monkeypatch.setenv(variable, "eu-west-3")
+
+    assert Aws().region == "eu-west-3"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from cwnotify.demo.aws import Ministack
 from cwnotify.demo.notebook import execute
@@ -33,17 +33,11 @@ while time.time() - begin < 40:
 
 def alerts(notebook: str, count: int, picture: str) -> None:
     """Run a notebook, and photograph the alerts that arrived as Slack draws them."""
-    with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack:
         os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
         execute(Path("notebooks", notebook))
         slack.wait_for(lambda message: len(slack.messages) == count, 20)
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
-        page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
-        page.goto(slack.page_url)
-        # The page's own, not Slack's; and some room around, as Slack leaves it.
-        page.add_style_tag(content="a[href*='block-kit-builder'] { display: none } #messages { padding: 14px 18px }")
-        page.locator("#messages").screenshot(path=PICTURES / picture)
-        browser.close()
+        _photograph(lambda page: page.goto(slack.page_url), picture)
 
 
 def alarm(event: str, lang: str, picture: str) -> None:
@@ -52,10 +46,15 @@ def alarm(event: str, lang: str, picture: str) -> None:
     from cwnotify.preview import page as drawn
 
     told = payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
+    _photograph(lambda page: page.set_content(drawn([(payload, None) for payload in told], "alarms")), picture)
+
+
+def _photograph(load: Callable[[Page], object], picture: str) -> None:
+    """Photograph the messages on the page that `load` brings up."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
-        page.set_content(drawn([(payload, None) for payload in told], "alarms"))
+        load(page)
         # The page's own, not Slack's; and some room around, as Slack leaves it.
         page.add_style_tag(content="a[href*='block-kit-builder'] { display: none } #messages { padding: 14px 18px }")
         page.locator("#messages").screenshot(path=PICTURES / picture)

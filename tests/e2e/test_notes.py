@@ -117,7 +117,8 @@ def test_an_error_whose_text_blocks_is_told(world: World, slack: Slack):
     # Only while we ask: Python itself would wait for its text too.
     body = (
         "    import sys, time\n    class Blocks(Exception):\n        def __str__(self):\n"
-        "            time.sleep(600 * sys._getframe(1).f_code.co_filename.endswith('failures.py'))\n            return 'slow'\n"
+        "            if sys._getframe(1).f_code.co_filename.endswith('failures.py'): time.sleep(600)\n"
+        "            return 'slow'\n"
         "    raise Blocks"
     )
     _, payload = ended(world, slack, body)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from cwnotify import ranks, settings
@@ -27,6 +27,9 @@ MOST_NOTED = 50
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
 _HOST = os.uname().nodename
+# Not the system's, for the cell would wait for that; not the one that a cell may seed.
+_random = Random()
+os.register_at_fork(after_in_child=_random.seed)
 # The runs of this process that are under way, in the order in which they began.
 _under_way: list[Recording] = []
 
@@ -122,7 +125,7 @@ class Recording:
         self._noted: dict[str, object] = {}
         self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
-            id=secrets.token_hex(12),
+            id=f"{_random.getrandbits(96):024x}",
             name=name[:200],
             started=time.time(),
             kind=kind,

@@ -34,14 +34,15 @@ else:
 
 
 def _methods(names: tuple[str, ...], defaults: dict[str, object]) -> dict[str, object]:
-    required = frozenset(names) - frozenset(defaults)
+    known = frozenset(names)
 
     def init(self: Any, *values: object, **named: object) -> None:
         given = dict(zip(names, values, strict=False), **named)
-        if len(given) < len(values) + len(named) or not required <= given.keys() <= set(names):
-            wrong = sorted((required - given.keys()) | (given.keys() - set(names))) or "more values than fields"
+        fields = {**defaults, **given}
+        if fields.keys() != known or len(given) < len(values) + len(named):
+            wrong = sorted(fields.keys() ^ known) or "more values than fields"
             raise TypeError(f"{type(self).__name__}: check {wrong}")
-        vars(self).update(defaults | given)
+        vars(self).update(fields)
 
     def refuse(self: Any, name: str, value: object = None) -> NoReturn:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen")

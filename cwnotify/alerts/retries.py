@@ -49,10 +49,22 @@ class Delivered:
 
 @frozen
 class RetryAt:
-    """Try again at `at` (Unix seconds)."""
+    """Try again later.
+
+    Parameters
+    ----------
+    at
+        When to try this message again; Unix seconds.
+    rest
+        Until when nothing that waits already goes there: one message has shown that it would be in vain.
+    is_asked
+        Whether Slack asked for that rest, so that nothing new goes there either.
+    """
 
     at: float
     reason: str
+    rest: float = 0.0
+    is_asked: bool = False
 
 
 @frozen
@@ -80,6 +92,7 @@ def decide(
     jitter: float,
     text_only: bool,
     patience: float = PATIENCE,
+    failures: int = 1,
 ) -> Decision:
     """Decide what to do after an attempt.
 
@@ -95,6 +108,8 @@ def decide(
         Whether the attempt sent the text without blocks already.
     patience
         Seconds after `since` at which to give up.
+    failures
+        How many attempts in a row came to nothing there, with whichever message; this one included.
     """
     if reply.status == 200 and reply.body.strip() == "ok":
         return Delivered()
@@ -105,19 +120,28 @@ def decide(
         return SendText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
         return Dead(reason)
-    return _later(now + _pause(reply, attempt, now, jitter), attempt, since, now, reason, patience)
+    tries = max(attempt, failures)
+    asked = _retry_after(reply.retry_after, now)
+    if asked is not None:
+        later = RetryAt(now + asked + jitter, reason, now + asked + jitter, is_asked=True)
+    else:
+        least = _least_pause(reply)
+        later = RetryAt(now + _backoff(tries, jitter, least), reason, now + _backoff(failures, jitter, least))
+    return _unless_old(later, tries, since, now, patience)
 
 
-def postpone(reason: str, attempt: int, since: float, now: float, jitter: float) -> RetryAt | Dead:
+def postpone(reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1) -> RetryAt | Dead:
     """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
-    return _later(now + _backoff(attempt, jitter), attempt, since, now, reason, PATIENCE)
+    tries = max(attempt, failures)
+    later = RetryAt(now + _backoff(tries, jitter), reason, now + _backoff(failures, jitter))
+    return _unless_old(later, tries, since, now, PATIENCE)
 
 
-def _later(at: float, attempt: int, since: float, now: float, reason: str, patience: float) -> RetryAt | Dead:
+def _unless_old(later: RetryAt, tries: int, since: float, now: float, patience: float) -> RetryAt | Dead:
     # A clock that was set ahead makes a message old that was hardly tried.
-    if at > since + patience and attempt >= FEWEST_ATTEMPTS:
-        return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {reason}")
-    return RetryAt(at, reason)
+    if later.at > since + patience and tries >= FEWEST_ATTEMPTS:
+        return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {later.reason}")
+    return later
 
 
 def explain(reply: Reply) -> str:
@@ -156,13 +180,10 @@ def _is_page(reply: Reply) -> bool:
     return reply.body.lstrip().startswith("<")
 
 
-def _pause(reply: Reply, attempt: int, now: float, jitter: float) -> float:
-    """Seconds to wait: what Slack asks for, else a backoff; a stranger is asked less often."""
-    asked = _retry_after(reply.retry_after, now)
-    if asked is not None:
-        return asked + jitter
+def _least_pause(reply: Reply) -> float:
+    """Seconds that a backoff takes at least: a stranger is asked less often."""
     is_stranger = reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429)
-    return _backoff(attempt, jitter, STRANGER_PAUSE if is_stranger else 0.0)
+    return STRANGER_PAUSE if is_stranger else 0.0
 
 
 def _backoff(attempt: int, jitter: float, least: float = 0.0) -> float:

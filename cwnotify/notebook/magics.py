@@ -71,11 +71,12 @@ class CWNotify(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
+        self._own = tuple(self.class_own_traits())
         self.cells = Cells(shell, self.overrides)
 
     def overrides(self) -> dict[str, str]:
         """What ``%config CWNotify`` sets, by the names of the settings."""
-        return {name: getattr(self, name) for name in self.class_own_traits()}
+        return {name: getattr(self, name) for name in self._own}
 
     @_documented(lambda: _cell_parser().format_help())
     @line_cell_magic

@@ -181,7 +181,9 @@ def _all_files() -> dict[str, float]:
     files: dict[str, float] = {}
     for environ in (started(), os.environ):
         own, *others = config_paths(environ)
-        files |= dict.fromkeys(others, _SECONDS_OF_TEAM) | {own: 0.0, str(webhook_path(environ)): 0.0}
+        files |= dict.fromkeys(others, _SECONDS_OF_TEAM) | {own: 0.0}
+        if not any(environ.get(name) for name in WEBHOOK_VARIABLES):
+            files[str(webhook_path(environ))] = 0.0
     return files
 
 

@@ -10,7 +10,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from cwnotify.alerts import retries
 from cwnotify.alerts.blocks import text_only
@@ -18,6 +19,7 @@ from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.post import post
+from cwnotify.sidecar.rest import Rest
 from cwnotify.sidecar.rows import Message
 from cwnotify.sidecar.webhooks import Webhook
 
@@ -51,6 +53,7 @@ class Delivery(threading.Thread):
         self._owner = owner
         self._told = told
         self._webhooks: dict[str, Webhook] = {}
+        self._rests: defaultdict[str, Rest] = defaultdict(Rest)
         self._changed = threading.Event()
         self._moved = threading.Event()
         self._owed: tuple[Message, retries.Decision, bool] | None = None
@@ -72,8 +75,16 @@ class Delivery(threading.Thread):
         return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.known)]
 
     def next_due(self, outbox: Outbox) -> float | None:
-        """When a message for any of the webhooks is due or its lease ends; None if none is pending."""
-        return min(filter(None, map(outbox.next_due, self._webhooks)), default=None)
+        """When a message for any of the webhooks can go or its lease ends; None if none is pending."""
+        return self._due(outbox, self._webhooks)
+
+    def _due(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
+        times: list[float | None] = []
+        for destination in destinations:
+            rest = self._rests[destination]
+            at = outbox.next_due(destination)
+            times += [outbox.next_due(destination, rest.since()), at and max(at, time.time() + rest.left())]
+        return min(filter(None, times), default=None)
 
     def wake(self) -> None:
         """There may be something due."""
@@ -114,13 +125,16 @@ class Delivery(threading.Thread):
             if (next_one := self._claim(outbox)) is None:
                 break
             # Kept until it is written down: a disk that is full just then must not make us send it again.
-            self._owed = next_one, *_attempt(self._webhooks[next_one.destination], next_one)
+            rest = self._rests[next_one.destination]
+            decision, is_text = _attempt(self._webhooks[next_one.destination], next_one, rest.failures + 1)
+            rest.note(decision, time.time())
+            self._owed = next_one, decision, is_text
         # A webhook that is being looked up wakes us when it is found.
-        due = min(filter(None, map(outbox.next_due, self._ready())), default=None)
+        due = self._due(outbox, self._ready())
         return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
 
     def _claim(self, outbox: Outbox) -> Message | None:
-        claims = (outbox.claim(destination, self._owner, time.time()) for destination in self._ready())
+        claims = (outbox.claim(one, self._owner, time.time(), self._rests[one].since()) for one in self._ready())
         return next(filter(None, claims), None)
 
     def _ready(self) -> list[str]:
@@ -153,23 +167,24 @@ def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text
     raise AssertionError(decision)
 
 
-def _attempt(webhook: Webhook, message: Message) -> tuple[retries.Decision, bool]:
+def _attempt(webhook: Webhook, message: Message, failures: int = 1) -> tuple[retries.Decision, bool]:
     """What came of an attempt, and whether it was with the text alone."""
     if not message.text_only:
-        decision = _post(webhook, message, is_text=False)
+        decision = _post(webhook, message, False, failures)
         if not isinstance(decision, retries.SendText):
             return decision, False
-    return _post(webhook, message, is_text=True), True
+    return _post(webhook, message, True, failures), True
 
 
-def _post(webhook: Webhook, message: Message, is_text: bool) -> retries.Decision:
+def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> retries.Decision:
+    tried, since = message.attempts, message.created
     try:
         url = webhook.url()
     except AwsError as error:
-        return retries.postpone(str(error), message.attempts, message.created, time.time(), random.random())
+        return retries.postpone(str(error), tried, since, time.time(), random.random(), failures)
     reply = post(url, text_only(message.payload) if is_text else message.payload)
     now = time.time()
-    decision = retries.decide(reply, message.attempts, message.created, now, random.random(), is_text)
+    decision = retries.decide(reply, tried, since, now, random.random(), is_text, failures=failures)
     if isinstance(decision, retries.Dead) and reply.status in retries.GONE and webhook.reference:
         if webhook.doubt(url):
             return retries.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")

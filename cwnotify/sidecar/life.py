@@ -164,6 +164,7 @@ class Sidecar:
             case "ended":
                 ended = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
                 self._ended(ended, bool(line.get("hold")))
+                self._delivery.wake()
             case "goodbye":
                 self._goodbye = True
             case "watch":
@@ -180,7 +181,6 @@ class Sidecar:
                 self._panels.news()
         if "id" in line:
             self._answer(encode("ack", id=line["id"]))
-            self._delivery.wake()
 
     def _aim(self, url: str | None) -> None:
         webhook = Secret(url) if url else None
@@ -193,6 +193,7 @@ class Sidecar:
         # The kernel went on: what was interrupted before was just that, and need not wait any longer.
         for ended in self._interrupted.values():
             self._books.revise(ended)
+            self._delivery.wake()
         self._interrupted.clear()
         self._books.open(run, self._kernel, self._destination)
         options = run.options

@@ -195,15 +195,15 @@ class Outbox:
         )
         return done.rowcount > 0
 
-    def claim(self, destination: str, owner: str, now: float) -> Message | None:
-        """Take the message that is due longest, for `LEASE` seconds; None if there is none.
+    def claim(self, destination: str, owner: str, now: float, since: float = 0.0) -> Message | None:
+        """Take the message that is due longest, of those put after `since`, for `LEASE` seconds; None if there is none.
 
         Times that lie implausibly far ahead (a clock was set back) count as past. Twice a lease is such a time; a
         lease and a little is not, for whoever claimed may have read the clock later than we did.
         """
         row = self._db.execute(
             "UPDATE messages SET owner = :owner, leased_until = :until, attempts = attempts + 1 WHERE id = ("
-            "  SELECT id FROM messages WHERE state = 'pending' AND destination = :destination"
+            "  SELECT id FROM messages WHERE state = 'pending' AND destination = :destination AND created >= :since"
             "  AND (due <= :now OR due > :far) AND (leased_until <= :now OR leased_until > :until + :lease)"
             "  ORDER BY due, rowid LIMIT 1) RETURNING *",
             {
@@ -213,6 +213,7 @@ class Outbox:
                 "destination": destination,
                 "now": now,
                 "far": now + FARTHEST_DUE,
+                "since": since,
             },
         ).fetchone()
         message = message_of(row) if row else None
@@ -220,7 +221,7 @@ class Outbox:
             return message
         # It must not stand in the way of all the others.
         self.dead(message.id, DAMAGED, now)
-        return self.claim(destination, owner, now)
+        return self.claim(destination, owner, now, since)
 
     def done(self, id: str, now: float) -> None:
         """Slack said ok."""
@@ -283,11 +284,12 @@ class Outbox:
         )
         return [row["owner"] for row in rows]
 
-    def next_due(self, destination: str) -> float | None:
-        """When the next message for `destination` is due or its lease ends; None if none is pending."""
+    def next_due(self, destination: str, since: float = 0.0) -> float | None:
+        """When the next message for `destination`, of those put after `since`, is due or its lease ends."""
         row = self._db.execute(
-            "SELECT min(max(due, leased_until)) AS at FROM messages WHERE state = 'pending' AND destination = ?",
-            (destination,),
+            "SELECT min(max(due, leased_until)) AS at FROM messages "
+            "WHERE state = 'pending' AND destination = ? AND created >= ?",
+            (destination, since),
         ).fetchone()
         at: float | None = row["at"]
         return at

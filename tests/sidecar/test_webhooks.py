@@ -14,11 +14,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cwnotify.settings import Secret
-from cwnotify.sidecar.delivery import Delivery
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rows import Message
 from cwnotify.sidecar.webhooks import Webhook
 from tests.support.kernel import Kernel, World
+from tests.support.post import Post
 from tests.support.slack import REMOVED, Slack
 from tests.support.waiting import until
 
@@ -66,26 +64,6 @@ def client(service: str) -> Any:
 
 def keep(url: str) -> None:
     client("ssm").put_parameter(Name="/team/slack", Value=url, Type="SecureString", Overwrite=True)
-
-
-class Post:
-    """A real delivery over a real outbox."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path / "outbox.sqlite3"
-        self.box = Outbox(self._path)
-        self.delivery = Delivery(lambda: Outbox(self._path), "a test", lambda *_: None)
-        self.delivery.start()
-
-    def put(self, id: str, destination: str) -> None:
-        self.box.put(id, destination, {"text": id}, time.time())
-        self.delivery.wake()
-
-    def message(self, id: str) -> Message:
-        return next(one for one in self.box.messages() if one.id == id)
-
-    def becomes(self, id: str, state: str, seconds: float = 15.0) -> None:
-        until(lambda: self.message(id).state == state, seconds, f"{id} {state}")
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""Many alerts wait while Slack is away or asks to slow down: one tries for all, and none is forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cwnotify.settings import Secret
+from tests.support.post import Post
+from tests.support.slack import OK, Answer, Slack
+from tests.support.waiting import until
+
+DOWN = Answer(500, "rollup_error")
+MANY = [f"alert {number}" for number in range(40)]
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as running:
+        yield running
+
+
+@pytest.fixture
+def post(tmp_path: Path, slack: Slack) -> Post:
+    """Forty alerts that wait for Slack; nothing is sent yet."""
+    post = Post(tmp_path)
+    for id in MANY:
+        post.put(id, "slack")
+    return post
+
+
+def texts(slack: Slack) -> list[str]:
+    return [one["text"] for one in slack.payloads]
+
+
+def tried(slack: Slack, times: int) -> None:
+    until(lambda: len(slack.received) >= times, 15, f"{times} attempts")
+
+
+def test_one_alert_tries_for_all_and_all_are_told_once_slack_is_back(post: Post, slack: Slack) -> None:
+    slack.answer = DOWN
+    post.delivery.aim(Secret(slack.url), "slack")
+    tried(slack, 4)
+
+    # Half a second, one, two: no alert gets round that.
+    pauses = [later.at - sooner.at for sooner, later in zip(slack.received, slack.received[1:], strict=False)]
+    assert len(slack.received) == 4
+    assert all(pause >= least for pause, least in zip(pauses, (0.25, 0.5, 1.0), strict=True))
+    assert len({one.payload["text"] for one in slack.received}) == 4, "one that Slack cannot stand would stop them all"
+    slack.answer = OK
+    slack.wait_for(len(MANY), 20)
+    assert sorted(texts(slack)) == sorted(MANY)
+
+
+def test_what_comes_up_meanwhile_tries_at_once(post: Post, slack: Slack) -> None:
+    slack.answer = DOWN
+    post.delivery.aim(Secret(slack.url), "slack")
+    tried(slack, 3)
+    slack.answer = OK
+    began = time.monotonic()
+    post.put("new", "slack")
+    slack.wait_for(lambda payloads: any(one["text"] == "new" for one in payloads), 20)
+
+    assert time.monotonic() - began < 2.0
+    assert texts(slack)[0] == "new"
+    slack.wait_for(len(MANY) + 1, 20)
+
+
+def test_nothing_is_sent_while_slack_asks_for_a_rest(post: Post, slack: Slack) -> None:
+    slack.script.append(Answer(429, "rate_limited", {"Retry-After": "2"}))
+    post.delivery.aim(Secret(slack.url), "slack")
+    tried(slack, 1)
+    post.put("new", "slack")
+    slack.wait_for(len(MANY) + 1, 20)
+
+    first, second, *_ = slack.received
+    assert second.at - first.at >= 2.0
+    assert len(slack.received) == len(MANY) + 2
+
+
+def test_an_alert_that_slack_cannot_stand_holds_up_no_other(post: Post, slack: Slack) -> None:
+    slack.script.append(DOWN)
+    post.delivery.aim(Secret(slack.url), "slack")
+    slack.wait_for(len(MANY), 20)
+
+    # The first one's own turn comes again half a second later.
+    assert [one.payload["text"] for one in slack.received[:3]] == MANY[:3]
+    assert sorted(texts(slack)) == sorted(MANY)
+
+
+def test_another_webhook_is_served_meanwhile(post: Post, slack: Slack) -> None:
+    slack.answer = DOWN
+    post.delivery.aim(Secret(slack.url), "slack")
+    tried(slack, 3)
+    with Slack() as other:
+        post.delivery.aim(Secret(other.url), "other")
+        post.put("for the other", "other")
+        other.wait_for(1, 2.0)

@@ -154,12 +154,12 @@ def thread_seconds(pid: int) -> dict[int, float]:
     return found
 
 
-def memory(pid: int) -> float:
-    """Megabytes of a process: its own pages, and its share of those that it shares with others."""
+def memory(pid: int, kind: str = "Pss") -> float:
+    """Megabytes of a process: its own pages, and its share of those that it shares (``Rss``: all of those too)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
-    raise AssertionError("no Pss: this needs Linux")
+    raise AssertionError(f"no {kind}: this needs Linux")
 
 
 def cores() -> int:

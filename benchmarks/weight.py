@@ -22,7 +22,7 @@ IPython.display.display(ipywidgets.VBox(widgets))
 
 def measure(quick: bool) -> Findings:
     """Kernels in which a cell was told, then kernels with a panel."""
-    found, rounds, seconds = Findings(), 1 if quick else 2, 5.0 if quick else 12.0
+    found, rounds, seconds = Findings(), 1 if quick else 3, 5.0 if quick else 12.0
     told = [_told(seconds) for _ in range(rounds)]
     with CloudWatch() as cloud:
         cloud.feed(cpu(INSTANCE), wave(time.time() - 4 * 3600, time.time() + 3600, 300))
@@ -39,8 +39,8 @@ def measure(quick: bool) -> Findings:
         row("sidecar CPU, watching one instance with an open panel", watching_cpu, "% of a core", 1.0),
     ]
     found.notes.append(
-        f"Memory is a process's own pages and its share of those that it shares. CPU is the scheduler's own account of "
-        f"all threads over {seconds:.0f} s; the panel had been open for as long."
+        "Memory is a process's own pages and its share of those that it shares; what a kernel grew by, all of those. "
+        f"CPU is the scheduler's own account of all threads over {seconds:.0f} s; the panel had been open for as long."
     )
     return found
 
@@ -61,13 +61,13 @@ def _told(seconds: float) -> tuple[float, float, float]:
     with Slack() as slack, kernel(slack) as one:
         for _ in range(5):
             one.run("x = 1")
-        before = memory(one.pid)
+        before = memory(one.pid, "Rss")
         one.run("%load_ext cwnotify")
         one.run("%%notify_on_finish name\nx = 1")
         slack.wait_for(1, 30)
         for _ in range(3):
             one.run("x = 1")
-        grown, sidecar = memory(one.pid) - before, _sidecar(one)
+        grown, sidecar = memory(one.pid, "Rss") - before, _sidecar(one)
         return grown, memory(sidecar), _share(sidecar, seconds)
 
 
@@ -75,19 +75,19 @@ def _shown(cloud: CloudWatch, seconds: float) -> tuple[float, float, float]:
     with Slack() as slack, kernel(slack, **cloud.environ()) as one:
         one.run("%load_ext cwnotify")
         assert not one.run(WIDGETS).errors
-        before = memory(one.pid)
+        before = memory(one.pid, "Rss")
         assert not one.run(PANEL).errors
         sidecar = _sidecar(one)
         # Until matplotlib is there and the first plots are drawn.
         _share(sidecar, seconds)
-        return memory(one.pid) - before, memory(sidecar), _share(sidecar, seconds)
+        return memory(one.pid, "Rss") - before, memory(sidecar), _share(sidecar, seconds)
 
 
 def _peer() -> Spread:
     with Slack() as slack, kernel(slack) as one:
         for _ in range(5):
             one.run("x = 1")
-        before = memory(one.pid)
+        before = memory(one.pid, "Rss")
         one.run("import jupyter_slack")
         one.run("%%notify name\nx = 1")
-        return spread([memory(one.pid) - before])
+        return spread([memory(one.pid, "Rss") - before])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,13 @@ from cwnotify.sidecar.books import signature
 from cwnotify.sidecar.disk import open_outbox
 from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.rows import Message
+
+if TYPE_CHECKING:
+    from cwnotify.sidecar.webhooks import Webhook
+
+# After so many failures in a row, or if Slack asks for a rest longer than so many seconds, the others are not tried.
+MOST_FAILURES = 3
+LONGEST_REST = 60.0
 
 
 @click.group()
@@ -44,7 +52,6 @@ def list_messages(everything: bool, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that is dead.")
 def retry(ids: tuple[str, ...], everything: bool) -> None:
     """Send dead alerts again, to the webhook that is set now."""
-    from cwnotify.sidecar.delivery import deliver
     from cwnotify.sidecar.webhooks import Webhook
 
     box, mine = _open()
@@ -55,16 +62,37 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
     # What cannot be sent anywhere had better stay where it is.
     webhook.url()
     count = box.revive(_chosen(box, ids, everything), mine, time.time())
-    states: dict[str, str] = {}
-    # None when nothing is due, also because a sidecar that runs for the same webhook was faster.
-    while message := box.claim(mine, signature(), time.time()):
-        became, reason = deliver(box, webhook.wait(), message)
-        states[message.id] = became
-        click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+    states = _send(box, mine, webhook)
     failed = sum(became != "done" for became in states.values())
-    click.echo(f"{count} sent again." if not failed else f"{failed} of {count} still not delivered.")
-    if failed:
+    waiting = sum(message.destination == mine and message.id not in states for message in box.messages("pending"))
+    if waiting:
+        click.echo(f"Slack takes nothing at present. {waiting} more wait: for the next run, or for this command again.")
+    if failed + waiting:
+        click.echo(f"{failed + waiting} of {len(states) + waiting} still not delivered.")
         raise SystemExit(1)
+    click.echo(f"{max(count, len(states))} sent again.")
+
+
+def _send(box: Outbox, mine: str, webhook: Webhook) -> dict[str, str]:
+    """Send what waits for `webhook`, as far as it goes; tells what became of what."""
+    from cwnotify.sidecar.delivery import deliver
+    from cwnotify.sidecar.rest import Rest
+
+    states: dict[str, str] = {}
+    rest = Rest()
+    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_REST:
+        time.sleep(rest.left())
+        if message := box.claim(mine, signature(), time.time()):
+            became, reason = deliver(box, webhook.wait(), message, rest)
+            states[message.id] = became
+            click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+            continue
+        # A sidecar that runs for the same webhook may be at work on it, too.
+        due = box.next_due(mine)
+        if due is None or due - time.time() > LONGEST_REST:
+            break
+        time.sleep(min(max(due - time.time(), 0.05), 0.5))
+    return states
 
 
 @outbox.command()

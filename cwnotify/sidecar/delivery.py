@@ -141,15 +141,17 @@ class Delivery(threading.Thread):
         return [destination for destination, webhook in self._webhooks.items() if webhook.ready()]
 
 
-def deliver(outbox: Outbox, webhook: Webhook, message: Message) -> tuple[str, str]:
-    """Make one attempt at a claimed message and write down what came of it.
+def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> tuple[str, str]:
+    """Make one attempt at a claimed message, and write down what came of it; `rest` is that of its destination.
 
     Returns
     -------
     tuple of str
         The message's state from now on, and the reason if it is not ``done``.
     """
-    return settle(outbox, message, *_attempt(webhook, message), time.time())
+    decision, is_text = _attempt(webhook, message, rest.failures + 1)
+    rest.note(decision, time.time())
+    return settle(outbox, message, decision, is_text, time.time())
 
 
 def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool, now: float) -> tuple[str, str]:
@@ -167,7 +169,7 @@ def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text
     raise AssertionError(decision)
 
 
-def _attempt(webhook: Webhook, message: Message, failures: int = 1) -> tuple[retries.Decision, bool]:
+def _attempt(webhook: Webhook, message: Message, failures: int) -> tuple[retries.Decision, bool]:
     """What came of an attempt, and whether it was with the text alone."""
     if not message.text_only:
         decision = _post(webhook, message, False, failures)

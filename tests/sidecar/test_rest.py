@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from cwnotify.settings import Secret
+from cwnotify.sidecar.disk import open_outbox
+from cwnotify.sidecar.state import prepare
+from tests.support.kernel import World
 from tests.support.post import Post
 from tests.support.slack import OK, Answer, Slack
 from tests.support.waiting import until
@@ -99,3 +102,41 @@ def test_another_webhook_is_served_meanwhile(post: Post, slack: Slack) -> None:
         post.delivery.aim(Secret(other.url), "other")
         post.put("for the other", "other")
         other.wait_for(1, 2.0)
+
+
+@pytest.fixture
+def world(tmp_path: Path, slack: Slack) -> Iterator[World]:
+    """Forty alerts that are dead; no sidecar runs."""
+    with World(tmp_path, slack.url) as one:
+        box = open_outbox(prepare(one.state))
+        for id in MANY:
+            box.put(id, "", {"text": id}, time.time())
+            box.dead(id, "for the test", time.time())
+        box.close()
+        yield one
+
+
+def test_sending_again_keeps_to_the_pace_that_slack_asks_for(world: World, slack: Slack) -> None:
+    slack.script += [OK] * 5 + [Answer(429, "rate_limited", {"Retry-After": "1"})]
+    done = world.command("cwnotify", "outbox", "retry", "--all")
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "40 sent again.")
+    assert sorted(texts(slack)) == sorted(MANY)
+    refused, later = slack.received[5:7]
+    assert later.at - refused.at >= 1.0
+
+
+def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world: World, slack: Slack) -> None:
+    slack.answer = DOWN
+    done = world.command("cwnotify", "outbox", "retry", "--all")
+
+    assert done.returncode == 1
+    assert len(slack.received) == 3
+    assert done.stdout.splitlines()[-2:] == [
+        "Slack takes nothing at present. 37 more wait: for the next run, or for this command again.",
+        "40 of 40 still not delivered.",
+    ]
+    slack.answer = OK
+    done = world.command("cwnotify", "outbox", "retry", "--all")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "40 sent again.")
+    assert sorted(texts(slack)) == sorted(MANY)

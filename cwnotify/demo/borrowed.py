@@ -14,11 +14,14 @@ import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cwnotify
 from cwnotify.demo.aws import ENVIRONMENT, Ministack
 from cwnotify.demo.checks import sentence
 from cwnotify.demo.slack import SlackStandIn
+from cwnotify.settings import LOOPBACK
+from cwnotify.settings.places import started
 
 _PAUSE = 0.5
 _PERIOD = 300
@@ -26,6 +29,8 @@ _PERIOD = 300
 
 def borrow(instances: int = 1, **tags: str) -> None:
     """Start stand-ins for AWS and Slack, point this kernel at them, and print below each cell what Slack was told.
+
+    In ``make lab`` there is a Slack already, and a kernel's alerts go to no other than it was started with.
 
     Parameters
     ----------
@@ -35,9 +40,11 @@ def borrow(instances: int = 1, **tags: str) -> None:
     borrowed = ExitStack()
     atexit.register(borrowed.close)
     folder = borrowed.enter_context(tempfile.TemporaryDirectory(prefix="cwnotify-borrowed-"))
-    slack = borrowed.enter_context(SlackStandIn())
+    webhook = _webhook_of_lab()
+    slack = None if webhook else borrowed.enter_context(SlackStandIn())
     aws = borrowed.enter_context(Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / ENVIRONMENT))
-    os.environ |= aws.environ() | {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "XDG_CONFIG_HOME": folder}
+    webhook = slack.webhook_url if slack else webhook
+    os.environ |= aws.environ() | {"CWNOTIFY_WEBHOOK_URL": webhook, "XDG_CONFIG_HOME": folder}
     os.environ["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
     # So that a line that begins with ! finds the command of this very Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -45,8 +52,18 @@ def borrow(instances: int = 1, **tags: str) -> None:
     if instances == 1:
         os.environ["CWNOTIFY_INSTANCE"] = started[0]
     threading.Thread(target=_play_the_rule, args=(aws,), name="event-rule", daemon=True).start()
-    _print_what_comes(slack)
-    print(f"{instances} instance{'s' * (instances > 1)} on a stand-in for AWS; Slack is one too.")
+    if slack:
+        _print_what_comes(slack)
+    where = (
+        "Slack is one too." if slack else f"what Slack is told is on {urlsplit(webhook)._replace(path='/').geturl()}"
+    )
+    print(f"{instances} instance{'s' * (instances > 1)} on a stand-in for AWS; {where}")
+
+
+def _webhook_of_lab() -> str:
+    """The webhook that this kernel was started with, if it leads to this machine."""
+    webhook = started().get("CWNOTIFY_WEBHOOK_URL", "")
+    return webhook if urlsplit(webhook).hostname in LOOPBACK else ""
 
 
 def _start(aws: Ministack, number: int, tags: dict[str, str]) -> str:

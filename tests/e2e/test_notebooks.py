@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
@@ -128,3 +129,16 @@ def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_pa
     assert done.returncode == 0, done.stderr
     assert not [words for words in SAID[name] if words not in done.stdout], done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, tmp_path: Path):
+    with World(tmp_path / "world", slack.url) as world:
+        script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
+        done = world.command("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
+
+    assert done.returncode == 0, done.stderr
+    assert f"what Slack is told is on http://127.0.0.1:{urlsplit(slack.url).port}/" in done.stdout
+    assert "a cell set another webhook" not in done.stdout
+    assert "Traceback" not in done.stdout
+    assert any("-busy* went from OK to ALARM" in payload["text"] for payload in slack.payloads)
+    assert slack.canary not in done.stdout

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cwnotify.alerts.retries import (
     FEWEST_ATTEMPTS,
     LONGEST_PAUSE,
+    LONGEST_REST,
     LONGEST_RETRY_AFTER,
     PATIENCE,
     STRANGER_PAUSE,
@@ -189,6 +190,28 @@ def test_a_date_without_a_zone_is_in_utc_wherever_this_machine_stands(monkeypatc
 )
 def test_a_retry_after_that_makes_no_sense_counts_for_nothing(header):
     assert pause_after(Reply(429, "rate_limited", header), attempt=3) == 2.0
+
+
+def test_the_others_rest_as_long_as_failures_follow_each_other_there():
+    """A message that was tried often keeps the others back no longer than one that was not."""
+    for failures, rest in ((1, 0.5), (3, 2.0), (20, LONGEST_PAUSE)):
+        decision = decide(Reply(503), 6, NOW, NOW, 1.0, False, failures=failures)
+        assert decision.rest - NOW == pytest.approx(rest)
+        assert decision.at - NOW == pytest.approx(max(16.0, rest))
+        assert not decision.is_asked
+
+
+@pytest.mark.parametrize(("header", "rest"), [("30", 30.0), ("3600", LONGEST_REST)])
+def test_all_rest_when_slack_asks_for_it_yet_not_for_an_hour(header, rest):
+    decision = decide(Reply(429, "rate_limited", header), 1, NOW, NOW, 0.0, False)
+
+    assert (decision.rest - NOW, decision.is_asked) == (pytest.approx(rest), True)
+    assert decision.at - NOW == pytest.approx(float(header))
+
+
+def test_patience_ends_too_where_others_were_tried_instead():
+    decision = decide(Reply(503), 1, NOW - PATIENCE, NOW, 1.0, False, failures=FEWEST_ATTEMPTS)
+    assert isinstance(decision, Dead)
 
 
 @given(st.integers(1, 60), st.floats(0, 1))

@@ -10,7 +10,6 @@ import random
 import sqlite3
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from cwnotify.alerts import retries
@@ -53,7 +52,7 @@ class Delivery(threading.Thread):
         self._owner = owner
         self._told = told
         self._webhooks: dict[str, Webhook] = {}
-        self._rests: defaultdict[str, Rest] = defaultdict(Rest)
+        self._rests: dict[str, Rest] = {}
         self._changed = threading.Event()
         self._moved = threading.Event()
         self._owed: tuple[Message, retries.Decision, bool] | None = None
@@ -62,7 +61,8 @@ class Delivery(threading.Thread):
     def aim(self, webhook: Secret | None, destination: str) -> None:
         """Deliver to this webhook too. What is meant for an earlier one still goes there."""
         if webhook and destination not in self._webhooks:
-            # A new table, for the thread may be going through the old one.
+            # New tables, for the thread may be going through the old ones; and this one first, for it belongs to both.
+            self._rests = {**self._rests, destination: Rest()}
             self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake)}
         self.wake()
 

@@ -18,13 +18,14 @@ from dataclasses import replace
 
 from cwnotify import settings
 from cwnotify.alerts import words
-from cwnotify.alerts.events import Outcome, Run, RunEnded
+from cwnotify.alerts.events import Outcome, Run, RunEnded, Vitals
 from cwnotify.alerts.records import from_record
 from cwnotify.alerts.retries import PATIENCE
 from cwnotify.alerts.scrub import scrub_ended, scrub_run
 from cwnotify.settings import Secret
 from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import Books
+from cwnotify.sidecar.courses import Courses
 from cwnotify.sidecar.delivery import Delivery
 from cwnotify.sidecar.launch import has_another
 from cwnotify.sidecar.machine import Machine
@@ -35,7 +36,6 @@ from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
 from cwnotify.sidecar.rows import Message
 from cwnotify.sidecar.snapshot import Request
 from cwnotify.sidecar.timers import Timers
-from cwnotify.sidecar.vitals import SAMPLE_PERIOD, Series, take
 
 # A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
 SECOND_THOUGHTS = 1.5
@@ -71,7 +71,9 @@ class Sidecar:
         self._attempted = threading.Event()
         self._delivery = Delivery(books.connect, books.owner, self._told)
         self._machine = Machine(books.connect, self._delivery.wake)
-        self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses)
+        self._timers = Timers()
+        self._courses = Courses(self._timers, lambda: self._panels.is_open, self._sampled)
+        self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses.values)
         books.place = self._machine.place
         books.complain = self._complain
         books.moved = self._delivery.move
@@ -79,10 +81,7 @@ class Sidecar:
         self._voice = Voice()
         self._goodbye = False
         self._status: int | None = None
-        self._running: dict[str, Series] = {}
-        self._sampling = False
         self._interrupted: dict[str, RunEnded] = {}
-        self._timers = Timers()
         self._together_last = 0.0
 
     def live(self) -> None:
@@ -198,17 +197,13 @@ class Sidecar:
         self._books.open(run, self._kernel, self._destination)
         options = run.options
         self._speak(Voice(options.lang, options.zone, options.channel))
-        self._watch(run.id)
+        self._courses.begin(run.id)
         self._panels.news()
-
-    def _watch(self, id: str) -> None:
-        self._running.setdefault(id, Series())
-        self._begin_to_sample()
 
     def _open_panel(self, panel: str, request: Request, environ: dict[str, str]) -> None:
         self._speak(Voice(request.lang, request.zone, request.channel))
         self._panels.watch(panel, request, self._destination, environ)
-        self._begin_to_sample()
+        self._courses.sample()
 
     def _speak(self, voice: Voice) -> None:
         """Speak so of what belongs to no run, and of everything in the user's own words, as they are now."""
@@ -216,14 +211,9 @@ class Sidecar:
         self._voice = voice
         self._machine.listen(self._destination, voice)
 
-    def _courses(self) -> dict[str, tuple[float, ...]]:
-        """CPU over the open runs; asked from the painter's thread."""
-        return {id: series.values() for id, series in dict(self._running).items()}
-
     def _ended(self, ended: RunEnded, hold: bool) -> None:
-        series = self._running.pop(ended.run.id, None)
         self._books.noted.pop(ended.run.id, None)
-        ended = replace(ended, cpu=series.values() if series else ())
+        ended = replace(ended, cpu=self._courses.end(ended.run.id))
         self._panels.news()
         if ended.run.options.together:
             self._books.hold(ended, self._kernel, self._destination)
@@ -260,7 +250,7 @@ class Sidecar:
     def _take_up(self) -> None:
         """Watch the runs that an earlier sidecar of this kernel left open."""
         for id in self._books.take_up(self._kernel):
-            self._watch(id)
+            self._courses.begin(id)
         if complaint := self._books.complaint():
             self._complain(complaint)
         self._timers.after(TOGETHER_PAUSE, self._tell_together)
@@ -272,27 +262,13 @@ class Sidecar:
 
     # Watching the host
 
-    def _begin_to_sample(self) -> None:
-        if not self._sampling:
-            self._sampling = True
-            self._timers.after(0.0, self._sample)
-
-    def _sample(self) -> None:
-        self._sampling = bool(self._running) or self._panels.is_open
-        if not self._sampling:
-            return
-        vitals = take()
-        first = self._books.vitals is None or vitals.at - self._books.vitals.at > 3 * SAMPLE_PERIOD
+    def _sampled(self, vitals: Vitals, covers: bool) -> None:
         self._books.vitals = vitals
-        # The first reading covers the time since the reading before, which may be hours: it only sets the mark.
-        if not first:
+        if covers:
             self._panels.add(vitals)
-            for series in self._running.values():
-                series.add(vitals.cpu)
-        self._timers.after(SAMPLE_PERIOD, self._sample)
 
     def _heartbeat(self) -> None:
-        self._books.see(self._running)
+        self._books.see(self._courses.runs())
         self._timers.after(HEARTBEAT, self._heartbeat)
 
     def _look_around(self, at_start: bool = False) -> None:
@@ -318,8 +294,7 @@ class Sidecar:
         loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
         for ended in self._interrupted.values() if self._goodbye else ():
             self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
-        cpu = {id: series.values() for id, series in self._running.items()}
-        self._books.tell_lost(self._kernel, loss, time.time(), cpu)
+        self._books.tell_lost(self._kernel, loss, time.time(), self._courses.values())
         self._delivery.wake()
         self._panels.close()
         if AlarmBook(self._books.outbox).tell_flapping(time.time(), at_once=True):

@@ -78,9 +78,14 @@ class SendText:
 
 @frozen
 class Dead:
-    """No further attempt can help; `reason` says why and what to do."""
+    """No further attempt can help; `reason` says why and what to do.
+
+    Given up without a verdict of Slack's it has a `rest`, as `RetryAt` has one.
+    """
 
     reason: str
+    rest: float = 0.0
+    is_asked: bool = False
 
 
 Decision = Delivered | RetryAt | SendText | Dead
@@ -111,7 +116,7 @@ def decide(
     patience
         Seconds after `since` at which to give up.
     failures
-        How many attempts in a row came to nothing there, with whichever message; this one included.
+        How many attempts in a row brought no verdict of Slack's, with whichever message; this one included.
     """
     if reply.status == 200 and reply.body.strip() == "ok":
         return Delivered()
@@ -129,20 +134,21 @@ def decide(
     else:
         least = _least_pause(reply)
         later = RetryAt(now + _backoff(tries, jitter, least), reason, now + _backoff(failures, jitter, least))
-    return _unless_old(later, tries, since, now, patience)
+    return _unless_old(later, attempt, since, now, patience)
 
 
 def postpone(reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1) -> RetryAt | Dead:
     """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
     tries = max(attempt, failures)
     later = RetryAt(now + _backoff(tries, jitter), reason, now + _backoff(failures, jitter))
-    return _unless_old(later, tries, since, now, PATIENCE)
+    return _unless_old(later, attempt, since, now, PATIENCE)
 
 
-def _unless_old(later: RetryAt, tries: int, since: float, now: float, patience: float) -> RetryAt | Dead:
+def _unless_old(later: RetryAt, attempt: int, since: float, now: float, patience: float) -> RetryAt | Dead:
     # A clock that was set ahead makes a message old that was hardly tried.
-    if later.at > since + patience and tries >= FEWEST_ATTEMPTS:
-        return Dead(f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {later.reason}")
+    if later.at > since + patience and attempt >= FEWEST_ATTEMPTS:
+        reason = f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {later.reason}"
+        return Dead(reason, later.rest, later.is_asked)
     return later
 
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from cwnotify.sidecar.webhooks import Webhook
 
 # After so many failures in a row, or if Slack asks for a rest longer than so many seconds, the others are not tried.
+# As long is waited for a sidecar that has claimed what was to be sent: for longer than its attempt can take.
 MOST_FAILURES = 3
 LONGEST_REST = 60.0
+PAUSE = 0.1
 
 
 @click.group()
@@ -61,38 +63,37 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
     webhook = Webhook(given).wait()
     # What cannot be sent anywhere had better stay where it is.
     webhook.url()
-    count = box.revive(_chosen(box, ids, everything), mine, time.time())
-    states = _send(box, mine, webhook)
-    failed = sum(became != "done" for became in states.values())
-    waiting = sum(message.destination == mine and message.id not in states for message in box.messages("pending"))
-    if waiting:
-        click.echo(f"Slack takes nothing at present. {waiting} more wait: for the next run, or for this command again.")
-    if failed + waiting:
-        click.echo(f"{failed + waiting} of {len(states) + waiting} still not delivered.")
+    chosen = _chosen(box, ids, everything)
+    box.revive(chosen, mine, time.time())
+    wanted = {*chosen, *(message.id for message in _waiting(box, mine))}
+    _send(box, mine, webhook)
+    left = [message.state for message in box.messages("pending", "dead") if message.id in wanted]
+    if waiting := left.count("pending"):
+        click.echo(f"Slack takes nothing at present: {waiting} wait, for the next run or for this command again.")
+    if left:
+        click.echo(f"{len(left)} of {len(wanted)} still not delivered.")
         raise SystemExit(1)
-    click.echo(f"{max(count, len(states))} sent again.")
+    click.echo(f"{len(wanted)} sent again.")
 
 
-def _send(box: Outbox, mine: str, webhook: Webhook) -> dict[str, str]:
-    """Send what waits for `webhook`, as far as it goes; tells what became of what."""
+def _send(box: Outbox, mine: str, webhook: Webhook) -> None:
+    """Send what waits for `webhook`, as far as it goes; what a sidecar that runs is at work on is waited for."""
     from cwnotify.sidecar.delivery import deliver
     from cwnotify.sidecar.rest import Rest
 
-    states: dict[str, str] = {}
-    rest = Rest()
-    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_REST:
-        time.sleep(rest.left())
-        if message := box.claim(mine, signature(), time.time()):
+    rest, deadline = Rest(), time.monotonic() + LONGEST_REST
+    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_REST and time.monotonic() < deadline:
+        time.sleep(rest.left() or PAUSE)
+        while message := box.claim(mine, signature(), time.time(), rest.since()):
             became, reason = deliver(box, webhook.wait(), message, rest)
-            states[message.id] = became
             click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
-            continue
-        # A sidecar that runs for the same webhook may be at work on it, too.
-        due = box.next_due(mine)
-        if due is None or due - time.time() > LONGEST_REST:
-            break
-        time.sleep(min(max(due - time.time(), 0.05), 0.5))
-    return states
+            deadline = time.monotonic() + LONGEST_REST
+        if not any(message.due < time.time() + LONGEST_REST for message in _waiting(box, mine)):
+            return
+
+
+def _waiting(box: Outbox, mine: str) -> list[Message]:
+    return [message for message in box.messages("pending") if message.destination == mine]
 
 
 @outbox.command()

@@ -20,7 +20,8 @@ import cwnotify
 from cwnotify.demo.aws import ENVIRONMENT, Ministack
 from cwnotify.demo.checks import sentence
 from cwnotify.demo.slack import SlackStandIn
-from cwnotify.settings import LOOPBACK
+from cwnotify.errors import SettingsError
+from cwnotify.settings import LOOPBACK, look
 from cwnotify.settings.places import started
 
 _PAUSE = 0.5
@@ -30,12 +31,17 @@ _PERIOD = 300
 def borrow(instances: int = 1, **tags: str) -> None:
     """Start stand-ins for AWS and Slack, point this kernel at them, and print below each cell what Slack was told.
 
-    In ``make lab`` there is a Slack already, and a kernel's alerts go to no other than it was started with.
+    A kernel's alerts go to no other Slack than it was started with. In ``make lab`` that is a stand-in too.
 
     Parameters
     ----------
     instances
         How many there are. Each has a day of CPU, with `tags` and a name.
+
+    Raises
+    ------
+    SettingsError
+        If alerts go to a Slack that is none of ours.
     """
     borrowed = ExitStack()
     atexit.register(borrowed.close)
@@ -61,9 +67,17 @@ def borrow(instances: int = 1, **tags: str) -> None:
 
 
 def _webhook_of_lab() -> str:
-    """The webhook that this kernel was started with, if it leads to this machine."""
-    webhook = started().get("CWNOTIFY_WEBHOOK_URL", "")
-    return webhook if urlsplit(webhook).hostname in LOOPBACK else ""
+    """The webhook that this kernel was started with; empty if there is none."""
+    found = look(started())[0].get("webhook")
+    if found is None:
+        return ""
+    webhook: str = found.value.reveal()
+    if urlsplit(webhook).hostname not in LOOPBACK:
+        raise SettingsError(
+            f"your alerts go to your own Slack ({found.where}), where this would be told. Leave this cell out to use "
+            "your account; to try it with stand-ins start Jupyter without a webhook, or with: make lab"
+        )
+    return webhook
 
 
 def _start(aws: Ministack, number: int, tags: dict[str, str]) -> str:

@@ -195,6 +195,12 @@ class Books:
             self.outbox.own_run(one.run.id, self.owner)
         return [one.run.id for one in left if one.ended is None]
 
+    def is_busy(self) -> bool:
+        """Whether a run or an attempt is still ours, or memory holds what belongs on the disk."""
+        if not self.is_home or self.owner in self.outbox.lease_owners(time.time()):
+            return True
+        return any(one.owner == self.owner for one in self.outbox.open_runs())
+
     def complaint(self) -> str:
         """What a person should know of earlier alerts; empty if there is nothing."""
         dead = self.outbox.messages("dead")

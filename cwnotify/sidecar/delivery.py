@@ -79,11 +79,7 @@ class Delivery(threading.Thread):
         return self._due(outbox, self._webhooks)
 
     def _due(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
-        times: list[float | None] = []
-        for destination in destinations:
-            rest = self._rests[destination]
-            at = outbox.next_due(destination)
-            times += [outbox.next_due(destination, rest.since()), at and max(at, time.time() + rest.left())]
+        times = (self._rests[destination].next_due(outbox, destination, time.time()) for destination in destinations)
         return min(filter(None, times), default=None)
 
     def wake(self) -> None:
@@ -125,10 +121,8 @@ class Delivery(threading.Thread):
             if (next_one := self._claim(outbox)) is None:
                 break
             # Kept until it is written down: a disk that is full just then must not make us send it again.
-            rest = self._rests[next_one.destination]
-            decision, is_text = _attempt(self._webhooks[next_one.destination], next_one, rest.failures + 1)
-            rest.note(decision, time.time())
-            self._owed = next_one, decision, is_text
+            there = next_one.destination
+            self._owed = next_one, *_attempt(self._webhooks[there], next_one, self._rests[there])
         # A webhook that is being looked up wakes us when it is found.
         due = self._due(outbox, self._ready())
         return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
@@ -149,9 +143,7 @@ def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> t
     tuple of str
         The message's state from now on, and the reason if it is not ``done``.
     """
-    decision, is_text = _attempt(webhook, message, rest.failures + 1)
-    rest.note(decision, time.time())
-    return settle(outbox, message, decision, is_text, time.time())
+    return settle(outbox, message, *_attempt(webhook, message, rest), time.time())
 
 
 def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool, now: float) -> tuple[str, str]:
@@ -169,13 +161,15 @@ def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text
     raise AssertionError(decision)
 
 
-def _attempt(webhook: Webhook, message: Message, failures: int) -> tuple[retries.Decision, bool]:
+def _attempt(webhook: Webhook, message: Message, rest: Rest) -> tuple[retries.Decision, bool]:
     """What came of an attempt, and whether it was with the text alone."""
-    if not message.text_only:
-        decision = _post(webhook, message, False, failures)
-        if not isinstance(decision, retries.SendText):
-            return decision, False
-    return _post(webhook, message, True, failures), True
+    began, is_text = time.time(), message.text_only
+    decision = _post(webhook, message, is_text, rest.failures + 1)
+    if isinstance(decision, retries.SendText):
+        is_text = True
+        decision = _post(webhook, message, is_text, rest.failures + 1)
+    rest.note(decision, began, time.time())
+    return decision, is_text
 
 
 def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> retries.Decision:

@@ -52,9 +52,15 @@ def has_another(pid: int, status: int | None) -> bool:
     """
     if status is not None and status & 0x7F:
         return False
+    return bool(others(pid))
+
+
+def others(pid: int) -> list[int]:
+    """The pids of the other sidecars of the process `pid`."""
     # So it stands in the argument list of the shell in between, too.
     asked = b"\0".join((_PROGRAM.encode(), str(pid).encode(), b""))
-    return any(asked in _command(folder) for folder in Path("/proc").glob("[0-9]*") if folder.name != str(os.getpid()))
+    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if asked in _command(folder)]
+    return [one for one in found if one != os.getpid()]
 
 
 def _command(folder: Path) -> bytes:

@@ -27,7 +27,7 @@ from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import Books
 from cwnotify.sidecar.courses import Courses
 from cwnotify.sidecar.delivery import Delivery
-from cwnotify.sidecar.launch import has_another
+from cwnotify.sidecar.launch import has_another, others
 from cwnotify.sidecar.machine import Machine
 from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
@@ -80,6 +80,7 @@ class Sidecar:
         self._destination = ""
         self._voice = Voice()
         self._goodbye = False
+        self._is_relieved = False
         self._status: int | None = None
         self._interrupted: dict[str, RunEnded] = {}
         self._together_last = 0.0
@@ -95,13 +96,14 @@ class Sidecar:
         self._heartbeat()
         self._keep_looking_at_disk()
         self._serve()
-        self._mourn()
-        self._drain()
+        if not self._is_relieved:
+            self._mourn()
+            self._drain()
 
     # Serving
 
     def _serve(self) -> None:
-        """Read lines until the kernel is gone; what it wrote before it went is read too."""
+        """Read lines until the kernel is gone or we are relieved; what it wrote before it went is read too."""
         reader = Lines()
         poller = select.poll()
         poller.register(self._lines.fileno(), select.POLLIN)
@@ -109,7 +111,7 @@ class Sidecar:
             poller.register(self._pidfd, select.POLLIN)
         piped = True
         longest = HEARTBEAT if self._pidfd >= 0 else POLL_WITHOUT_PIDFD
-        while True:
+        while not self._is_relieved:
             ready = dict(poller.poll(self._timers.wait(longest) * 1000))
             dead = self._pidfd in ready if self._pidfd >= 0 else self._is_gone()
             if dead:
@@ -131,6 +133,14 @@ class Sidecar:
         self._panels.close()
         if (answers := self._answers.fileno()) >= 0:
             os.dup2(0, answers)
+        self._timers.after(HANDOVER, self._look_for_relief)
+
+    def _look_for_relief(self) -> None:
+        """Leave when a later sidecar of the kernel has taken over all that was ours."""
+        self._timers.after(HANDOVER, self._look_for_relief)
+        ours = float(start_of(os.getpid()))
+        later = any(float(start_of(one) or 0) > ours for one in others(self._kernel.pid))
+        self._is_relieved = later and not self._interrupted and not self._books.is_busy()
 
     def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
         """Read and obey; tells whether there may be more."""

@@ -1,4 +1,4 @@
-"""When a destination that brings no answer is left alone. Standard library and `alerts` only.
+"""When a destination that brings no answer is left alone.
 
 Hundreds of alerts may wait while Slack is down or asks to slow down: one of them tries for all. What comes up
 meanwhile may try at once, for Slack may be back, unless Slack itself asked for the rest.
@@ -8,42 +8,55 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
-from cwnotify.alerts.retries import Decision, Delivered, RetryAt
+from cwnotify.alerts.retries import Dead, Decision, RetryAt
+from cwnotify.sidecar.outbox import Outbox
 
 
 class Rest:
     """The rest of one destination.
 
+    Parameters
+    ----------
+    clock
+        Seconds on a clock that nobody sets.
+
     Attributes
     ----------
     failures
-        How many attempts in a row came to nothing, with whichever message.
+        How many attempts in a row brought no verdict of Slack's, with whichever message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures = 0
-        # On the clock that is never set.
+        self._clock = clock
         self._until = -math.inf
         self._began = 0.0
         self._is_asked = False
 
-    def note(self, decision: Decision, now: float) -> None:
-        """Take in what came of an attempt that ended at `now` (Unix seconds)."""
+    def note(self, decision: Decision, began: float, now: float) -> None:
+        """Take in what came of an attempt that began and ended then (Unix seconds)."""
         match decision:
-            case Delivered():
-                self.failures, self._until = 0, -math.inf
-            case RetryAt(_, _, rest, is_asked):
+            case RetryAt(rest=rest, is_asked=is_asked) | Dead(rest=rest, is_asked=is_asked) if rest:
                 self.failures += 1
-                self._until = time.monotonic() + rest - now
-                self._began, self._is_asked = now, is_asked
+                self._until = self._clock() + rest - now
+                self._began, self._is_asked = began, is_asked
+            case _:
+                self.failures, self._until = 0, -math.inf
 
     def left(self) -> float:
         """Seconds that are left of it; 0 where there is none."""
-        return max(self._until - time.monotonic(), 0.0)
+        return max(self._until - self._clock(), 0.0)
 
     def since(self) -> float:
-        """Unix seconds: what is older has to wait. 0 for nothing, infinity for all."""
+        """Unix seconds: what was put before has to wait. 0 where nothing has to, infinity where all has."""
         if not self.left():
             return 0.0
         return math.inf if self._is_asked else self._began
+
+    def next_due(self, outbox: Outbox, destination: str, now: float) -> float | None:
+        """When the next message for `destination` can go, or its lease ends; None if none is pending."""
+        at = outbox.next_due(destination)
+        times = [outbox.next_due(destination, self.since()), at and max(at, now + self.left())]
+        return min(filter(None, times), default=None)

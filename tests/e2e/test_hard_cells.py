@@ -158,20 +158,34 @@ def test_a_thousand_cells_in_a_row_are_all_told_of(kernel: Kernel, slack: Slack,
     assert not alerts(slack, name)
 
 
+# All of ours, and none of the kernel's own sockets, which it needs to answer. By then our thread waits for answers.
+CLOSES = (
+    "import os, stat\nfrom cwnotify.sidecar.link import shared\nassert shared().wait(10)\n"
+    "for number in map(int, os.listdir('/proc/self/fd')):\n"
+    "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
+    "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"
+)
+
+
+def test_sidecars_that_a_cell_cut_off_leave_to_the_last_of_them(kernel: Kernel, slack: Slack, world: World):
+    name = next(NAMES)
+    for which in "abc":
+        kernel.run(f"%%notify_on_finish {name}{which}\n{CLOSES}")
+        assert outcome(alert(slack, f"{name}{which}", 20)) == "finished"
+    until(lambda: len(world.sidecars()) == 1, 30, "the leaving of all sidecars but one")
+    kernel.start(f"%%notify_on_finish {name}d\nprint('begun', flush=True)\nimport time\ntime.sleep(60)").prints("begun")
+    kernel.kill()
+
+    assert outcome(alert(slack, f"{name}d", 20)) == "lost"
+    world.wait_until_quiet()
+    assert [len(alerts(slack, f"{name}{which}")) for which in "abcd"] == [1, 1, 1, 1]
+
+
 def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kernel, slack: Slack, world: World):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}a\n1")
     alert(slack, f"{name}a")
-    # All of ours, and none of the kernel's own sockets, which it needs to answer. By then our thread waits for answers.
-    cell = (
-        f"%%notify_on_finish {name}b\nimport os, stat\n"
-        "from cwnotify.sidecar.link import shared\nassert shared().wait(10)\n"
-        "for number in map(int, os.listdir('/proc/self/fd')):\n"
-        "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
-        "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"
-        "files = [open(f'mine{n}', 'w+') for n in range(40)]"
-    )
-    kernel.run(cell)
+    kernel.run(f"%%notify_on_finish {name}b\n{CLOSES}files = [open(f'mine{{n}}', 'w+') for n in range(40)]")
     assert outcome(alert(slack, f"{name}b", 20)) == "finished"
     kernel.run(f"%%notify_on_finish {name}c\nfor file in files:\n    file.flush()")
     alert(slack, f"{name}c", 20)

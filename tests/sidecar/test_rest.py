@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cwnotify.alerts.retries import PATIENCE, Dead, Reply, RetryAt, decide
 from cwnotify.settings import Secret
 from cwnotify.sidecar.disk import open_outbox
-from cwnotify.sidecar.state import prepare
+from cwnotify.sidecar.rest import Rest
+from cwnotify.sidecar.state import fingerprint, prepare
 from tests.support.kernel import World
 from tests.support.post import Post
 from tests.support.slack import OK, Answer, Slack
@@ -33,6 +35,39 @@ def post(tmp_path: Path, slack: Slack) -> Post:
     for id in MANY:
         post.put(id, "slack")
     return post
+
+
+def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() -> None:
+    rest = Rest()
+    rest.note(decide(Reply(trouble="no answer in time"), 9, 100.0, 110.0, 1.0, False, failures=9), 100.0, 110.0)
+
+    assert rest.left() > 50
+    assert rest.since() == 100.0
+
+
+@pytest.mark.parametrize("header", ["30", ""])
+def test_who_gives_an_old_alert_up_rests_too(header: str) -> None:
+    rest = Rest()
+    given_up = decide(Reply(429, "rate_limited", header), 10, 0.0, 2 * PATIENCE, 1.0, False)
+    rest.note(given_up, 0.0, 2 * PATIENCE)
+
+    assert isinstance(given_up, Dead)
+    assert rest.failures == 1
+    assert rest.left() > 0
+
+
+def test_many_failures_with_others_age_no_alert() -> None:
+    """Else one failure after a long sleep of the machine would give up all that waits."""
+    assert isinstance(decide(Reply(503), 1, 0.0, 2 * PATIENCE, 1.0, False, failures=30), RetryAt)
+
+
+@pytest.mark.parametrize("verdict", [Reply(200, "ok"), Reply(404, "no_service")], ids=str)
+def test_a_verdict_of_slack_ends_the_rest(verdict: Reply) -> None:
+    rest = Rest()
+    for reply in (Reply(503), Reply(503), verdict):
+        rest.note(decide(reply, 1, 0.0, 1.0, 1.0, False, failures=rest.failures + 1), 0.0, 1.0)
+
+    assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
 
 
 def texts(slack: Slack) -> list[str]:
@@ -133,10 +168,26 @@ def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world
     assert done.returncode == 1
     assert len(slack.received) == 3
     assert done.stdout.splitlines()[-2:] == [
-        "Slack takes nothing at present. 37 more wait: for the next run, or for this command again.",
+        "Slack takes nothing at present: 40 wait, for the next run or for this command again.",
         "40 of 40 still not delivered.",
     ]
     slack.answer = OK
     done = world.command("cwnotify", "outbox", "retry", "--all")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "40 sent again.")
     assert sorted(texts(slack)) == sorted(MANY)
+
+
+def test_sending_again_waits_for_a_sidecar_that_was_faster(world: World, slack: Slack) -> None:
+    box = open_outbox(world.state)
+    mine = fingerprint(Secret(slack.url), world.state)
+    box.revive(MANY, mine, time.time())
+    first = box.claim(mine, "a sidecar", time.time())
+    assert first
+    process = world.begin("cwnotify", "outbox", "retry", "--all")
+    slack.wait_for(len(MANY) - 1, 20)
+    assert process.poll() is None
+    box.done(first.id, time.time())
+
+    assert process.communicate(timeout=20)[0].splitlines()[-1] == "40 sent again."
+    assert process.returncode == 0
+    box.close()

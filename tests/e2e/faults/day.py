@@ -11,13 +11,14 @@ from __future__ import annotations
 import heapq
 import random
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from cwnotify.alerts import retries
 from cwnotify.alerts.retries import Reply
 from cwnotify.sidecar.delivery import IDLE_PAUSE, settle
 from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rest import Rest
 from cwnotify.sidecar.rows import Message
 
 HOUR = 3600.0
@@ -86,6 +87,9 @@ class _World:
         self.now, self.set_by = 1_795_316_400.0, 0.0
         self.end = self.now + DAY
         self.reply, self.seconds = UP, 0.2
+        # Each sidecar's, and when by the wall's clock its attempt began.
+        self._rests: defaultdict[str, Rest] = defaultdict(lambda: Rest(lambda: self.now))
+        self._began: dict[str, float] = {}
         self._order = 0
         self._todo: list[tuple[float, int, str, str]] = []
 
@@ -120,13 +124,15 @@ class _World:
             self._later(self.dice.expovariate(1 / HOUR), "weather")
 
     def _alert(self, _: str) -> None:
+        if self._is_over:
+            # The sidecars may have left.
+            return
         id = f"alert {len(self.day.put)}"
         self.day.put.append(id)
         self.outbox.put(id, WEBHOOKS[self.dice.random() < 0.02], {"text": id}, self._wall)
         # An alert that is put twice is told once.
         self.outbox.put(id, WEBHOOKS[0], {"text": "again"}, self._wall)
-        if not self._is_over:
-            self._later(self.dice.expovariate(1 / BETWEEN_ALERTS), "alert")
+        self._later(self.dice.expovariate(1 / BETWEEN_ALERTS), "alert")
 
     def _clock(self, _: str) -> None:
         self.set_by = self.dice.choice((0.0, 0.0, HOUR, -HOUR, DAY, -DAY))
@@ -140,12 +146,14 @@ class _World:
 
     def _sidecar(self, who: str) -> None:
         """One turn of a sidecar, at the end of which it has claimed a message and begun to send it, or sleeps."""
-        if (message := self.outbox.claim(WEBHOOKS[0], who, self._wall)) is None:
-            due = self.outbox.next_due(WEBHOOKS[0])
+        rest = self._rests[who]
+        if (message := self.outbox.claim(WEBHOOKS[0], who, self._wall, rest.since())) is None:
+            due = rest.next_due(self.outbox, WEBHOOKS[0], self._wall)
             if not self._is_over or due is not None:
                 self._later(IDLE_PAUSE if due is None else min(max(due - self._wall, 0.01), IDLE_PAUSE), "sidecar", who)
             return
         self.day.attempts += 1
+        self._began[who] = self._wall
         self._later(self.seconds, "answer", f"{who}|{message.id}")
 
     def _answer(self, who: str) -> None:
@@ -166,7 +174,9 @@ class _World:
         if took and luck < CRASH + LOST_REPLY:
             self.day.lost_replies += 1
             reply = Reply(trouble="the connection was reset")
-        decision = retries.decide(reply, message.attempts, message.created, self._wall, self.dice.random(), is_text)
+        rest, tried, since, chance = self._rests[who], message.attempts, message.created, self.dice.random()
+        decision = retries.decide(reply, tried, since, self._wall, chance, is_text, failures=rest.failures + 1)
+        rest.note(decision, self._began[who], self._wall)
         settle(self.outbox, message, decision, is_text, self._wall)
         self._later(0.0, "sidecar", who)
 

@@ -1,7 +1,8 @@
 """When a destination that brings no answer is left alone.
 
 Hundreds of alerts may wait while Slack is down or asks to slow down: one of them tries for all. What comes up
-meanwhile may try at once, for Slack may be back, unless Slack itself asked for the rest.
+meanwhile may try at once, for Slack may be back, unless Slack itself asked for the rest. Who was asked to slow down
+sends one a second for a while, which is what Slack takes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import math
 import time
 from collections.abc import Callable
 
-from cwnotify.alerts.retries import Dead, Decision, RetryAt
+from cwnotify.alerts.retries import Dead, Decision, Delivered, RetryAt
 from cwnotify.sidecar.outbox import Outbox
+
+# Seconds from one message to the next for those who were asked to slow down, and for how many seconds they were.
+PACE, PACED = 1.0, 60.0
 
 
 class Rest:
@@ -34,6 +38,7 @@ class Rest:
         self._until = -math.inf
         self._began = 0.0
         self._is_asked = False
+        self._paced_until = -math.inf
 
     def note(self, decision: Decision, began: float, now: float) -> None:
         """Take in what came of an attempt that began and ended then (Unix seconds)."""
@@ -42,6 +47,10 @@ class Rest:
                 self.failures += 1
                 self._until = self._clock() + rest - now
                 self._began, self._is_asked = began, is_asked
+                if is_asked:
+                    self._paced_until = self._until + PACED
+            case Delivered() if self._clock() < self._paced_until:
+                self.failures, self._until, self._is_asked = 0, self._clock() + PACE, True
             case _:
                 self.failures, self._until = 0, -math.inf
 

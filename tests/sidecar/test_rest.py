@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.retries import PATIENCE, Dead, Reply, RetryAt, decide
+from cwnotify.alerts.retries import PATIENCE, Dead, Delivered, Reply, RetryAt, decide
 from cwnotify.settings import Secret
 from cwnotify.sidecar.disk import open_outbox
 from cwnotify.sidecar.rest import Rest
@@ -19,7 +21,7 @@ from tests.support.slack import OK, Answer, Slack
 from tests.support.waiting import until
 
 DOWN = Answer(500, "rollup_error")
-MANY = [f"alert {number}" for number in range(40)]
+MANY = [f"alert {number:02}" for number in range(12)]
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def slack() -> Iterator[Slack]:
 
 @pytest.fixture
 def post(tmp_path: Path, slack: Slack) -> Post:
-    """Forty alerts that wait for Slack; nothing is sent yet."""
+    """Alerts that wait for Slack; nothing is sent yet."""
     post = Post(tmp_path)
     for id in MANY:
         post.put(id, "slack")
@@ -70,6 +72,16 @@ def test_a_verdict_of_slack_ends_the_rest(verdict: Reply) -> None:
     assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
 
 
+def test_the_pace_is_kept_for_a_minute_after_slack_asked_for_it() -> None:
+    now = [0.0]
+    rest = Rest(lambda: now[0])
+    rest.note(decide(Reply(429, "rate_limited", "5"), 1, 0.0, 0.0, 0.0, False), 0.0, 0.0)
+    assert (rest.left(), rest.since()) == (5.0, math.inf)
+    for now[0], pause in ((6.0, 1.0), (60.0, 1.0), (66.0, 0.0)):
+        rest.note(Delivered(), now[0], now[0])
+        assert rest.left() == pause
+
+
 def texts(slack: Slack) -> list[str]:
     return [one["text"] for one in slack.payloads]
 
@@ -84,7 +96,7 @@ def test_one_alert_tries_for_all_and_all_are_told_once_slack_is_back(post: Post,
     tried(slack, 4)
 
     # Half a second, one, two: no alert gets round that.
-    pauses = [later.at - sooner.at for sooner, later in zip(slack.received, slack.received[1:], strict=False)]
+    pauses = [later.at - sooner.at for sooner, later in pairwise(slack.received)]
     assert len(slack.received) == 4
     assert all(pause >= least for pause, least in zip(pauses, (0.25, 0.5, 1.0), strict=True))
     assert len({one.payload["text"] for one in slack.received}) == 4, "one that Slack cannot stand would stop them all"
@@ -112,11 +124,15 @@ def test_nothing_is_sent_while_slack_asks_for_a_rest(post: Post, slack: Slack) -
     post.delivery.aim(Secret(slack.url), "slack")
     tried(slack, 1)
     post.put("new", "slack")
-    slack.wait_for(len(MANY) + 1, 20)
+    slack.wait_for(len(MANY) + 1, 40)
 
-    first, second, *_ = slack.received
-    assert second.at - first.at >= 2.0
-    assert len(slack.received) == len(MANY) + 2
+    times = [one.at for one in slack.received]
+    assert len(times) == len(MANY) + 2
+    assert times[1] - times[0] >= 2.0
+    # From then on at the pace that Slack takes, and but for the one that was refused in their order.
+    assert all(later - sooner >= 0.95 for sooner, later in pairwise(times[1:]))
+    told = [id for id in texts(slack) if id != MANY[0]]
+    assert told == [*MANY[1:], "new"]
 
 
 def test_an_alert_that_slack_cannot_stand_holds_up_no_other(post: Post, slack: Slack) -> None:
@@ -141,7 +157,7 @@ def test_another_webhook_is_served_meanwhile(post: Post, slack: Slack) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path, slack: Slack) -> Iterator[World]:
-    """Forty alerts that are dead; no sidecar runs."""
+    """Alerts that are dead; no sidecar runs."""
     with World(tmp_path, slack.url) as one:
         box = open_outbox(prepare(one.state))
         for id in MANY:
@@ -155,7 +171,7 @@ def test_sending_again_keeps_to_the_pace_that_slack_asks_for(world: World, slack
     slack.script += [OK] * 5 + [Answer(429, "rate_limited", {"Retry-After": "1"})]
     done = world.command("cwnotify", "outbox", "retry", "--all")
 
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "40 sent again.")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(MANY)} sent again.")
     assert sorted(texts(slack)) == sorted(MANY)
     refused, later = slack.received[5:7]
     assert later.at - refused.at >= 1.0
@@ -168,12 +184,12 @@ def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world
     assert done.returncode == 1
     assert len(slack.received) == 3
     assert done.stdout.splitlines()[-2:] == [
-        "Slack takes nothing at present: 40 wait, for the next run or for this command again.",
-        "40 of 40 still not delivered.",
+        "Slack takes nothing at present: 12 wait, for the next run or for this command again.",
+        "12 of 12 still not delivered.",
     ]
     slack.answer = OK
     done = world.command("cwnotify", "outbox", "retry", "--all")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "40 sent again.")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(MANY)} sent again.")
     assert sorted(texts(slack)) == sorted(MANY)
 
 
@@ -188,6 +204,6 @@ def test_sending_again_waits_for_a_sidecar_that_was_faster(world: World, slack: 
     assert process.poll() is None
     box.done(first.id, time.time())
 
-    assert process.communicate(timeout=20)[0].splitlines()[-1] == "40 sent again."
+    assert process.communicate(timeout=20)[0].splitlines()[-1] == f"{len(MANY)} sent again."
     assert process.returncode == 0
     box.close()

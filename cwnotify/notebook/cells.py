@@ -106,19 +106,26 @@ class Cells:
     def detach(self) -> None:
         """Leave no hook behind."""
         self._shell.input_transformers_cleanup.remove(transform)
-        self._shell.events.unregister("pre_run_cell", self._before)
+        self._unregister("pre_run_cell", self._before)
         self._leaves = True
         self._leave()
 
     def _leave(self) -> None:
         # The cell that unloads us, or loads us anew, may be registered: its end is still told.
         if self._leaves and not self._frames():
-            self._shell.events.unregister("post_run_cell", self._after)
+            self._unregister("post_run_cell", self._after)
+
+    def _unregister(self, event: str, hook: Callable[[Any], None]) -> None:
+        # A cell may have cleared all hooks.
+        if hook in self._shell.events.callbacks[event]:
+            self._shell.events.unregister(event, hook)
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
         frames = self._frames()
-        if frames and not frames[-1].recording:
+        if self._after not in self._shell.events.callbacks["post_run_cell"]:
+            say("this will not reach Slack, for IPython's hooks are gone, and ours with them: %reload_ext cwnotify")
+        elif frames and not frames[-1].recording:
             try:
                 self.begin(self.read(line), frames[-1])
             except Exception as error:

@@ -167,6 +167,19 @@ CLOSES = (
 )
 
 
+def test_a_cell_that_clears_all_hooks_is_followed_by_a_word_and_not_by_silence(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}a\nfor hooks in get_ipython().events.callbacks.values(): hooks.clear()")
+    told = kernel.run(f"%%notify_on_finish {name}b\n40 + 2")
+    mended = kernel.run("%reload_ext cwnotify")
+    kernel.run(f"%%notify_on_finish {name}c")
+
+    assert told.values == ["42"]
+    assert "this will not reach Slack" in told.text
+    assert (mended.status, mended.errors) == ("ok", [])
+    assert outcome(alert(slack, f"{name}c")) == "finished"
+
+
 def test_sidecars_that_a_cell_cut_off_leave_to_the_last_of_them(kernel: Kernel, slack: Slack, world: World):
     name = next(NAMES)
     for which in "abc":

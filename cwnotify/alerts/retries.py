@@ -127,21 +127,23 @@ def decide(
         return SendText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
         return Dead(reason)
-    tries = max(attempt, failures)
     asked = _retry_after(reply.retry_after, now)
     if asked is not None:
         later = RetryAt(now + asked + jitter, reason, now + min(asked, LONGEST_REST) + jitter, is_asked=True)
     else:
-        least = _least_pause(reply)
-        later = RetryAt(now + _backoff(tries, jitter, least), reason, now + _backoff(failures, jitter, least))
+        later = _backed_off(reason, attempt, failures, now, jitter, _least_pause(reply))
     return _unless_old(later, attempt, since, now, patience)
 
 
 def postpone(reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1) -> RetryAt | Dead:
     """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
-    tries = max(attempt, failures)
-    later = RetryAt(now + _backoff(tries, jitter), reason, now + _backoff(failures, jitter))
-    return _unless_old(later, attempt, since, now, PATIENCE)
+    return _unless_old(_backed_off(reason, attempt, failures, now, jitter), attempt, since, now, PATIENCE)
+
+
+def _backed_off(reason: str, attempt: int, failures: int, now: float, jitter: float, least: float = 0.0) -> RetryAt:
+    """The message waits for as long as it or its destination failed; the others, as its destination did."""
+    at, rest = (now + _backoff(times, jitter, least) for times in (max(attempt, failures), failures))
+    return RetryAt(at, reason, rest)
 
 
 def _unless_old(later: RetryAt, attempt: int, since: float, now: float, patience: float) -> RetryAt | Dead:

@@ -21,10 +21,10 @@ from cwnotify.sidecar.rows import Message
 if TYPE_CHECKING:
     from cwnotify.sidecar.webhooks import Webhook
 
-# After so many failures in a row, or if Slack asks for a rest longer than so many seconds, the others are not tried.
-# As long is waited for a sidecar that has claimed what was to be sent: for longer than its attempt can take.
+# After so many failures in a row the others are not tried.
 MOST_FAILURES = 3
-LONGEST_REST = 60.0
+# Seconds to wait for Slack, where it asks for a rest, and for a sidecar at work: longer than an attempt can take.
+LONGEST_WAIT = 60.0
 PAUSE = 0.1
 
 
@@ -81,14 +81,14 @@ def _send(box: Outbox, mine: str, webhook: Webhook) -> None:
     from cwnotify.sidecar.delivery import deliver
     from cwnotify.sidecar.rest import Rest
 
-    rest, deadline = Rest(), time.monotonic() + LONGEST_REST
-    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_REST and time.monotonic() < deadline:
+    rest, deadline = Rest(), time.monotonic() + LONGEST_WAIT
+    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_WAIT and time.monotonic() < deadline:
         time.sleep(rest.left() or PAUSE)
         while message := box.claim(mine, signature(), time.time(), rest.since()):
             became, reason = deliver(box, webhook.wait(), message, rest)
             click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
-            deadline = time.monotonic() + LONGEST_REST
-        if not any(message.due < time.time() + LONGEST_REST for message in _waiting(box, mine)):
+            deadline = time.monotonic() + LONGEST_WAIT
+        if not any(message.due < time.time() + LONGEST_WAIT for message in _waiting(box, mine)):
             return
 
 

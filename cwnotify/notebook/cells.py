@@ -115,22 +115,25 @@ class Cells:
         if self._leaves and not self._frames():
             self._unregister("post_run_cell", self._after)
 
-    def _unregister(self, event: str, hook: Callable[[Any], None]) -> None:
+    def _is_registered(self, event: str, hook: Callable[[Any], None]) -> bool:
         # A cell may have cleared all hooks.
-        if hook in self._shell.events.callbacks[event]:
+        return hook in self._shell.events.callbacks.get(event, ())
+
+    def _unregister(self, event: str, hook: Callable[[Any], None]) -> None:
+        if self._is_registered(event, hook):
             self._shell.events.unregister(event, hook)
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
         frames = self._frames()
-        if self._after not in self._shell.events.callbacks["post_run_cell"]:
-            say("this will not reach Slack, for IPython's hooks are gone, and ours with them: %reload_ext cwnotify")
-        elif frames and not frames[-1].recording:
-            try:
+        try:
+            if not self._is_registered("post_run_cell", self._after):
+                say("this will not reach Slack, for IPython's hooks are gone, and ours with them: %reload_ext cwnotify")
+            elif frames and not frames[-1].recording:
                 self.begin(self.read(line), frames[-1])
-            except Exception as error:
-                # Not even our own modules could be read, as where no descriptor is left. The cell runs all the same.
-                say(f"this will not reach Slack, for it could not be registered: {type(error).__name__}")
+        except Exception as error:
+            # Not even our own modules could be read, as where no descriptor is left. The cell runs all the same.
+            say(f"this will not reach Slack, for it could not be registered: {type(error).__name__}")
 
     def read(self, line: str) -> Asked:
         """Read a header; one that cannot be understood is told with its usage and counts as empty."""

@@ -42,6 +42,8 @@ class Delivery(threading.Thread):
 
     Attributes
     ----------
+    attempting
+        Held from a message's claim to its attempt's end; who holds it, holds up the delivery.
     failed
         Why the disk did not take what became of a message, until `move` says where to write instead.
     """
@@ -55,6 +57,7 @@ class Delivery(threading.Thread):
         self._rests: dict[str, Rest] = {}
         self._changed = threading.Event()
         self._moved = threading.Event()
+        self.attempting = threading.Lock()
         self._owed: tuple[Message, retries.Decision, bool] | None = None
         self.failed: sqlite3.Error | None = None
 
@@ -114,15 +117,16 @@ class Delivery(threading.Thread):
     def _round(self, outbox: Outbox) -> float:
         """Send what is due; tells how many seconds there is nothing to do."""
         while True:
-            if self._owed:
-                message, decision, is_text = self._owed
-                self._told(message, *settle(outbox, message, decision, is_text, time.time()))
-                self._owed = None
-            if (next_one := self._claim(outbox)) is None:
-                break
-            # Kept until it is written down: a disk that is full just then must not make us send it again.
-            there = next_one.destination
-            self._owed = next_one, *_attempt(self._webhooks[there], next_one, self._rests[there])
+            with self.attempting:
+                if self._owed:
+                    message, decision, is_text = self._owed
+                    self._told(message, *settle(outbox, message, decision, is_text, time.time()))
+                    self._owed = None
+                if (next_one := self._claim(outbox)) is None:
+                    break
+                # Kept until it is written down: a disk that is full just then must not make us send it again.
+                there = next_one.destination
+                self._owed = next_one, *_attempt(self._webhooks[there], next_one, self._rests[there])
         # A webhook that is being looked up wakes us when it is found.
         due = self._due(outbox, self._ready())
         return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)

@@ -140,7 +140,14 @@ class Sidecar:
         self._timers.after(HANDOVER, self._look_for_relief)
         ours = float(start_of(os.getpid()))
         later = any(float(start_of(one) or 0) > ours for one in others(self._kernel.pid))
-        self._is_relieved = later and not self._interrupted and not self._books.is_busy()
+        # Held while we look, and for good when we leave: an attempt that our end cut off might be made twice.
+        if not later or self._interrupted or not self._delivery.attempting.acquire(blocking=False):
+            return
+        try:
+            self._is_relieved = not self._books.is_busy()
+        finally:
+            if not self._is_relieved:
+                self._delivery.attempting.release()
 
     def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
         """Read and obey; tells whether there may be more."""

@@ -67,5 +67,8 @@ class Rest:
     def next_due(self, outbox: Outbox, destination: str, now: float) -> float | None:
         """When the next message for `destination` can go, or its lease ends; None if none is pending."""
         at = outbox.next_due(destination)
-        times = [outbox.next_due(destination, self.since()), at and max(at, now + self.left())]
-        return min(filter(None, times), default=None)
+        if at is None or not (left := self.left()):
+            return at
+        new = outbox.next_due(destination, self.since())
+        later = max(at, now + left)
+        return later if new is None else min(new, later)

@@ -43,27 +43,25 @@ def borrow(instances: int = 1, **tags: str) -> None:
     SettingsError
         If alerts go to a Slack that is none of ours.
     """
+    webhook = _webhook_of_lab()
     borrowed = ExitStack()
     atexit.register(borrowed.close)
     folder = borrowed.enter_context(tempfile.TemporaryDirectory(prefix="cwnotify-borrowed-"))
-    webhook = _webhook_of_lab()
-    slack = None if webhook else borrowed.enter_context(SlackStandIn())
+    told = f"what Slack is told is on {urlsplit(webhook)._replace(path='/').geturl()}"
+    if not webhook:
+        slack = borrowed.enter_context(SlackStandIn())
+        _print_what_comes(slack)
+        webhook, told = slack.webhook_url, "Slack is one too."
     aws = borrowed.enter_context(Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / ENVIRONMENT))
-    webhook = slack.webhook_url if slack else webhook
     os.environ |= aws.environ() | {"CWNOTIFY_WEBHOOK_URL": webhook, "XDG_CONFIG_HOME": folder}
     os.environ["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
     # So that a line that begins with ! finds the command of this very Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    started = [_start(aws, number, tags) for number in range(1, instances + 1)]
+    ids = [_start(aws, number, tags) for number in range(1, instances + 1)]
     if instances == 1:
-        os.environ["CWNOTIFY_INSTANCE"] = started[0]
+        os.environ["CWNOTIFY_INSTANCE"] = ids[0]
     threading.Thread(target=_play_the_rule, args=(aws,), name="event-rule", daemon=True).start()
-    if slack:
-        _print_what_comes(slack)
-    where = (
-        "Slack is one too." if slack else f"what Slack is told is on {urlsplit(webhook)._replace(path='/').geturl()}"
-    )
-    print(f"{instances} instance{'s' * (instances > 1)} on a stand-in for AWS; {where}")
+    print(f"{instances} instance{'s' * (instances > 1)} on a stand-in for AWS; {told}")
 
 
 def _webhook_of_lab() -> str:

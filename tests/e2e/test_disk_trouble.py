@@ -14,11 +14,10 @@ import pytest
 
 from tests.support.cloudwatch import CloudWatch
 from tests.support.imds import Imds
-from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.kernel import BUSY, Kernel, World, alert, outcome
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
-BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
 UNTIL_GO = "print('begun', flush=True)\nimport os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.01)"
 ROOM = resource.RLIM_INFINITY
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

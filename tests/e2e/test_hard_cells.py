@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
 from tests.slack_rules import check
-from tests.support.kernel import Kernel, World, alert, alerts, outcome, wording
+from tests.support.kernel import BUSY, Kernel, World, alert, alerts, outcome, wording
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -186,7 +187,7 @@ def test_sidecars_that_a_cell_cut_off_leave_to_the_last_of_them(kernel: Kernel, 
         kernel.run(f"%%notify_on_finish {name}{which}\n{CLOSES}")
         assert outcome(alert(slack, f"{name}{which}", 20)) == "finished"
     until(lambda: len(world.sidecars()) == 1, 30, "the leaving of all sidecars but one")
-    kernel.start(f"%%notify_on_finish {name}d\nprint('begun', flush=True)\nimport time\ntime.sleep(60)").prints("begun")
+    kernel.start(f"%%notify_on_finish {name}d\n{BUSY}").prints("begun")
     kernel.kill()
 
     assert outcome(alert(slack, f"{name}d", 20)) == "lost"
@@ -224,11 +225,8 @@ def test_who_closes_every_descriptor_gets_files_that_hold_their_own_words_alone(
 
 def test_an_interrupt_while_values_are_taken_ends_that_and_nothing_else(kernel: Kernel, slack: Slack):
     name = next(NAMES)
-    cell = kernel.start(
-        f"%%notify_on_finish {name} --show wait()\nimport time\n"
-        "def wait():\n    print('asked', flush=True)\n    time.sleep(600)"
-    )
-    cell.prints("asked")
+    cell = kernel.start(f"%%notify_on_finish {name} --show wait()\ndef wait():\n{indent(BUSY, '    ')}")
+    cell.prints("begun")
     kernel.interrupt()
 
     assert cell.result().status == "ok"

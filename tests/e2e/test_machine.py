@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.imds import Imds
-from tests.support.kernel import Kernel, World
+from tests.support.kernel import BUSY, Kernel, World
 from tests.support.slack import Slack
 
 ARM = "%%notify_on_finish train\n"
@@ -35,7 +35,7 @@ def test_spot_notices_are_told_once_while_the_cell_runs(tmp_path: Path):
             cells = []
             for kernel in (one, two):
                 kernel.run("%load_ext cwnotify")
-                cells.append(kernel.start(f"{ARM}print('begun', flush=True)\nimport time; time.sleep(60)"))
+                cells.append(kernel.start(f"{ARM}{BUSY}"))
                 cells[-1].prints("begun")
             imds.recommend_rebalance()
             slack.wait_for(1)

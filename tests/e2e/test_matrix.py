@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import variant
-from tests.support.kernel import Kernel, World, alert, alerts, outcome, wording
+from tests.support.kernel import BUSY, Kernel, World, alert, alerts, outcome, wording
 from tests.support.slack import Slack
 
 PAIRS = [
@@ -95,7 +95,7 @@ def test_a_cell_whose_error_a_magic_swallows(kernel: Kernel, slack: Slack, name:
 
 
 def test_a_cell_that_is_interrupted(kernel: Kernel, slack: Slack, name: str):
-    cell = kernel.start(f"%%notify_on_finish {name}\nprint('begun', flush=True)\nimport time\ntime.sleep(60)")
+    cell = kernel.start(f"%%notify_on_finish {name}\n{BUSY}")
     cell.prints("begun")
     kernel.interrupt()
 
@@ -134,7 +134,7 @@ def test_unloading_and_loading_again(kernel: Kernel, slack: Slack, name: str):
 def test_a_kernel_that_is_killed(python: Path, slack: Slack, name: str, tmp_path: Path):
     with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start(f"%%notify_on_finish {name}\nprint('begun', flush=True)\nimport time\ntime.sleep(60)")
+        cell = kernel.start(f"%%notify_on_finish {name}\n{BUSY}")
         cell.prints("begun")
         kernel.kill()
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
-from tests.support.kernel import Cell, Kernel, World, alert, alerts, outcome, wording
+from tests.support.kernel import BUSY, SLEEP, Cell, Kernel, World, alert, alerts, outcome, wording
 from tests.support.slack import Slack
 
 NAMES = (f"run{number}" for number in count(1))
-BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
 # Children that hold every descriptor of the kernel, its pipe to the sidecar too: one made by Python, and one by C,
 # of which no hook of Python's hears.
 CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n"
@@ -90,10 +90,9 @@ INTERRUPTIBLE = {
     + AWAIT.replace("\n", "\n    ")
     + "\n\nimport asyncio\nawait asyncio.create_task(f())",
     "loop": "print('begun', flush=True)\nwhile True:\n    pass",
-    "another cell inside": "get_ipython().run_cell('import time\\nprint(\"begun\", flush=True)\\ntime.sleep(60)')"
-    ".raise_error()",
+    "another cell inside": f"get_ipython().run_cell({BUSY!r}).raise_error()",
     "%%time beneath": f"%%time\n{BUSY}",
-    "%%capture beneath": "%%capture captured\nimport os, time\nos.mkdir('begun')\ntime.sleep(60)",
+    "%%capture beneath": f"%%capture captured\nimport os\nos.mkdir('begun')\n{SLEEP}",
 }
 
 
@@ -114,8 +113,7 @@ def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
 
 def test_an_interrupt_that_the_cell_handles_is_none(kernel: Kernel, slack: Slack, name: str):
     cell = kernel.start(
-        f"%%notify_on_finish {name}\nimport time\ntry:\n    print('begun', flush=True)\n    time.sleep(60)\n"
-        "except KeyboardInterrupt:\n    print('saved')"
+        f"%%notify_on_finish {name}\ntry:\n{indent(BUSY, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
     )
     cell.prints("begun")
     kernel.interrupt()

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.kernel import BUSY, Kernel, World, alert, outcome, wording
 from tests.support.slack import REMOVED, Answer, Slack
 from tests.support.waiting import until
 
@@ -305,8 +305,7 @@ def test_signals_are_passed_on_and_the_programs_answer_counts(name: str, world: 
 
 
 def test_an_interrupted_program_is_interrupted(world: World, slack: Slack):
-    code = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
-    running = world.begin("cwnotify", "run", "--name", "train", "--", "python3", "-c", code, stdin=subprocess.DEVNULL)
+    running = world.begin("cwnotify", "run", "--name", "train", "--", "python3", "-c", BUSY, stdin=subprocess.DEVNULL)
     assert running.stdout
     assert running.stdout.readline() == "begun\n"
     running.send_signal(signal.SIGINT)

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from cwnotify.settings import Secret, store_webhook
-from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.kernel import BUSY, Kernel, World, alert, outcome
 from tests.support.slack import LOGIN_PAGE, OK, REDIRECT, REMOVED, Answer, Slack
 from tests.support.waiting import until
-
-BUSY = "print('begun', flush=True)\nimport time\ntime.sleep(60)"
 
 
 @dataclass

@@ -4,7 +4,7 @@
 
     with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start("%%notify_on_finish x\\nprint('begun', flush=True)\\nimport time; time.sleep(60)")
+        cell = kernel.start(f"%%notify_on_finish x\\n{BUSY}")
         cell.prints("begun")
         kernel.kill()
         assert cell.result().status == "dead"
@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,10 @@ _STRANGE = re.compile(
     re.IGNORECASE,
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# A cell for a minute. In short sleeps: Python hears of an interrupt between two steps of its own, so one that comes
+# just before a sleep, as on a busy machine, is heard after it.
+SLEEP = "import time\nfor _ in range(1200):\n    time.sleep(0.05)"
+BUSY = f"print('begun', flush=True)\n{SLEEP}"
 
 
 class World:
@@ -332,6 +337,10 @@ class Kernel:
         spec = _Spec()
         spec.python = str(python)
         self._manager = KernelManager(kernel_spec_manager=spec)
+        # Named sockets: of the ports that are free, two test processes may choose the same.
+        self._sockets = tempfile.TemporaryDirectory(prefix="kernel-")
+        self._manager.transport = "ipc"
+        self._manager.ip = f"{self._sockets.name}/zmq"
         number = len(list(world.home.glob("kernel-*.json")))
         self._manager.connection_file = str(world.home / f"kernel-{os.getpid()}-{number}-{time.monotonic_ns()}.json")
         self._client: BlockingKernelClient | None = None
@@ -347,6 +356,7 @@ class Kernel:
         self._disconnect()
         if self._manager.has_kernel:
             self._manager.shutdown_kernel(now=True)
+        self._sockets.cleanup()
 
     @property
     def pid(self) -> int:

@@ -265,8 +265,15 @@ class Cell:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     def prints(self, text: str, seconds: float = 15.0) -> None:
-        """Wait until the cell has printed `text`."""
-        self.kernel.listen(lambda: text in self._result("running").stdout, seconds, f"{text!r} from the cell")
+        """Wait until the cell has printed `text`; an assertion fails if it ends without."""
+        kernel = self.kernel
+        kernel.listen(lambda: self._has(text) or self._ended or not kernel.is_alive(), seconds, f"{text!r}")
+        if not self._has(text):
+            kernel.drain()
+        assert self._has(text), f"the cell ended without {text!r}: {kernel.replies.get(self.id)}"
+
+    def _has(self, text: str) -> bool:
+        return text in self._result("running").stdout
 
     def result(self, seconds: float = 30.0) -> Result:
         """Wait for the end of the cell, or of the kernel."""
@@ -424,7 +431,7 @@ class Kernel:
         """Take what the kernel says until `enough` holds."""
         deadline = time.monotonic() + seconds
         while not enough():
-            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {dict(self.heard)}"
             self._take(50)
 
     def drain(self) -> None:

@@ -30,6 +30,15 @@ _HOST = os.uname().nodename
 # Not the system's, for the cell would wait for that; not the one that a cell may seed.
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
+
+
+class _Clock:
+    """The clocks as they were when this was loaded: a cell may put others in their place, stop them or break them."""
+
+    now = staticmethod(time.time)
+    steady = staticmethod(time.monotonic)
+
+
 # The runs of this process that are under way, in the order in which they began.
 _under_way: list[Recording] = []
 
@@ -120,14 +129,14 @@ class Recording:
         self.webhook = found.webhook
         self._link = link or shared()
         self._rank = ranks.rank()
-        self._began = time.monotonic()
+        self._began = _Clock.steady()
         self._seconds: float | None = None
         self._noted: dict[str, object] = {}
         self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
             name=name[:200],
-            started=time.time(),
+            started=_Clock.now(),
             kind=kind,
             place=place,
             options=resolve(asked, found),
@@ -139,7 +148,7 @@ class Recording:
 
         Apart from the constructor, so that a caller who is interrupted in here holds something to end.
         """
-        self._began = time.monotonic()
+        self._began = _Clock.steady()
         _under_way.append(self)
         if self._speaks:
             self._link.aim(self.webhook)
@@ -159,23 +168,23 @@ class Recording:
         self._noted.update((str(name)[:MOST_NAME], value) for name, value in values.items())
         while len(self._noted) > MOST_NOTED:
             del self._noted[next(iter(self._noted))]
-        now = time.monotonic()
+        now = _Clock.steady()
         self._notes_left, self._note_at = min(BURST, self._notes_left + now - self._note_at), now
         if self._speaks and self._notes_left >= 1:
             self._notes_left -= 1
             shown = as_shown(self._noted)
-            if time.monotonic() - now > MOST_SECONDS:
+            if _Clock.steady() - now > MOST_SECONDS:
                 # The work is not held up once more.
                 self._notes_left = -math.inf
             self._link.noted(self._ended(Outcome.LOST, shown))
 
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
-        self._seconds = time.monotonic() - self._began
+        self._seconds = _Clock.steady() - self._began
 
     def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
-        seconds = time.monotonic() - self._began if self._seconds is None else self._seconds
-        return RunEnded(self.run, outcome, seconds, time.time(), shown=shown, **how)
+        seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
+        return RunEnded(self.run, outcome, seconds, _Clock.now(), shown=shown, **how)
 
     def end(
         self,
@@ -200,9 +209,9 @@ class Recording:
 
     def wait(self, seconds: float, delivered: bool) -> None:
         """Wait until the end is on disk, or even `delivered` (or dead), for callers that have time."""
-        deadline = time.monotonic() + seconds
+        deadline = _Clock.steady() + seconds
         if self._link.wait(seconds) and delivered:
-            self._link.wait_told(self.run.id, deadline - time.monotonic())
+            self._link.wait_told(self.run.id, deadline - _Clock.steady())
 
 
 def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:

@@ -6,8 +6,8 @@ Standard library only.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class Unchanged(Generic[T]):
             The files that may be read, there or not, and for how many seconds a look at each is good: a look is a
             system call, during which the kernel's other threads go before the cell.
         """
-        now = time.monotonic()
+        now = monotonic()
         known = self._known
         if known is None or known[0] != asked or any(file.has_changed(now) for file in known[1]):
             # Looked at before they are read: what is written meanwhile is read with the next cell.

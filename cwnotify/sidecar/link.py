@@ -12,8 +12,8 @@ import contextvars
 import fcntl
 import os
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from cwnotify.alerts.events import Run, RunEnded
@@ -215,10 +215,10 @@ class Link:
         """Listen to the sidecar; when it is gone and still needed, start another, ever more patiently."""
         tries = 0
         while True:
-            since = time.monotonic()
+            since = monotonic()
             heard = self._listen()
-            tries = 0 if time.monotonic() - since > STEADY else tries + 1
-            time.sleep(PAUSES[min(tries, len(PAUSES)) - 1] if tries else 0.0)
+            tries = 0 if monotonic() - since > STEADY else tries + 1
+            sleep(PAUSES[min(tries, len(PAUSES)) - 1] if tries else 0.0)
             with self._lock:
                 self._let_go()
                 # One that answered and is gone may have left alerts that nobody else would send before the next run.

@@ -86,6 +86,7 @@ HARD = {
         "failed",
         "ZeroDivisionError",
     ),
+    "clocks stopped": Hard("import time\ntime.time = time.monotonic = lambda: 0.0"),
     "faulthandler": Hard(
         "import faulthandler\nfaulthandler.enable(open('fault', 'w'))\nfaulthandler.dump_traceback_later(60)"
     ),

@@ -30,6 +30,8 @@ _HOST = os.uname().nodename
 # Not the system's, for the cell would wait for that; not the one that a cell may seed.
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
+# The runs of this process that are under way, in the order in which they began.
+_under_way: list[Recording] = []
 
 
 class _Clock:
@@ -37,10 +39,6 @@ class _Clock:
 
     now = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
-
-
-# The runs of this process that are under way, in the order in which they began.
-_under_way: list[Recording] = []
 
 
 def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:

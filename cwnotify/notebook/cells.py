@@ -62,6 +62,17 @@ def transform(lines: list[str]) -> list[str]:
 transform.has_side_effects = True  # type: ignore[attr-defined]
 
 
+def is_registered(shell: InteractiveShell, event: str, hook: Callable[[Any], None]) -> bool:
+    """Whether IPython still calls `hook`; a cell may have cleared all hooks."""
+    return hook in shell.events.callbacks.get(event, ())
+
+
+def unregister(shell: InteractiveShell, event: str, hook: Callable[[Any], None]) -> None:
+    """Take `hook` away, if it is still there."""
+    if is_registered(shell, event, hook):
+        shell.events.unregister(event, hook)
+
+
 def _begins_with_future(lines: list[str]) -> bool:
     """Whether the body's first statement is a ``from __future__`` import, a docstring before it allowed for."""
     code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -105,29 +116,22 @@ class Cells:
 
     def detach(self) -> None:
         """Leave no hook behind."""
-        self._shell.input_transformers_cleanup.remove(transform)
-        self._unregister("pre_run_cell", self._before)
+        if transform in self._shell.input_transformers_cleanup:
+            self._shell.input_transformers_cleanup.remove(transform)
+        unregister(self._shell, "pre_run_cell", self._before)
         self._leaves = True
         self._leave()
 
     def _leave(self) -> None:
         # The cell that unloads us, or loads us anew, may be registered: its end is still told.
         if self._leaves and not self._frames():
-            self._unregister("post_run_cell", self._after)
-
-    def _is_registered(self, event: str, hook: Callable[[Any], None]) -> bool:
-        # A cell may have cleared all hooks.
-        return hook in self._shell.events.callbacks.get(event, ())
-
-    def _unregister(self, event: str, hook: Callable[[Any], None]) -> None:
-        if self._is_registered(event, hook):
-            self._shell.events.unregister(event, hook)
+            unregister(self._shell, "post_run_cell", self._after)
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
         frames = self._frames()
         try:
-            if not self._is_registered("post_run_cell", self._after):
+            if not is_registered(self._shell, "post_run_cell", self._after):
                 say("this will not reach Slack, for IPython's hooks are gone, and ours with them: %reload_ext cwnotify")
             elif frames and not frames[-1].recording:
                 self.begin(self.read(line), frames[-1])

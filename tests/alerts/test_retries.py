@@ -220,7 +220,7 @@ def test_patience_ends_after_a_day_with_the_last_reason():
     assert isinstance(after(Reply(503), waited=PATIENCE - 1), RetryAt)
     decision = after(Reply(503), FEWEST_ATTEMPTS, waited=PATIENCE)
     assert isinstance(decision, Dead)
-    assert decision.reason == "given up after 24 h; at last: 503: Slack has a fault of its own"
+    assert decision == Dead("given up after 24 h; at last: 503: Slack has a fault of its own", decision.rest)
 
 
 def test_patience_ends_also_where_the_pause_would_pass_it():

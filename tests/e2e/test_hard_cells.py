@@ -182,6 +182,15 @@ def test_a_cell_that_clears_all_hooks_is_followed_by_a_word_and_not_by_silence(k
     assert outcome(alert(slack, f"{name}c")) == "finished"
 
 
+def test_a_panel_and_the_extension_can_be_closed_after_a_cell_cleared_all_that_was_registered(kernel: Kernel):
+    kernel.run("import cwnotify\npanel = cwnotify.panel()")
+    kernel.run("for hooks in get_ipython().events.callbacks.values(): hooks.clear()")
+    kernel.run("get_ipython().input_transformers_cleanup.clear()")
+    closed = [kernel.run(code) for code in ("panel.close()", "%reload_ext cwnotify", "%unload_ext cwnotify")]
+
+    assert [(one.status, one.errors) for one in closed] == [("ok", [])] * 3
+
+
 def test_sidecars_that_a_cell_cut_off_leave_to_the_last_of_them(kernel: Kernel, slack: Slack, world: World):
     name = next(NAMES)
     for which in "abc":

@@ -431,7 +431,7 @@ class Kernel:
         """Take what the kernel says until `enough` holds."""
         deadline = time.monotonic() + seconds
         while not enough():
-            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {dict(self.heard)}"
+            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {self.heard}"
             self._take(50)
 
     def drain(self) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cwnotify.alerts.records import from_record
+from cwnotify.notebook.cells import unregister
 from cwnotify.notebook.panel import markup
 from cwnotify.notebook.panel.kernel import Origin, answering_nothing, has_subshells
 from cwnotify.notebook.panel.plain import text
@@ -142,7 +143,7 @@ class Panel:
         _open.remove(self)
         self._link.unwatch(self._id)
         for event, hook in self._hooks.items():
-            self._shell.events.unregister(event, hook)
+            unregister(self._shell, event, hook)
         with self._lock:
             self._context.run(self._leave)
 

@@ -47,6 +47,8 @@ class WatchedMetric:
         Metric math, an anomaly band or a Metrics Insights query, and what it is called.
     compared
         Whether it is this that the alarm compares, not merely a part of it.
+    account
+        The account that owns the metric, where it is not the alarm's own.
     """
 
     id: str = ""
@@ -59,6 +61,15 @@ class WatchedMetric:
     expression: str = ""
     label: str = ""
     compared: bool = True
+    account: str = ""
+
+
+@frozen
+class Tag:
+    """One tag of an alarm."""
+
+    key: str
+    value: str = ""
 
 
 @frozen
@@ -108,6 +119,22 @@ class AlarmChanged:
         Why the alarm's actions were suppressed.
     muted_by, muted_until
         The mute rule in force.
+    before_since
+        When the alarm entered the state `before`.
+    recent
+        The evaluated datapoints, oldest first.
+    no_data
+        Whether the state changed because no datapoint was measured.
+    suppression_ended
+        What suppressed the alarm's actions until this change.
+    tags
+        The alarm's tags, where AWS sends them.
+    query, log_groups, log_lines
+        PromQL or Logs Insights text; for a log alarm, its log groups and the matching lines.
+    pending_period, recovery_period
+        Seconds that a PromQL alarm waits before it fires and before it returns to OK.
+    evaluation_state
+        ``PARTIAL_DATA``, ``EVALUATION_FAILURE`` or ``EVALUATION_ERROR``; empty for a normal evaluation.
     """
 
     name: str
@@ -143,6 +170,17 @@ class AlarmChanged:
     held_back: str = ""
     muted_by: str = ""
     muted_until: float | None = None
+    before_since: float | None = None
+    recent: tuple[float, ...] = ()
+    no_data: bool = False
+    suppression_ended: str = ""
+    tags: tuple[Tag, ...] = ()
+    query: str = ""
+    log_groups: tuple[str, ...] = ()
+    log_lines: tuple[str, ...] = ()
+    pending_period: float | None = None
+    recovery_period: float | None = None
+    evaluation_state: str = ""
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.records import from_record, to_record
+from cwnotify.alerts.regions import partition_of, region_code
 from tests.golden import DATA, described, holds
 from tests.hostile import anything, mutated
 
@@ -34,6 +35,16 @@ REGIONS = {
     "China (Ningxia)": "cn-northwest-1",
     "Middle East (UAE)": "me-central-1",
     "The Moon (Copernicus)": "The Moon (Copernicus)",
+    "US-East-2": "us-east-2",
+    "US_EAST_2": "us-east-2",
+    "Us East 2": "us-east-2",
+    " AP-NORTHEAST-2 ": "ap-northeast-2",
+    "Asia Pacific (Seoul) ap-northeast-2": "ap-northeast-2",
+    "ap-northeast-2a": "ap-northeast-2",
+    "AWS GovCloud (US-West)": "us-gov-west-1",
+    "AWS European Sovereign Cloud (Germany)": "eusc-de-east-1",
+    "US ISOB East (Ohio)": "US ISOB East (Ohio)",
+    "mars-north-1": "mars-north-1",
 }
 TIMES = (
     "2020-01-14T08:45:42.236+0000",
@@ -42,6 +53,8 @@ TIMES = (
     "2020-01-14T17:45:42.236+0900",
     "2020-01-14T08: 45: 42.236+0000",
     "2020-01-14T08:45:42.236",
+    1578991542.236,
+    1578991542236,
 )
 REASONS = {
     "1 datapoint (0.0) was not greater than or equal to the threshold (1.0).": (
@@ -95,8 +108,35 @@ def test_a_region_by_any_name(name: str, code: str) -> None:
     assert _only_alarm(event).region == code
 
 
+def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
+    from importlib.resources import files
+
+    partitions = json.loads((files("botocore") / "data" / "endpoints.json").read_text())["partitions"]
+    for partition in partitions:
+        for code, region in partition["regions"].items():
+            assert partition_of(code) == partition["partition"]
+            assert region_code(code.upper()) == code
+            # Of the secret ones nobody here knows how CloudWatch calls them.
+            assert region_code(region["description"]) == ("" if "iso" in code else code)
+
+
+def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
+    def record(**message: str) -> dict[str, Any]:
+        body = json.dumps({"AlarmName": "a", "NewStateValue": "OK", **message})
+        return {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": body, "awsRegion": "us-west-2"}]}
+
+    arn = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a"
+    for message, region in (
+        ({}, "us-west-2"),
+        ({"Region": "The Moon"}, "us-west-2"),
+        ({"Region": "US-East-2"}, "us-east-2"),
+        ({"AlarmArn": arn, "Region": "US-East-2"}, "eu-west-1"),
+    ):
+        assert _only_alarm(record(**message)).region == region
+
+
 @pytest.mark.parametrize("text", TIMES)
-def test_a_time_in_any_spelling(text: str) -> None:
+def test_a_time_in_any_spelling(text: object) -> None:
     assert _only_alarm({"AlarmName": "a", "StateChangeTime": text}).at == 1578991542.236
 
 

@@ -17,7 +17,6 @@ from cwnotify.alerts.alarms import Tone, alarm_message, sentence, tone_of
 from cwnotify.alerts.blocks import Payload
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.events import Outcome, Run, RunEnded
-from cwnotify.alerts.measures import measured
 from cwnotify.alerts.render import render
 from cwnotify.alerts.runs import run_message
 from tests import slack_rules
@@ -134,42 +133,6 @@ def test_times_are_in_the_readers_zone() -> None:
     assert "2026-11-22 06:14:20 UTC" in fields["Nowhere/At_All"]
 
 
-@pytest.mark.parametrize(
-    ("comparison", "value", "threshold", "shown"),
-    [
-        (ABOVE, 97.21666666666667, 50.0, "97.22 % &gt; 50 %"),
-        (ABOVE, 12.0, 50.0, "12 % ≤ 50 %"),
-        (BELOW, 3.2, 10.0, "3.2 % &lt; 10 %"),
-        (BELOW, 10.0, 10.0, "10 % ≥ 10 %"),
-        ("GreaterThanOrEqualToThreshold", 5.0, 5.0, "5 % ≥ 5 %"),
-        (ABOVE, 90.004, 90.0, "90.004 % &gt; 90 %"),
-        (ABOVE, 0.0205994, 0.5, "0.0206 % ≤ 0.5 %"),
-        (ABOVE, 1234567.0, 1e20, "1,234,567 % ≤ 1e+20 %"),
-        (ABOVE, None, 50.0, "threshold &gt; 50 %"),
-        ("", 5.0, 6.0, "5 %, threshold 6 %"),
-        ("", None, 6.0, "threshold 6 %"),
-        ("", 5.0, None, "5 %"),
-        ("", None, None, ""),
-    ],
-)
-def test_a_value_against_its_threshold(
-    comparison: str, value: float | None, threshold: float | None, shown: str
-) -> None:
-    event = AlarmChanged("a", value=value, threshold=threshold, comparison=comparison, metric="CPUUtilization")
-    assert measured(event, "en") == shown
-
-
-def test_units_are_short() -> None:
-    for unit, shown in {
-        "Seconds": "2 s",
-        "Bytes/Second": "2 B/s",
-        "Count": "2",
-        "Count/Second": "2/s",
-        "Apples": "2 Apples",
-    }.items():
-        assert measured(AlarmChanged("a", value=2.0, unit=unit), "en") == shown
-
-
 def test_the_sentence_says_it_all() -> None:
     event = AlarmChanged(
         "train-3-off",
@@ -179,6 +142,7 @@ def test_the_sentence_says_it_all() -> None:
         threshold=10.0,
         comparison=BELOW,
         metric="CPUUtilization",
+        namespace="AWS/EC2",
         instance="i-0abc",
     )
     assert sentence(event, "en") == "*train-3-off* went from OK to ALARM: CPUUtilization 3.2 % &lt; 10 % (`i-0abc`)"

@@ -78,6 +78,7 @@ SENTENCES = {
     "alarm.minimum": "minimum",
     "alarm.maximum": "maximum",
     "alarm.samplecount": "sample count",
+    "alarm.metric.account": "{metric} (account {account})",
     "alarm.more": "… and {n} more",
     "alarm.held": ":no_bell: Its own actions were held back: {why}",
     "alarm.muted": ":no_bell: Muted by {rule}",

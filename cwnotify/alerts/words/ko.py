@@ -81,6 +81,7 @@ SENTENCES = {
     "alarm.minimum": "최솟값",
     "alarm.maximum": "최댓값",
     "alarm.samplecount": "표본 수",
+    "alarm.metric.account": "{metric} (계정 {account})",
     "alarm.more": "… 외 {n}개",
     "alarm.held": ":no_bell: 이 경보의 작업은 보류됐어요: {why}",
     "alarm.muted": ":no_bell: {rule} 규칙으로 음소거돼 있어요",

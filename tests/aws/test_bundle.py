@@ -50,7 +50,7 @@ def test_lines_keep_their_numbers() -> None:
 
 def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(tmp_path)
-    # In each language an alarm, a storm, a notice, a failure and what is no alarm: all that the function can be called for.
+    # In each language all that the function can be called for.
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
         "from cwnotify.aws.lambda_function import handle\n"

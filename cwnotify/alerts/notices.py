@@ -87,7 +87,7 @@ def custom_message(
         steps = "\n".join(f"• {' '.join(mrkdwn(step, 260).splitlines())}" for step in custom.next_steps[:10])
         details.append(b.section(f"*{say(lang, 'custom.steps')}*\n{steps}", verbatim=True))
     details += b.fields((b.label(one.name, 80), b.prose(one.value, 400)) for one in custom.context[: b.MOST_FIELDS])
-    summary = custom.summary if custom.summary not in (custom.title, custom.description) else ""
+    summary = "" if custom.summary in (custom.title or custom.summary, custom.description) else custom.summary
     quiet = (
         b.prose(summary, 500),
         " · ".join(b.code(one, 200) for one in custom.resources[:10]),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain, unique
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.records import from_record, to_record
 from cwnotify.alerts.regions import partition_of, region_code
@@ -100,6 +100,58 @@ def test_series_that_change_at_once_have_ids_of_their_own() -> None:
     contributor = {"id": "0000000000000000", "attributes": {"TableName": "baskets"}}
     other = event | {"detail": event["detail"] | {"alarmContributor": contributor}}
     assert parse(event)[0].id != parse(other)[0].id
+
+
+def _multi(state: str, reason: str, before: str = "OK", contributor: str = "", name: str = "a") -> dict[str, Any]:
+    """A change of an alarm on several time series as EventBridge carries it, or that of one of its series."""
+    detail: dict[str, Any] = {"alarmName": name, "state": {"value": state, "reason": reason}}
+    if contributor:
+        detail["alarmContributor"] = {"id": contributor, "attributes": {"TableName": contributor}}
+    else:
+        detail["previousState"] = {"value": before}
+    kind = "Contributor State" if contributor else "State"
+    return {"detail-type": f"CloudWatch Alarm {kind} Change", "source": "aws.cloudwatch", "detail": detail}
+
+
+FOUR_OF_SIX = "4 out of 6 time series evaluated to ALARM"
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([_multi("ALARM", FOUR_OF_SIX), _multi("ALARM", "x", contributor="t")], [1]),
+        ([_multi("ALARM", "x", contributor="t"), _multi("ALARM", "100+ time series evaluated to ALARM")], [0]),
+        ([_multi("OK", "6 time series evaluated to OK", "ALARM"), _multi("OK", "x", contributor="t")], [1]),
+        # Another state, another alarm, or no count of series: not what the contributor's event says.
+        ([_multi("OK", "6 time series evaluated to OK"), _multi("ALARM", "x", contributor="t")], [0, 1]),
+        ([_multi("ALARM", FOUR_OF_SIX, name="b"), _multi("ALARM", "x", contributor="t")], [0, 1]),
+        (
+            [_multi("ALARM", "No time series were returned by the query."), _multi("ALARM", "x", contributor="t")],
+            [0, 1],
+        ),
+        ([_multi("ALARM", FOUR_OF_SIX)], [0]),
+    ],
+)
+def test_a_summary_is_left_out_only_beside_its_contributors(events: list[dict[str, Any]], left: list[int]) -> None:
+    parsed = [parse(event)[0] for event in events]
+    assert unique(parsed) == tuple(parsed[index] for index in left)
+
+
+@pytest.mark.parametrize(
+    ("event", "follow"),
+    [
+        (_multi("ALARM", FOUR_OF_SIX), True),
+        (_multi("OK", "6 time series evaluated to OK", "ALARM"), True),
+        (_multi("OK", "6 time series evaluated to OK", "INSUFFICIENT_DATA"), False),
+        (_multi("INSUFFICIENT_DATA", "No time series were returned by the query."), False),
+        (_multi("ALARM", "x", contributor="t"), False),
+        ({"alarmData": _multi("ALARM", FOUR_OF_SIX)["detail"]}, False),
+        ({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": FOUR_OF_SIX}, False),
+        ({"TopicArn": "t", "Message": json.dumps(_multi("ALARM", FOUR_OF_SIX))}, False),
+    ],
+)
+def test_contributors_follow_only_where_a_rule_carries_both(event: dict[str, Any], follow: bool) -> None:
+    assert _only_alarm(event).contributors_follow is follow
 
 
 @pytest.mark.parametrize(("name", "code"), REGIONS.items())

@@ -152,7 +152,7 @@ SENTENCES = {
     # 그 밖의 것
     "function.failed": ":x: Lambda 함수 {name} 실행에 실패했어요: {error}",
     "function.failed.unnamed": ":x: Lambda 함수 실행에 실패했어요: {error}",
-    "function.dropped": ":x: Lambda 함수 {name}에서 이벤트를 처리하지 못했어요",
+    "function.dropped": ":x: Lambda 함수 {name} · 이벤트를 처리하지 못했어요",
     "function.dropped.unnamed": ":x: Lambda 함수에서 이벤트를 처리하지 못했어요",
     "function.field.condition": "조건",
     "function.field.invocations": "호출 횟수",

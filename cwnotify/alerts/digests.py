@@ -28,22 +28,51 @@ _UNKNOWN_RANK = 2
 
 
 @frozen
+class Page:
+    """One message of a digest.
+
+    Parameters
+    ----------
+    events
+        The events that it reports: every change of each alarm that it names.
+    """
+
+    payload: b.Payload
+    events: tuple[AwsEvent, ...]
+
+
+@frozen
+class _Section:
+    """Names of alarms as ready mrkdwn, and the keys of these alarms."""
+
+    text: str
+    keys: tuple[str, ...]
+
+
+@frozen
 class _Group:
     """The alarms that are now in one state; `tone` is that of the news which matter most among them."""
 
     state: str
     tone: Tone
     count: int
-    sections: tuple[str, ...]
+    sections: tuple[_Section, ...]
 
 
-_Page = list[tuple[_Group, list[str]]]
+_Page = list[tuple[_Group, list[_Section]]]
 
 
 def digest_messages(
     events: Sequence[AwsEvent], seconds: float, lang: str, zone: str = "", channel: str = ""
 ) -> tuple[b.Payload, ...]:
-    """The payloads for a batch of events, copies left out.
+    """Return the payloads of `digest_pages`."""
+    return tuple(page.payload for page in digest_pages(events, seconds, lang, zone, channel))
+
+
+def digest_pages(
+    events: Sequence[AwsEvent], seconds: float, lang: str, zone: str = "", channel: str = ""
+) -> tuple[Page, ...]:
+    """Return the messages for a batch of events, copies left out; each event is on exactly one of them.
 
     Parameters
     ----------
@@ -58,21 +87,31 @@ def digest_messages(
     changes = [event for event in told if isinstance(event, AlarmChanged)]
     alone = [event for event in told if not isinstance(event, AlarmChanged)]
     alarms = _latest(changes)
+    single: list[tuple[AwsEvent, tuple[AwsEvent, ...]]] = [(event, (event,)) for event in alone]
     if len(alarms) <= 1:
-        return tuple(render(event, lang, zone, channel) for event in (*alarms, *alone))
+        single[:0] = [(event, tuple(changes)) for event in alarms]
+    pages = _digest(alarms, changes, seconds, lang, zone, channel) if len(alarms) > 1 else []
+    return (*pages, *(Page(render(event, lang, zone, channel), about) for event, about in single))
+
+
+def _digest(
+    alarms: Sequence[AlarmChanged], changes: Sequence[AlarmChanged], seconds: float, lang: str, zone: str, channel: str
+) -> list[Page]:
     groups = _groups(alarms, Counter(event.key for event in changes))
     footer = [_span(alarms, lang, zone)]
     button = b.buttons([(say(lang, "alarm.button"), alarm_link("", alarms[0].region, alarms[0].partition))])
     pages = _pages(groups)
-    payloads = []
+    messages = []
     for number, page in enumerate(pages, 1):
         if len(pages) > 1:
             footer[1:] = [say(lang, "digest.page", page=number, pages=len(pages))]
         text = _headline(groups, len(alarms), seconds, number, len(pages), lang)
         quiet = _BETWEEN.join(filter(None, footer))
         last = [*([b.context(quiet)] if quiet else []), *button]
-        payloads.append(_payload(text, page, last, lang, channel))
-    return (*payloads, *(render(event, lang, zone, channel) for event in alone))
+        keys = {key for _, sections in page for section in sections for key in section.keys}
+        reported = tuple(event for event in changes if event.key in keys)
+        messages.append(Page(_payload(text, page, last, lang, channel), reported))
+    return messages
 
 
 def _latest(changes: Iterable[AlarmChanged]) -> list[AlarmChanged]:
@@ -94,7 +133,7 @@ def _groups(alarms: Sequence[AlarmChanged], changes: Counter[str]) -> list[_Grou
     for state in sorted(by_state, key=lambda state: (_rank(state), state)):
         tones = {tone_of(event) for event in by_state[state]}
         tone = next(tone for tone in (Tone.BAD, Tone.GOOD, *Tone) if tone in tones)
-        names = [_named(event, changes[event.key]) for event in by_state[state]]
+        names = [(_named(event, changes[event.key]), event.key) for event in by_state[state]]
         groups.append(_Group(state, tone, len(names), tuple(_joined(names))))
     return groups
 
@@ -109,15 +148,16 @@ def _named(event: AlarmChanged, changes: int) -> str:
     return linked(event.name or "?", event.region, event.partition) + (f" ({series})" if series else "") + often
 
 
-def _joined(names: Iterable[str]) -> Iterator[str]:
-    """The names in as few sections as can hold them."""
-    line = ""
-    for name in names:
+def _joined(names: Iterable[tuple[str, str]]) -> Iterator[_Section]:
+    """The names, each with its alarm's key, in as few sections as can hold them."""
+    line, keys = "", list[str]()
+    for name, key in names:
         if line and len(line) + len(_BETWEEN) + len(name) > b.MOST_SECTION - _HEAD_ROOM:
-            yield line
-            line = ""
+            yield _Section(line, tuple(keys))
+            line, keys = "", []
         line = f"{line}{_BETWEEN}{name}" if line else name
-    yield line
+        keys.append(key)
+    yield _Section(line, tuple(keys))
 
 
 def _pages(groups: Iterable[_Group]) -> list[_Page]:
@@ -126,13 +166,13 @@ def _pages(groups: Iterable[_Group]) -> list[_Page]:
     size = count = 0
     for group in groups:
         for section in group.sections:
-            if pages[-1] and (size + len(section) > MOST_MESSAGE or count == _MOST_SECTIONS):
+            if pages[-1] and (size + len(section.text) > MOST_MESSAGE or count == _MOST_SECTIONS):
                 pages.append([])
                 size = count = 0
             if not pages[-1] or pages[-1][-1][0] is not group:
                 pages[-1].append((group, []))
             pages[-1][-1][1].append(section)
-            size, count = size + len(section), count + 1
+            size, count = size + len(section.text), count + 1
     return pages
 
 
@@ -156,7 +196,7 @@ def _payload(text: str, page: _Page, last: Sequence[b.Block], lang: str, channel
     attachments: list[b.Block] = []
     for group, (first, *more) in page:
         head = _counted(lang, "digest.head", group)
-        blocks = [b.section(f"{head}\n{first}"), *map(b.section, more)]
+        blocks = [b.section(f"{head}\n{first.text}"), *(b.section(section.text) for section in more)]
         attachments.append({"color": COLOURS[group.tone], "blocks": blocks})
     attachments[-1]["blocks"] += last
     return payload | {"attachments": attachments}

@@ -53,9 +53,9 @@ def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     # In each language an alarm, a storm, a notice and what is no alarm: all that the function can be called for.
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
-        "from cwnotify.aws.lambda_function import handle\n"
+        "from cwnotify.aws.lambda_function import payloads\n"
         "for lang in ('en', 'ko'):\n"
-        "    for event in json.loads(sys.argv[2]): handle(event, {'lang': lang}, print)\n"
+        "    for event in json.loads(sys.argv[2]): print(payloads(event, lang))\n"
         "print(json.dumps("
         "[module.__file__ for module in list(sys.modules.values()) if getattr(module, '__file__', None)]))"
     )

@@ -55,7 +55,7 @@ def read_webhook(text: str | bytes, bare: bool = False) -> str:
         return url
     if not all("!" <= c <= "~" for c in url):
         raise WebhookError("must be a URL, which holds no spaces or special characters; copy it again from Slack")
-    if bare and url and "://" not in url:
+    if bare and "/" in url and "://" not in url:
         url = f"https://{url}"
     try:
         parts = urlsplit(url)
@@ -66,7 +66,7 @@ def read_webhook(text: str | bytes, bare: bool = False) -> str:
         raise WebhookError("must begin with https:// (http:// only for this machine's own address)")
     if is_workflow(url):
         raise WebhookError(
-            "is a Workflow webhook of Slack, which takes other JSON than an alert's; "
+            "is a Slack Workflow webhook, which takes other JSON than an incoming one; "
             "create an incoming webhook instead: cwnotify manifest"
         )
     return url
@@ -96,8 +96,8 @@ def _unwrapped(text: str) -> str:
 def _chosen(text: str) -> str:
     """The one value that is meant, of all that the text holds."""
     text = _without_quotes(text.strip(_BLANKS))
-    if text.lstrip(_BLANKS).startswith("{"):
-        return _pick(list(_flat("", _object(text))), "is JSON")
+    if text.lstrip(_BLANKS).startswith(("{", "[")):
+        return _pick(list(_flat("", _json(text))), "is JSON")
     lines = [line.strip(_BLANKS) for line in re.split(r"[\r\n]+", text)]
     values = [_assigned(line) for line in lines if line and not line.startswith("#")]
     if len(values) == 1:
@@ -116,12 +116,12 @@ def _without_quotes(text: str) -> str:
     return value if isinstance(value, str) else text[1:-1]
 
 
-def _object(text: str) -> dict[str, object]:
+def _json(text: str) -> object:
     try:
-        value = json.loads(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError):
         raise WebhookError("begins like JSON, but is not valid JSON") from None
-    return value if isinstance(value, dict) else {}
+    return value
 
 
 def _flat(name: str, value: object, depth: int = 0) -> Iterator[tuple[str, str]]:

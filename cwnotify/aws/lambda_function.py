@@ -436,9 +436,10 @@ def _webhook(hook: str, encrypted: str, age: int = 0) -> str:
     try:
         url = read_webhook(hook if place == PLAIN else _decrypted(encrypted), bare=True)
         if url.startswith(REFERENCES):
-            place, url = url, read_webhook(_stored(url), bare=True)
-        if url.startswith(REFERENCES):
-            raise WebhookError("holds the name of another place instead of a webhook")
+            place = url
+            url = read_webhook(_stored(place), bare=True)
+            if url.startswith(REFERENCES):
+                raise WebhookError("holds the name of another place instead of a webhook")
     except WebhookError as error:
         raise NotDeliveredError(f"the webhook in {place} cannot be used: it {error}") from None
     except Exception as error:

@@ -495,7 +495,8 @@ def test_a_webhook_without_scheme_is_https(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_webhook_that_kms_encrypted(slack: Slack, monkeypatch: pytest.MonkeyPatch, context: dict[str, str]) -> None:
     kms = boto3.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
-    blob = kms.encrypt(KeyId=key, Plaintext=slack.url.encode(), EncryptionContext=context)["CiphertextBlob"]
+    plaintext = f'{{"webhook": "{slack.url}", "channel": "#ml"}}' if context else f" {slack.url}\n"
+    blob = kms.encrypt(KeyId=key, Plaintext=plaintext.encode(), EncryptionContext=context)["CiphertextBlob"]
     monkeypatch.delenv("hookUrl")
     monkeypatch.setenv("kmsEncryptedHookUrl", base64.b64encode(blob).decode())
     lambda_handler(sns(change()), Context(10))
@@ -519,14 +520,46 @@ def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gon
         assert (count(slack, 2), count(newer, 1)) == (2, 1)
 
 
-@pytest.mark.parametrize("wrap", [str, lambda url: json.dumps({"webhook": url})])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"SecretString": "{}"},
+        {"SecretString": '{{"webhook": "{}"}}'},
+        {"SecretString": '{{"user": "me", "webhook": "<{}>", "docs": "https://example.com"}}'},
+        {"SecretString": "\ufeffexport HOOK='{}'\r\n"},
+        {"SecretBinary": " {}\n"},
+        {"SecretBinary": '{{"webhook": "{}", "channel": "#ml"}}'},
+    ],
+)
 @pytest.mark.usefixtures("kept")
-def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, wrap: Any) -> None:
+def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
     name = f"webhook-{time.monotonic_ns()}"
-    boto3.client("secretsmanager").create_secret(Name=name, SecretString=wrap(slack.url))
-    monkeypatch.setenv("hookUrl", f"secretsmanager:{name}")
+    values: Any = {kind: shape.format(slack.url) for kind, shape in secret.items()}
+    boto3.client("secretsmanager").create_secret(Name=name, **values)
+    monkeypatch.setenv("hookUrl", f"'secretsmanager:{name}' ")
     lambda_handler(sns(change()), Context(10))
     assert count(slack, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ("https://hooks.slack.com/triggers/T0/1/canary", "Slack Workflow webhook.*cwnotify manifest"),
+        ('{"a": "https://hooks.slack.com/services/canary1", "b": "https://hooks.slack.com/services/canary2"}', "a, b"),
+        ('{"user": "canary"}', "keys: user"),
+        ("ssm:/canary", "the name of another place"),
+    ],
+)
+@pytest.mark.usefixtures("kept")
+def test_a_stored_webhook_that_cannot_be_used_says_why_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, stored: str, why: str
+) -> None:
+    boto3.client("ssm").put_parameter(Name="/unusable", Value=stored, Type="SecureString", Overwrite=True)
+    monkeypatch.setenv("hookUrl", "ssm:/unusable")
+    with pytest.raises(NotDeliveredError, match=why) as raised:
+        lambda_handler(sns(change()), Context(10))
+    assert "canary" not in str(raised.value)
+    assert "ssm:/unusable" in str(raised.value)
 
 
 @pytest.mark.usefixtures("kept")

@@ -546,7 +546,7 @@ def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPa
     [
         ("https://hooks.slack.com/triggers/T0/1/canary", "Slack Workflow webhook.*cwnotify manifest"),
         ('{"a": "https://hooks.slack.com/services/canary1", "b": "https://hooks.slack.com/services/canary2"}', "a, b"),
-        ('{"user": "canary"}', "keys: user"),
+        ('{"user": "canary", "port": 5432}', "keys: user, port"),
         ("ssm:/canary", "the name of another place"),
     ],
 )

@@ -28,7 +28,7 @@ import yaml
 from benchmarks.simulated import Clock
 from cwnotify.alerts.retries import Reply
 from cwnotify.aws import lambda_function
-from cwnotify.aws.lambda_function import NotDeliveredError, deliver, handle
+from cwnotify.aws.lambda_function import NotDeliveredError, Sender, handle
 from cwnotify.demo.slack_rules import answer
 
 STORM = 60.0
@@ -200,11 +200,9 @@ def _done(clock: Clock, batch: list[Record], slack: Slack, timeout: float) -> It
     end = clock.now + timeout - lambda_function.FAREWELL
     records = [{"messageId": one.id, "eventSource": "aws:sqs", "body": one.body} for one in batch]
 
-    def send(payload: dict[str, Any]) -> None:
-        deliver(payload, lambda _: "", lambda: end - clock.now, clock.time, clock.sleep, slack.post)
-
+    sender = Sender(lambda _: "", lambda: end - clock.now, clock.time, clock.sleep, slack.post)
     try:
-        result: Any = handle({"Records": records}, {}, send)
+        result: Any = handle({"Records": records}, {}, sender)
     except NotDeliveredError:
         return
     failed = {one["itemIdentifier"] for one in result["batchItemFailures"]}

@@ -25,11 +25,14 @@ MAY_IMPORT = {
     "cwnotify.__main__": "cwnotify.cli",
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
-    "cwnotify.settings": "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options cwnotify.alerts.words",
+    "cwnotify.settings": (
+        "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options cwnotify.alerts.webhook_text "
+        "cwnotify.alerts.words"
+    ),
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.instance": "cwnotify.alerts cwnotify.aws.readings",
     "cwnotify.aws.readings": "",
-    "cwnotify.aws.lambda_function": "cwnotify.alerts boto3",
+    "cwnotify.aws.lambda_function": "cwnotify.alerts boto3 botocore",
     "cwnotify.sidecar": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
     ),

@@ -201,7 +201,7 @@ def test_links_lead_where_they_say(typed: str, target: str, shown: str) -> None:
 def test_a_message_shows_all_of_its_parts() -> None:
     payload = b.message(
         ":white_check_mark: *resnet50* finished",
-        [b.section(":white_check_mark: *resnet50* finished in 3 s"), b.divider(), b.context("train.ipynb")],
+        [b.section(":white_check_mark: *resnet50* finished in 3 s"), {"type": "divider"}, b.context("train.ipynb")],
         b.GOOD,
         [*b.fields([("loss", "0.2"), ("acc", "0.9")]), *b.buttons([("CloudWatch", "https://aws.example/x")])],
     )
@@ -253,7 +253,7 @@ def test_the_builder_link_carries_what_the_builder_knows() -> None:
     def shown(payload: Any) -> Any:
         return json.loads(unquote(builder_link(payload).removeprefix("https://app.slack.com/block-kit-builder/#")))
 
-    payload = b.message("끝 & <!here>", [b.section("끝 & 100 %")], b.BAD, [b.divider()], "alerts")
+    payload = b.message("끝 & <!here>", [b.section("끝 & 100 %")], b.BAD, [{"type": "divider"}], "alerts")
     assert shown(payload) == {"blocks": payload["blocks"], "attachments": payload["attachments"]}
     assert shown({"text": "끝"}) == {"blocks": [b.section("끝")], "attachments": []}
 

@@ -188,6 +188,18 @@ def text_only(payload: Payload) -> Payload:
     return {key: payload[key] for key in ("text", "channel") if key in payload}
 
 
+def full_text(payload: Payload) -> Payload:
+    """The same message without blocks, with all that its blocks say in its text."""
+    attachments = payload.get("attachments", [])
+    blocks = [*payload.get("blocks", []), *(block for one in attachments for block in one.get("blocks", []))]
+    parts = [
+        part for block in blocks for part in (block.get("text"), *block.get("fields", []), *block.get("elements", []))
+    ]
+    lines = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    text = "\n".join(dict.fromkeys((payload["text"], *lines)))
+    return text_only(payload) | {"text": _fit(text, MOST_TEXT)}
+
+
 def _fit(text: str, limit: int) -> str:
     """Cut ready mrkdwn that is too long all the same: as plain text, so that nothing stays half open."""
     return text if len(text) <= limit else re.sub(r"&[a-z]*$|[<>`*]", "", text[: limit - 1]) + "…"

@@ -120,7 +120,7 @@ def _json_lines(text: str, bold: bool) -> list[_Line]:
 
 def _markdown_lines(text: str) -> Iterator[_Line]:
     lines = text.split("\n")
-    at, is_blank = 0, False
+    at = 0
     while at < len(lines):
         line = lines[at]
         at += 1
@@ -129,15 +129,10 @@ def _markdown_lines(text: str) -> Iterator[_Line]:
             end = next((i for i in range(at, len(lines)) if lines[i].strip().startswith(mark)), len(lines))
             if code := "\n".join(lines[at:end]).strip("\n"):
                 yield _Line(raw=code, is_code=True)
-                is_blank = False
             at = end + 1
             continue
         if not line.strip() or _is_rule(line):
-            if not is_blank and "|" not in line:
-                yield _Line()
-                is_blank = True
             continue
-        is_blank = False
         following = lines[at] if at < len(lines) else ""
         if heading := _HEADING.match(line):
             yield _Line(raw=line[heading.end() :].strip().rstrip("#").rstrip(), strong=True)

@@ -49,14 +49,11 @@ class Page:
 
     Parameters
     ----------
-    payload, text
-        The message, and the same without blocks for when Slack cannot read them; both name every alarm.
     events
         The events that it reports: every change of each alarm that it names.
     """
 
     payload: b.Payload
-    text: b.Payload
     events: tuple[AwsEvent, ...]
 
 
@@ -112,8 +109,7 @@ def digest_pages(
     if len(alarms) <= 1:
         single[:0] = [(event, tuple(changes)) for event in alarms]
     pages = _Digest(alarms, changes, seconds, lang, zone, channel, now).pages() if len(alarms) > 1 else []
-    payloads = [(render(event, lang, zone, channel, now), about) for event, about in single]
-    return (*pages, *(Page(payload, b.text_only(payload), about) for payload, about in payloads))
+    return (*pages, *(Page(render(event, lang, zone, channel, now), about) for event, about in single))
 
 
 class _Digest:
@@ -152,7 +148,7 @@ class _Digest:
         button = b.buttons([(say(self._lang, "alarm.button"), link)], primary=False)
         payload["attachments"][0]["blocks"] += button
         keys = {key for _, sections in page for section in sections for key in section.keys}
-        return Page(payload, _as_text(payload), tuple(event for event in self._changes if event.key in keys))
+        return Page(payload, tuple(event for event in self._changes if event.key in keys))
 
     def _attachment(self, group: _Group, sections: Sequence[_Section]) -> b.Block:
         first, *more = sections
@@ -193,7 +189,9 @@ class _Digest:
         first = clock(self._times[0], self._zone, self._now)
         if self._seconds < 1:
             return first
-        return f"{first} – {clock(self._times[-1], self._zone, self._times[0])}"
+        last = clock(self._times[-1], self._zone, self._times[0])
+        # The zone is named once, unless it changed in between.
+        return f"{first.removesuffix(last[last.rfind(' ') :])} – {last}"
 
     def _groups(self) -> list[_Group]:
         """The alarms by their news, worst first."""
@@ -237,13 +235,6 @@ def _kind(event: AlarmChanged) -> str:
     """What an alarm of a fleet is about: the words after those that number its machine, as in ``train-017-busy``."""
     numbered = re.match(r".*\d[^\W_]*[\W_]+(?=[^\W\d_])", event.name)
     return event.name[numbered.end() :] if numbered else ""
-
-
-def _as_text(payload: b.Payload) -> b.Payload:
-    """A page as text alone, which names its alarms too."""
-    blocks = [block for attachment in payload["attachments"] for block in attachment["blocks"]]
-    names = [block["text"]["text"] for block in blocks if block["type"] == "section"]
-    return b.text_only(payload) | {"text": "\n".join((payload["text"], *names))}
 
 
 def _latest(changes: Iterable[AlarmChanged]) -> list[AlarmChanged]:

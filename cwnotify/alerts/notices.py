@@ -28,7 +28,7 @@ def notice_message(
         key += ".late"
     text = say(lang, f"notice.{key}", instance=instance, word=word)
     text = "\n".join(filter(None, (text, late_line(notice.at, now, lang, zone))))
-    at_stake = notice.kind is NoticeKind.INTERRUPTION and notice.word in _ACTIONS
+    at_stake = notice.kind is NoticeKind.INTERRUPTION and notice.word in _ACTIONS and not _is_over(notice, now)
     pairs = [
         (say(lang, "notice.field.instance"), instance),
         (say(lang, "notice.field.action"), say(lang, f"notice.{notice.word}") if at_stake else ""),

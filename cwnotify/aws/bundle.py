@@ -20,6 +20,7 @@ from cwnotify.alerts.words import languages
 HANDLER = "cwnotify.aws.lambda_function"
 # What the handler imports only when it needs it.
 SELDOM = (
+    "cwnotify.alerts.description",
     "cwnotify.alerts.digests",
     "cwnotify.alerts.notices",
     "cwnotify.alerts.other_events",

@@ -8,9 +8,16 @@ A drop-in for AWS's blueprint *cloudwatch-alarm-to-slack-python*. Its environmen
     In its stead: base64 of the URL, encrypted by KMS.
 ``slackChannel``, ``lang``, ``timeZone``
     None of them has to be set; only a legacy webhook heeds the channel.
+``contributorEvents``
+    ``true`` where the EventBridge rules also bring ``CloudWatch Alarm Contributor State Change``. The event that only
+    counts an alarm's time series is then left out: each of them has its own.
 
-What Slack has not said ``ok`` to is raised (or told to SQS), so that AWS tries again and then keeps the event in the
-dead-letter queue. An exception's text is never logged, for it may hold the URL.
+What Slack has not accepted is raised, or reported to SQS record by record, so that AWS tries again and then keeps the
+event in the dead-letter queue. The event source of a queue needs ``ReportBatchItemFailures``.
+
+Delivery is at least once. SNS and EventBridge call the function asynchronously and repeat the whole event when it
+raises, also if Slack accepted a part of it. A warm function remembers that part (by SQS's message id or AWS's request
+id) and leaves it out; a cold one sends it again. An exception's text is never logged, because it may hold the URL.
 """
 
 from __future__ import annotations
@@ -24,29 +31,35 @@ import time
 import urllib.parse
 
 from cwnotify.alerts.alarm_events import unique
-from cwnotify.alerts.blocks import text_only
+from cwnotify.alerts.blocks import full_text
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.render import render
-from cwnotify.alerts.retries import GONE, Dead, Delivered, Reply, RetryAt, decide
+from cwnotify.alerts.retries import GONE, Dead, Delivered, Reply, RetryAt, SendText, decide
+from cwnotify.alerts.webhook_text import REFERENCES, WRAPPING, WebhookError, read_webhook
 from cwnotify.alerts.words import plain
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from cwnotify.alerts.alarm_events import AwsEvent
     from cwnotify.alerts.blocks import Payload
+    from cwnotify.alerts.retries import Decision
 
-    # What SQS knows a record by (empty elsewhere), and an event in it.
-    Told = tuple[str, AwsEvent]
+    # The same for each copy of an event.
+    Key = tuple[type, str]
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PLAIN, ENCRYPTED = "hookUrl", "kmsEncryptedHookUrl"
+CONTRIBUTORS = "contributorEvents"
 # Slack takes short bursts; more than these at once become a digest.
 MOST_SINGLE = 5
 LONGEST_ATTEMPT = 10.0
 SHORTEST_ATTEMPT = 0.25
+# While other messages wait, an attempt takes its share of the time that remains, but not less than this (seconds).
+FAIR_ATTEMPT = 2.0
+# When Slack refuses this many messages in a row, smaller digests will not help.
+MAX_REFUSALS = 16
 # What is kept back to say what went wrong, before AWS ends the function without a word.
 FAREWELL = 0.5
 # How long a webhook that was looked up is trusted (seconds): somebody may put another one there.
@@ -54,6 +67,13 @@ KEPT = 300.0
 # What is assumed where no context says it, as when a person calls the handler.
 SECONDS = 30.0
 _LONGEST_BODY = 512
+# Partly delivered records that a warm function remembers.
+_MAX_REMEMBERED = 100
+# Seconds for a connection to AWS and for its answer, when the webhook is looked up.
+_LOOKUP_TIMEOUTS = (3.0, 5.0)
+
+# What Slack accepted of records that it did not accept in full, by SQS's message id or AWS's request id.
+_accepted: dict[str, set[Key]] = {}
 
 
 class NotDeliveredError(Exception):
@@ -61,101 +81,261 @@ class NotDeliveredError(Exception):
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:
-    """Tell Slack of every event in `event`, whatever envelopes it comes in.
+    """Send Slack a message for every event in `event`, whatever envelopes it comes in.
 
     Returns
     -------
     dict
-        ``batchItemFailures`` for a batch from SQS of which a part was not delivered; how many ``messages`` were.
+        ``messages``, how many Slack accepted; ``batchItemFailures``, the records of a batch from SQS of which Slack did
+        not accept everything.
 
     Raises
     ------
     NotDeliveredError
-        If anything was not delivered; from SQS, if nothing was.
+        If Slack did not accept everything; for a batch from SQS, if it accepted nothing.
     """
-    left = _countdown(context)
-    return handle(event, os.environ, lambda payload: deliver(payload, _find, left, time.time, time.sleep, post))
+    sender = Sender(_find, _countdown(context), time.time, time.sleep, post, print)
+    result = handle(event, os.environ, sender, str(getattr(context, "aws_request_id", "") or ""))
+    return _response(result) if _is_request(event) else result
 
 
-def handle(event: object, environ: Mapping[str, str], send: Callable[[Payload], None]) -> dict[str, object]:
-    """As `lambda_handler`, with `send` to deliver a message; it raises `NotDeliveredError` if it cannot."""
-    told = [(id, one) for id, record in _records(event) for one in parse(record)]
-    lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
-    reasons: list[str] = []
-    failed: set[str] = set()
-    sent = 0
-    for payload, records in _messages(told, lang, zone, channel):
-        try:
-            send(payload)
-            sent += 1
-            print("delivered:", *plain(payload["text"]).split())
-        except NotDeliveredError as error:
-            reasons.append(str(error))
-            failed |= records
-            print("not delivered:", *f"{plain(payload['text'])}: {error}".split())
-    if reasons and failed == {id for id, _ in told}:
-        raise NotDeliveredError(f"{len(reasons)} of {len(reasons) + sent} messages not delivered; {reasons[0]}")
-    return {"messages": sent, "batchItemFailures": [{"itemIdentifier": id} for id in sorted(failed)]}
+def _is_request(event: object) -> bool:
+    """Whether this came over HTTPS: from a function URL, API Gateway or a load balancer."""
+    request = event.get("requestContext") if isinstance(event, dict) else None
+    return isinstance(request, dict) and "functionArn" not in request
 
 
-def payloads(event: object, lang: str, zone: str = "", channel: str = "") -> list[Payload]:
-    """What the function would send for `event`."""
-    told = [("", one) for one in parse(event)]
-    return [payload for payload, _ in _messages(told, lang, zone, channel)]
+def _response(result: dict[str, object]) -> dict[str, object]:
+    """The answer to a request; API Gateway and load balancers take no other form, and SNS repeats what has none."""
+    headers = {"Content-Type": "application/json"}
+    return {"statusCode": 200, "headers": headers, "body": json.dumps(result), "isBase64Encoded": False}
 
 
-def deliver(
-    payload: Payload,
-    find: Callable[[bool], str],
-    left: Callable[[], float],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-    post: Callable[[str, Payload, float], Reply],
-) -> None:
-    """Post `payload`, again and again while there is hope and time.
+def handle(event: object, environ: Mapping[str, str], sender: Sender, request: str = "") -> dict[str, object]:
+    """As `lambda_handler`, through `sender`; `request` is the same whenever AWS repeats a call."""
+    records: dict[str, list[AwsEvent]] = {}
+    for id, record in _records(event):
+        records.setdefault(id, []).extend(_without_summaries(parse(record), environ))
+    due = {id: _keys(events) - _remembered(id or request) for id, events in records.items()}
+    events = [one for events in records.values() for one in events]
+
+    def plan(some: Sequence[AwsEvent]) -> list[Message]:
+        lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
+        return _messages(some, lang, zone, channel, sender.now())
+
+    unsent = sender.send(plan([one for one in events if _key(one) in set().union(*due.values())]), plan)
+    left = _keys([one for message in unsent for one in message.events])
+    failed = [id for id in records if due[id] & left]
+    for id in failed:
+        _remember(id or request, _keys(records[id]) - left)
+    if failed and ("" in failed or (len(failed) == len(records) and not sender.accepted)):
+        count = f"{len(unsent)} of {len(unsent) + sender.accepted}"
+        raise NotDeliveredError(f"{count} messages not delivered; {unsent[0].reason}")
+    return {"messages": sender.accepted, "batchItemFailures": [{"itemIdentifier": id} for id in sorted(failed)]}
+
+
+def _without_summaries(events: Sequence[AwsEvent], environ: Mapping[str, str]) -> list[AwsEvent]:
+    """Leave out what only counts time series, where the stack's rules also bring an event for each of them."""
+    if environ.get(CONTRIBUTORS) != "true":
+        return list(events)
+    kept = [one for one in events if not getattr(one, "contributors_follow", False)]
+    if len(kept) < len(events):
+        print("left out: a summary of time series, which have events of their own")
+    return kept
+
+
+def payloads(event: object, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> list[Payload]:
+    """Return what the function would send for `event`; with `now` (Unix seconds) an old event says how late it is."""
+    return [message.payload for message in _messages(parse(event), lang, zone, channel, now)]
+
+
+class Message:
+    """A message to send, and how far it has come.
+
+    Attributes
+    ----------
+    payload
+        What is sent.
+    events
+        The events that it reports.
+    subjects
+        Their alarms.
+    is_text
+        Whether Slack cannot read the blocks, and gets what they say as text.
+    attempts, due
+        How often it was tried; when to try it next (Unix seconds).
+    reason
+        Why it is not delivered; empty if it was not tried.
+    """
+
+    def __init__(self, payload: Payload, events: Sequence[AwsEvent] = ()) -> None:
+        self.payload, self.events = payload, events
+        self.subjects = {getattr(event, "key", event.id) for event in events}
+        self.is_text, self.attempts, self.due, self.reason = False, 0, 0.0, ""
+
+
+class Sender:
+    """Sends messages to one webhook until Slack accepts or refuses each of them, or time is up.
 
     Parameters
     ----------
     find
-        Gives the webhook's URL; told True, it looks anew.
+        Returns the webhook's URL; called with True, it looks the webhook up again.
     left
-        Seconds that remain.
+        Returns the seconds that remain.
     clock, sleep
-        Gives Unix seconds; lets some go by.
+        Returns Unix seconds; waits.
     post
-        Makes one attempt, within so many seconds.
+        Makes one attempt, within some seconds.
+    log
+        Takes a line about each message, in words.
+
+    Attributes
+    ----------
+    accepted
+        How many messages Slack accepted.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[bool], str],
+        left: Callable[[], float],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        post: Callable[[str, Payload, float], Reply],
+        log: Callable[..., object] = lambda *words: None,
+    ) -> None:
+        self._find, self._left, self._clock, self._sleep, self._post = find, left, clock, sleep, post
+        self._log = log
+        self.accepted = 0
+        self._url, self._is_looked_up_again = "", False
+        # Attempts in a row without a verdict of Slack's, and messages in a row that it refused.
+        self._failures, self._refusals = 0, 0
+        self._began, self._rest = clock(), 0.0
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return self._clock()
+
+    def send(
+        self, messages: Sequence[Message], plan: Callable[[Sequence[AwsEvent]], list[Message]] = lambda events: []
+    ) -> list[Message]:
+        """Send messages, and return those that Slack did not accept, each with its `Message.reason`.
+
+        A message that fails waits while the others go; only the changes of one alarm stay in their order.
+
+        Parameters
+        ----------
+        plan
+            Returns the messages for some events, to send a digest in parts that Slack refuses as a whole.
+        """
+        waiting, refused = list(messages), list[Message]()
+        reason = "the webhook's look-up took all the time" if self._left() > 0 else "there was no time at all"
+        try:
+            self._url = self._find(False) if waiting else ""
+        except NotDeliveredError as error:
+            waiting, refused, reason = [], waiting, str(error)
+        while waiting:
+            message = _next(waiting)
+            if not self._wait_for(message):
+                break
+            decision = self._try(message, len(waiting) - 1)
+            parts: list[Message] = []
+            if isinstance(decision, RetryAt):
+                message.due, reason = decision.at, decision.reason
+                message.reason = f"{reason} (attempt {message.attempts}, and no time for another)"
+                continue
+            if isinstance(decision, SendText):
+                continue
+            if isinstance(decision, Dead):
+                message.reason = reason = decision.reason
+                parts = self._parts(message, plan)
+                refused += [] if parts else [message]
+            place = waiting.index(message)
+            waiting[place : place + 1] = parts
+        for message in (*refused, *waiting):
+            message.reason = message.reason or reason
+            self._log("not delivered:", *f"{plain(message.payload['text'])}: {message.reason}".split())
+        return refused + waiting
+
+    def _wait_for(self, message: Message) -> bool:
+        """Wait until `message` is due; return False if there is no time for that and an attempt."""
+        pause = max(message.due, self._rest) - self._clock()
+        if max(pause, 0.0) + SHORTEST_ATTEMPT > self._left():
+            return False
+        if pause > 0:
+            self._sleep(pause)
+        return True
+
+    def _try(self, message: Message, others: int) -> Decision:
+        message.attempts += 1
+        payload = full_text(message.payload) if message.is_text else message.payload
+        reply = self._post(self._url, payload, self._share(others))
+        jitter, failures = random.random(), self._failures + 1
+        now, is_text = self._clock(), message.is_text
+        decision = decide(reply, message.attempts, self._began, now, jitter, is_text, failures=failures)
+        self._failures = failures if isinstance(decision, RetryAt) else 0
+        if isinstance(decision, Delivered):
+            self.accepted, self._refusals = self.accepted + 1, 0
+            self._log("delivered:", *plain(message.payload["text"]).split())
+        elif isinstance(decision, SendText):
+            message.is_text = True
+        elif isinstance(decision, Dead):
+            self._refusals += 1
+            return self._looked_up_again(decision) if reply.status in GONE else decision
+        # One failure can be the message's own fault; after two in a row all messages wait.
+        elif decision.is_asked or failures > 1:
+            self._rest = decision.rest
+        return decision
+
+    def _looked_up_again(self, decision: Dead) -> Decision:
+        """Slack says that the webhook is gone. Look it up once more; it may have been replaced where it is stored."""
+        if self._is_looked_up_again:
+            return decision
+        self._is_looked_up_again, gone = True, self._url
+        try:
+            self._url = self._find(True)
+        except NotDeliveredError as error:
+            return Dead(f"{decision.reason}; {error}")
+        return decision if self._url == gone else RetryAt(self._clock(), decision.reason)
+
+    def _parts(self, message: Message, plan: Callable[[Sequence[AwsEvent]], list[Message]]) -> list[Message]:
+        """The messages to send instead of a digest that Slack refuses also as text: one alarm in it may be why."""
+        half = len(message.events) // 2
+        if not half or not message.is_text or self._refusals > MAX_REFUSALS:
+            return []
+        return [*plan(message.events[:half]), *plan(message.events[half:])]
+
+    def _share(self, others: int) -> float:
+        """Seconds for one attempt, so that a message that hangs leaves time for the others."""
+        left = self._left()
+        if others:
+            left = min(max(left / (others + 1), FAIR_ATTEMPT), left / 2)
+        return max(min(left, LONGEST_ATTEMPT), SHORTEST_ATTEMPT)
+
+
+def _next(waiting: Sequence[Message]) -> Message:
+    """The message that is due first, of those that no earlier message about the same alarm precedes."""
+    subjects: set[str] = set()
+    free = []
+    for message in waiting:
+        if subjects.isdisjoint(message.subjects):
+            free.append(message)
+        subjects |= message.subjects
+    return min(free, key=lambda one: one.due)
+
+
+def deliver_now(payload: Payload, hook: str) -> None:
+    """Post `payload` outside of a function: `hook` is what its environment would have as ``hookUrl``.
 
     Raises
     ------
     NotDeliveredError
-        If Slack did not say ok.
+        If Slack did not accept it.
     """
-    if left() < SHORTEST_ATTEMPT:
-        raise NotDeliveredError("the messages before it took all the time there was")
-    attempt, is_text, since, url = 0, False, clock(), find(False)
-    while True:
-        attempt += 1
-        reply = post(url, text_only(payload) if is_text else payload, min(left(), LONGEST_ATTEMPT))
-        decision = decide(reply, attempt, since, clock(), random.random(), is_text)
-        if isinstance(decision, Delivered):
-            return
-        pause = 0.0
-        if isinstance(decision, RetryAt):
-            pause = max(decision.at - clock(), 0.0)
-        elif isinstance(decision, Dead):
-            known, url = url, find(True) if reply.status in GONE else url
-            if url == known:
-                raise NotDeliveredError(decision.reason)
-        else:
-            is_text = True
-        if pause + SHORTEST_ATTEMPT > left():
-            raise NotDeliveredError(f"{decision.reason} (attempt {attempt}, and no time for another)")
-        sleep(pause)
-
-
-def deliver_now(payload: Payload, hook: str) -> None:
-    """As `deliver`, outside of a function: `hook` is what its environment would have as ``hookUrl``."""
-    deliver(payload, lambda anew: _webhook(hook, ""), _countdown(None), time.time, time.sleep, post)
+    sender = Sender(lambda again: _webhook(hook, ""), _countdown(None), time.time, time.sleep, post)
+    for message in sender.send([Message(payload)]):
+        raise NotDeliveredError(message.reason)
 
 
 def post(url: str, payload: Payload, seconds: float) -> Reply:
@@ -228,22 +408,39 @@ def _records(event: object) -> list[tuple[str, object]]:
     return queued if queued and len(queued) == len(records) else [("", event)]
 
 
-def _messages(told: Sequence[Told], lang: str, zone: str, channel: str) -> Iterable[tuple[Payload, set[str]]]:
-    """The payloads to send, each with the records that it answers for. Copies of an event share one payload."""
-    events = unique(event for _, event in told)
-    if len(events) <= MOST_SINGLE:
-        records: dict[tuple[type, str], set[str]] = {}
-        for id, event in told:
-            records.setdefault((type(event), event.id), set()).add(id)
-        return [(render(one, lang, zone, channel), records[type(one), one.id]) for one in events]
-    # Compiled at every cold start, were it imported above: a storm can wait for it.
-    from cwnotify.alerts.digests import digest_messages
+def _key(event: AwsEvent) -> Key:
+    return type(event), event.id
 
-    # A digest spreads over its pages by state, not by record: should one page fail, all is told again.
-    everything = {id for id, _ in told}
-    times = [event.at for event in events if event.at is not None]
+
+def _keys(events: Sequence[AwsEvent]) -> set[Key]:
+    return {_key(event) for event in events}
+
+
+def _remembered(id: str) -> set[Key]:
+    """What Slack accepted of a record, or of a request, when it came before."""
+    return _accepted.get(id, set())
+
+
+def _remember(id: str, keys: set[Key]) -> None:
+    if id and keys:
+        _accepted.pop(id, None)
+        _accepted[id] = keys
+        while len(_accepted) > _MAX_REMEMBERED:
+            del _accepted[next(iter(_accepted))]
+
+
+def _messages(events: Sequence[AwsEvent], lang: str, zone: str, channel: str, now: float | None) -> list[Message]:
+    """The messages to send for some events; copies of an event share one."""
+    single = unique(events)
+    if len(single) <= MOST_SINGLE:
+        return [Message(render(event, lang, zone, channel, now), (event,)) for event in single]
+    # Compiled at every cold start, were it imported above: a storm can wait for it.
+    from cwnotify.alerts.digests import digest_pages
+
+    times = [event.at for event in single if event.at is not None]
     span = max(times) - min(times) if times else 0.0
-    return [(payload, everything) for payload in digest_messages(events, span, lang, zone, channel)]
+    pages = digest_pages(single, span, lang, zone, channel, now)
+    return [Message(page.payload, page.events) for page in pages]
 
 
 def _countdown(context: Any) -> Callable[[], float]:
@@ -265,57 +462,51 @@ def _find(anew: bool) -> str:
 def _webhook(hook: str, encrypted: str, age: int = 0) -> str:
     """The webhook's URL; kept in a warm container while `age` is the same: a look-up takes time and has a price."""
     if not hook.strip() and not encrypted.strip():
-        raise NotDeliveredError("neither hookUrl nor kmsEncryptedHookUrl is set in the function's environment")
+        raise NotDeliveredError(f"neither {PLAIN} nor {ENCRYPTED} is set in the function's environment")
+    place = PLAIN if hook.strip() else ENCRYPTED
     try:
-        url = (_kept(hook.strip()) if hook.strip() else _decrypted(encrypted.strip())).strip()
+        url = read_webhook(hook if place == PLAIN else _decrypted(encrypted), bare=True)
+        if url.startswith(REFERENCES):
+            place = url
+            url = read_webhook(_stored(place), bare=True)
+            if url.startswith(REFERENCES):
+                raise WebhookError("holds the name of another place instead of a webhook")
+    except WebhookError as error:
+        raise NotDeliveredError(f"the webhook in {place} cannot be used: it {error}") from None
     except Exception as error:
         raise NotDeliveredError(f"the webhook could not be looked up: {type(error).__name__}: {error}") from None
-    return _checked(url if "://" in url else f"https://{url}")
+    return url
 
 
-def _checked(url: str) -> str:
-    try:
-        parts = urllib.parse.urlsplit(url)
-    except ValueError:
-        raise NotDeliveredError("the webhook is no valid URL") from None
-    if (parts.scheme == "https" and parts.hostname) or (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        return url
-    raise NotDeliveredError("the webhook must begin with https://")
-
-
-def _kept(hook: str) -> str:
-    store, _, name = hook.partition(":")
+def _stored(reference: str) -> str | bytes:
+    """What is stored under ``ssm:/name`` or ``secretsmanager:name``."""
+    store, _, name = reference.partition(":")
     if store == "ssm":
-        found = _client("ssm").get_parameter(Name=name, WithDecryption=True)
-        return str(found["Parameter"]["Value"])
-    if store == "secretsmanager":
-        return secret_text(_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-    return hook
+        return str(_client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
+    secret = _client("secretsmanager").get_secret_value(SecretId=name)
+    value: str | bytes = secret.get("SecretString") or secret["SecretBinary"]
+    return value
 
 
-def secret_text(text: str) -> str:
-    """What a secret holds; the console keeps it as a mapping, here of one name to the URL."""
-    if not text.lstrip().startswith("{"):
-        return text
-    (value,) = json.loads(text).values()
-    return str(value)
-
-
-def _decrypted(encrypted: str) -> str:
+def _decrypted(encrypted: str) -> bytes:
     """What KMS makes of it; newer copies of the blueprint encrypt with the name as context, older without."""
     import base64
 
-    kms, blob = _client("kms"), base64.b64decode(encrypted)
+    kms, blob = _client("kms"), base64.b64decode(encrypted.strip(WRAPPING))
     try:
         context = {"LambdaFunctionName": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")}
         found = kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)
     except kms.exceptions.InvalidCiphertextException:
         found = kms.decrypt(CiphertextBlob=blob)
-    return str(found["Plaintext"].decode())
+    plaintext: bytes = found["Plaintext"]
+    return plaintext
 
 
 def _client(service: str) -> Any:
     import boto3
+    from botocore.config import Config
 
+    connect, read = _LOOKUP_TIMEOUTS
     make: Any = boto3.client
-    return make(service)
+    config = Config(connect_timeout=connect, read_timeout=read, retries={"mode": "standard", "total_max_attempts": 2})
+    return make(service, config=config)

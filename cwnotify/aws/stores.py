@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cwnotify.aws.client import Aws
-from cwnotify.aws.lambda_function import secret_text
 from cwnotify.errors import AwsError, SettingsError
 from cwnotify.settings import REFERENCES, Secret, check_webhook
 
@@ -82,18 +81,19 @@ def find_webhook(aws: Aws, reference: str) -> Secret:
     """
     store, _, name = reference.partition(":")
     if store == "ssm":
-        found = read_webhook(aws, name)
+        found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+        text = found["Parameter"]["Value"] if found else None
         missing = f"put it there with: aws ssm put-parameter --type SecureString --name {name} --value …"
     else:
-        answer = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
-        found = _only_value(answer.get("SecretString", ""), reference) if answer else None
+        found = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
+        text = (found.get("SecretString") or found.get("SecretBinary", "")) if found else None
         missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
-    if found is None:
+    if text is None:
         raise AwsError(f"{aws.region} has nothing of this name; {missing}")
-    url = found.reveal().strip()
-    if url.startswith(REFERENCES):
+    webhook = check_webhook(text, reference, bare=True)
+    if webhook.reveal().startswith(REFERENCES):
         raise SettingsError(f"{reference} holds the name of another place instead of a webhook")
-    return check_webhook(url if "://" in url else f"https://{url}", reference)
+    return webhook
 
 
 def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
@@ -113,13 +113,6 @@ def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
 def delete_webhook(aws: Aws, name: str) -> None:
     """Remove the parameter, its history with it."""
     aws.find("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
-
-
-def _only_value(text: str, reference: str) -> Secret:
-    try:
-        return Secret(secret_text(text))
-    except (ValueError, AttributeError):
-        raise SettingsError(f"{reference} must hold the webhook alone, as text or under one key") from None
 
 
 def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> object:

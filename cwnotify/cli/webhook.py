@@ -31,14 +31,25 @@ def login(from_stdin: bool) -> None:
 
     It is kept in a file of its own that only you can read. The URL is a password: whoever has it can post.
     """
-    url = sys.stdin.readline() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
-    webhook = settings.check_webhook(url, "what you gave")
-    found = settings.load({**os.environ, "CWNOTIFY_WEBHOOK_URL": url.strip()})
+    text = _typed() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
+    webhook = settings.check_webhook(text, "what you gave")
+    found = settings.load({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
     _post(webhook, hello_message(socket.gethostname(), found.lang, found.channel))
     path = settings.store_webhook(webhook)
     click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
     if shadowing := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
         click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")
+
+
+def _typed() -> str:
+    """The first line of standard input; all of it if the line does not hold the whole webhook."""
+    line = sys.stdin.readline()
+    try:
+        settings.check_webhook(line, "")
+    except CwnotifyError:
+        # The rest of a JSON object or of an .env file; a person at a terminal has typed one line.
+        return line if sys.stdin.isatty() else line + sys.stdin.read()
+    return line
 
 
 @click.command()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from cwnotify.alerts.retries import Reply, explain
 from cwnotify.alerts.runs import hello_message
+from cwnotify.alerts.webhook_text import SLACK_HOSTS, is_workflow
 from cwnotify.doctor.findings import Finding, fault, good, note, wrong
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import LOOPBACK, Found, Secret
@@ -15,9 +16,7 @@ from cwnotify.settings.webhook import masked
 from cwnotify.sidecar.post import post, reach
 from cwnotify.sidecar.webhooks import Webhook
 
-HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 _PATH = re.compile(r"/services/T\w+/B\w+/\w+/?", re.ASCII)
-_WORKFLOW = ("/workflows/", "/triggers/")
 
 
 def look_at_settings(troubles: tuple[str, ...]) -> Iterator[Finding]:
@@ -50,13 +49,13 @@ def look_at_webhook(found: Mapping[str, Found], send: bool, host: str) -> Iterat
 def judge_webhook(url: Secret, shown: str) -> Finding:
     """Whether it is of the shape that Slack gives; `shown` is what may be told of it."""
     parts = urlsplit(url.reveal())
+    if is_workflow(url.reveal()):
+        text = f"{shown}: it is a Slack Workflow webhook, which takes other JSON than an incoming one"
+        return wrong("Webhook", text, "create an incoming webhook: cwnotify manifest; then: cwnotify login")
     if parts.hostname in LOOPBACK:
         return note("Webhook", f"{shown}: on this machine, so something stands in for Slack")
-    if parts.hostname not in HOSTS:
+    if parts.hostname not in SLACK_HOSTS:
         return note("Webhook", f"{shown}: not Slack's own host, so how messages look there is not known")
-    if parts.path.startswith(_WORKFLOW):
-        text = f"{shown}: it starts a workflow, which cannot show our messages"
-        return wrong("Webhook", text, "make an incoming webhook: cwnotify manifest; then: cwnotify login")
     if not _PATH.fullmatch(parts.path):
         return wrong("Webhook", f"{shown}: a part of it is missing", "copy it from Slack again, then: cwnotify login")
     return good("Webhook", shown)

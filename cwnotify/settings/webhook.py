@@ -1,4 +1,4 @@
-"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own. Standard library, `errors`."""
+"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own. Imports `alerts`, `errors`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cwnotify.alerts.webhook_text import LOOPBACK as LOOPBACK
+from cwnotify.alerts.webhook_text import REFERENCES as REFERENCES
+from cwnotify.alerts.webhook_text import WebhookError, read_webhook
 from cwnotify.errors import SettingsError
 from cwnotify.settings.places import read_text, webhook_path
 
-# What comes along when a URL is copied out of a shell, an .env file or a message.
-WRAPPING = " \t\r\n'\"<>\u2018\u2019\u201c\u201d"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-REFERENCES = ("ssm:", "secretsmanager:")
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
 
@@ -54,29 +53,23 @@ def masked(webhook: Secret) -> str:
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/…"
 
 
-def check_webhook(url: str, where: str) -> Secret:
-    """Check that `url` may be posted to: https, or http on loopback, or a reference to where it is kept.
+def check_webhook(text: str | bytes, where: str, bare: bool = False) -> Secret:
+    """Return the webhook in `text`, which came from `where`: a URL, or a reference to where it is stored.
+
+    Parameters
+    ----------
+    bare
+        As for `cwnotify.alerts.webhook_text.read_webhook`.
 
     Raises
     ------
     SettingsError
-        Without any part of `url`, which may be a secret.
+        If it cannot be used; the message holds no part of `text`, which may be a secret.
     """
-    url = url.strip(WRAPPING)
-    if url.startswith(REFERENCES):
-        return Secret(url)
-    if not all("!" <= c <= "~" for c in url):
-        raise SettingsError(f"{where}: a webhook URL holds no spaces or special characters; copy it again from Slack")
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise SettingsError(f"{where} is not a URL; copy it again from Slack") from None
-    if parts.scheme == "https" and host:
-        return Secret(url)
-    if parts.scheme == "http" and host in LOOPBACK:
-        return Secret(url)
-    raise SettingsError(f"{where} must begin with https:// (http:// only for this machine's own address)")
+        return Secret(read_webhook(text, bare))
+    except WebhookError as error:
+        raise SettingsError(f"{where} {error}") from None
 
 
 def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:

@@ -93,13 +93,13 @@ def test_a_digest_says_when_its_changes_happened() -> None:
     changes = [change(f"cpu-{n}", AT + n) for n in range(7)]
     (fresh,) = digest_messages(changes, 0, "en", now=AT + 60)
     assert fresh["text"] == ":rotating_light: *7 alarms changed* within 6 s: 7 in ALARM"
-    assert fresh["blocks"][1]["elements"][0]["text"].endswith(" · 03:00:00 UTC – 03:00:06 UTC")
+    assert fresh["blocks"][1]["elements"][0]["text"].endswith(" · 03:00:00 – 03:00:06 UTC")
     (late,) = digest_messages(changes, 0, "en", now=DAYS + 6)
     assert late["text"] == (
         ":rotating_light: *7 alarms changed* within 6 s: 7 in ALARM\n"
         ":hourglass: 3 days late: this happened 2026-11-22 03:00 UTC"
     )
-    assert late["blocks"][1]["elements"][0]["text"].endswith(" · 2026-11-22 03:00:00 UTC – 03:00:06 UTC")
+    assert late["blocks"][1]["elements"][0]["text"].endswith(" · 2026-11-22 03:00:00 – 03:00:06 UTC")
     assert late["text"] == late["blocks"][0]["text"]["text"]
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from cwnotify.alerts.retries import Reply
 from cwnotify.aws import lambda_function
 from cwnotify.aws.lambda_function import NotDeliveredError, lambda_handler
 from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, REMOVED, Answer, Slack
@@ -24,8 +28,13 @@ from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, REMOVED, Ans
 ROOT = Path(__file__).parents[2]
 
 
+INVALID = Answer(400, "invalid_blocks")
+
+
 class Context:
     """What AWS hands to a handler, with a real clock."""
+
+    aws_request_id = ""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -37,6 +46,7 @@ class Context:
 @pytest.fixture(autouse=True)
 def _cold() -> None:
     lambda_function._webhook.cache_clear()
+    lambda_function._accepted.clear()
 
 
 @pytest.fixture
@@ -246,10 +256,185 @@ def test_a_storm_is_a_digest_that_names_every_alarm(slack: Slack) -> None:
     assert all(f"train-{i:04}" in told for i in range(1000))
 
 
-def test_a_digest_that_fails_is_told_again_whole(slack: Slack) -> None:
+def failures(result: dict[str, object]) -> set[str]:
+    """The ids of the records that SQS keeps."""
+    items: Any = result["batchItemFailures"]
+    return {one["itemIdentifier"] for one in items}
+
+
+def refuses(*names: str, answer: Answer = INVALID) -> Callable[[dict[str, Any]], Answer | None]:
+    """A Slack that answers so to every message with one of these names, with blocks and without."""
+    return lambda payload: answer if any(name in json.dumps(payload) for name in names) else None
+
+
+def came(slack: Slack, *names: str) -> bool:
+    """Whether each name came, and in just one message."""
+
+    def counts(payloads: list[dict[str, Any]]) -> list[int]:
+        said = [json.dumps(payload) for payload in payloads]
+        return [sum(re.search(rf"\b{name}[>*`]", one) is not None for one in said) for name in names]
+
+    return counts(slack.wait_for(lambda payloads: all(counts(payloads)))) == [1] * len(names)
+
+
+def test_a_page_answers_for_its_own_alarms(slack: Slack) -> None:
+    names = [f"{'x' * 200}-{i:03}" for i in range(600)]
     slack.script.extend([Answer(), REMOVED])
+    failed = failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(20)))
+    assert 0 < len(failed) < len(names)
+    said = json.dumps(slack.wait_for(1))
+    assert [name for name in names if f"|{name}>" not in said] == sorted(failed)
+
+
+def test_one_that_slack_refuses_for_good_leaves_alone_and_the_digest_is_sent_once(slack: Slack) -> None:
+    slack.judge = refuses("poison")
+    batch = {f"m{i}": change(f"cpu-{i}") for i in range(7)} | {"bad": {"job": "poison"}}
+    assert failures(lambda_handler(sqs(**batch), Context(10))) == {"bad"}
+    for _ in range(20):
+        with pytest.raises(NotDeliveredError, match="400 invalid_blocks"):
+            lambda_handler(sqs(bad=batch["bad"]), Context(10))
+    assert len(slack.delivered) == 1
+
+
+@pytest.mark.parametrize("alarms", [2, 5, 6, 40, 300])
+def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack, alarms: int) -> None:
+    slack.judge = refuses("poison")
+    names = [f"cpu-{i:03}" for i in range(alarms)]
+    batch = {name: change(name) for name in names[: alarms // 2]}
+    batch |= {"bad": change("poison")} | {name: change(name) for name in names[alarms // 2 :]}
+    assert failures(lambda_handler(sqs(**batch), Context(30))) == {"bad"}
+    assert came(slack, *names)
+
+
+def test_slack_that_refuses_everything_is_not_asked_for_each_alarm(slack: Slack) -> None:
+    slack.answer = INVALID
     with pytest.raises(NotDeliveredError):
-        lambda_handler(sqs(**{f"m{i}": change(f"{'x' * 200}-{i}") for i in range(600)}), Context(10))
+        lambda_handler(sqs(**{f"m{i}": change(f"cpu-{i:04}") for i in range(500)}), Context(30))
+    assert len(slack.received) < 100
+
+
+def test_a_digest_without_its_blocks_still_names_every_alarm(slack: Slack) -> None:
+    slack.judge = lambda payload: INVALID if "blocks" in payload else None
+    names = [f"cpu-{i}" for i in range(30)]
+    assert failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(10))) == set()
+    (payload,) = slack.wait_for(1)
+    assert payload.keys() == {"text"}
+    assert all(f"|{name}>" in payload["text"] for name in names)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"), [(Answer(500, "rollup_error"), 4), (Answer(mode="hang"), 4), (Answer(mode="hang"), 2)]
+)
+def test_one_that_gets_no_verdict_does_not_hold_the_others_up(slack: Slack, answer: Answer, seconds: float) -> None:
+    slack.judge = refuses("first", answer=answer)
+    began = time.monotonic()
+    batch = {"first": change("first"), **{f"m{i}": change(f"cpu-{i}") for i in range(4)}}
+    assert failures(lambda_handler(sqs(**batch), Context(seconds))) == {"first"}
+    assert time.monotonic() - began < seconds
+    assert count(slack, 4) == 4
+
+
+def test_what_was_sent_when_time_ran_out_is_done_and_the_rest_is_not(slack: Slack) -> None:
+    slack.script.extend([Answer(), Answer(), Answer(429, "rate_limited", {"Retry-After": "30"})])
+    batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
+    began = time.monotonic()
+    assert failures(lambda_handler(sqs(**batch), Context(10))) == {"m2", "m3", "m4"}
+    assert time.monotonic() - began < 2
+    assert len(slack.received) == 3
+
+
+def test_slack_that_goes_away_in_the_middle_gets_the_rest_later(slack: Slack) -> None:
+    slack.judge = lambda payload: slack.refuse() if len(slack.received) == 2 else None
+    batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
+    failed = failures(lambda_handler(sqs(**batch), Context(3)))
+    slack.judge = lambda payload: None
+    slack.accept()
+    assert failures(lambda_handler(sqs(**{id: batch[id] for id in failed}), Context(3))) == set()
+    assert came(slack, *(f"cpu-{i}" for i in range(5)))
+
+
+def test_changes_of_one_alarm_stay_in_their_order(slack: Slack) -> None:
+    slack.script.extend([Answer(500, ""), Answer(500, "")])
+    batch = sqs(a=change("a"), b=change("a", "OK", "2026-11-22T10:05:00Z"), c=change("c"))
+    assert lambda_handler(batch, Context(20))["batchItemFailures"] == []
+    of_a = [one["attachments"][0]["color"] for one in slack.wait_for(3) if "alarm/a" in json.dumps(one)]
+    assert of_a == ["#eb4034", "#30db3f"]
+
+
+def test_copies_in_one_batch_are_one_message_and_all_done(slack: Slack) -> None:
+    slack.judge = refuses("bad")
+    batch = sqs(a=change("a"), b=change("bad"), c=change("a"), d=change("bad"), e=change("e"))
+    assert failures(lambda_handler(batch, Context(10))) == {"b", "d"}
+    assert came(slack, "a", "e")
+
+
+def test_a_record_with_several_events_is_done_when_all_are_and_repeats_none(slack: Slack) -> None:
+    slack.judge = refuses("bad")
+    batch = sqs(both=[change("good"), change("bad")], other=change("other"))
+    assert failures(lambda_handler(batch, Context(10))) == {"both"}
+    for _ in range(5):
+        with pytest.raises(NotDeliveredError):
+            lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))
+    slack.judge = lambda payload: None
+    assert failures(lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))) == set()
+    assert came(slack, "good", "bad", "other")
+
+
+def test_a_record_over_two_pages_is_done_when_both_are(slack: Slack) -> None:
+    names = [f"{'x' * 200}-{i:03}" for i in range(600)]
+    batch = {"both": [change(names[0]), change(names[-1])], **{name: change(name) for name in names[1:-1]}}
+    slack.judge = refuses(names[-1], answer=REMOVED)
+    assert "both" in failures(lambda_handler(sqs(**batch), Context(20)))
+
+
+def test_what_sns_repeats_is_sent_without_the_part_that_slack_accepted(slack: Slack) -> None:
+    slack.judge = refuses("bad")
+    first, again = Context(10), Context(10)
+    first.aws_request_id = again.aws_request_id = "the same"
+    with pytest.raises(NotDeliveredError, match="1 of 2"):
+        lambda_handler(sns(change("good"), change("bad")), first)
+    slack.judge = lambda payload: None
+    lambda_handler(sns(change("good"), change("bad")), again)
+    assert came(slack, "good", "bad")
+
+
+EVENTS_OF = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(EVENTS_OF, st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.integers(0, 40))
+def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
+    records: list[list[int]], refused: set[int], silent: set[int], attempts: int
+) -> None:
+    """Whatever Slack refuses, fails at or has no time for."""
+    now, accepted = 0.0, set[int]()
+
+    def answer(url: str, payload: dict[str, Any], seconds: float) -> Reply:
+        nonlocal now, attempts
+        now, attempts = now + 0.5, attempts - 1
+        names = {int(name) for name in re.findall(r"cpu-(\d)", json.dumps(payload))}
+        if attempts < 0 or names & silent:
+            return Reply(trouble="no answer in time")
+        if names & refused:
+            return Reply(400, "invalid_blocks")
+        accepted.update(names)
+        return Reply(200, "ok")
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    batch = sqs(**{f"m{i}": [change(f"cpu-{n}") for n in events] for i, events in enumerate(records)})
+    sender = lambda_function.Sender(lambda again: "", lambda: 60 - now, lambda: now, sleep, answer)
+    lambda_function._accepted.clear()
+    try:
+        failed = failures(lambda_function.handle(batch, {}, sender))
+    except NotDeliveredError:
+        failed = {f"m{i}" for i in range(len(records))}
+        assert not accepted
+    assert failed == {f"m{i}" for i, events in enumerate(records) if not set(events) <= accepted}
+    if not silent and attempts > 0:
+        assert accepted == {n for events in records for n in events} - refused
 
 
 @pytest.mark.parametrize(
@@ -276,6 +461,47 @@ def test_whatever_comes_becomes_one_message(slack: Slack, event: object) -> None
 # The environment
 
 
+def stored(name: str) -> dict[str, Any]:
+    path = ROOT / "tests" / "data" / "envelopes" / f"{name}.json"
+    event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return event
+
+
+def test_a_summary_goes_where_only_it_comes_and_not_beside_its_contributors(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary, both = stored("case_insights_summary_names_nobody"), stored("contributor_beside_summary")
+    assert lambda_handler(summary, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    assert lambda_handler(both, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    assert "orders" in slack.payloads[-1]["text"]
+    # Now each rule of the stack brings the contributors too, in calls of their own.
+    monkeypatch.setenv("contributorEvents", "true")
+    assert lambda_handler(summary, Context(30)) == {"messages": 0, "batchItemFailures": []}
+    contributor = stored("eventbridge_contributor")
+    assert lambda_handler(contributor, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    # SNS and an alarm's own action bring what the alarm was told to send.
+    told = {"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": summary["detail"]["state"]["reason"]}
+    assert lambda_handler(sns(told), Context(30)) == {"messages": 1, "batchItemFailures": []}
+
+
+@pytest.mark.parametrize("name", ["https_function_url", "https_api_gateway_v1", "https_load_balancer"])
+def test_a_request_is_answered_as_api_gateway_wants_it(slack: Slack, name: str) -> None:
+    answer = lambda_handler(stored(name), Context(30))
+    assert answer.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
+    assert (answer["statusCode"], json.loads(str(answer["body"]))["messages"]) == (200, 1)
+    assert "train-3-busy" in slack.payloads[-1]["text"]
+
+
+def test_a_request_that_slack_did_not_take_fails_so_that_sns_repeats_it(slack: Slack) -> None:
+    slack.answer = REMOVED
+    with pytest.raises(NotDeliveredError):
+        lambda_handler(stored("https_function_url"), Context(5))
+
+
+def test_a_record_of_another_functions_failure_is_no_request(slack: Slack) -> None:
+    assert "messages" in lambda_handler(stored("failure_event_age"), Context(30))
+
+
 def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"lang": "ko", "timeZone": "Asia/Tokyo", "slackChannel": "#alarms"}.items():
         monkeypatch.setenv(name, value)
@@ -288,7 +514,7 @@ def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("hook", "why"),
-    [("", "neither"), ("http://example.com/x", "https"), ("https:///x", "https"), ("https://[", "no valid URL")],
+    [("", "neither"), ("http://example.com/x", "https"), ("https:///x", "https"), ("https://[", "not a URL")],
 )
 def test_an_unusable_webhook_is_raised(monkeypatch: pytest.MonkeyPatch, hook: str, why: str) -> None:
     monkeypatch.setenv("hookUrl", hook)
@@ -310,7 +536,8 @@ def test_a_webhook_without_scheme_is_https(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_webhook_that_kms_encrypted(slack: Slack, monkeypatch: pytest.MonkeyPatch, context: dict[str, str]) -> None:
     kms = boto3.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
-    blob = kms.encrypt(KeyId=key, Plaintext=slack.url.encode(), EncryptionContext=context)["CiphertextBlob"]
+    plaintext = f'{{"webhook": "{slack.url}", "channel": "#ml"}}' if context else f" {slack.url}\n"
+    blob = kms.encrypt(KeyId=key, Plaintext=plaintext.encode(), EncryptionContext=context)["CiphertextBlob"]
     monkeypatch.delenv("hookUrl")
     monkeypatch.setenv("kmsEncryptedHookUrl", base64.b64encode(blob).decode())
     lambda_handler(sns(change()), Context(10))
@@ -334,14 +561,46 @@ def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gon
         assert (count(slack, 2), count(newer, 1)) == (2, 1)
 
 
-@pytest.mark.parametrize("wrap", [str, lambda url: json.dumps({"webhook": url})])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"SecretString": "{}"},
+        {"SecretString": '{{"webhook": "{}"}}'},
+        {"SecretString": '{{"user": "me", "webhook": "<{}>", "docs": "https://example.com"}}'},
+        {"SecretString": "\ufeffexport HOOK='{}'\r\n"},
+        {"SecretBinary": " {}\n"},
+        {"SecretBinary": '{{"webhook": "{}", "channel": "#ml"}}'},
+    ],
+)
 @pytest.mark.usefixtures("kept")
-def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, wrap: Any) -> None:
+def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
     name = f"webhook-{time.monotonic_ns()}"
-    boto3.client("secretsmanager").create_secret(Name=name, SecretString=wrap(slack.url))
-    monkeypatch.setenv("hookUrl", f"secretsmanager:{name}")
+    values: Any = {kind: shape.format(slack.url) for kind, shape in secret.items()}
+    boto3.client("secretsmanager").create_secret(Name=name, **values)
+    monkeypatch.setenv("hookUrl", f"'secretsmanager:{name}' ")
     lambda_handler(sns(change()), Context(10))
     assert count(slack, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ("https://hooks.slack.com/triggers/T0/1/canary", "Slack Workflow webhook.*cwnotify manifest"),
+        ('{"a": "https://hooks.slack.com/services/canary1", "b": "https://hooks.slack.com/services/canary2"}', "a, b"),
+        ('{"user": "canary", "port": 5432}', "keys: user, port"),
+        ("ssm:/canary", "the name of another place"),
+    ],
+)
+@pytest.mark.usefixtures("kept")
+def test_a_stored_webhook_that_cannot_be_used_says_why_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, stored: str, why: str
+) -> None:
+    boto3.client("ssm").put_parameter(Name="/unusable", Value=stored, Type="SecureString", Overwrite=True)
+    monkeypatch.setenv("hookUrl", "ssm:/unusable")
+    with pytest.raises(NotDeliveredError, match=why) as raised:
+        lambda_handler(sns(change()), Context(10))
+    assert "canary" not in str(raised.value)
+    assert "ssm:/unusable" in str(raised.value)
 
 
 @pytest.mark.usefixtures("kept")

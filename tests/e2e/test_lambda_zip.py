@@ -70,6 +70,78 @@ def test_an_alarm_that_slack_did_not_take_is_an_error(
     assert len(slack.delivered) == before
 
 
+def queued(**bodies: object) -> dict[str, Any]:
+    """A batch from SQS, as ``ReportBatchItemFailures`` wants its answer."""
+    records = [
+        {"eventSource": "aws:sqs", "messageId": id, "receiptHandle": "h", "body": json.dumps(body)}
+        for id, body in bodies.items()
+    ]
+    return {"Records": records}
+
+
+def fleet_alarm(name: str) -> dict[str, Any]:
+    """What EventBridge puts into the fleet's queue."""
+    arn = f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}"
+    detail = {"alarmName": name, "state": {"value": "ALARM", "timestamp": "2026-11-17T04:05:00.130+0000"}}
+    return {
+        "detail-type": "CloudWatch Alarm State Change",
+        "source": "aws.cloudwatch",
+        "resources": [arn],
+        "detail": detail,
+    }
+
+
+@pytest.mark.parametrize("alarms", [4, 7, 100])
+def test_of_a_batch_only_what_slack_refused_is_taken_again(slack: Slack, function: Function, alarms: int) -> None:
+    before = len(slack.delivered)
+    slack.judge = lambda payload: Answer(400, "invalid_blocks") if "poison" in json.dumps(payload) else None
+    good = {f"id-{n}": fleet_alarm(f"cpu-{n}") for n in range(alarms)}
+    try:
+        ended = function.call(queued(**good, bad={"job": "poison"}, worse=fleet_alarm("poison")), seconds=30)
+        assert not ended.error, ended.message
+        assert ended.result["batchItemFailures"] == [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
+        sent = ended.result["messages"]
+        for _ in range(10):
+            again = function.call(queued(bad={"job": "poison"}, worse=fleet_alarm("poison")))
+            assert (again.error, "400 invalid_blocks" in again.message) == ("NotDeliveredError", True)
+    finally:
+        slack.judge = lambda payload: None
+    said = json.dumps(slack.wait_for(before + sent)[before:])
+    assert len(slack.delivered) == before + sent
+    assert all(f"cpu-{n}" in said for n in range(alarms))
+
+
+def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: Function) -> None:
+    slack.script.extend([Answer(), Answer(), *[Answer(mode="hang")] * 20])
+    began = time.monotonic()
+    ended = function.call(queued(**{f"id-{n}": fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
+    slack.script.clear()
+    assert ended.result["batchItemFailures"] == [{"itemIdentifier": f"id-{n}"} for n in (2, 3, 4)]
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("path", ["/workflows/T0/A0/1/secret", "/triggers/T0/1/secret"])
+def test_a_workflow_webhook_is_refused_by_name_and_the_event_kept(path: str, tmp_path: Path) -> None:
+    task = tmp_path / "task"
+    zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
+    with Function(task, {"hookUrl": f"https://hooks.slack.com{path}"}) as function:
+        ended = function.call(event("kept"))
+    assert ended.error == "NotDeliveredError"
+    assert "Workflow webhook" in ended.message
+    assert "cwnotify manifest" in ended.message
+    assert "secret" not in ended.message + function.log
+
+
+def test_the_hook_may_be_json_or_an_assignment(slack: Slack, tmp_path: Path) -> None:
+    task = tmp_path / "task"
+    zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
+    for number, hook in enumerate(
+        (f'{{"url": "{slack.url}", "channel": "#ml"}}', f"\ufeffexport HOOK='{slack.url}'\n")
+    ):
+        with Function(task, {"hookUrl": hook}) as function:
+            assert function.call(event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
+
+
 def test_every_envelope_known_is_told(slack: Slack, function: Function) -> None:
     for path in sorted(ENVELOPES.glob("*.json")):
         ended = function.call(json.loads(path.read_bytes()))

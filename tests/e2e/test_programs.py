@@ -422,6 +422,8 @@ def test_no_process_shows_the_secret_to_other_users(walk: Walk, slack: Slack):
         ("http://hooks.slack.com/services/T/B/{canary}", "must begin with https://"),
         ("https://hooks.slack.com/services/T B/{canary}", "holds no spaces"),
         ("https://[hooks/services/T/B/{canary}", "is not a URL"),
+        ("https://hooks.slack.com/workflows/T/A/1/{canary}", "is a Slack Workflow webhook"),
+        ("SLACK_WEBHOOK_URL='https://hooks.slack-gov.com/triggers/T/1/{canary}'", "cwnotify manifest"),
     ],
 )
 def test_what_is_no_webhook_is_not_stored_and_not_repeated(url: str, why: str, walk: Walk, slack: Slack):
@@ -433,8 +435,11 @@ def test_what_is_no_webhook_is_not_stored_and_not_repeated(url: str, why: str, w
     assert walk.files_with_the_secret() == []
 
 
-def test_quotes_around_a_webhook_do_no_harm(walk: Walk, slack: Slack):
-    assert walk("login", "--stdin", typed=f"'{slack.url}'\n").returncode == 0
+@pytest.mark.parametrize(
+    "shape", ["'{url}'\n", "\ufeff<{url}>\r\n", "# ours\nexport HOOK={url}\n", '{{\n "a": "x",\n "b": "{url}"\n}}\n']
+)
+def test_quotes_around_a_webhook_do_no_harm(walk: Walk, slack: Slack, shape: str):
+    assert walk("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
     assert walk("test").returncode == 0
 
 

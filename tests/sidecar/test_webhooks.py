@@ -135,7 +135,13 @@ def test_an_aws_that_hangs_holds_up_nothing_else(post: Post, slack: Slack, monke
     [
         ("secretsmanager:slack-{n}", '{{"webhook": "{url}"}}', ""),
         ("secretsmanager:slack-{n}", "{url}", ""),
-        ("secretsmanager:slack-{n}", '{{"one": "{url}", "two": "x"}}', "alone, as text or under one key"),
+        ("secretsmanager:slack-{n}", '{{"one": "{url}", "two": "x"}}', ""),
+        ("secretsmanager:slack-{n}", "\ufeffexport HOOK='{url}'\r\n", ""),
+        ("secretsmanager:binary-{n}", '{{"one": "{url}", "two": "x"}}', ""),
+        ("secretsmanager:slack-{n}", '{{"a": "{url}", "b": "{url}{canary}"}}', r"several values .* \(keys: a, b\)"),
+        ("ssm:/slack-{n}", " <{url}> ", ""),
+        ("ssm:/slack-{n}", "https://hooks.slack.com/triggers/T0/1/{canary}", "Slack Workflow webhook"),
+        ("secretsmanager:slack-{n}", '{{"a": "https://hooks.slack.com/workflows/T0/{canary}"}}', "cwnotify manifest"),
         ("secretsmanager:nowhere-{n}", "", "has nothing of this name; put it there with: aws secretsmanager"),
         ("ssm:/slack-{n}", "ssm:/slack", "the name of another place"),
         ("ssm:/slack-{n}", "http://example.com/{canary}", "must begin with https://"),
@@ -146,6 +152,8 @@ def test_what_is_kept(store: str, text: str, why: str, slack: Slack) -> None:
     value, (kind, _, name) = text.format(url=slack.url, canary=slack.canary), reference.partition(":")
     if kind == "ssm":
         client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
+    elif name.startswith("binary"):
+        client("secretsmanager").create_secret(Name=name, SecretBinary=value.encode())
     elif value:
         client("secretsmanager").create_secret(Name=name, SecretString=value)
     webhook = Webhook(Secret(reference)).wait()

@@ -73,6 +73,8 @@ class Slack:
         The webhook. `canary` is its secret part: it must turn up nowhere else.
     answer
         What requests get when `script`, which is used up first, is empty.
+    judge
+        If set, it may answer a request by its payload; None leaves it to `answer`.
     received, delivered
         All requests, and those that were answered with 200 ``ok``, oldest first.
     """
@@ -80,6 +82,7 @@ class Slack:
     def __init__(self, answer: Answer = OK) -> None:
         self.answer = answer
         self.script: deque[Answer] = deque()
+        self.judge: Callable[[Payload], Answer | None] = lambda payload: None
         self.received: list[Received] = []
         self.delivered: list[Received] = []
         self.canary = f"canary{secrets.token_hex(12)}"
@@ -178,7 +181,9 @@ class Slack:
         body = _read_body(connection, rest, int(headers.get("Content-Length", "0")))
         if line.split()[1] != self.path:
             answer = REMOVED
-        request = Received(time.time(), _json(body), headers, answer)
+        payload = _json(body)
+        answer = self.judge(payload) or answer
+        request = Received(time.time(), payload, headers, answer)
         self._note(request)
         if answer.mode == "late_reset":
             _reset(connection)

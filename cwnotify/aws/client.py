@@ -45,6 +45,8 @@ class Aws:
         How often each operation was asked for, by the name that IAM has for it (``cloudwatch:GetMetricData``).
     metrics_asked
         How many series these calls asked for, which is what CloudWatch bills.
+    knows_log_alarms
+        False once CloudWatch has rejected the alarm type LogAlarm.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Aws:
         self.sleep, self.clock = sleep, clock
         self.calls: Counter[str] = Counter()
         self.metrics_asked = 0
+        self.knows_log_alarms = True
         self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
         self._validates, self._spare_region = validates, region
         self._clients: dict[str, Any] = {}

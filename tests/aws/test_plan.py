@@ -186,7 +186,12 @@ def test_the_secret_is_in_no_line() -> None:
         (Found(PLACE), {"bucket": "other", "instances": (ONE,)}, AwsError, "no bucket other"),
         (there(Watch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "this very stack"),
         (there(Watch(ONE)), {"dropped": ("nope",)}, UsageError, "neither an instance"),
-        (replace(there(), on_topic=("old",)), {"dropped": ("old",)}, UsageError, "remove that action in the CloudWatch"),
+        (
+            replace(there(), on_topic=("old",)),
+            {"dropped": ("old",)},
+            UsageError,
+            "remove that action in the CloudWatch",
+        ),
         (there(), {"accounts": (PLACE.account,)}, UsageError, "the stack's own account"),
         (there(), {"accounts": tuple(f"{n:012}" for n in range(301))}, UsageError, "300 accounts"),
         (there(), {"kms_key": "alias/aws/sns"}, UsageError, "customer managed key"),
@@ -238,7 +243,9 @@ def test_teardown_of_somebody_elses_stack_is_refused() -> None:
         plan_teardown(Found(PLACE, Stack("arn", "cwnotify", "CREATE_COMPLETE")))
 
 
-@pytest.mark.parametrize("account", ["", "12345678901", "1234567890123", "12345678901a", "123456789012\n", "１２３４５６７８９０１２"])
+@pytest.mark.parametrize(
+    "account", ["", "12345678901", "1234567890123", "12345678901a", "123456789012\n", "１２３４５６７８９０１２"]
+)
 def test_an_account_has_twelve_digits(account: str) -> None:
     with pytest.raises(UsageError, match="twelve digits"):
         Wish(accounts=(account,))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
 
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, ChildAlarm
 from cwnotify.alerts.measures import condition, measured, watched
+from cwnotify.alerts.python310 import StrEnum
 from cwnotify.alerts.regions import alarm_link
 from cwnotify.alerts.words import clock, say
 from cwnotify.alerts.words import zone as zone_of

@@ -174,7 +174,7 @@ def bundle(output: Path) -> None:
 
     It stands in for AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment.
     """
-    from cwnotify.aws.bundle import make_zip
+    from cwnotify.aws.bundle import RUNTIMES, make_zip
 
     content = make_zip()
     try:
@@ -182,6 +182,7 @@ def bundle(output: Path) -> None:
     except OSError as error:
         raise CwnotifyError(f"{output} cannot be written: {error.strerror}") from None
     click.echo(f"Written to {output}, {len(content) / 1000:.0f} kB. Handler: lambda_function.lambda_handler")
+    click.echo(f"Runtime: {RUNTIMES[0]} to {RUNTIMES[-1]}, any of them")
 
 
 @click.command()

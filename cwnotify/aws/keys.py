@@ -1,4 +1,4 @@
-"""KMS keys that may encrypt the stack's topic: their names, and whether a key's policy lets CloudWatch use it. Pure.
+"""KMS keys that may encrypt the stack's topic: their names, and whether a key's policy lets CloudWatch use it.
 
 CloudWatch publishes to an encrypted topic only if the key's own policy allows it, so AWS's own key alias/aws/sns cannot
 serve: nobody can change its policy.
@@ -7,11 +7,13 @@ https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from cwnotify.aws.client import Aws
 from cwnotify.errors import UsageError
 
 PUBLISHER = "cloudwatch.amazonaws.com"
@@ -38,6 +40,20 @@ def check_key(key: str, partition: str, region: str) -> None:
         raise UsageError(f"--kms-key {key}: CloudWatch may not use AWS's own keys; name a customer managed key")
     if arn and (arn[1], arn[2]) != (partition, region):
         raise UsageError(f"--kms-key {key}: a topic in {region} needs a key in {region}")
+
+
+def read_policy(aws: Aws, key: str) -> dict[str, Any]:
+    """Return a key's policy.
+
+    Raises
+    ------
+    AwsError
+        If it cannot be read, as that of another account's key.
+    """
+    # GetKeyPolicy takes no alias.
+    arn = aws.ask("kms", "describe_key", KeyId=key)["KeyMetadata"]["Arn"]
+    policy: dict[str, Any] = json.loads(aws.ask("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"])
+    return policy
 
 
 def lets_cloudwatch(policy: Mapping[str, Any]) -> bool:

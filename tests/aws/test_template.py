@@ -153,11 +153,11 @@ def test_only_alarms_of_this_account_may_publish(resources: Any) -> None:
     statement, others = resources["TopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     condition, other, otherwise = others["Fn::If"]
     assert (condition, otherwise) == ("HasAccounts", {"Ref": "AWS::NoValue"})
-    for one, whose in ((statement, "AWS::AccountId"), (other, "Accounts")):
+    listed = {"Fn::Split": [",", {"Ref": "Accounts"}]}
+    for one, whose in ((statement, {"Ref": "AWS::AccountId"}), (other, listed)):
         assert one["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
         assert (one["Effect"], one["Action"], one["Resource"]) == ("Allow", "sns:Publish", {"Ref": "Topic"})
-        assert one["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": whose}}}
-    assert loads(compose(()))["Parameters"]["Accounts"]["Type"] == "CommaDelimitedList"
+        assert one["Condition"] == {"StringEquals": {"aws:SourceAccount": whose}}
 
 
 def test_a_key_encrypts_the_topic(resources: Any) -> None:

@@ -57,17 +57,17 @@ class Cwnotify:
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **environ}
 
     def __call__(self, *arguments: str) -> str:
-        done = self._run(arguments)
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def refused(self, *arguments: str) -> str:
-        done = self._run(arguments)
+        done = self.run(*arguments)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    def _run(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cwnotify", *arguments]
         return subprocess.run(
             command, env=self._environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
@@ -409,6 +409,11 @@ def test_a_key_and_other_accounts_are_remembered_and_removed(aws: Ministack, ins
     assert f"+ key       {key}" in told
     assert "allow cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*" in told
     assert encrypted_by() == key
+    assert f"CloudWatch may not use arn:aws:kms:{REGION}:********0000:key" in cwnotify.run("doctor").stdout
+    statement = {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Action": "kms:*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]})
+    aws.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+    assert "its policy lets CloudWatch use it" in cwnotify.run("doctor").stdout
     assert allowed() == ["000000000000", ["111111111111", "210987654321"]]
     assert "Nothing to do" in cwnotify("deploy", "--instance", instance)
     assert "account      210987654321" in cwnotify("stack")

@@ -67,6 +67,7 @@ def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], byte
     if not stack and not (watches or wish.alarms or wish.accounts or followed is not None):
         raise UsageError(HOW_TO_WATCH)
     routes = _routes(wish, found, read_routes(text), followed)
+    _check_size(watches, routes)
     template = compose(watches, routes, _apart(found, followed))
     kept = {parameters["CodeKey"]}
     steps: list[Step] = [*_code_steps(found, wish, bucket, parameters["CodeKey"], make_zip)]
@@ -132,6 +133,13 @@ def template_key(place: Place, template: str) -> str:
     return f"{place.keys}{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
 
 
+def _check_size(watches: Sequence[Watch], routes: Sequence[Route]) -> None:
+    # Two alarms for an instance, a rule and its permission for a route, beside some twenty resources of every stack.
+    if 2 * (len(watches) + len(routes)) > MOST_RESOURCES - 20:
+        what = f"{len(watches)} instances and {len(routes)} rules"
+        raise UsageError(f"{what} are more than one stack can hold; deploy a second one with --name")
+
+
 def _check_dropped(wish: Wish, found: Found, template: str) -> None:
     known = {watch.instance for watch in read_watches(template)}
     known |= {name for one in read_routes(template) for name in one.alarms}
@@ -153,11 +161,7 @@ def _watches(wish: Wish, old: Iterable[Watch]) -> tuple[Watch, ...]:
     given = {key: value for key, value in asked.items() if value is not None}
     for instance in wish.instances:
         watches[instance] = replace(watches.get(instance, Watch(instance)), **given)
-    left = tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
-    # Two alarms each, beside some twenty resources that every stack has. Rules count too, but are few.
-    if 2 * len(left) > MOST_RESOURCES - 20:
-        raise UsageError(f"{len(left)} instances are more than one stack can hold; deploy a second one with --name")
-    return left
+    return tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
 
 
 def _routes(wish: Wish, found: Found, old: Sequence[Route], followed: str | None) -> tuple[Route, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
 from botocore.stub import ANY, Stubber
 
 import cwnotify
 from cwnotify.alerts.alarm_events import AlarmChanged
 from cwnotify.aws.alarms import find_alarms
-from cwnotify.aws.client import Aws
+from cwnotify.aws.client import Aws, add_log_alarms
 from cwnotify.aws.cloudwatch import read_alarms
 from cwnotify.aws.replay import replay, send
 from cwnotify.errors import AwsError, CwnotifyError
@@ -95,6 +99,26 @@ def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
     (event,) = replay(aws, "errors", 1)
     assert isinstance(event, AlarmChanged)
     assert (event.name, event.before, event.after) == ("errors", "ALARM", "OK")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "answer"),
+    [
+        ("json", b'{"LogAlarms": [{"AlarmName": "errors", "Threshold": 100.0}]}'),
+        (
+            "query",
+            b"<DescribeAlarmsResponse><DescribeAlarmsResult><LogAlarms><member><AlarmName>errors</AlarmName>"
+            b"<Threshold>100.0</Threshold></member></LogAlarms></DescribeAlarmsResult></DescribeAlarmsResponse>",
+        ),
+    ],
+)
+def test_a_boto3_older_than_log_alarms_reads_them(protocol: str, answer: bytes) -> None:
+    model = copy.deepcopy(create_loader().load_service_model("cloudwatch", "service-2"))
+    del model["shapes"]["DescribeAlarmsOutput"]["members"]["LogAlarms"]
+    service = ServiceModel(add_log_alarms(model))
+    shape = service.operation_model("DescribeAlarms").output_shape
+    parsed = create_parser(protocol).parse({"status_code": 200, "headers": {}, "body": answer}, shape)
+    assert parsed["LogAlarms"] == [{"AlarmName": "errors", "Threshold": 100.0}]
 
 
 def test_an_endpoint_without_log_alarms_is_asked_for_them_once(cloud: CloudWatch) -> None:

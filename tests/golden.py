@@ -32,6 +32,8 @@ def described(event: Any) -> str:
 
 
 def _lines(name: str, value: Any) -> list[str]:
+    if isinstance(value, tuple) and value and isinstance(value[0], float):
+        return [f"  {name}: {', '.join(map(str, value))}"]
     if isinstance(value, tuple):
         return [f"  {name}:", *(f"    - {_short(item)}" for item in value)]
     if isinstance(value, str) and "\n" in value:
@@ -40,6 +42,8 @@ def _lines(name: str, value: Any) -> list[str]:
 
 
 def _short(item: Any) -> str:
+    if isinstance(item, str):
+        return item
     given = {field.name: getattr(item, field.name) for field in fields(item)}
     return ", ".join(
         f"{name} {'; '.join(map(_short, value)) if isinstance(value, tuple) else _said(name, value)}"
@@ -49,6 +53,6 @@ def _short(item: Any) -> str:
 
 
 def _said(name: str, value: Any) -> str:
-    if name in ("at", "muted_until"):
+    if name in ("at", "before_since", "muted_until"):
         return datetime.fromtimestamp(value, UTC).isoformat(" ", "milliseconds").replace("+00:00", " UTC")
     return str(value)

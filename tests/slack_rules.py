@@ -27,7 +27,7 @@ _PROPERTIES = {
 _PAYLOAD = {"text", "blocks", "attachments", "channel"}
 _ATTACHMENT = {"color", "blocks"}
 _ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
-_LINK = re.compile(r"<https://[^\s<>|]{1,2990}\|[^\n<>|]{1,2000}>")
+_LINK = re.compile(r"<https?://[^\s<>|]{1,2990}(?:\|[^\n<>|]{1,2000})?>", re.IGNORECASE)
 
 
 def check(payload: Json, mentions: tuple[str, ...] = ()) -> None:
@@ -40,7 +40,7 @@ def check(payload: Json, mentions: tuple[str, ...] = ()) -> None:
     """
     json.dumps(payload, ensure_ascii=False).encode()
     assert payload.keys() <= _PAYLOAD
-    _check_mrkdwn(payload["text"], 40_000, mentions)
+    check_mrkdwn(payload["text"], 40_000, mentions)
     attachments = payload.get("attachments", [])
     assert len(attachments) <= 100
     blocks = list(payload.get("blocks", []))
@@ -100,11 +100,11 @@ def _check_block(block: Json, mentions: tuple[str, ...]) -> None:
 def _check_text(text: Json, limit: int, mentions: tuple[str, ...]) -> None:
     assert text.keys() <= _PROPERTIES[text["type"]]
     if text["type"] == "mrkdwn":
-        _check_mrkdwn(text["text"], limit, mentions)
+        check_mrkdwn(text["text"], limit, mentions)
     assert 1 <= len(text["text"].strip()) <= len(text["text"]) <= limit
 
 
-def _check_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> None:
+def check_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> None:
     assert text.strip()
     assert len(text) <= limit
     assert not _ENTITY.search(text)

@@ -10,9 +10,10 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-action
 
 from __future__ import annotations
 
-from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, ChildAlarm, Dimension, WatchedMetric
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, ChildAlarm, Dimension, Tag, WatchedMetric
 from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.loose import Node, count, dimensions, moment, node, nodes, number, text
+from cwnotify.alerts.queries import log_lines, read_query
 from cwnotify.alerts.reasons import child_alarms, evidence
 from cwnotify.alerts.regions import Arn, partition_of, read_arn, region_code
 
@@ -27,6 +28,10 @@ _STATISTICS = {
     "SAMPLE_COUNT": "SampleCount",
     "SAMPLECOUNT": "SampleCount",
 }
+
+# AWS allows 50 tags, and 10 metrics and 20 queries, for an alarm.
+_MAX_TAGS = 50
+_MAX_METRICS = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +48,8 @@ class Carrier:
     topic_arn: str = ""
     subject: str = ""
     at: float | None = None
+    region: str = ""
+    error: str = ""
 
 
 @frozen
@@ -66,6 +73,11 @@ class _Told:
     contributor_id: str
     children: tuple[ChildAlarm, ...] = ()
     held_back: str = ""
+    before_since: float | None = None
+    suppression_ended: str = ""
+    tags: tuple[Tag, ...] = ()
+    evaluation_state: str = ""
+    log_lines: tuple[str, ...] = ()
 
 
 def read_alarm(message: Node, carrier: Carrier) -> AlarmChanged | None:
@@ -83,7 +95,7 @@ def read_alarm(message: Node, carrier: Carrier) -> AlarmChanged | None:
         told = _published(message, carrier)
     else:
         return None
-    return _alarm(told, carrier) if told.name else None
+    return _alarm(told, carrier, by_rule="detail-type" in message and not carrier.topic_arn) if told.name else None
 
 
 def _published(message: Node, carrier: Carrier) -> _Told:
@@ -105,6 +117,9 @@ def _published(message: Node, carrier: Carrier) -> _Told:
         contributor=dimensions(message.get("alarmcontributorattributes")),
         contributor_id=text(message.get("alarmcontributorid")),
         children=child_alarms(message.get("triggeringchildren")),
+        tags=_tags(message.get("alarmtags"), message.get("tags")),
+        evaluation_state=text(message.get("evaluationstate"), node(message.get("trigger")).get("evaluationstate")),
+        log_lines=log_lines(message, node(message.get("trigger"))),
     )
 
 
@@ -112,12 +127,13 @@ def _told_by_event(event: Node, detail: Node, carrier: Carrier) -> _Told:
     resources = event.get("resources")
     arn = text(event.get("alarmarn"), detail.get("alarmarn"), *(resources if isinstance(resources, list) else ()))
     state, config = node(detail.get("state")), node(detail.get("configuration"))
-    contributor = node(detail.get("alarmcontributor"))
+    previous, contributor = node(detail.get("previousstate")), node(detail.get("alarmcontributor"))
+    at = _first(moment(state.get("timestamp"), event.get("time")), carrier.at)
     return _Told(
         name=text(detail.get("alarmname"), read_arn(arn).alarm),
         after=_state(state.get("value")),
-        before=_state(node(detail.get("previousstate")).get("value")),
-        at=_first(moment(state.get("timestamp"), event.get("time")), carrier.at),
+        before=_state(previous.get("value")),
+        at=at,
         reason=text(state.get("reason")),
         reason_data=state.get("reasondata"),
         description=text(config.get("description")),
@@ -130,15 +146,33 @@ def _told_by_event(event: Node, detail: Node, carrier: Carrier) -> _Told:
         contributor=dimensions(contributor.get("attributes")),
         contributor_id=text(contributor.get("id")),
         held_back=text(state.get("actionssuppressedreason"), state.get("actionssuppressedby")),
+        before_since=_earlier(moment(previous.get("timestamp")), at),
+        suppression_ended=_suppression_ended(previous, state, config),
+        tags=_tags(detail.get("alarmtags"), event.get("alarmtags"), config.get("alarmtags"), config.get("tags")),
+        evaluation_state=text(
+            state.get("evaluationstate"), detail.get("evaluationstate"), config.get("evaluationstate")
+        ),
+        log_lines=log_lines(detail, state, event, config),
     )
 
 
-def _alarm(told: _Told, carrier: Carrier) -> AlarmChanged:
-    config, seen = told.config, evidence(told.reason, told.reason_data)
-    metrics = _metrics(config)
-    metric = _compared(metrics)
+def _alarm(told: _Told, carrier: Carrier, by_rule: bool) -> AlarmChanged:
+    alarm = _read(told, carrier)
+    # An alarm that was never in ALARM has no contributor to return to OK.
+    if by_rule and alarm.is_summary and AlarmState.ALARM in (alarm.after, alarm.before):
+        return AlarmChanged(**{**vars(alarm), "contributors_follow": True})
+    return alarm
+
+
+def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
+    config = told.config
+    comparison = text(config.get("comparisonoperator"))
+    seen = evidence(told.reason, told.reason_data, told.after, comparison, number(config.get("threshold")))
+    query = read_query(config)
     place = _place(told, carrier)
-    n = count(config.get("evaluationperiods"), seen.evaluation_periods)
+    metrics = _metrics(config, place.account)
+    metric = _compared(metrics)
+    n = count(config.get("evaluationperiods"), query.evaluation_periods)
     return AlarmChanged(
         name=told.name,
         after=told.after,
@@ -151,22 +185,24 @@ def _alarm(told: _Told, carrier: Carrier) -> AlarmChanged:
         region=place.region,
         partition=place.partition,
         value=seen.value,
-        threshold=number(config.get("threshold"), seen.threshold),
-        comparison=text(config.get("comparisonoperator"), seen.comparison),
+        threshold=seen.threshold,
+        comparison=seen.comparison,
         lower=seen.lower,
         upper=seen.upper,
-        datapoints_to_alarm=count(config.get("datapointstoalarm"), seen.datapoints_to_alarm, n),
-        evaluation_periods=n,
+        datapoints_to_alarm=count(
+            config.get("datapointstoalarm"), query.datapoints_to_alarm, seen.datapoints_to_alarm, n
+        ),
+        evaluation_periods=count(n, seen.evaluation_periods),
         # Older messages hold a line of the mail: "- TreatMissingData:          missing".
         treat_missing_data=text(config.get("treatmissingdata")).rpartition(":")[2].strip(),
-        metric=metric.name,
+        metric=metric.name or query.aggregation,
         namespace=metric.namespace,
         dimensions=metric.dimensions,
         statistic=metric.statistic or ("" if metric.expression else seen.statistic),
-        period=metric.period or seen.period,
+        period=metric.period or seen.period or query.period,
         unit=metric.unit,
         instance=next((one.value for one in metric.dimensions if one.name == "InstanceId"), ""),
-        metrics=metrics if any(one.expression for one in metrics) else (),
+        metrics=metrics if any(one.expression or one.account for one in metrics) else (),
         rule=told.rule,
         children=told.children or seen.children,
         contributor=told.contributor,
@@ -174,13 +210,24 @@ def _alarm(told: _Told, carrier: Carrier) -> AlarmChanged:
         held_back=told.held_back,
         muted_by=_muted_by(told.mute),
         muted_until=moment(told.mute.get("mutewindowend")),
+        before_since=told.before_since,
+        recent=seen.recent,
+        no_data=seen.no_data,
+        suppression_ended=told.suppression_ended,
+        tags=told.tags,
+        query=query.text,
+        log_groups=query.log_groups,
+        log_lines=told.log_lines,
+        pending_period=query.pending_period,
+        recovery_period=query.recovery_period,
+        evaluation_state=told.evaluation_state,
     )
 
 
 def _place(told: _Told, carrier: Carrier) -> Arn:
     """The alarm's ARN, its gaps filled from the topic's, then from what the message says in words."""
     arn, topic = read_arn(told.arn), read_arn(carrier.topic_arn)
-    region = arn.region or topic.region or region_code(told.region)
+    region = arn.region or topic.region or region_code(told.region) or carrier.region
     return Arn(
         partition=arn.partition or topic.partition or partition_of(region),
         region=region or told.region,
@@ -211,17 +258,18 @@ def _common(values: list[T]) -> T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _metrics(config: Node) -> tuple[WatchedMetric, ...]:
-    """One metric told by the configuration itself, or those that it lists."""
+def _metrics(config: Node, own: str) -> tuple[WatchedMetric, ...]:
+    """The one metric of the configuration itself, or those that it lists; `own` is the alarm's account."""
     if text(config.get("metricname")):
-        return (_metric({"metricstat": {**config, "metric": config}}),)
-    return tuple(_metric(one) for one in nodes(config.get("metrics")))
+        return (_metric({"metricstat": {**config, "metric": config}}, own),)
+    return tuple(_metric(one, own) for one in nodes(config.get("metrics"))[:_MAX_METRICS])
 
 
-def _metric(query: Node) -> WatchedMetric:
+def _metric(query: Node, own: str) -> WatchedMetric:
     stat = node(query.get("metricstat"))
     metric = node(stat.get("metric"))
     statistic = text(stat.get("stat"), stat.get("extendedstatistic"), stat.get("statistic"))
+    account = text(query.get("accountid"))
     return WatchedMetric(
         id=text(query.get("id")),
         name=text(metric.get("metricname"), metric.get("name")),
@@ -233,7 +281,39 @@ def _metric(query: Node) -> WatchedMetric:
         expression=text(query.get("expression")),
         label=text(query.get("label")),
         compared=query.get("returndata") is not False,
+        account="" if account == own else account,
     )
+
+
+def _tags(*values: object) -> tuple[Tag, ...]:
+    """An alarm's tags from the first value that has any: a mapping, or a list of ``{Key, Value}``."""
+    for value in values:
+        pairs: list[tuple[object, object]] = [
+            (item.get("key", item.get("name")), item.get("value")) for item in nodes(value)
+        ]
+        if isinstance(value, dict):
+            pairs = list(value.items())
+        tags = tuple(Tag(text(key), text(given)) for key, given in pairs[:_MAX_TAGS] if text(key))
+        if tags:
+            return tags
+    return ()
+
+
+def _suppression_ended(previous: Node, state: Node, config: Node) -> str:
+    """What held the alarm's actions back until this event, in which nothing else changed."""
+    suppressor = text(previous.get("actionssuppressedby"))
+    same = _state(previous.get("value")) == _state(state.get("value"))
+    if not suppressor or not same or text(state.get("actionssuppressedby")):
+        return ""
+    if suppressor.lower() != "alarm":
+        return suppressor
+    alarm = text(config.get("actionssuppressor"))
+    return read_arn(alarm).alarm or alarm or suppressor
+
+
+def _earlier(since: float | None, at: float | None) -> float | None:
+    """A time, unless it is later than the change that it came before."""
+    return None if since is not None and at is not None and since > at else since
 
 
 def _state(value: object) -> str:

@@ -112,9 +112,24 @@ def code_block(text: str, limit: int = MOST_SECTION) -> str:
     return "```\n" + ("…" if start else "") + "".join(pieces[start:]) + "\n```"
 
 
-def section(text: str) -> Block:
-    """A paragraph of ready mrkdwn."""
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+def section(text: str, verbatim: bool = False) -> Block:
+    """A paragraph of ready mrkdwn; with `verbatim` Slack does not look for links and names in it itself."""
+    body: Block = {"type": "mrkdwn", "text": text}
+    return {"type": "section", "text": body | {"verbatim": True} if verbatim else body}
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> list[Block]:
+    """Name and ready mrkdwn value, a line each; pairs without a value are left out."""
+    texts: list[str] = []
+    for name, value in pairs:
+        if not value.strip():
+            continue
+        line = _fit(f"*{name}*  {value}", MOST_FIELD)
+        if texts and len(texts[-1]) + len(line) < MOST_SECTION:
+            texts[-1] += f"\n{line}"
+        else:
+            texts.append(line)
+    return [section(text) for text in texts]
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> list[Block]:
@@ -131,13 +146,8 @@ def context(*texts: str) -> Block:
     return {"type": "context", "elements": elements[:MOST_CONTEXT]}
 
 
-def divider() -> Block:
-    """A rule."""
-    return {"type": "divider"}
-
-
-def buttons(links: Sequence[tuple[str, str]]) -> list[Block]:
-    """Buttons that open a link, the first one primary; a link that Slack would refuse is left out."""
+def buttons(links: Sequence[tuple[str, str]], primary: bool = True) -> list[Block]:
+    """Buttons that open a link, the first one green if `primary`; a link that Slack would refuse is left out."""
     elements: list[Block] = []
     for text, url in links:
         shown = cut(text, MOST_BUTTON)
@@ -147,7 +157,7 @@ def buttons(links: Sequence[tuple[str, str]]) -> list[Block]:
                 "text": {"type": "plain_text", "text": shown, "emoji": True},
                 "url": url,
             }
-            elements.append(button if elements else button | {"style": "primary"})
+            elements.append(button | {"style": "primary"} if primary and not elements else button)
     return [{"type": "actions", "elements": elements[:MOST_CONTEXT]}] if elements else []
 
 

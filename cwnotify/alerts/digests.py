@@ -1,82 +1,253 @@
 """Many alarms' changes -> few messages: counts by state, worst first, every alarm named once. Pure.
 
-Slack takes about one message a second, so a storm of changes has to be told in digests. A message is kept far below
-what its 50 blocks could hold: Slack names no limit for all of a message's blocks together, but it has an error for
-those that are too long (``msg_blocks_too_long``), and nobody would read on.
+Slack accepts about one message a second, so many changes at once become digests. A message stays far below what its 50
+blocks could hold: Slack documents no limit for all blocks of a message together, but has an error for blocks that are
+too long (``msg_blocks_too_long``), and a reader would not read on.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from cwnotify.alerts import blocks as b
-from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, AwsEvent, unique
-from cwnotify.alerts.alarms import COLOURS, MARKS, Tone, linked, tone_of
+from cwnotify.alerts.alarm_events import AlarmChanged, AwsEvent, unique
+from cwnotify.alerts.alarms import contributor_label, linked
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.late import LATE_SECONDS, is_late, rough
+from cwnotify.alerts.meaning import COLOURS, News, Tone, mark_of, news_of, tone_of
 from cwnotify.alerts.regions import alarm_link
 from cwnotify.alerts.render import render
 from cwnotify.alerts.words import clock, duration, say
 from cwnotify.alerts.words import zone as zone_of
 
 MOST_MESSAGE = 30_000  # characters of names and links in one message
-_MOST_SECTIONS = b.MOST_BLOCKS - 3  # beside the sentence, the quiet line and the button
+_MOST_SECTIONS = b.MOST_BLOCKS - 3  # beside the first line, the quiet line and the button
 _HEAD_ROOM = 120
+_KIND_ROOM = 60
 _BETWEEN = " · "
-_RANKS = {AlarmState.ALARM: 0, AlarmState.INSUFFICIENT_DATA: 1, AlarmState.OK: 3}
-_UNKNOWN_RANK = 2
+# What a group is called, worst first.
+_LABELS = {
+    News.FIRED: "ALARM",
+    News.UNKNOWN: "data",
+    News.NO_DATA: "data",
+    News.OTHER: "other",
+    News.ENDED: "ended",
+    News.IDLE: "idle",
+    News.WELCOME: "welcome",
+    News.WORKING: "work",
+    News.RECOVERED: "again",
+    News.OK: "OK",
+}
+_ORDER = list(dict.fromkeys(_LABELS.values()))
+
+
+@frozen
+class Page:
+    """One message of a digest.
+
+    Parameters
+    ----------
+    payload, text
+        The message, and the same without blocks for when Slack cannot read them; both name every alarm.
+    events
+        The events that it reports: every change of each alarm that it names.
+    """
+
+    payload: b.Payload
+    text: b.Payload
+    events: tuple[AwsEvent, ...]
+
+
+@frozen
+class _Section:
+    """Names of alarms as ready mrkdwn, and the keys of these alarms."""
+
+    text: str
+    keys: tuple[str, ...]
 
 
 @frozen
 class _Group:
-    """The alarms that are now in one state; `tone` is that of the news which matter most among them."""
+    """The alarms of which the same news is told, in one colour."""
 
+    label: str
     state: str
     tone: Tone
+    mark: str
     count: int
-    sections: tuple[str, ...]
+    sections: tuple[_Section, ...]
 
 
-_Page = list[tuple[_Group, list[str]]]
+_Page = list[tuple[_Group, list[_Section]]]
 
 
 def digest_messages(
-    events: Sequence[AwsEvent], seconds: float, lang: str, zone: str = "", channel: str = ""
+    events: Sequence[AwsEvent], seconds: float, lang: str, zone: str = "", channel: str = "", now: float | None = None
 ) -> tuple[b.Payload, ...]:
-    """The payloads for a batch of events, copies left out.
+    """Return the payloads of `digest_pages`."""
+    return tuple(page.payload for page in digest_pages(events, seconds, lang, zone, channel, now))
+
+
+def digest_pages(
+    events: Sequence[AwsEvent], seconds: float, lang: str, zone: str = "", channel: str = "", now: float | None = None
+) -> tuple[Page, ...]:
+    """Return the messages for a batch of events, copies left out; each event is on exactly one of them.
 
     Parameters
     ----------
     events
         In the order in which they came; what is no alarm's change gets a message of its own.
     seconds
-        Within how many seconds they came; 0 if that is not known.
-    zone, channel
+        Within how many seconds they came, for changes that do not say when they happened; 0 if that is not known.
+    zone, channel, now
         As for `cwnotify.alerts.alarms.alarm_message`.
     """
-    told = unique(events)
-    changes = [event for event in told if isinstance(event, AlarmChanged)]
-    alone = [event for event in told if not isinstance(event, AlarmChanged)]
+    kept = unique(events)
+    changes = [event for event in kept if isinstance(event, AlarmChanged)]
+    alone = [event for event in kept if not isinstance(event, AlarmChanged)]
     alarms = _latest(changes)
+    single: list[tuple[AwsEvent, tuple[AwsEvent, ...]]] = [(event, (event,)) for event in alone]
     if len(alarms) <= 1:
-        return tuple(render(event, lang, zone, channel) for event in (*alarms, *alone))
-    groups = _groups(alarms, Counter(event.key for event in changes))
-    footer = [_span(alarms, lang, zone)]
-    button = b.buttons([(say(lang, "alarm.button"), alarm_link("", alarms[0].region, alarms[0].partition))])
-    pages = _pages(groups)
-    payloads = []
-    for number, page in enumerate(pages, 1):
-        if len(pages) > 1:
-            footer[1:] = [say(lang, "digest.page", page=number, pages=len(pages))]
-        text = _headline(groups, len(alarms), seconds, number, len(pages), lang)
-        quiet = _BETWEEN.join(filter(None, footer))
-        last = [*([b.context(quiet)] if quiet else []), *button]
-        payloads.append(_payload(text, page, last, lang, channel))
-    return (*payloads, *(render(event, lang, zone, channel) for event in alone))
+        single[:0] = [(event, tuple(changes)) for event in alarms]
+    pages = _Digest(alarms, changes, seconds, lang, zone, channel, now).pages() if len(alarms) > 1 else []
+    payloads = [(render(event, lang, zone, channel, now), about) for event, about in single]
+    return (*pages, *(Page(payload, b.text_only(payload), about) for payload, about in payloads))
+
+
+class _Digest:
+    """One batch of at least two alarms' changes, and how its readers want to read it."""
+
+    def __init__(
+        self,
+        alarms: Sequence[AlarmChanged],
+        changes: Sequence[AlarmChanged],
+        seconds: float,
+        lang: str,
+        zone: str,
+        channel: str,
+        now: float | None,
+    ) -> None:
+        self._alarms, self._changes = alarms, changes
+        self._lang, self._channel, self._now = lang, channel, now
+        self._zone = zone_of(zone, lang)
+        self._counts = Counter(event.key for event in changes)
+        self._times = sorted(event.at for event in changes if event.at is not None)
+        self._seconds = self._times[-1] - self._times[0] if self._times else seconds
+
+    def pages(self) -> list[Page]:
+        groups = self._groups()
+        pages = _pages(groups)
+        return [self._page(groups, page, number, len(pages)) for number, page in enumerate(pages, 1)]
+
+    def _page(self, groups: Sequence[_Group], page: _Page, number: int, count: int) -> Page:
+        text = self._headline(groups, number, count)
+        place = say(self._lang, "digest.page", page=number, pages=count) if count > 1 else ""
+        quiet = _BETWEEN.join(filter(None, (say(self._lang, "digest.hello"), self._span(), place)))
+        payload = b.message(text, [b.section(text), b.context(quiet)], channel=self._channel)
+        payload["attachments"] = [self._attachment(group, sections) for group, sections in page]
+        first = self._alarms[0]
+        link = alarm_link("", first.region, first.partition)
+        button = b.buttons([(say(self._lang, "alarm.button"), link)], primary=False)
+        payload["attachments"][0]["blocks"] += button
+        keys = {key for _, sections in page for section in sections for key in section.keys}
+        return Page(payload, _as_text(payload), tuple(event for event in self._changes if event.key in keys))
+
+    def _attachment(self, group: _Group, sections: Sequence[_Section]) -> b.Block:
+        first, *more = sections
+        head = self._counted("digest.head", group)
+        blocks = [b.section(f"{head}\n{first.text}"), *(b.section(section.text) for section in more)]
+        return {"color": COLOURS[group.tone], "blocks": blocks}
+
+    def _headline(self, groups: Sequence[_Group], page: int, pages: int) -> str:
+        values = {"mark": groups[0].mark, "alarms": f"{len(self._alarms):,}"}
+        if page > 1:
+            first = say(self._lang, "digest.next", **values, page=page, pages=pages)
+        else:
+            values["counts"] = ", ".join(self._counted("digest", group) for group in groups[:10])
+            if self._seconds > 0:
+                first = say(self._lang, "digest.within", **values, time=duration(self._seconds, self._lang))
+            else:
+                first = say(self._lang, "digest", **values)
+        return "\n".join(filter(None, (first, self._late_line())))
+
+    def _late_line(self) -> str:
+        if not self._times or self._now is None or not is_late(self._times[0], self._now):
+            return ""
+        oldest = clock(self._times[0], self._zone, seconds=False)
+        if self._is_spread() or not is_late(self._times[-1], self._now):
+            return say(self._lang, "late.up to", time=rough(self._now - self._times[0], self._lang), at=oldest)
+        return say(self._lang, "late", time=rough(self._now - self._times[-1], self._lang), at=oldest)
+
+    def _is_spread(self) -> bool:
+        return self._times[-1] - self._times[0] > LATE_SECONDS
+
+    def _counted(self, key: str, group: _Group) -> str:
+        return say(self._lang, f"{key}.{group.label}", n=f"{group.count:,}", state=b.label(group.state, 60) or "?")
+
+    def _span(self) -> str:
+        """From when to when the changes were; with the date, unless they are known to be of today."""
+        if not self._times:
+            return ""
+        first = clock(self._times[0], self._zone, self._now)
+        if self._seconds < 1:
+            return first
+        return f"{first} – {clock(self._times[-1], self._zone, self._times[0])}"
+
+    def _groups(self) -> list[_Group]:
+        """The alarms by their news, worst first."""
+        grouped: dict[tuple[int, str, str, Tone], list[AlarmChanged]] = {}
+        for event in sorted(self._alarms, key=lambda event: event.name):
+            label = _LABELS[news_of(event)]
+            state = event.after if label == "other" else ""
+            grouped.setdefault((_ORDER.index(label), label, state, tone_of(event)), []).append(event)
+        return [
+            _Group(label, state, tone, mark_of(events[0]), len(events), tuple(_joined(self._names(events))))
+            for (_, label, state, tone), events in sorted(grouped.items(), key=lambda item: item[0])
+        ]
+
+    def _names(self, events: Sequence[AlarmChanged]) -> Iterator[tuple[str, str, str]]:
+        """What goes before a name, the name, and its alarm's key: by kind, the rarest kind first."""
+        counts = Counter(map(_kind, events))
+
+        def rarity(event: AlarmChanged) -> tuple[int, str]:
+            kind = _kind(event)
+            return (counts[kind], kind) if kind and counts[kind] > 1 else (0, "")
+
+        last = 0, ""
+        for event in sorted(events, key=rarity):
+            count, kind = rarity(event)
+            begins = kind and kind != last[1]
+            prefix = f"\n{b.label(kind, _KIND_ROOM)} {count:,}: " if begins else _BETWEEN
+            last = count, kind
+            yield prefix, self._named(event), event.key
+
+    def _named(self, event: AlarmChanged) -> str:
+        series = contributor_label(event)
+        often = f" ×{self._counts[event.key]}" if self._counts[event.key] > 1 else ""
+        at = ""
+        if event.at is not None and self._is_spread() and is_late(event.at, self._now):
+            at = f" [{clock(event.at, self._zone, seconds=False)}]"
+        name = linked(event.name or "?", event.region, event.partition)
+        return name + (f" ({series})" if series else "") + often + at
+
+
+def _kind(event: AlarmChanged) -> str:
+    """What an alarm of a fleet is about: the words after those that number its machine, as in ``train-017-busy``."""
+    numbered = re.match(r".*\d[^\W_]*[\W_]+(?=[^\W\d_])", event.name)
+    return event.name[numbered.end() :] if numbered else ""
+
+
+def _as_text(payload: b.Payload) -> b.Payload:
+    """A page as text alone, which names its alarms too."""
+    blocks = [block for attachment in payload["attachments"] for block in attachment["blocks"]]
+    names = [block["text"]["text"] for block in blocks if block["type"] == "section"]
+    return b.text_only(payload) | {"text": "\n".join((payload["text"], *names))}
 
 
 def _latest(changes: Iterable[AlarmChanged]) -> list[AlarmChanged]:
-    """The last change of each alarm: by its time, for a queue keeps no order, else by when it came."""
+    """The last change of each alarm: by its time, because a queue keeps no order, else by when it came."""
     latest: dict[str, AlarmChanged] = {}
     for event in changes:
         known = latest.get(event.key)
@@ -85,39 +256,17 @@ def _latest(changes: Iterable[AlarmChanged]) -> list[AlarmChanged]:
     return list(latest.values())
 
 
-def _groups(alarms: Sequence[AlarmChanged], changes: Counter[str]) -> list[_Group]:
-    """One group a state, the worst state first; within it bad news first, then by name."""
-    by_state: dict[str, list[AlarmChanged]] = {}
-    for event in sorted(alarms, key=lambda event: (tone_of(event) is not Tone.BAD, event.name)):
-        by_state.setdefault(event.after, []).append(event)
-    groups = []
-    for state in sorted(by_state, key=lambda state: (_rank(state), state)):
-        tones = {tone_of(event) for event in by_state[state]}
-        tone = next(tone for tone in (Tone.BAD, Tone.GOOD, *Tone) if tone in tones)
-        names = [_named(event, changes[event.key]) for event in by_state[state]]
-        groups.append(_Group(state, tone, len(names), tuple(_joined(names))))
-    return groups
-
-
-def _rank(state: str) -> int:
-    return _RANKS[AlarmState(state)] if state in AlarmState.__members__ else _UNKNOWN_RANK
-
-
-def _named(event: AlarmChanged, changes: int) -> str:
-    series = b.label(", ".join(one.value for one in event.contributor) or event.contributor_id, 120)
-    often = f" ×{changes}" if changes > 1 else ""
-    return linked(event.name or "?", event.region, event.partition) + (f" ({series})" if series else "") + often
-
-
-def _joined(names: Iterable[str]) -> Iterator[str]:
+def _joined(names: Iterable[tuple[str, str, str]]) -> Iterator[_Section]:
     """The names in as few sections as can hold them."""
-    line = ""
-    for name in names:
-        if line and len(line) + len(_BETWEEN) + len(name) > b.MOST_SECTION - _HEAD_ROOM:
-            yield line
-            line = ""
-        line = f"{line}{_BETWEEN}{name}" if line else name
-    yield line
+    line, keys = "", list[str]()
+    for prefix, name, key in names:
+        if line and len(line) + len(prefix) + len(name) > b.MOST_SECTION - _HEAD_ROOM:
+            yield _Section(line, tuple(keys))
+            line, keys = "", []
+        begins_kind = prefix != _BETWEEN
+        line += f"{prefix}{name}" if line else f"{prefix.lstrip() if begins_kind else ''}{name}"
+        keys.append(key)
+    yield _Section(line, tuple(keys))
 
 
 def _pages(groups: Iterable[_Group]) -> list[_Page]:
@@ -126,47 +275,11 @@ def _pages(groups: Iterable[_Group]) -> list[_Page]:
     size = count = 0
     for group in groups:
         for section in group.sections:
-            if pages[-1] and (size + len(section) > MOST_MESSAGE or count == _MOST_SECTIONS):
+            if pages[-1] and (size + len(section.text) > MOST_MESSAGE or count == _MOST_SECTIONS):
                 pages.append([])
                 size = count = 0
             if not pages[-1] or pages[-1][-1][0] is not group:
                 pages[-1].append((group, []))
             pages[-1][-1][1].append(section)
-            size, count = size + len(section), count + 1
+            size, count = size + len(section.text), count + 1
     return pages
-
-
-def _headline(groups: Sequence[_Group], alarms: int, seconds: float, page: int, pages: int, lang: str) -> str:
-    values = {"mark": MARKS[groups[0].tone], "alarms": f"{alarms:,}"}
-    if page > 1:
-        return say(lang, "digest.next", **values, page=page, pages=pages)
-    values["counts"] = ", ".join(_counted(lang, "digest", group) for group in groups[:10])
-    if seconds > 0:
-        return say(lang, "digest.seconds", **values, time=duration(seconds, lang))
-    return say(lang, "digest", **values)
-
-
-def _counted(lang: str, key: str, group: _Group) -> str:
-    state = group.state if group.state in AlarmState.__members__ else "other"
-    return say(lang, f"{key}.{state}", n=f"{group.count:,}", state=b.label(group.state, 60) or "?")
-
-
-def _payload(text: str, page: _Page, last: Sequence[b.Block], lang: str, channel: str) -> b.Payload:
-    payload = b.message(text, [b.section(text)], channel=channel)
-    attachments: list[b.Block] = []
-    for group, (first, *more) in page:
-        head = _counted(lang, "digest.head", group)
-        blocks = [b.section(f"{head}\n{first}"), *map(b.section, more)]
-        attachments.append({"color": COLOURS[group.tone], "blocks": blocks})
-    attachments[-1]["blocks"] += last
-    return payload | {"attachments": attachments}
-
-
-def _span(alarms: Iterable[AlarmChanged], lang: str, zone: str) -> str:
-    """From when to when the changes were."""
-    times = sorted(event.at for event in alarms if event.at is not None)
-    if not times:
-        return ""
-    where = zone_of(zone, lang)
-    first, last = clock(times[0], where), clock(times[-1], where, times[0])
-    return first if times[-1] - times[0] < 1 else f"{first} – {last}"

@@ -1,10 +1,20 @@
-"""What an alarm measures, in words: a value against its threshold, a metric, an expression. Pure."""
+"""What an alarm measures, in words: a value against its threshold, a metric, an expression. Pure.
+
+Of a value and its threshold the printed relation is true, and they look alike only where they are equal.
+"""
 
 from __future__ import annotations
 
+import re
+
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.alarm_events import AlarmChanged, WatchedMetric
+from cwnotify.alerts.units import Scale, joined, scale_for, unit_of
 from cwnotify.alerts.words import duration, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SIGNS = {
     "GreaterThanThreshold": ">",
@@ -13,50 +23,52 @@ _SIGNS = {
     "LessThanOrEqualToThreshold": "≤",
 }
 _OPPOSITES = {">": "≤", "≥": "<", "<": "≥", "≤": ">"}
-_UNITS = {
-    "Percent": "%",
-    "Seconds": "s",
-    "Milliseconds": "ms",
-    "Microseconds": "µs",
-    "Bytes": "B",
-    "Kilobytes": "kB",
-    "Megabytes": "MB",
-    "Gigabytes": "GB",
-    "Terabytes": "TB",
-    "Bits": "bit",
-    "Kilobits": "kbit",
-    "Megabits": "Mbit",
-    "Gigabits": "Gbit",
-    "Terabits": "Tbit",
-    "Count": "",
-    "None": "",
-}
 _STATISTICS = ("average", "sum", "minimum", "maximum", "samplecount")
-_PER_CENT = ("utilization", "utilisation", "percent", "percent)", "%", "(%)")
 _MISSING = ("breaching", "notbreaching", "ignore")
-_LONGEST_PERIOD = 366 * 86400.0
-_MOST_METRICS = 5
+_MAX_PERIOD = 366 * 86400.0  # seconds
+_MAX_METRICS = 5
+_DIGITS = range(3, 18)
+_SAME = 1e-9  # what differs by less is the same to a reader
 
 
 def measured(event: AlarmChanged, lang: str) -> str:
-    """The value against the threshold, as it stands: ``3.2 % < 10 %``; as much of it as is known, else empty."""
-    unit = _unit(event)
-    value = None if event.value is None else _quantity(event.value, unit)
+    """The value against the threshold: ``3.2 % < 10 %``; as much of it as is known, else empty. Ready mrkdwn."""
+    scale = scale_of(event)
+    value = None if event.value is None else scale.write(event.value)
     if event.lower is not None or event.upper is not None:
-        return _against_band(event, value, unit, lang)
+        return _against_band(event, scale, lang)
     sign = _SIGNS.get(event.comparison, "")
     if event.threshold is None:
         return value or ""
-    threshold = _quantity(event.threshold, unit)
-    if event.value is None or value is None:
+    if event.value is None:
         # Never the sign first: a line that begins with > is a quotation to Slack.
-        return say(lang, "alarm.threshold", threshold=f"{b.escape(sign)} {threshold}".strip())
+        limit = f"{b.escape(sign)} {_whole(scale, event.threshold)}".strip()
+        return say(lang, "alarm.threshold", threshold=limit)
+    value, threshold = _side_by_side(scale, event.value, event.threshold)
     if not sign:
         return f"{value}, {say(lang, 'alarm.threshold', threshold=threshold)}"
-    if value == threshold and event.value != event.threshold:
-        value = _suffixed(f"{event.value:,}", unit)
     true_sign = sign if _holds(event.value, sign, event.threshold) else _OPPOSITES[sign]
     return f"{value} {b.escape(true_sign)} {threshold}"
+
+
+def series(event: AlarmChanged, values: Iterable[float]) -> str:
+    """Values of the alarm's metric in their order: ``8.1 → 71.9 → 96.4 %``, ``4.6 GiB → 102 MiB``. Ready mrkdwn."""
+    scale = scale_of(event)
+    parts = [scale.parts(value) for value in values]
+    if len({unit for _, unit in parts}) == 1:
+        return joined(" → ".join(figure for figure, _ in parts), parts[0][1])
+    return " → ".join(joined(figure, unit) for figure, unit in parts)
+
+
+def quantity(event: AlarmChanged, value: float) -> str:
+    """One value of the alarm's metric, with its unit. Ready mrkdwn."""
+    return scale_of(event).write(value)
+
+
+def scale_of(event: AlarmChanged) -> Scale:
+    """How the alarm's quantities are written."""
+    unit = _unit(event)
+    return scale_for(unit, event.threshold, b.label(unit.partition("/")[0], 40))
 
 
 def condition(event: AlarmChanged, lang: str) -> str:
@@ -73,30 +85,73 @@ def watched(event: AlarmChanged, lang: str) -> str:
     """The metric, its statistic and period; for metric math and bands, each part on its own line."""
     if not event.metrics:
         return _metric(event.metric, event.statistic, event.period, lang)
-    lines = [_part(one, lang) for one in event.metrics[:_MOST_METRICS]]
-    left = len(event.metrics) - _MOST_METRICS
+    # An id is of use only where an expression refers to it.
+    only = len(event.metrics) == 1 and not event.metrics[0].expression
+    lines = [_part(one, lang, "" if only else one.id) for one in event.metrics[:_MAX_METRICS]]
+    left = len(event.metrics) - _MAX_METRICS
     return "\n".join([*lines, *([say(lang, "alarm.more", n=left)] if left > 0 else [])])
 
 
-def _part(metric: WatchedMetric, lang: str) -> str:
-    id = b.code(metric.id, 40)
-    if not metric.expression:
-        return f"{id} {_metric(metric.name, metric.statistic, metric.period, lang)}".strip()
-    return " ".join(filter(None, (id, b.label(metric.label, 80), "=", b.code(metric.expression, 240))))
+def _part(metric: WatchedMetric, lang: str, id: str) -> str:
+    shown = b.code(id, 40)
+    if metric.expression:
+        what = " ".join(filter(None, (shown, b.label(metric.label, 80), "=", b.code(metric.expression, 240))))
+    else:
+        what = f"{shown} {_metric(metric.name, metric.statistic, metric.period, lang)}".strip()
+    account = b.label(metric.account, 40)
+    return say(lang, "alarm.metric.account", metric=what, account=account) if account else what
 
 
 def _metric(name: str, statistic: str, period: float | None, lang: str) -> str:
     known = statistic.lower() in _STATISTICS
     how = say(lang, f"alarm.{statistic.lower()}") if known else b.label(statistic, 40)
-    often = duration(period, lang) if period and 0 < period < _LONGEST_PERIOD else ""
+    often = duration(period, lang) if period and 0 < period < _MAX_PERIOD else ""
     return ", ".join(filter(None, (f"{b.label(name, 240)} {how}".strip(), often))) if name else ""
 
 
-def _against_band(event: AlarmChanged, value: str | None, unit: str, lang: str) -> str:
+def _against_band(event: AlarmChanged, scale: Scale, lang: str) -> str:
     limits = {"lower": event.lower, "upper": event.upper}
-    edges = {edge: _quantity(limit, unit) for edge, limit in limits.items() if limit is not None}
-    expected = say(lang, f"alarm.band.{'.'.join(edges)}", **edges)
-    return ", ".join(filter(None, (value, expected)))
+    edges = {edge: limit for edge, limit in limits.items() if limit is not None}
+    value, shown = None, {edge: scale.write(limit) for edge, limit in edges.items()}
+    if event.value is not None:
+        digits = next((n for n in _DIGITS if all(_tells(scale, event.value, edge, n) for edge in edges.values())), None)
+        write = scale.exact if digits is None else lambda number: scale.write(number, digits)
+        value, shown = write(event.value), {edge: write(limit) for edge, limit in edges.items()}
+    return ", ".join(filter(None, (value, say(lang, f"alarm.band.{'.'.join(shown)}", **shown))))
+
+
+def _side_by_side(scale: Scale, value: float, threshold: float) -> tuple[str, str]:
+    """Both with as few digits as show truly which is the larger one; the threshold whole where it is short."""
+    whole = _whole(scale, threshold)
+    if value == threshold:
+        return whole, whole
+    for digits in _DIGITS:
+        for limit in dict.fromkeys((_digits_of(scale, threshold), digits)):
+            if _tells(scale, value, threshold, digits, limit):
+                return scale.write(value, digits), scale.write(threshold, limit)
+    return scale.exact(value), scale.exact(threshold)
+
+
+def _whole(scale: Scale, threshold: float) -> str:
+    return scale.write(threshold, _digits_of(scale, threshold))
+
+
+def _digits_of(scale: Scale, threshold: float) -> int:
+    """How many digits write the threshold as it was configured, if seven do; else as many as for any value."""
+    amount = threshold * scale.factor
+    for digits in _DIGITS[:5]:
+        if abs(scale.amount(*scale.parts(threshold, digits)) - amount) <= abs(amount) * _SAME:
+            return digits
+    return _DIGITS[0]
+
+
+def _tells(scale: Scale, value: float, other: float, digits: int, digits_other: int | None = None) -> bool:
+    """Whether a reader of both, written so, sees the order in which they are."""
+    one, two = scale.parts(value, digits), scale.parts(other, digits_other or digits)
+    left, right = scale.amount(*one), scale.amount(*two)
+    if one == two or abs(left - right) <= abs(right) * _SAME:
+        return value == other
+    return (left < right) == (value < other)
 
 
 def _holds(value: float, sign: str, threshold: float) -> bool:
@@ -106,18 +161,17 @@ def _holds(value: float, sign: str, threshold: float) -> bool:
 
 
 def _unit(event: AlarmChanged) -> str:
-    """The unit's sign. Alarms seldom name one: what calls itself a utilization or a percentage is in percent."""
-    if event.unit:
-        of, _, per = event.unit.partition("/")
-        return b.label(_UNITS.get(of, of), 40) + ("/s" if per == "Second" else "")
-    return "%" if event.metric.lower().endswith(_PER_CENT) else ""
-
-
-def _quantity(value: float, unit: str) -> str:
-    if 1 <= abs(value) < 1e15:
-        return _suffixed(f"{value:,.2f}".rstrip("0").rstrip("."), unit)
-    return _suffixed(f"{value + 0.0:.3g}", unit)
-
-
-def _suffixed(figure: str, unit: str) -> str:
-    return f"{figure}{unit}" if unit.startswith("/") else f"{figure} {unit}".strip()
+    """CloudWatch's name for the unit of what is compared; empty where neither the event nor AWS's lists name one."""
+    statistic = event.statistic.lower()
+    if statistic in ("samplecount", "n") or statistic.startswith("tc("):
+        return ""  # a number of samples
+    if statistic.startswith("pr("):
+        return "Percent"  # the share of samples in a range
+    if event.unit and event.unit != "None":
+        return event.unit
+    if event.metrics and not any(one.compared and not one.expression for one in event.metrics):
+        return ""  # an expression has no unit of its own
+    if (event.namespace, event.metric) == ("AWS/Billing", "EstimatedCharges"):
+        currency = next((one.value for one in event.dimensions if one.name == "Currency"), "")
+        return currency if re.fullmatch("[A-Z]{3}", currency) else ""
+    return unit_of(event.namespace, event.metric)

@@ -19,7 +19,12 @@ from cwnotify.alerts.words import languages
 
 HANDLER = "cwnotify.aws.lambda_function"
 # What the handler imports only when it needs it.
-SELDOM = ("cwnotify.alerts.digests", "cwnotify.alerts.notices")
+SELDOM = (
+    "cwnotify.alerts.digests",
+    "cwnotify.alerts.notices",
+    "cwnotify.alerts.other_events",
+    "cwnotify.alerts.secret_forms",
+)
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html; see cwnotify.alerts.python310 for the oldest one.
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 # Where the blueprint's handler setting, and the console's default, look for it.

@@ -200,7 +200,8 @@ def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | N
 
     found = settings.load()
     events = replayed(Aws(), alarm, last)
-    payloads = [render(event, lang or found.lang, found.zone, found.channel) for event in events]
+    now = time.time()
+    payloads = [render(event, lang or found.lang, found.zone, found.channel, now) for event in events]
     for payload in payloads:
         click.echo(plain(str(payload["text"])))
     if output:

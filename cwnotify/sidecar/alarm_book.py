@@ -151,7 +151,7 @@ class AlarmBook:
         unwatched: float | None,
     ) -> None:
         late = None if unwatched is None else (unwatched, now)
-        say = voice.lang, voice.zone, voice.channel, late
+        say = voice.lang, voice.zone, voice.channel, late, now
         if late and len(changes) > MOST_CHANGES:
             self._outbox.put(_new_id(), destination, flapping_message(changes, *say), now)
             return
@@ -175,7 +175,7 @@ class AlarmBook:
         ).fetchall()
         changes = [from_record(AlarmChanged, json.loads(row["change"])) for row in rows]
         voice = from_record(Voice, json.loads(rows[-1]["voice"]))
-        say = voice.lang, voice.zone, voice.channel
+        say = voice.lang, voice.zone, voice.channel, None, now
         message = flapping_message(changes, *say) if len(changes) > 1 else alarm_message(changes[0], *say)
         self._outbox.put(_new_id(), destination, message, now)
         self._outbox.ask("UPDATE changes SET held = 0 WHERE destination = ? AND key = ?", destination, key)

@@ -140,23 +140,23 @@ def number(value: float, unit: str = "%") -> str:
 
 
 def alarm_look(alarm: AlarmShown) -> tuple[str, Tone]:
-    """An alarm's sign and tone; what fires is good news where it was made to tell of an end."""
+    """An alarm's sign and tone, the same as in Slack; OK is no news of an alarm whose firing is welcome."""
     if alarm.state == "ALARM":
         return firing_look(alarm)
-    tone: Tone = "good" if alarm.state == "OK" else "calm"
+    tone: Tone = "good" if alarm.state == "OK" and not alarm.good else "calm"
     return ALARM_SIGNS.get(alarm.state, "○"), tone
 
 
 def firing_look(alarm: AlarmShown) -> tuple[str, Tone]:
     """The sign and tone of the times in which an alarm fires."""
-    return ("✓", "good") if alarm.good else ("▲", "bad" if alarm.good is False else "calm")
+    return ("✓", "good") if alarm.good else ("▲", "bad") if alarm.good is False else ("○", "calm")
 
 
 def alarm_words(alarm: AlarmShown, now: float) -> str:
     """``OK since 15:04``, ``ALARM since 15:14 · training ended``, ``no data``."""
     word = "no data" if alarm.state == "INSUFFICIENT_DATA" else clean(alarm.state)
     since = f" since {clock(alarm.since, now)}" if alarm.since > 0 else ""
-    return f"{word}{since}" + (" · training ended" if alarm.good and alarm.state == "ALARM" else "")
+    return f"{word}{since}" + (f" · {clean(alarm.note)}" if alarm.note and alarm.state == "ALARM" else "")
 
 
 def run_look(run: RunShown) -> tuple[str, Tone]:

@@ -87,7 +87,7 @@ class Machine(threading.Thread):
         destination, voice = self._listener
         for notice in instance.spot_notices(self._identity) if destination else ():
             id = hashlib.sha256(f"{destination}|{notice.id}".encode()).hexdigest()[:24]
-            message = notice_message(notice, voice.lang, voice.zone, voice.channel)
+            message = notice_message(notice, voice.lang, voice.zone, voice.channel, time.time())
             # A connection for this alone: the outbox may be in memory since the last look, or on disk again.
             with closing(self._connect()) as outbox:
                 if outbox.put(id, destination, message, time.time()):

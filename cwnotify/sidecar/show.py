@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 
-from cwnotify.alerts.alarms import is_welcome
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState
+from cwnotify.alerts.envelopes import parse
+from cwnotify.alerts.meaning import News, Tone, is_welcome, news_of, tone_of
 from cwnotify.alerts.regions import alarm_link, partition_of
+from cwnotify.aws import history
 from cwnotify.aws.readings import AlarmReading, InstanceReading, Series
 from cwnotify.sidecar.live import Live
 from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, RunShown, Snapshot, Subject, Trouble
@@ -104,17 +107,39 @@ def _subject(one: InstanceReading, sight: Sight) -> Subject:
     )
 
 
+_NOTES = {News.ENDED: "training ended", News.IDLE: "idle", News.UNKNOWN: "stopped, or not measured"}
+
+
 def _alarm(one: AlarmReading, sight: Sight) -> AlarmShown:
+    good, note = _meaning(one, sight.before.get(one.arn, ""))
     shown = {(series.metric.namespace, series.metric.name) for series in sight.series}
     return AlarmShown(
         name=one.name,
         state=one.state,
         since=one.since,
-        good=is_welcome(one.name, one.comparison),
+        good=good,
+        note=note,
         threshold=one.threshold if (one.namespace, one.metric) in shown else None,
         url=alarm_link(one.name, sight.region, partition_of(sight.region)),
         periods=sight.firing.get(one.arn, ()),
     )
+
+
+def _meaning(one: AlarmReading, before: str) -> tuple[bool | None, str]:
+    """Whether it is good news that an alarm fires, and what that means; the same as in Slack's message."""
+    if one.state != AlarmState.ALARM or not is_welcome(one.name):
+        return is_welcome(one.name), ""
+    event = _change(one, before)
+    return {Tone.GOOD: True, Tone.BAD: False}.get(tone_of(event)), _NOTES.get(news_of(event), "")
+
+
+def _change(one: AlarmReading, before: str) -> AlarmChanged:
+    """The change to the state that an alarm is in."""
+    compared = {"MetricName": one.metric, "Namespace": one.namespace, "ComparisonOperator": one.comparison}
+    settings = {"AlarmName": one.name, "AlarmArn": one.arn, **(dict(one.settings) or compared)}
+    state = {"reason": settings.get("StateReason"), "reasonData": settings.get("StateReasonData")}
+    (event,) = parse(history.as_event(history.Item(one.since, before, one.state, state), settings))
+    return event if isinstance(event, AlarmChanged) else AlarmChanged(one.name, one.state, before)
 
 
 def _silence(sight: Sight) -> Iterable[Trouble]:

@@ -94,7 +94,9 @@ class AlarmShown:
     state
         ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``.
     good
-        Whether firing is good news (training ended); None where the state is no news at all.
+        Whether firing is good news; None where it is neither, because nothing was measured.
+    note
+        What firing means, in words: training ended, idle, or that it cannot be known.
     threshold
         In the metric's unit; None for alarms without a fixed one.
     periods
@@ -108,6 +110,7 @@ class AlarmShown:
     threshold: float | None = None
     url: str = ""
     periods: tuple[Point, ...] = ()
+    note: str = ""
 
 
 @frozen

@@ -164,6 +164,8 @@ def test_the_first_button_is_the_primary_one():
     (row,) = b.buttons([("no link", "javascript:alert(1)"), ("one", "https://one.test"), ("two", "https://two.test")])
 
     assert [(e["text"]["text"], e.get("style")) for e in row["elements"]] == [("one", "primary"), ("two", None)]
+    (plain,) = b.buttons([("one", "https://one.test")], primary=False)
+    assert "style" not in plain["elements"][0]
 
 
 @given(st.lists(READY | texts().map(lambda text: b.label(text, 4000)), min_size=1, max_size=14))

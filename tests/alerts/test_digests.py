@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cwnotify.alerts.alarm_events import AlarmChanged, AwsEvent, Dimension, Plain, unique
 from cwnotify.alerts.alarms import alarm_message
 from cwnotify.alerts.blocks import Payload
-from cwnotify.alerts.digests import MOST_MESSAGE, digest_messages
+from cwnotify.alerts.digests import MOST_MESSAGE, digest_messages, digest_pages
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.notices import plain_message
 from tests import slack_rules
@@ -27,7 +27,7 @@ AT = 1795328400.0
 
 def alarm(name: str, after: str = "ALARM", at: float | None = AT, **more: Any) -> AlarmChanged:
     arn = f"arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:{name}"
-    return AlarmChanged(name, after, "OK", at, arn=arn, region="ap-northeast-2", **more)
+    return AlarmChanged(name, after, at=at, arn=arn, region="ap-northeast-2", **{"before": "OK", **more})
 
 
 def fleet(alarms: int) -> list[AlarmChanged]:
@@ -74,30 +74,59 @@ def test_every_alarm_is_named_once(alarms: int) -> None:
 
 def test_the_worst_comes_first() -> None:
     changes = [alarm("a", "OK"), alarm("b", "INSUFFICIENT_DATA"), alarm("c-off"), alarm("d"), alarm("e", "ODD")]
+    changes += [alarm("f-off", no_data=True), alarm("q-off", metric="Depth"), alarm("g-off", "OK", metric="Depth")]
     (payload,) = digest_messages(changes, 30, "en")
     assert payload["text"] == (
-        ":rotating_light: *5 alarms changed* in the last 30 s: 2 in ALARM, 1 without data, 1 in ODD, 1 back to OK"
+        ":rotating_light: *8 alarms changed*: 1 in ALARM, 2 without data, 1 in ODD, 1 finished training, "
+        "1 in ALARM as hoped, 1 OK, 1 OK"
     )
-    assert [attachment["color"] for attachment in payload["attachments"]] == [
-        "#eb4034",
-        "#9aa0a6",
-        "#9aa0a6",
-        "#30db3f",
+    heads = [attachment["blocks"][0]["text"]["text"].split("\n")[0] for attachment in payload["attachments"]]
+    assert list(zip(heads, [attachment["color"] for attachment in payload["attachments"]], strict=True)) == [
+        ("*In ALARM (1)*", "#eb4034"),
+        ("*Without data (2)*", "#9aa0a6"),
+        ("*In ODD (1)*", "#9aa0a6"),
+        ("*Training ended (1)*", "#30db3f"),
+        ("*In ALARM as hoped (1)*", "#30db3f"),
+        ("*OK (1)*", "#9aa0a6"),
+        ("*OK (1)*", "#30db3f"),
     ]
-    assert list(named((payload,))) == ["d", "c-off", "b", "e", "a"]
+    assert list(named((payload,))) == ["d", "b", "f-off", "e", "c-off", "q-off", "g-off", "a"]
 
 
 def test_only_good_news_is_green() -> None:
     (payload,) = digest_messages([alarm("a-off"), alarm("b-off")], 0, "ko")
-    assert payload["text"] == ":white_check_mark: *경보 2개* 상태가 바뀌었어요: ALARM 2개"
+    assert payload["text"] == ":white_check_mark: *경보 2개* 상태가 바뀌었어요: 학습 종료 2개"
     assert payload["attachments"][0]["color"] == "#30db3f"
+    (payload,) = digest_messages([alarm("disk-low", comparison="LessThanThreshold"), alarm("b")], 0, "en")
+    assert payload["attachments"][0]["color"] == "#eb4034"
+
+
+def test_alarms_of_one_kind_stand_together_the_rarest_kind_first() -> None:
+    names = [f"train-{n:03}-{kind}" for n in range(3) for kind in ("busy", "gpu-lost")] + ["train-017-busy", "db-full"]
+    (payload,) = digest_messages([alarm(name, before="ALARM") for name in names], 0, "en")
+    lines = re.sub(r"<[^|]*\|([^>]*)>", r"\1", payload["attachments"][0]["blocks"][0]["text"]["text"]).split("\n")
+    assert lines == [
+        "*In ALARM (8)*",
+        "db-full",
+        "gpu-lost 3: train-000-gpu-lost · train-001-gpu-lost · train-002-gpu-lost",
+        "busy 4: train-000-busy · train-001-busy · train-002-busy · train-017-busy",
+    ]
+
+
+def test_each_event_is_on_one_page_and_text_alone_names_every_alarm_too() -> None:
+    changes = [*fleet(900), alarm("train-0001-busy", "OK", AT + 40), Plain("x", id="1")]
+    pages = digest_pages(changes, 0, "en", now=AT + 60)
+    assert len(pages) > 2
+    assert Counter(event.id for page in pages for event in page.events) == Counter(event.id for event in changes)
+    for page in pages[:-1]:
+        assert all(event.name in page.text["text"] for event in page.events if isinstance(event, AlarmChanged))
 
 
 def test_an_alarm_that_flaps_is_told_once_as_it_is_now() -> None:
     """Also when a queue hands its changes over in the wrong order."""
     changes = [alarm("a", "OK", AT + 20), alarm("a", "ALARM", AT + 10), alarm("b")]
     (payload,) = digest_messages(changes, 30, "en")
-    assert "1 in ALARM, 1 back to OK" in payload["text"]
+    assert "1 in ALARM, 1 OK" in payload["text"]
     assert named((payload,)) == Counter("ab")
     assert "|a> ×2" in json.dumps(payload, ensure_ascii=False)
 

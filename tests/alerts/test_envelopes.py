@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.records import from_record, to_record
+from cwnotify.alerts.regions import partition_of, region_code
 from tests.golden import DATA, described, holds
 from tests.hostile import anything, mutated
 
@@ -34,6 +35,16 @@ REGIONS = {
     "China (Ningxia)": "cn-northwest-1",
     "Middle East (UAE)": "me-central-1",
     "The Moon (Copernicus)": "The Moon (Copernicus)",
+    "US-East-2": "us-east-2",
+    "US_EAST_2": "us-east-2",
+    "Us East 2": "us-east-2",
+    " AP-NORTHEAST-2 ": "ap-northeast-2",
+    "Asia Pacific (Seoul) ap-northeast-2": "ap-northeast-2",
+    "ap-northeast-2a": "ap-northeast-2",
+    "AWS GovCloud (US-West)": "us-gov-west-1",
+    "AWS European Sovereign Cloud (Germany)": "eusc-de-east-1",
+    "US ISOB East (Ohio)": "US ISOB East (Ohio)",
+    "mars-north-1": "mars-north-1",
 }
 TIMES = (
     "2020-01-14T08:45:42.236+0000",
@@ -42,6 +53,8 @@ TIMES = (
     "2020-01-14T17:45:42.236+0900",
     "2020-01-14T08: 45: 42.236+0000",
     "2020-01-14T08:45:42.236",
+    1578991542.236,
+    1578991542236,
 )
 REASONS = {
     "1 datapoint (0.0) was not greater than or equal to the threshold (1.0).": (
@@ -58,7 +71,7 @@ REASONS = {
         "92.3 GreaterThanThreshold 80.0, 3 of 3"
     ),
     "no datapoints were received for 3 periods and 3 missing datapoints were treated as [Breaching].": (
-        "None  None, None of None"
+        "None  None, None of 3"
     ),
     "1 out of the last 2 datapoints [1.0 (22/11/26 04:02:00)] was not greater than the threshold (2.0) (minimum 1 "
     "datapoint for ALARM -> OK transition).": "1.0 GreaterThanThreshold 2.0, 2 of 2",
@@ -95,8 +108,35 @@ def test_a_region_by_any_name(name: str, code: str) -> None:
     assert _only_alarm(event).region == code
 
 
+def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
+    from importlib.resources import files
+
+    partitions = json.loads((files("botocore") / "data" / "endpoints.json").read_text())["partitions"]
+    for partition in partitions:
+        for code, region in partition["regions"].items():
+            assert partition_of(code) == partition["partition"]
+            assert region_code(code.upper()) == code
+            # Of the secret ones nobody here knows how CloudWatch calls them.
+            assert region_code(region["description"]) == ("" if "iso" in code else code)
+
+
+def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
+    def record(**message: str) -> dict[str, Any]:
+        body = json.dumps({"AlarmName": "a", "NewStateValue": "OK", **message})
+        return {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": body, "awsRegion": "us-west-2"}]}
+
+    arn = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a"
+    for message, region in (
+        ({}, "us-west-2"),
+        ({"Region": "The Moon"}, "us-west-2"),
+        ({"Region": "US-East-2"}, "us-east-2"),
+        ({"AlarmArn": arn, "Region": "US-East-2"}, "eu-west-1"),
+    ):
+        assert _only_alarm(record(**message)).region == region
+
+
 @pytest.mark.parametrize("text", TIMES)
-def test_a_time_in_any_spelling(text: str) -> None:
+def test_a_time_in_any_spelling(text: object) -> None:
     assert _only_alarm({"AlarmName": "a", "StateChangeTime": text}).at == 1578991542.236
 
 
@@ -109,6 +149,200 @@ def test_what_a_reason_alone_tells(reason: str, told: str) -> None:
     alarm = _only_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": f"Threshold Crossed: {reason}"}})
     points = f"{alarm.datapoints_to_alarm} of {alarm.evaluation_periods}"
     assert f"{alarm.value} {alarm.comparison} {alarm.threshold}, {points}" == told
+
+
+MISSING = "missing datapoints were treated as [Breaching]."
+NO_DATA = {
+    f"Threshold Crossed: no datapoints were received for 3 periods and 3 {MISSING}": True,
+    "Threshold Crossed: no datapoints were received for 1 period and 1 missing datapoint was treated as "
+    "[NonBreaching].": True,
+    f"Threshold Crossed: 3 {MISSING}": True,
+    "Insufficient Data: 2 datapoints were unknown.": True,
+    "No time series were returned by the query. Treat missing data is configured as [Breaching].": True,
+    f"Threshold Crossed: 1 datapoint was received for 3 periods and 2 {MISSING}": False,
+    f"Threshold Crossed: 2 out of the last 5 datapoints were greater than the threshold (1.0) and 3 {MISSING}": False,
+    "Threshold Crossed: 1 datapoint [0.0 (22/11/26 04:02:00)] was less than the threshold (1.0).": False,
+    "Unchecked: Initial alarm creation": False,
+    "2 out of 5 time series evaluated to ALARM": False,
+    "testing": False,
+}
+
+
+@pytest.mark.parametrize(("reason", "no_data"), NO_DATA.items())
+def test_a_reason_says_whether_anything_was_measured(reason: str, no_data: bool) -> None:
+    alarm = _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": reason})
+    assert alarm.no_data is no_data
+    assert not (alarm.no_data and alarm.value is not None)
+
+
+@pytest.mark.parametrize(
+    ("data", "no_data"),
+    [
+        ({"recentDatapoints": [], "threshold": 90.0}, True),
+        ({"recentDatapoints": [], "evaluatedDatapoints": [{"timestamp": "2026-11-20T04:00:00.000+0000"}]}, True),
+        ({"recentDatapoints": [None, None]}, True),
+        ({"recentDatapoints": [], "evaluatedDatapoints": [{"timestamp": "2026-11-20T04:00:00Z", "value": 3}]}, False),
+        ({"recentDatapoints": [1.0]}, False),
+        ({"version": "1.0", "queryDate": "2026-11-20T04:00:00.000+0000"}, False),
+        ({"triggeringAlarms": []}, False),
+        ("", False),
+    ],
+)
+def test_a_reasons_data_says_whether_anything_was_measured(data: object, no_data: bool) -> None:
+    written = json.dumps(data) if data else data
+    state = {"value": "ALARM", "reason": "Threshold Crossed", "reasonData": written}
+    assert _only_alarm({"alarmName": "a", "state": state}).no_data is no_data
+
+
+THREE = "2 out of the last 3 datapoints were {} the threshold ({}) (minimum 2 datapoints for OK -> ALARM transition)."
+
+
+@pytest.mark.parametrize(
+    ("after", "reason", "points", "value"),
+    [
+        ("ALARM", THREE.format("greater than", 90), [95.0, 96.0, 40.0], 96.0),
+        ("ALARM", THREE.format("less than", 10), [3.0, 50.0, 4.0], 4.0),
+        ("ALARM", THREE.format("less than or equal to", 10), [10.0, 50.0, 60.0], 10.0),
+        ("OK", THREE.format("not greater than", 90), [40.0, 30.0, 95.0], 30.0),
+        ("INSUFFICIENT_DATA", THREE.format("greater than", 90), [95.0, 96.0, 40.0], 40.0),
+        ("ALARM", "set by hand", [95.0, 96.0, 40.0], 40.0),
+        ("ALARM", "1 datapoint was received for 3 periods and 2 " + MISSING, [40.0], 40.0),
+        ("ALARM", "1 datapoint was greater than the threshold (90) and 2 " + MISSING, [40.0], None),
+        ("ALARM", THREE.format("greater than", 90), [95.0, None, "x", 40.0], 95.0),
+    ],
+)
+def test_the_datapoint_that_is_shown_explains_the_state(
+    after: str, reason: str, points: list[float], value: float | None
+) -> None:
+    data = json.dumps({"recentDatapoints": points, "threshold": 90.0 if "90" in reason else 10.0})
+    alarm = _only_alarm({"alarmName": "a", "state": {"value": after, "reason": reason, "reasonData": data}})
+    assert alarm.value == value
+    assert alarm.recent == tuple(point for point in points if isinstance(point, float))
+
+
+def test_datapoints_in_the_other_order_are_turned_by_their_times() -> None:
+    points = [{"timestamp": f"2026-11-20T04:0{minute}:00Z", "value": value} for minute, value in ((2, 9.0), (1, 8.0))]
+    data = {"recentDatapoints": [9.0, 8.0], "evaluatedDatapoints": points}
+    alarm = _only_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": "r", "reasonData": data}})
+    assert (alarm.recent, alarm.value) == ((8.0, 9.0), 9.0)
+
+
+def test_a_bands_edges_are_those_of_the_datapoint_that_left_it() -> None:
+    reason = (
+        "Thresholds Crossed: 2 out of the last 3 datapoints [9.0 (20/11/26 04:01:00), 1.0 (20/11/26 04:00:00)] were "
+        "less than the lower thresholds [2.0, 3.0] or greater than the upper thresholds [7.0, 8.0] (minimum 2 "
+        "datapoints for OK -> ALARM transition)."
+    )
+    data = {"recentDatapoints": [1.0, 9.0, 5.0], "recentLowerThresholds": [3.0, 2.0, 4.0]}
+    data["recentUpperThresholds"] = [8.0, 7.0, 6.0]
+    for reason_data in (None, json.dumps(data)):
+        alarm = _only_alarm(
+            {"alarmName": "a", "state": {"value": "ALARM", "reason": reason, "reasonData": reason_data}}
+        )
+        assert (alarm.value, alarm.lower, alarm.upper) == (9.0, 2.0, 7.0)
+        assert alarm.recent[:2] == (1.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"cwnotify": "welcome", "Team": "ml"}, [{"Key": "cwnotify", "Value": "welcome"}, {"key": "Team", "value": "ml"}]],
+)
+def test_tags_in_either_shape(tags: object) -> None:
+    wanted = [("cwnotify", "welcome"), ("Team", "ml")]
+    for event in (
+        {"AlarmName": "a", "NewStateValue": "OK", "AlarmTags": tags, "AlarmTagsStatus": "SUCCESS"},
+        {"detail-type": "CloudWatch Alarm State Change", "detail": {"alarmName": "a", "state": {}, "alarmTags": tags}},
+        {"alarmArn": "x", "alarmData": {"alarmName": "a", "state": {}}, "alarmTags": tags},
+        {"alarmData": {"alarmName": "a", "state": {}, "configuration": {"alarmTags": tags}}},
+    ):
+        assert [(tag.key, tag.value) for tag in _only_alarm(event).tags] == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ended"),
+    [
+        ({"value": "ALARM", "actionsSuppressedBy": "WaitPeriod"}, {"value": "ALARM"}, "WaitPeriod"),
+        ({"value": "ALARM", "actionsSuppressedBy": "ExtensionPeriod"}, {"value": "ALARM"}, "ExtensionPeriod"),
+        ({"value": "ALARM", "actionsSuppressedBy": "Alarm"}, {"value": "ALARM"}, "deploys"),
+        ({"value": "OK", "actionsSuppressedBy": "WaitPeriod"}, {"value": "ALARM"}, ""),
+        ({"value": "ALARM", "actionsSuppressedBy": "Alarm"}, {"value": "ALARM", "actionsSuppressedBy": "Alarm"}, ""),
+        ({"value": "ALARM"}, {"value": "ALARM"}, ""),
+    ],
+)
+def test_a_suppression_that_ended(before: dict[str, str], after: dict[str, str], ended: str) -> None:
+    suppressor = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:deploys"
+    config = {"alarmRule": "ALARM(a)", "actionsSuppressor": suppressor}
+    event = {"alarmName": "a", "state": after, "previousState": before, "configuration": config}
+    assert _only_alarm(event).suppression_ended == ended
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"evaluationCriteria": {"promQLCriteria": {"query": "up == 0", "pendingPeriod": 300, "recoveryPeriod": 600}}},
+        {"EvaluationCriteria": {"PromQLCriteria": {"Query": "up == 0", "PendingPeriod": 300, "RecoveryPeriod": 600}}},
+    ],
+)
+def test_a_promql_query_by_any_way(criteria: dict[str, Any]) -> None:
+    for event in (
+        {"AlarmName": "a", "NewStateValue": "ALARM", "Trigger": criteria},
+        {"alarmName": "a", "state": {"value": "ALARM"}, "configuration": criteria},
+    ):
+        alarm = _only_alarm(event)
+        assert (alarm.query, alarm.pending_period, alarm.recovery_period) == ("up == 0", 300.0, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (["ERROR a", "ERROR b"], ("ERROR a", "ERROR b")),
+        ([{"timestamp": 1, "message": "ERROR a"}], ("ERROR a",)),
+        ([{"@timestamp": "t", "@message": "ERROR a", "@ptr": "p"}], ("ERROR a",)),
+        ([[{"field": "@message", "value": "ERROR a"}, {"field": "@ptr", "value": "p"}]], ("ERROR a",)),
+        ([{"level": "ERROR", "n": 3}], ("level=ERROR n=3",)),
+        ('["ERROR a"]', ("ERROR a",)),
+        ("ERROR a", ("ERROR a",)),
+        ([], ()),
+        (7, ()),
+    ],
+)
+def test_log_lines_in_any_form(lines: object, shown: tuple[str, ...]) -> None:
+    for key in ("LogLines", "ActionLogLines", "logEvents"):
+        assert _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", key: lines}).log_lines == shown
+
+
+def test_log_groups_are_named_also_by_their_arns() -> None:
+    groups = ["/aws/lambda/shop", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/pay:*"]
+    config = {"ScheduledQueryConfiguration": {"LogGroupIdentifiers": groups, "QueryString": "stats count(*)"}}
+    alarm = _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "Trigger": config})
+    assert (alarm.log_groups, alarm.query) == (("/aws/lambda/shop", "/ecs/pay"), "stats count(*)")
+
+
+def test_an_account_is_named_only_where_it_is_another_one() -> None:
+    def metric(account: str) -> dict[str, Any]:
+        stat = {"metric": {"name": "Errors", "namespace": "AWS/Lambda"}, "stat": "Sum", "period": 60}
+        return {"id": "m", "accountId": account, "metricStat": stat, "returnData": True}
+
+    for account, shown in (("222233334444", ["222233334444"]), ("123456789012", [])):
+        event = {
+            "accountId": "123456789012",
+            "alarmData": {"alarmName": "a", "state": {"value": "OK"}, "configuration": {"metrics": [metric(account)]}},
+        }
+        assert [one.account for one in _only_alarm(event).metrics] == shown
+
+
+def test_an_evaluation_that_failed_is_named() -> None:
+    state = {"value": "INSUFFICIENT_DATA", "evaluationState": "EVALUATION_FAILURE"}
+    assert _only_alarm({"alarmName": "a", "state": state}).evaluation_state == "EVALUATION_FAILURE"
+    event = {"AlarmName": "a", "NewStateValue": "OK", "EvaluationState": "PARTIAL_DATA"}
+    assert _only_alarm(event).evaluation_state == "PARTIAL_DATA"
+
+
+def test_a_time_after_the_change_is_not_when_the_state_before_began() -> None:
+    state = {"value": "OK", "timestamp": "2026-11-20T04:00:00Z"}
+    for since, known in (("2026-11-20T03:00:00Z", True), ("2026-11-20T05:00:00Z", False), ("", False)):
+        event = {"alarmName": "a", "state": state, "previousState": {"value": "ALARM", "timestamp": since}}
+        assert (_only_alarm(event).before_since is not None) is known
 
 
 def test_a_state_in_small_letters_is_known() -> None:

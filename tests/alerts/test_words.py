@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cwnotify
-from cwnotify.alerts.alarms import MARKS
+from cwnotify.alerts.meaning import MARKS
 from cwnotify.alerts.words import amend, clock, duration, en, fault, ko, plain, say, sparkline, zone
 
 NOON = 1_795_316_400.0  # 2026-11-22 12:00:00 in Seoul
@@ -79,6 +79,7 @@ def test_under_any_name_there_is_a_zone(name):
 def test_a_date_is_told_only_where_it_is_not_that_of_the_time_beside_it():
     assert clock(NOON, UTC, beside=NOON + 60) == "03:00:00 UTC"
     assert clock(NOON, UTC, beside=NOON + 86_400) == "2026-11-22 03:00:00 UTC"
+    assert clock(NOON, UTC, seconds=False) == "2026-11-22 03:00 UTC"
 
 
 @pytest.mark.parametrize("moment", [float("nan"), float("inf"), 1e30, -1e30])
@@ -92,11 +93,11 @@ def test_a_moment_outside_of_all_calendars_is_a_question_mark(moment):
     [
         ((), ""),
         ((0.0,), "▁"),
-        ((100.0,), "█"),
-        ((0.0, 50.0, 100.0), "▁▅█"),
-        ((-5.0, 400.0), "▁█"),
-        ((0.0, 100.0) * 12, "▅" * 12),
-        ((100.0,) * 60 + (0.0,) * 60, "██████▁▁▁▁▁▁"),
+        ((100.0,), "▆"),
+        ((0.0, 50.0, 100.0), "▁▃▆"),
+        ((-5.0, 400.0), "▁▆"),
+        ((0.0, 100.0) * 12, "▃" * 12),
+        ((100.0,) * 60 + (0.0,) * 60, "▆▆▆▆▆▆▁▁▁▁▁▁"),
     ],
 )
 def test_a_sparkline_draws_the_means(values, bars):
@@ -189,6 +190,6 @@ def test_a_third_language_is_one_file(tmp_path):
 @pytest.mark.parametrize("table", [en.SENTENCES, ko.SENTENCES], ids=["en", "ko"])
 def test_every_mark_that_a_sentence_begins_with_has_a_picture_for_terminals(table):
     first = {text.split(" ")[0] for key, text in table.items() if key.split(".")[0] in ("run", "notice", "plain")}
-    marks = {word for word in first if word.startswith(":")} | set(MARKS.values())
+    marks = {word for word in first if word.startswith(":")} | {*MARKS.values(), ":zzz:"}
 
     assert {mark for mark in marks if plain(mark) == mark} == set()

@@ -146,12 +146,10 @@ def test_what_else_is_wrong_is_not_taken_for_that(cloud: CloudWatch, fault: Faul
 
 
 def test_nothing_writes_an_alarm() -> None:
-    writes = re.compile(r"(?i)put_?(metric|composite|log)_?alarm\b|(en|dis)able_?alarm_?actions")
+    # As boto3 spells it; the demo plays the owner of alarms. That no such call is made: tests/e2e/test_stack.py.
+    writes = re.compile(r"put_(metric|composite|log)_alarm|able_alarm_actions")
     sources = [path for path in ROOT.rglob("*.py") if path.parent.name != "demo"]
-    assert [path.name for path in sources if writes.search(path.read_text(encoding="utf-8"))] == [
-        "alarms.py",  # says why
-        "policies.py",  # CloudFormation makes the stack's own
-    ]
+    assert not [path.name for path in sources if writes.search(path.read_text(encoding="utf-8"))]
 
 
 def test_what_an_alarm_really_published(aws: Aws, cloudwatch: Stubber) -> None:

@@ -283,7 +283,7 @@ def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path
     assert done.returncode == 0, done.stderr
     assert live["text/plain"] == "cwnotify: a live panel"
     assert "image/png" in kept
-    assert "CPU ▂▁▁▁▁▅▇" in kept["text/plain"]
+    assert "CPU ▁▁▁▁▁▄▅" in kept["text/plain"]
     # What it came to show while the later cell ran.
     assert f"train-busy · {watched.outputs[0]['text'].strip()}" in kept["text/plain"]
 

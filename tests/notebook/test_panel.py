@@ -16,7 +16,7 @@ from cwnotify.notebook.panel import markup
 from cwnotify.notebook.panel.arguments import make_request, panel_parser, read_panel
 from cwnotify.notebook.panel.plain import text
 from cwnotify.notebook.panel.style import style
-from cwnotify.sidecar.looks import clock
+from cwnotify.sidecar.looks import alarm_look, clock
 from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
 from tests.hostile import NASTY
 from tests.support.panel_feed import troubled, well
@@ -150,7 +150,7 @@ def test_the_text_version_keeps_a_thing_a_line(name: str):
         (AlarmShown("a", "OK", AT), "● a · OK since"),
         (AlarmShown("a", "ALARM", AT, False), "▲ a · ALARM since"),
         (AlarmShown("a", "ALARM", AT, True), "✓ a · ALARM since"),
-        (AlarmShown("a", "ALARM", AT, None), "▲ a · ALARM since"),
+        (AlarmShown("a", "ALARM", AT, None), "○ a · ALARM since"),
         (AlarmShown("a", "INSUFFICIENT_DATA", 0.0), "○ a · no data"),
         (AlarmShown("a", "INSUFFICIENT_DATA", AT), "○ a · no data since"),
         (AlarmShown("a", "SOMETHING_NEW", AT), "○ a · SOMETHING_NEW since"),
@@ -162,9 +162,17 @@ def test_every_state_of_an_alarm_has_its_sign_and_word(alarm: AlarmShown, shown:
 
 
 def test_only_news_of_an_end_is_called_one():
-    for good, ended in ((True, True), (False, False), (None, False)):
-        shown = words(markup.notices(only(alarms=(AlarmShown("a", "ALARM", AT, good),))))
-        assert ("training ended" in shown) is ended
+    for state, note in (("ALARM", "training ended"), ("ALARM", "idle"), ("OK", "training ended"), ("ALARM", "")):
+        shown = words(markup.notices(only(alarms=(AlarmShown("a", state, AT, True, note=note),))))
+        assert ("· training ended" in shown) is (state == "ALARM" and note == "training ended")
+        assert ("· idle" in shown) is (note == "idle")
+
+
+def test_ok_is_no_news_of_an_alarm_whose_firing_is_welcome():
+    assert alarm_look(AlarmShown("busy", "OK", AT, False)) == ("●", "good")
+    assert alarm_look(AlarmShown("off", "OK", AT, True)) == ("●", "calm")
+    assert alarm_look(AlarmShown("off", "ALARM", AT, True)) == ("✓", "good")
+    assert alarm_look(AlarmShown("off", "ALARM", AT, None)) == ("○", "calm")
 
 
 def test_alarms_that_fire_come_first_and_many_are_counted():
@@ -279,7 +287,7 @@ def test_the_style_sheet_is_whole_and_names_only_what_is_ours():
 def test_a_line_is_a_sparkline_in_text():
     line = Line("CloudWatch, 5 min", False, 300.0, ((AT - 600, 0.0), (AT - 300, 50.0), (AT, 100.0)))
 
-    assert "CPU ▁▅█ 100 %  CloudWatch, 5 min" in text(only(lines=(line,)))
+    assert "CPU ▁▃▆ 100 %  CloudWatch, 5 min" in text(only(lines=(line,)))
     assert "CPU no data  CloudWatch, 5 min" in text(only(lines=(replace(line, points=()),)))
     assert "▁▁ 7 B" in text(only(lines=(replace(line, points=((AT - 1, 7.0), (AT, 7.0))),), unit="B"))
 

@@ -64,7 +64,7 @@ def test_a_change_is_told_once(book, box):
     assert book.note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 7) == 0
 
     assert len(texts(box)) == 1
-    assert "from OK to ALARM" in texts(box)[0]
+    assert "is in ALARM" in texts(box)[0]
 
 
 def test_two_changes_within_a_second_are_two(book, box):
@@ -136,7 +136,9 @@ def test_a_late_change_says_so(book, box):
     book.note(HERE, [seen(change(1, NOW + 60))], Voice("ko"), NOW + 7200, unwatched=NOW)
 
     (message,) = box.messages()
-    assert "늦은 소식" in str(message.payload["blocks"])
+    first, *rest = [str(block) for block in message.payload["blocks"]]
+    assert "1시간 늦은 소식이에요. 2026-11-22 12:01 KST에 일어난 일이에요" in first
+    assert "2026-11-22 12:00:00 KST부터 14:00:00 KST까지 지켜보는 곳이 없었어요" in str(rest)
 
 
 def test_many_late_changes_are_one_message(book, box):
@@ -148,6 +150,7 @@ def test_many_late_changes_are_one_message(book, box):
     (text,) = texts(box)
     assert "9 times" in text
     assert "now in ALARM" in text
+    assert "1 hour late: this happened 2026-11-22 03:09 UTC" in text
 
 
 def test_flapping_becomes_one_message_when_it_is_over_or_goes_on_for_long(book, box):
@@ -175,7 +178,7 @@ def test_before_everybody_leaves_flapping_is_told_at_once(book, box):
     assert book.tell_flapping(NOW + 10, at_once=True) == 1
 
     # One change that was held back alone is told as any other.
-    assert "from OK to ALARM" in texts(box)[-1]
+    assert "is in ALARM" in texts(box)[-1]
 
 
 def test_changes_far_apart_are_no_flapping(book, box):

@@ -46,7 +46,7 @@ def well(at: float, request: Request = Request()) -> Snapshot:  # noqa: B008 (fr
         lines=(Line("CloudWatch, 5 min", False, 300.0, cloud), Line("this host, live", True, 4.0, (*live, (at, 2.0)))),
         alarms=(
             AlarmShown("train-busy", "OK", at - 1200, False, 50.0, "https://ap-northeast-2.console.aws.amazon.com/x"),
-            AlarmShown("train-off", "ALARM", at - 600, True, 10.0, periods=((at - 600, 0.0),)),
+            AlarmShown("train-off", "ALARM", at - 600, True, 10.0, periods=((at - 600, 0.0),), note="training ended"),
             AlarmShown("disk-full", "INSUFFICIENT_DATA", 0.0),
         ),
         runs=(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _languages: dict[str, Any] = {"en": en}
 _own: dict[tuple[str, str], str] = {}
 LONGEST = 300
-_SPARKS = "▁▂▃▄▅▆▇█"
+_SPARKS = "▁▂▃▄▅▆"  # higher bars would touch the line above
 
 
 def languages() -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def zone(name: str, lang: str) -> tzinfo:
         return timezone(timedelta(hours=9), "KST") if wanted == "Asia/Seoul" else timezone.utc  # noqa: UP017
 
 
-def clock(at: float, where: tzinfo, beside: float | None = None) -> str:
+def clock(at: float, where: tzinfo, beside: float | None = None, seconds: bool = True) -> str:
     """A moment as ``13:02:07 KST``, with its date unless `beside` (another moment shown) has the same."""
     try:
         moment = datetime.fromtimestamp(at, where)
@@ -136,7 +136,7 @@ def clock(at: float, where: tzinfo, beside: float | None = None) -> str:
     except (ValueError, OverflowError, OSError):
         return "?"
     day = "" if other and other.date() == moment.date() else "%Y-%m-%d "
-    return moment.strftime(f"{day}%H:%M:%S %Z").strip()
+    return moment.strftime(f"{day}{'%H:%M:%S' if seconds else '%H:%M'} %Z").strip()
 
 
 def sparkline(values: tuple[float, ...], low: float = 0.0, high: float = 100.0, width: int = 12) -> str:
@@ -160,6 +160,10 @@ _PICTURES = {
     ":grey_question:": "❔",
     ":information_source:": "ℹ️",
     ":warning:": "⚠️",
+    ":hourglass:": "⌛",
+    ":no_bell:": "🔕",
+    ":zzz:": "💤",
+    ":fairy:": "🧚",
     ":desktop_computer:": "🖥️",
     ":envelope:": "✉️",
 }

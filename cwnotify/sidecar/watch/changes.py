@@ -47,6 +47,7 @@ class Changes:
         self._grace = grace
         self._reporting = Reporting()
         self._firing: dict[str, tuple[float, list[Point]]] = {}
+        self._latest: dict[str, AlarmChanged] = {}
 
     def tell(self, aws: Aws, alarms: Iterable[AlarmReading], listener: Listener, now: float) -> int:
         """Tell what has changed; tells how many changes were new."""
@@ -81,7 +82,13 @@ class Changes:
                     self._follow(alarm.arn, change)
         return {alarm.arn: self._periods(alarm) for alarm in alarms}
 
+    def before(self, alarms: Iterable[AlarmReading]) -> dict[str, str]:
+        """The states from which these alarms came to their states now, by ARN, where that is known."""
+        latest = ((alarm, self._latest.get(alarm.arn)) for alarm in alarms)
+        return {alarm.arn: change.before for alarm, change in latest if change is not None and change.at == alarm.since}
+
     def _follow(self, arn: str, change: AlarmChanged) -> None:
+        self._latest[arn] = change
         if arn not in self._firing or change.at is None:
             return
         start, periods = self._firing[arn]

@@ -80,6 +80,7 @@ class Watch(threading.Thread):
         self._listed: tuple[frozenset[str], float, tuple[str, ...]] = frozenset(), 0.0, ()
         self._region = ""
         self._firing: dict[str, tuple[Point, ...]] = {}
+        self._before: dict[str, str] = {}
         self._fleet: dict[Scope, tuple[float, tuple[InstanceReading, ...]]] = {}
 
     # From other threads
@@ -222,6 +223,7 @@ class Watch(threading.Thread):
             self._region = self._session().region
             longest = max(sight.request.span for sight in sights.values())
             self._firing = self._changes.firing(self._session(), found, now - longest)
+            self._before = self._changes.before(found)
 
     def _list_alarms(self, sights: list[Sight], again: bool, now: float) -> tuple[AlarmReading, ...]:
         """The alarms that any sight means.
@@ -262,6 +264,7 @@ class Watch(threading.Thread):
             series=tuple(self._points.series(metric) for metric in metrics),
             alarms=mine,
             firing=self._firing,
+            before=self._before,
             troubles=self._troubles.told(),
             updated=self._troubles.updated,
         )

@@ -23,6 +23,8 @@ class Sight:
         Whether there is anything to ask AWS for.
     firing
         (start, end) of the times in which an alarm fired, by its ARN; the end is 0.0 while it fires.
+    before
+        The state from which an alarm came to its state now, by its ARN, where the history tells.
     updated
         Unix seconds; see `cwnotify.sidecar.watch.troubles.Troubles.updated`.
     """
@@ -35,6 +37,7 @@ class Sight:
     series: tuple[Series, ...] = ()
     alarms: tuple[AlarmReading, ...] = ()
     firing: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    before: Mapping[str, str] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
     updated: float = 0.0
 

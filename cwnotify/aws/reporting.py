@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from cwnotify.alerts.loose import decoded, node, nodes, text
@@ -15,14 +15,20 @@ _STACK = "cwnotify"
 
 
 class Reporting:
-    """Asks AWS once for each topic, and once for the rules of all stacks.
+    """Asks AWS once for each topic, and once for the rules of all stacks. Without an answer, a topic's name decides.
 
     A stack's topic and the function that it feeds are both named as the stack is, and so are its rules and the queue or
     function that they feed; that tells ours from others. A fleet's rule matches all alarms whose names begin alike, the
     others match alarms by name.
+
+    Parameters
+    ----------
+    get
+        Makes a call, given its kind and what it is about, or raises `AwsError` instead of waiting for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, get: Callable[[str, Hashable, Callable[[], Any]], Any] = lambda kind, key, call: call()) -> None:
+        self._get = get
         self._topics: dict[str, bool] = {}
         self._rules: tuple[tuple[str, ...], frozenset[str]] | None = None
 
@@ -38,7 +44,7 @@ class Reporting:
         name = topic.rpartition(":")[2]
         if topic not in self._topics:
             try:
-                found = list(aws.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
+                found = self._get("topics", topic, lambda: _subscriptions(aws, topic))
             except AwsError as error:
                 # Whoever may only watch cannot look there; then the usual name has to do.
                 if error.kind == "denied":
@@ -52,7 +58,7 @@ class Reporting:
         """Prefixes and names of the alarms that rules of ours match."""
         if self._rules is None:
             try:
-                rules = [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_our_rule(aws, rule)]
+                rules = self._get("rules", "", lambda: _our_rules(aws))
             except AwsError as error:
                 if error.kind == "denied":
                     self._rules = (), frozenset()
@@ -62,7 +68,15 @@ class Reporting:
         return self._rules
 
 
-def _is_our_rule(aws: Aws, rule: Mapping[str, Any]) -> bool:
+def _subscriptions(aws: Aws, topic: str) -> list[Mapping[str, Any]]:
+    return list(aws.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
+
+
+def _our_rules(aws: Aws) -> list[Mapping[str, Any]]:
+    return [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_ours(aws, rule)]
+
+
+def _is_ours(aws: Aws, rule: Mapping[str, Any]) -> bool:
     """Whether a rule leads to the queue or function of the stack that it is named after."""
     stack = re.sub(r"-alarms-\d+$", "", rule["Name"])
     if rule.get("State") == "DISABLED" or not (_prefixes(rule) or _names(rule)):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.events import Loss, LossCause, Run
-from cwnotify.sidecar.books import Books
+from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded
+from cwnotify.alerts.options import RunOptions
+from cwnotify.sidecar.books import PLACE_TIMEOUT, Books
 from cwnotify.sidecar.processes import NEIGHBOUR_SILENCE, name_process
 from cwnotify.sidecar.silence import LISTENED, Silence
 
@@ -75,3 +76,59 @@ def test_a_run_in_another_container_lives_though_the_clock_was_set_ahead(neighbo
 
     assert LISTENED < 10 * 60.0 > NEIGHBOUR_SILENCE
     assert not books.outbox.messages("pending")
+
+
+def placed(books: Books, instance: str) -> Books:
+    """`books` of a sidecar that runs on `instance`."""
+    books.place = lambda run: replace(run, place=replace(run.place, instance=instance))
+    return books
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_was_lost_with_its_instance_is_not_said_to_be_of_this_one(together: bool, tmp_path: Path):
+    """As when a Spot instance was taken back and another one has its disk."""
+    gone = replace(name_process(os.getpid()), boot="an earlier one")
+    theirs = Books(tmp_path)
+    theirs.owner = json.dumps(asdict(gone))
+    run = Run("r1", "train", time.time() - 60, options=RunOptions(together=together))
+    if together:
+        ended = RunEnded(replace(run, id="r2", name="held"), Outcome.FINISHED, 1.0, time.time())
+        theirs.hold(ended, gone, HERE)
+    theirs.open(run, gone, HERE)
+    placed(theirs, "i-0gone").name_instance()
+    books = placed(Books(tmp_path), "i-0here")
+    books.is_place_known = lambda: False
+    books.take_over()
+
+    (message,) = books.outbox.messages("pending")
+    assert message.due <= time.time(), "there is nothing to wait for"
+    assert "i-0here" not in str(message.payload)
+    assert "i-0gone" in str(message.payload)
+
+
+def test_an_alert_is_on_disk_while_it_waits_for_its_instances_name(tmp_path: Path):
+    books, kernel = Books(tmp_path), name_process(os.getpid())
+    books.is_place_known = lambda: False
+    run = Run("r1", "train", time.time() - 60)
+    books.open(run, kernel, HERE)
+    books.tell(RunEnded(run, Outcome.FINISHED, 60.0, time.time()), HERE)
+
+    (message,) = books.outbox.messages("pending")
+    assert 0.5 < message.due - time.time() <= PLACE_TIMEOUT
+    placed(books, "i-0here").name_instance()
+    (message,) = books.outbox.messages("pending")
+    assert message.due <= time.time()
+    assert "i-0here" in str(message.payload)
+
+
+def test_an_interrupted_runs_alert_waits_as_long_as_it_would_without_a_name(tmp_path: Path):
+    """A kernel that shuts down interrupts first: the alert's first text may be wrong."""
+    books, kernel, later = Books(tmp_path), name_process(os.getpid()), time.time() + 30
+    books.is_place_known = lambda: False
+    run = Run("r1", "train", time.time() - 60)
+    books.open(run, kernel, HERE)
+    books.tell(RunEnded(run, Outcome.INTERRUPTED, 60.0, time.time()), HERE, later)
+    books.name_instance()
+
+    (message,) = books.outbox.messages("pending")
+    assert message.due == later

@@ -92,6 +92,10 @@ class Books:
             self._directory = None
             self.outbox = self.connect()
 
+    def close(self) -> None:
+        """Close this object's own connection; those of `connect` are the caller's."""
+        self.outbox.close()
+
     def keep_log(self) -> None:
         """Write what goes wrong in here into the state directory; a webhook never comes near a log."""
         if self._directory:
@@ -138,12 +142,15 @@ class Books:
         """Move back to the disk, if it takes what memory holds."""
         if self._directory is None or self.is_home:
             return
+        disk: Outbox | None = None
         try:
             disk = open_outbox(self._directory)
-            if not bring_home(self.outbox, self._directory / state.OUTBOX, self.owner):
-                disk.close()
-                return
+            is_home = bring_home(self.outbox, self._directory / state.OUTBOX, self.owner)
         except (StateError, sqlite3.Error, OSError):
+            is_home = False
+        if disk is None or not is_home:
+            if disk:
+                disk.close()
             return
         memory, self.outbox, self._left_home = self.outbox, disk, False
         memory.close()

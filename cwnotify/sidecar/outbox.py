@@ -57,9 +57,9 @@ class Outbox:
         uri = str(path).startswith("file:")
         self._db = sqlite3.connect(str(path), uri=uri, timeout=PATIENCE_WITH_OTHERS, isolation_level=None)
         self._db.row_factory = sqlite3.Row
-        if not uri:
-            Path(path).chmod(0o600)
         try:
+            if not uri:
+                Path(path).chmod(0o600)
             self._begin("WAL" if wal else "DELETE")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             bring_up_to_date(self._db)

@@ -24,9 +24,9 @@ $(VENV)/.test: setup.cfg pyproject.toml .ci/packages
 	sh .ci/packages
 	$(call install,test)
 
-# Real kernels, browsers and sockets share two cores here: what fails is tried once more, and counted as rerun.
+# Real kernels and browsers share two cores here: a test of theirs that fails is tried once more, and listed as RERUN.
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --reruns 1
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
 	@$(BIN)/python -m pytest -m frameworks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -38,8 +40,8 @@ def outbox() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
 def list_messages(everything: bool, as_json: bool) -> None:
     """Show what waits and what is dead."""
-    box, mine = _open()
-    messages = box.messages() if everything else box.messages("pending", "dead")
+    with _opened() as (box, mine):
+        messages = box.messages() if everything else box.messages("pending", "dead")
     if as_json:
         click.echo(json.dumps([_record(message, mine) for message in messages], indent=2, ensure_ascii=False))
         return
@@ -56,18 +58,18 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
     """Send dead alerts again, to the webhook that is set now."""
     from cwnotify.sidecar.webhooks import Webhook
 
-    box, mine = _open()
     given = settings.load().webhook
     if given is None:
         raise CwnotifyError("no Slack webhook is set; set one with: cwnotify login")
     webhook = Webhook(given).wait()
     # What cannot be sent anywhere had better stay where it is.
     webhook.url()
-    chosen = _chosen(box, ids, everything)
-    box.revive(chosen, mine, time.time())
-    wanted = {*chosen, *(message.id for message in _waiting(box, mine))}
-    _send(box, mine, webhook)
-    left = [message.state for message in box.messages("pending", "dead") if message.id in wanted]
+    with _opened() as (box, mine):
+        chosen = _chosen(box, ids, everything)
+        box.revive(chosen, mine, time.time())
+        wanted = {*chosen, *(message.id for message in _waiting(box, mine))}
+        _send(box, mine, webhook)
+        left = [message.state for message in box.messages("pending", "dead") if message.id in wanted]
     if waiting := left.count("pending"):
         click.echo(f"Slack takes nothing at present: {waiting} wait, for the next run or for this command again.")
     if left:
@@ -101,14 +103,17 @@ def _waiting(box: Outbox, mine: str) -> list[Message]:
 @click.option("--all", "everything", is_flag=True, help="All that is dead.")
 def purge(ids: tuple[str, ...], everything: bool) -> None:
     """Throw dead alerts away."""
-    box, _ = _open()
-    click.echo(f"{box.purge(_chosen(box, ids, everything))} thrown away.")
+    with _opened() as (box, _):
+        click.echo(f"{box.purge(_chosen(box, ids, everything))} thrown away.")
 
 
-def _open() -> tuple[Outbox, str]:
+@contextmanager
+def _opened() -> Iterator[tuple[Outbox, str]]:
+    """The outbox, and the name under which it keeps messages for the webhook that is set."""
     directory = state.prepare(settings.state_dir())
-    found, _ = settings.gather()
-    return open_outbox(directory), state.fingerprint(found.webhook, directory)
+    webhook = settings.gather()[0].webhook
+    with closing(open_outbox(directory)) as box:
+        yield box, state.fingerprint(webhook, directory)
 
 
 def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:

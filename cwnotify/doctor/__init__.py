@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from cwnotify import settings
 from cwnotify.doctor import here
@@ -58,9 +59,8 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
-        box = Outbox(path)
-        calls = calls_on(box, time.time())
-        box.close()
+        with closing(Outbox(path)) as box:
+            calls = calls_on(box, time.time())
     except (sqlite3.Error, CwnotifyError):
         # What is wrong with it was told already.
         return

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -153,10 +154,10 @@ def look_at_state(webhook: settings.Secret | None) -> Iterator[Finding]:
     """The state directory, and the alerts in it."""
     try:
         directory = state.prepare(settings.state_dir())
-        box = Outbox(directory / state.OUTBOX)
-        mine = state.fingerprint(webhook, directory)
-        room = shutil.disk_usage(directory).free
-        waiting, dead = (tuple(box.messages(kind)) for kind in ("pending", "dead"))
+        with closing(Outbox(directory / state.OUTBOX)) as box:
+            mine = state.fingerprint(webhook, directory)
+            room = shutil.disk_usage(directory).free
+            waiting, dead = (tuple(box.messages(kind)) for kind in ("pending", "dead"))
     except StateError as error:
         yield fault("State", error)
     except (sqlite3.Error, OSError) as error:
@@ -166,7 +167,6 @@ def look_at_state(webhook: settings.Secret | None) -> Iterator[Finding]:
             "set CWNOTIFY_STATE_DIR to a folder on a local disk that can be written",
         )
     else:
-        box.close()
         yield from judge_state(Kept(directory, room, waiting, dead, mine))
 
 

@@ -19,6 +19,7 @@ if not __package__:
 def main(arguments: list[str]) -> None:
     """Live one sidecar's life."""
     import signal
+    from contextlib import closing
 
     from cwnotify.settings import state_dir
     from cwnotify.sidecar.books import Books
@@ -31,9 +32,9 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     os.umask(0o077)
     _leave_no_core()
-    books = Books(state_dir())
-    books.keep_log()
-    Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books).live()
+    with closing(Books(state_dir())) as books:
+        books.keep_log()
+        Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books).live()
 
 
 def _leave_no_core() -> None:

@@ -31,6 +31,9 @@ from cwnotify.sidecar.registry import remember
 from cwnotify.sidecar.rows import OpenRun
 from cwnotify.sidecar.silence import Silence
 
+# How long an alert waits on disk for the name of its instance, in seconds; the metadata service has as long to answer.
+PLACE_TIMEOUT = 1.0
+
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -72,6 +75,10 @@ class Books:
         self._directory: Path | None = None
         # Completes a run with where it ran, once that is known.
         self.place: Callable[[Run], Run] = lambda run: run
+        # Whether that is known by now, or known to be nowhere.
+        self.is_place_known: Callable[[], bool] = lambda: True
+        # Alerts that wait for it, with the time at which they are due otherwise.
+        self._unplaced: dict[str, tuple[RunEnded | list[RunEnded], float | None]] = {}
         self.owner = signature()
         self.silence = Silence()
         self._left_home = False
@@ -84,6 +91,10 @@ class Books:
             self.trouble = f"{error}; alerts are kept in memory until then"
             self._directory = None
             self.outbox = self.connect()
+
+    def close(self) -> None:
+        """Close this object's own connection; those of `connect` are the caller's."""
+        self.outbox.close()
 
     def keep_log(self) -> None:
         """Write what goes wrong in here into the state directory; a webhook never comes near a log."""
@@ -131,12 +142,15 @@ class Books:
         """Move back to the disk, if it takes what memory holds."""
         if self._directory is None or self.is_home:
             return
+        disk: Outbox | None = None
         try:
             disk = open_outbox(self._directory)
-            if not bring_home(self.outbox, self._directory / state.OUTBOX, self.owner):
-                disk.close()
-                return
+            is_home = bring_home(self.outbox, self._directory / state.OUTBOX, self.owner)
         except (StateError, sqlite3.Error, OSError):
+            is_home = False
+        if disk is None or not is_home:
+            if disk:
+                disk.close()
             return
         memory, self.outbox, self._left_home = self.outbox, disk, False
         memory.close()
@@ -151,13 +165,56 @@ class Books:
 
     def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         now = time.time()
-        ended = replace(ended, run=self.place(ended.run))
         self.outbox.close_run(ended.run.id)
-        remember(self.outbox, ended, now)
+        remember(self.outbox, self._placed(ended), now)
         if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
-            self.outbox.put(ended.alert_id, destination, run_message(ended), now, due)
+            self._put(ended.alert_id, destination, ended, now, due)
         # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
         self.outbox.skip(ended.run.id, now)
+
+    def _put(
+        self, id: str, destination: str, ended: RunEnded | list[RunEnded], now: float, due: float | None = None
+    ) -> None:
+        due = self._due(id, ended, now, due)
+        self.outbox.put(id, destination, self._message(ended), now, due)
+
+    def _due(self, id: str, ended: RunEnded | list[RunEnded], now: float, due: float | None) -> float | None:
+        """When an alert can go: at `due`, but a short while later if its instance may still become known."""
+        if self.is_place_known() or (isinstance(ended, RunEnded) and _is_of_old(ended)):
+            self._unplaced.pop(id, None)
+            return due
+        self._unplaced[id] = ended, due
+        return max(now if due is None else due, now + PLACE_TIMEOUT)
+
+    def _message(self, ended: RunEnded | list[RunEnded]) -> dict[str, Any]:
+        """The alert about a run, or about a group of them, with the instance if that is known by now."""
+        if isinstance(ended, RunEnded):
+            return run_message(self._placed(ended))
+        return together_message([self._placed(one) for one in ended])
+
+    def _placed(self, ended: RunEnded) -> RunEnded:
+        """With the instance that it ran on, which is this one unless it was found later."""
+        return ended if _is_of_old(ended) else replace(ended, run=self.place(ended.run))
+
+    @property
+    def has_unplaced(self) -> bool:
+        """Whether alerts wait for the name of their instance."""
+        return bool(self._unplaced)
+
+    @_kept
+    def name_instance(self) -> None:
+        """The instance is known now, or will not be: release the alerts that waited, and note it for open runs.
+
+        What becomes of an open run may be found by a sidecar on another instance, with the same disk.
+        """
+        now = time.time()
+        with self.outbox.transaction():
+            for one in self.outbox.open_runs():
+                if one.owner == self.owner and (run := self.place(one.run)) != one.run:
+                    self.outbox.place_run(run)
+            for id, (ended, due) in self._unplaced.items():
+                self.outbox.replace(id, self._message(ended), now, due)
+        self._unplaced.clear()
 
     @_kept
     def greet(self, destination: str, lang: str, channel: str) -> None:
@@ -168,16 +225,17 @@ class Books:
     @_kept
     def revise(self, ended: RunEnded) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
-        ended = replace(ended, run=self.place(ended.run))
-        remember(self.outbox, ended, time.time())
+        now = time.time()
+        remember(self.outbox, self._placed(ended), now)
         if ended.run.options.wants(False, ended.seconds):
-            self.outbox.replace(ended.alert_id, run_message(ended), time.time())
+            due = self._due(ended.alert_id, ended, now, None)
+            self.outbox.replace(ended.alert_id, self._message(ended), now, due)
 
     @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
         """Keep an ended run until its group is told."""
         if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
-            self.outbox.hold_run(ended, kernel, destination, time.time(), self.owner)
+            self.outbox.hold_run(self._placed(ended), kernel, destination, time.time(), self.owner)
         else:
             self.tell(ended, destination)
 
@@ -185,7 +243,7 @@ class Books:
     def open(self, run: Run, kernel: Watched, destination: str) -> None:
         """A run began."""
         self._began.setdefault(run.id, time.monotonic())
-        self.outbox.open_run(run, kernel, destination, time.time(), self.owner)
+        self.outbox.open_run(self.place(run), kernel, destination, time.time(), self.owner)
 
     @_kept
     def take_up(self, kernel: Watched) -> list[str]:
@@ -219,17 +277,21 @@ class Books:
         with self.outbox.transaction():
             self._put_together([one for one in self._of(kernel, self.outbox.open_runs()) if one.ended])
 
-    def _put_together(self, held: list[OpenRun]) -> None:
+    def _put_together(self, held: list[OpenRun], found_later: bool = False) -> None:
         told = [one.ended for one in held if one.ended]
         if not told:
             return
-        told = [replace(ended, run=self.place(ended.run)) for ended in told]
+        now = time.time()
         for ended in told:
             self.outbox.close_run(ended.run.id)
-            remember(self.outbox, ended, time.time())
-            self.outbox.skip(ended.run.id, time.time())
+            remember(self.outbox, ended if found_later else self._placed(ended), now)
+            self.outbox.skip(ended.run.id, now)
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
-        self.outbox.put(f"{told[-1].run.id}+", held[-1].destination, together_message(told), time.time())
+        id, destination = f"{told[-1].run.id}+", held[-1].destination
+        if found_later:
+            self.outbox.put(id, destination, together_message(told), now)
+        else:
+            self._put(id, destination, told, now)
 
     @_kept
     def tell_lost(self, kernel: Watched, loss: Loss, ended: float, cpu: Mapping[str, tuple[float, ...]]) -> None:
@@ -255,7 +317,7 @@ class Books:
                     held.append(replace(one, ended=lost))
                 else:
                     self._tell(lost, one.destination)
-            self._put_together(held)
+            self._put_together(held, loss.found_later)
 
     def _lasted(self, run: Run, ended: float) -> float:
         """Seconds until now where its beginning was seen here; else by the wall's clock, which may have been set."""
@@ -296,6 +358,11 @@ class Books:
 def signature() -> str:
     """This process, as leases and runs name their owner."""
     return json.dumps(asdict(name_process(os.getpid())))
+
+
+def _is_of_old(ended: RunEnded) -> bool:
+    """Whether a run was lost before this sidecar looked: perhaps on another instance, with the same disk."""
+    return bool(ended.loss and ended.loss.found_later)
 
 
 def _owner(signature: str) -> Watched:

@@ -99,12 +99,15 @@ class Delivery(threading.Thread):
             try:
                 if outbox is None or self._moved.is_set():
                     self._moved.clear()
+                    if outbox:
+                        outbox.close()
                     outbox = self._connect()
                 self._changed.wait(self._round(outbox))
             except Exception as error:
                 # A full or locked disk is no reason to stop: the messages are where they were, or in memory soon.
                 logging.getLogger(__name__).exception("delivery stumbled")
-                self.failed, outbox = error if isinstance(error, sqlite3.Error) else None, None
+                self.failed = error if isinstance(error, sqlite3.Error) else None
+                self._moved.set()
                 time.sleep(1.0)
             self._changed.clear()
 

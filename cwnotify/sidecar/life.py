@@ -24,7 +24,7 @@ from cwnotify.alerts.retries import PATIENCE
 from cwnotify.alerts.scrub import scrub_ended, scrub_run
 from cwnotify.settings import Secret
 from cwnotify.sidecar.alarm_book import AlarmBook, Voice
-from cwnotify.sidecar.books import Books
+from cwnotify.sidecar.books import PLACE_TIMEOUT, Books
 from cwnotify.sidecar.courses import Courses
 from cwnotify.sidecar.delivery import Delivery
 from cwnotify.sidecar.launch import has_another, others
@@ -45,6 +45,8 @@ HANDOVER = 5.0
 HEARTBEAT = 60.0
 POLL_WITHOUT_PIDFD = 0.25
 DISK_PAUSE = 5.0
+# Until this instance is known, at most a second after the start.
+PLACE_PAUSE = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Sidecar:
         self._courses = Courses(self._timers, lambda: self._panels.is_open, self._sampled)
         self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses.values)
         books.place = self._machine.place
+        books.is_place_known = lambda: self._machine.has_answered
         books.complain = self._complain
         books.moved = self._delivery.move
         self._destination = ""
@@ -93,6 +96,7 @@ class Sidecar:
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
         self._look_around(at_start=True)
+        self._name_instance()
         self._heartbeat()
         self._keep_looking_at_disk()
         self._serve()
@@ -288,6 +292,14 @@ class Sidecar:
         self._books.see(self._courses.runs())
         self._timers.after(HEARTBEAT, self._heartbeat)
 
+    def _name_instance(self) -> None:
+        """Send the alerts that waited for the name of their instance, as soon as it is known."""
+        if not self._machine.has_answered:
+            self._timers.after(PLACE_PAUSE, self._name_instance)
+        else:
+            self._books.name_instance()
+            self._delivery.wake()
+
     def _look_around(self, at_start: bool = False) -> None:
         """Tell of runs whose watchers are gone too, and take what they had claimed."""
         self._books.take_over()
@@ -314,6 +326,10 @@ class Sidecar:
         self._books.tell_lost(self._kernel, loss, time.time(), self._courses.values())
         self._delivery.wake()
         self._panels.close()
+        if self._books.has_unplaced:
+            self._machine.identity(PLACE_TIMEOUT)
+            self._books.name_instance()
+            self._delivery.wake()
         if AlarmBook(self._books.outbox).tell_flapping(time.time(), at_once=True):
             self._delivery.wake()
 

@@ -54,6 +54,11 @@ class Machine(threading.Thread):
         self._known.wait(patience)
         return self._identity
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether it is settled by now which instance this is, if any."""
+        return self._known.is_set()
+
     def listen(self, destination: str, voice: Voice) -> None:
         """Tell notices to this webhook, in this voice, from now on."""
         self._listener = destination, voice

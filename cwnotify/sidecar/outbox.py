@@ -57,9 +57,9 @@ class Outbox:
         uri = str(path).startswith("file:")
         self._db = sqlite3.connect(str(path), uri=uri, timeout=PATIENCE_WITH_OTHERS, isolation_level=None)
         self._db.row_factory = sqlite3.Row
-        if not uri:
-            Path(path).chmod(0o600)
         try:
+            if not uri:
+                Path(path).chmod(0o600)
             self._begin("WAL" if wal else "DELETE")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             bring_up_to_date(self._db)
@@ -124,6 +124,10 @@ class Outbox:
         """Note that `owner` watches over a run from now on."""
         self._db.execute("UPDATE runs SET owner = ? WHERE id = ?", (owner, id))
 
+    def place_run(self, run: Run) -> None:
+        """Note where an open run runs."""
+        self._db.execute("UPDATE runs SET run = ? WHERE id = ?", (json.dumps(to_record(run)), run.id))
+
     def open_runs(self) -> list[OpenRun]:
         """All runs without an alert, oldest first."""
         found = []
@@ -186,12 +190,12 @@ class Outbox:
         )
         return done.rowcount > 0
 
-    def replace(self, id: str, payload: dict[str, Any], now: float) -> bool:
-        """Say something truer in a message that nobody has begun to send, and send it now."""
+    def replace(self, id: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
+        """Replace what a message says before its first attempt; it is due now, or at `due`."""
         done = self._db.execute(
             "UPDATE messages SET payload = ?, due = ? "
             "WHERE id = ? AND state = 'pending' AND attempts = 0 AND leased_until <= ?",
-            (json.dumps(payload), now, id, now),
+            (json.dumps(payload), now if due is None else due, id, now),
         )
         return done.rowcount > 0
 

@@ -6,6 +6,7 @@ Standard library, `errors` and `rows` only.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 from cwnotify.errors import StateError
 from cwnotify.sidecar.rows import SCHEMA
@@ -58,12 +59,11 @@ def columns(db: sqlite3.Connection, table: str) -> dict[str, str]:
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
-    ours = sqlite3.connect(":memory:")
-    ours.executescript(SCHEMA)
-    for (table,) in ours.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-        there = columns(db, table)
-        for name, kind in columns(ours, table).items():
-            if there and name not in there:
-                default = "''" if kind == "TEXT" else "0"
-                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {default}")
-    ours.close()
+    with closing(sqlite3.connect(":memory:")) as ours:
+        ours.executescript(SCHEMA)
+        for (table,) in ours.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            there = columns(db, table)
+            for name, kind in columns(ours, table).items():
+                if there and name not in there:
+                    default = "''" if kind == "TEXT" else "0"
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT {default}")

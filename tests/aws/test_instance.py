@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,6 +163,26 @@ def test_without_a_service_there_is_no_instance() -> None:
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
         assert identity(environ) == Identity()
         assert spot_notices(ME, environ) == ()
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "http://", "http://[::1", "http://h:x", "ftp://h", "nonsense"])
+def test_an_endpoint_that_is_no_address_is_no_service(endpoint: str) -> None:
+    assert identity({"AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint}) == Identity()
+
+
+def test_it_is_asked_without_loading_certificates(metadata: Metadata) -> None:
+    """They take 30 ms a request since Python 3.12; a short run had ended before its instance was known."""
+    script = """
+import ssl
+loads = []
+ssl.SSLContext.load_default_certs = lambda *args: loads.append(args)
+from cwnotify.aws.instance import identity
+print(identity().instance, len(loads))
+"""
+    environ = {**os.environ, **metadata.environ, "AWS_EC2_METADATA_DISABLED": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == [ME.instance, "0"]
 
 
 def test_most_of_the_time_there_is_no_notice(metadata: Metadata) -> None:

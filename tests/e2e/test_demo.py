@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 
 TOP = Path(__file__).parents[2]
+# The demo drives a kernel in a process of its own.
+pytestmark = pytest.mark.flaky(reruns=1)
 
 
 def run_demo(notebook: Path, report: Path) -> subprocess.CompletedProcess[str]:

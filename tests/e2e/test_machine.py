@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.support.imds import Imds
 from tests.support.kernel import BUSY, Kernel, World
 from tests.support.slack import Slack
+from tests.support.waiting import until
 
 ARM = "%%notify_on_finish train\n"
 
@@ -15,18 +21,65 @@ def texts(slack: Slack) -> list[str]:
     return [str(payload["text"]) for payload in slack.payloads]
 
 
-def test_a_runs_alert_names_the_instance_and_leads_to_it(tmp_path: Path):
-    with Imds() as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
+NAME = "`i-0abc12f9d8e7a6b54`, g5.xlarge, ap-northeast-2a"
+LINK = "ec2/home?region=ap-northeast-2#InstanceDetails:instanceId=i-0abc12f9d8e7a6b54"
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_runs_alert_names_the_instance_and_leads_to_it(tmp_path: Path, delay: float):
+    imds = Imds(delay=delay)
+    with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        # The first run starts the sidecar, which then asks who this is.
-        kernel.run(f"{ARM}1")
+        # The first run starts the sidecar, which then asks who this is; the second comes when it knows.
+        for number in (1, 2):
+            kernel.run(f"{ARM}{number}")
+            slack.wait_for(number)
+
+    for payload in slack.payloads:
+        assert NAME in str(payload)
+        assert LINK in str(payload)
+
+
+def test_the_alert_of_a_run_that_was_lost_at_once_names_the_instance(tmp_path: Path):
+    with Imds(delay=0.5) as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
+        with Kernel(world) as kernel:
+            kernel.run("%load_ext cwnotify")
+            kernel.start(f"{ARM}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+            slack.wait_for(1)
+        world.wait_until_quiet()
+
+    (alert,) = slack.payloads
+    assert "was lost" in alert["text"]
+    assert NAME in str(alert)
+
+
+def test_an_alert_waits_only_briefly_for_a_service_that_hangs(tmp_path: Path):
+    imds = Imds(delay=60.0)
+    with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        began = time.monotonic()
+        ended = kernel.run(f"{ARM}1")
         slack.wait_for(1)
+
+    assert ended.status == "ok"
+    # A second for the service, the rest is for the sidecar's start on a busy machine.
+    assert time.monotonic() - began < 6
+    assert "finished" in texts(slack)[0]
+    assert "i-0abc" not in str(slack.payloads)
+
+
+def test_an_alert_that_waits_for_the_name_outlives_its_sidecar(tmp_path: Path):
+    imds = Imds(delay=60.0)
+    with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"{ARM}1")
+        until(lambda: world.messages("pending"), 5, "the alert on disk")
+        (sidecar,) = world.sidecars()
+        os.kill(sidecar, signal.SIGKILL)
         kernel.run(f"{ARM}2")
         slack.wait_for(2)
 
-    alert = str(slack.payloads[-1])
-    assert "`i-0abc12f9d8e7a6b54`, g5.xlarge, ap-northeast-2a" in alert
-    assert "ec2/home?region=ap-northeast-2#InstanceDetails:instanceId=i-0abc12f9d8e7a6b54" in alert
+    assert len(slack.payloads) == 2
 
 
 def test_spot_notices_are_told_once_while_the_cell_runs(tmp_path: Path):

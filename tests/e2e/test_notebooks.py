@@ -15,6 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tests.support.kernel import ROOT, World, alert, alerts, outcome, wording
 from tests.support.slack import Answer, Slack
 
+# The programs drive kernels in processes of their own.
+pytestmark = pytest.mark.flaky(reruns=1)
 GOOD = "%%notify_on_finish good\nprint('trained')"
 BAD = "%%notify_on_finish bad\nraise ValueError('too small')"
 AFTER = "%%notify_on_finish after\n'never'"

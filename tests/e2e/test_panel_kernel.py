@@ -270,6 +270,7 @@ def test_a_shutdown_in_good_order_leaves_the_last_picture(kernel: Kernel):
     assert not kernel.is_alive()
 
 
+@pytest.mark.flaky(reruns=1)  # nbclient drives a kernel
 def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path: Path):
     path = tmp_path / "train.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

@@ -331,7 +331,7 @@ def test_a_run_that_another_version_wrote_and_that_cannot_be_read_hides_no_other
     box = Outbox(tmp_path / "shared.sqlite3")
     box.open_run(RUN, KERNEL, HERE, NOW)
     box.open_run(Run("r2", "later", NOW), KERNEL, HERE, NOW)
-    with sqlite3.connect(tmp_path / "shared.sqlite3") as newer:
+    with closing(sqlite3.connect(tmp_path / "shared.sqlite3")) as newer, newer:
         newer.execute('UPDATE runs SET run = replace(run, \'"kind": "cell"\', \'"kind": "dream"\') WHERE id = \'r1\'')
 
     assert [one.run.id for one in box.open_runs()] == ["r2"]

@@ -25,6 +25,7 @@ from PIL import Image
 from cwnotify.sidecar.looks import DARK, LIGHT, Theme, clean, clock, describe, number
 from cwnotify.sidecar.plot import Plot
 from cwnotify.sidecar.plot.axes import time_ticks, value_ticks
+from cwnotify.sidecar.plot.fonts import Fonts
 from cwnotify.sidecar.plot.letters import Letters, Room
 from cwnotify.sidecar.snapshot import AlarmShown, Line, Request, RunShown, Snapshot
 from tests.hostile import NASTY
@@ -206,18 +207,17 @@ def test_hostile_names_are_names(name: str):
 
 
 def test_korean_is_written_with_letters_and_not_with_boxes():
-    letters = Letters(20)
-    pieces = letters._pieces("학습 ok")
+    pieces = Letters(20).pieces("학습 ok")
 
     assert [piece for _, piece in pieces if "?" in piece] == []
     assert pieces[0][0] is not pieces[-1][0], "the font that matplotlib brings knows no Korean"
 
 
 def test_what_no_font_knows_is_no_box():
-    letters = Letters(20)
+    letters = Letters(20, fonts=Fonts(files=list))
 
-    assert [piece for _, piece in letters._pieces("a\U0001f680b")] == ["a", "", "b"]
-    assert [piece for _, piece in letters._pieces("\U00012000")] == ["?"], "a letter, at least"
+    assert [piece for _, piece in letters.pieces("a\U0001f680b")] == ["a", "", "b"]
+    assert [piece for _, piece in letters.pieces("\U00012000")] == ["?"], "a letter, at least"
 
 
 boxes = st.tuples(st.floats(0, 300), st.floats(0, 100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 
 DOCUMENT = {
@@ -22,9 +22,16 @@ REBALANCE_PATH = "/latest/meta-data/events/recommendations/rebalance"
 
 
 class Imds:
-    """The service; a context manager. `says` is what stands under each path, the rest is 404."""
+    """The service; a context manager. `says` is what stands under each path, the rest is 404.
 
-    def __init__(self, life: str = "on-demand") -> None:
+    Parameters
+    ----------
+    delay
+        Seconds until it answers the first request, which is for a token.
+    """
+
+    def __init__(self, life: str = "on-demand", delay: float = 0.0) -> None:
+        self._delay, self._stopped = delay, Event()
         self.says = {DOCUMENT_PATH: json.dumps(DOCUMENT), LIFE_PATH: life}
         self._token = secrets.token_hex(16)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -37,6 +44,7 @@ class Imds:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -53,6 +61,7 @@ class Imds:
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
+                imds._stopped.wait(imds._delay)
                 asked = self.path == "/latest/api/token" and self.headers.get("X-aws-ec2-metadata-token-ttl-seconds")
                 self._answer(200 if asked else 400, imds._token if asked else "")
 

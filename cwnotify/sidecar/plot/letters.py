@@ -1,4 +1,4 @@
-"""Letters on a picture, and room for them. Pillow, with the fonts that matplotlib brings or has found.
+"""Letters on a picture, and room for them. Pillow, with the fonts that `fonts` finds.
 
 Matplotlib's own text takes 2 to 3 ms a label, most of the time of a draw; Pillow's takes a twentieth of that.
 """
@@ -8,42 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.font_manager import fontManager, get_font, weight_dict
+from matplotlib.font_manager import get_font
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-# For what the font that matplotlib brings has no letters for; the first that is installed.
-FALLBACKS = (
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "Noto Sans CJK JP",
-    "NanumGothic",
-    "Apple SD Gothic Neo",
-    "Malgun Gothic",
-    "Source Han Sans KR",
-    "UnDotum",
-    "Baekmuk Gulim",
-    "WenQuanYi Zen Hei",
-)
+from cwnotify.sidecar.plot.fonts import FONTS, Fonts, own_font
+
+# Every font keeps a file open.
+MAX_FONTS = 8
 Box = tuple[float, float, float, float]
-
-
-def font_paths(bold: bool) -> list[str]:
-    """The files to look for a letter in, in this order."""
-    own = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-    weight = 700 if bold else 400
-    near = sorted(fontManager.ttflist, key=lambda entry: abs(_weight(entry.weight) - weight))
-    spare = next((entry.fname for name in FALLBACKS for entry in near if entry.name == name), None)
-    return [str(own), *([str(spare)] if spare else [])]
-
-
-def _weight(word: int | str) -> int:
-    """Matplotlib's weights, which are numbers or names."""
-    return word if isinstance(word, int) else weight_dict.get(word, 400)
+Piece = tuple[ImageFont.FreeTypeFont, str]
 
 
 class Letters:
@@ -53,39 +29,77 @@ class Letters:
     ----------
     size
         Pixels of the em square.
+    fonts
+        Where to look for letters that the font of matplotlib's own lacks.
     """
 
-    def __init__(self, size: float, bold: bool = False) -> None:
+    def __init__(self, size: float, bold: bool = False, fonts: Fonts = FONTS) -> None:
         self.size = size
-        paths = font_paths(bold)
-        self._maps = [get_font(path) for path in paths]
-        self._fonts = [ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC) for path in paths]
-        self._pieces = lru_cache(maxsize=256)(self._split)
+        self._bold, self._fonts = bold, fonts
+        self._maps = [get_font(own_font(bold))]
+        self._faces = [self._face(own_font(bold))]
+        self._complete = lru_cache(maxsize=256)(self._split)
 
     def width(self, text: str) -> float:
         """Pixels from the beginning to the end of `text`."""
-        return sum(font.getlength(piece) for font, piece in self._pieces(text))
+        return sum(font.getlength(piece) for font, piece in self.pieces(text))
 
     def draw(self, on: ImageDraw.ImageDraw, x: float, y: float, text: str, colour: str) -> None:
         """Write `text` with its beginning at `x` and its baseline at `y`, in pixels from the top left."""
-        for font, piece in self._pieces(text):
+        for font, piece in self.pieces(text):
             on.text((x, y), piece, fill=colour, font=font, anchor="ls")
             x += font.getlength(piece)
 
-    def _split(self, text: str) -> list[tuple[ImageFont.FreeTypeFont, str]]:
+    def pieces(self, text: str) -> list[Piece]:
         """`text` in pieces, each with the font that has its letters.
 
         Letters that no font has become one question mark; pictures that none has are left out.
         """
+        try:
+            return self._complete(text)
+        except LookupError:
+            # Not kept: a font with the missing letters may be installed later.
+            return self._pieces(text)
+
+    def _split(self, text: str) -> list[Piece]:
+        """`text` in pieces.
+
+        Raises
+        ------
+        LookupError
+            If a letter is in no font.
+        """
+        if any(letter.isalnum() and self._index(letter) < 0 for letter in text):
+            raise LookupError
+        return self._pieces(text)
+
+    def _pieces(self, text: str) -> list[Piece]:
         pieces = []
-        for index, group in groupby(text, self._font_for):
+        for index, group in groupby(text, self._index):
             letters = "".join(group)
             known = letters if index >= 0 else "?" * any(map(str.isalnum, letters))
-            pieces.append((self._fonts[max(index, 0)], known))
+            pieces.append((self._faces[max(index, 0)], known))
         return pieces
 
-    def _font_for(self, letter: str) -> int:
-        return next((i for i, known in enumerate(self._maps) if known.get_char_index(ord(letter))), -1)
+    def _index(self, letter: str) -> int:
+        """Which of our fonts has `letter`; -1 for none."""
+        index = next((i for i, known in enumerate(self._maps) if known.get_char_index(ord(letter))), -1)
+        if index >= 0 or not letter.isalnum() or len(self._maps) == MAX_FONTS:
+            return index
+        if (path := self._fonts.find(letter, self._bold)) is None:
+            return -1
+        try:
+            font, face = get_font(path), self._face(path)
+        except (OSError, RuntimeError):
+            # It went away, or has letters of one size only.
+            self._fonts.drop(path)
+            return -1
+        self._maps.append(font)
+        self._faces.append(face)
+        return len(self._maps) - 1
+
+    def _face(self, path: str) -> ImageFont.FreeTypeFont:
+        return ImageFont.truetype(path, self.size, layout_engine=ImageFont.Layout.BASIC)
 
 
 class Room:

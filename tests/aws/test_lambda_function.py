@@ -306,6 +306,19 @@ def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack,
     assert came(slack, *names)
 
 
+def test_many_that_slack_refuses_take_no_other_along(slack: Slack) -> None:
+    slack.judge = refuses("aaa")
+    bad = [f"aaa-{i:03}" for i in range(40)]
+    good = [f"cpu-{i:03}" for i in range(40)]
+    batch = {name: change(name) for pair in zip(bad, good, strict=True) for name in pair}
+    for _ in range(5):
+        batch = {name: batch[name] for name in failures(lambda_handler(sqs(**batch), Context(30)))}
+        if batch.keys() <= set(bad):
+            break
+    assert batch.keys() == set(bad)
+    assert came(slack, *good)
+
+
 def test_slack_that_refuses_everything_is_not_asked_for_each_alarm(slack: Slack) -> None:
     slack.answer = INVALID
     with pytest.raises(NotDeliveredError):

@@ -188,6 +188,15 @@ def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
     assert second.payload.keys() == {"text"}
 
 
+def test_what_is_no_alarm_keeps_its_content_without_blocks(slack: Slack) -> None:
+    slack.judge = lambda payload: INVALID if "blocks" in payload else None
+    lambda_handler({"Records": [{"Sns": {"Subject": "Nightly job", "Message": "it was 7 °C"}}]}, Context(10))
+    (payload,) = slack.wait_for(1)
+    assert payload.keys() == {"text"}
+    assert "Nightly job" in payload["text"]
+    assert "it was 7 °C" in payload["text"]
+
+
 def test_a_redirect_takes_nothing_along(slack: Slack) -> None:
     with Slack() as elsewhere:
         slack.answer = Answer(307, "", {"Location": elsewhere.url})

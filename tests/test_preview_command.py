@@ -11,10 +11,14 @@ from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cwnotify.cli.preview import preview
 from cwnotify.demo.slack_rules import answer
+from cwnotify.errors import UsageError
 from tests.golden import DATA
+from tests.hostile import anything
 
 EVENTS = sorted((DATA / "envelopes").glob("*.json"))
 MESSAGE = {"text": "hello", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*hello*"}}]}
@@ -56,6 +60,79 @@ def test_a_message_is_drawn_as_it_is_also_among_events_in_a_list(run: Any) -> No
     assert (told[0], told[3]) == (MESSAGE, {"text": "alone"})
 
 
+ALARM = {"AlarmName": "a", "NewStateValue": "ALARM", "OldStateValue": "OK"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(json.dumps(ALARM | {"AlarmName": name}) for name in "abc").encode(),
+        "\r\n\r\n".join(json.dumps(ALARM | {"AlarmName": name}, indent=2) for name in "abc").encode(),
+        "".join(json.dumps(ALARM | {"AlarmName": name}) for name in "abc").encode("utf-16"),
+        json.dumps([ALARM | {"AlarmName": name} for name in "abc"]).encode("utf-8-sig"),
+    ],
+    ids=["lines", "one after the other", "UTF-16", "a list"],
+)
+def test_each_event_of_a_file_is_drawn(content: bytes, run: Any) -> None:
+    texts = [payload["text"] for payload in json.loads(run(content, "--json").stdout)]
+    assert [name in text for name, text in zip("abc", texts, strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"The disk of db-1 is full\n", "The disk of db-1 is full"),
+        ("학습이 끝났어요".encode(), "학습이 끝났어요"),
+        (b"42", "42"),
+        (b"null", "null"),
+        (b"[2026-11-22 04:07:20] disk full", "[2026-11-22 04:07:20] disk full"),
+        (b"[ERROR] disk full", "[ERROR] disk full"),
+        (b"{disk} full", "{disk} full"),
+        (b'"disk" is full', "disk"),
+        (b"<xml>", "&lt;xml&gt;"),
+        (b"password=madeUp123", "password=[removed]"),
+    ],
+)
+def test_plain_text_is_drawn_as_the_function_would_send_it(content: bytes, shown: str, run: Any) -> None:
+    assert shown in run(content, "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "alarms"),
+    [
+        ("cli_describe_alarms", ["db-free-storage", "errors", "all", "logs"]),
+        ("cli_history_state_updates", ["train-3-busy", "train-3-busy", "train-3-busy"]),
+        ("cli_history_action", ["tg-High-Unhealthy-Hosts"]),
+        ("cli_receive_message", ["train-3-busy", "train-3-busy", "no alarm"]),
+    ],
+)
+def test_what_aws_commands_print_is_drawn_alarm_by_alarm(name: str, alarms: list[str], run: Any) -> None:
+    told = json.loads(run((DATA / "envelopes" / f"{name}.json").read_bytes(), "--json").stdout)
+    payloads = told if isinstance(told, list) else [told]
+    assert [alarm in payload["text"] for alarm, payload in zip(alarms, payloads, strict=True)] == [True] * len(alarms)
+
+
+def test_many_alarms_that_a_command_lists_are_no_digest(run: Any) -> None:
+    alarms = [{"AlarmName": f"train-{n}", "StateValue": "OK", "StateReason": "fine"} for n in range(40)]
+    assert len(json.loads(run({"MetricAlarms": alarms}, "--json").stdout)) == 40
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=60)
+    | st.text(max_size=60).map(str.encode)
+    | anything().map(lambda value: _written(value))
+)
+def test_whatever_a_file_holds_the_command_ends_in_order(content: bytes, run: Any) -> None:
+    done = run(content, "--json")
+    assert done.exit_code in (0, 1)
+    assert isinstance(done.exception, SystemExit | UsageError | None)
+
+
+def _written(value: object) -> bytes:
+    return json.dumps(value, default=str, skipkeys=True).encode()
+
+
 def test_a_storm_is_drawn_as_the_digest_that_it_would_become(run: Any) -> None:
     changes = [{"AlarmName": f"train-{n}", "NewStateValue": "ALARM", "OldStateValue": "OK"} for n in range(40)]
     event = {
@@ -77,8 +154,10 @@ def test_the_link_holds_the_message(run: Any) -> None:
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"Ping", "holds no JSON"),
-        (b'{"Records": [', "holds no JSON"),
+        (b'{"Records": [', "holds no valid JSON"),
+        (b'{"AlarmName": "a"}\n{"AlarmName": \n', "holds no valid JSON: Expecting value: line 2 column 14"),
+        (b'[{"AlarmName": "a"},', "holds no valid JSON"),
+        (b'{"AlarmName": "a"} {', "holds no valid JSON"),
         (b"\x89PNG\r\n\x1a\n\x00", "is no text"),
         (b"[" * 100_000, "nested too deeply"),
     ],

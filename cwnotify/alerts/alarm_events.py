@@ -6,6 +6,7 @@ All times are Unix seconds (UTC); whatever is not known is left at its default.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 from cwnotify.alerts.frozen import frozen
@@ -13,6 +14,10 @@ from cwnotify.alerts.frozen import frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# "6 out of 6 time series evaluated to ALARM", "100+ time series evaluated to ALARM", "7 time series evaluated to OK":
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+_SUMMARY = re.compile(r"^\s*\d{1,6}\+?(?: out of \d{1,6})? (?:time series|contributors?) evaluated to (?:ALARM|OK)\b")
 
 
 class AlarmState(StrEnum):
@@ -135,6 +140,10 @@ class AlarmChanged:
         Seconds that a PromQL alarm waits before it fires and before it returns to OK.
     evaluation_state
         ``PARTIAL_DATA``, ``EVALUATION_FAILURE`` or ``EVALUATION_ERROR``; empty for a normal evaluation.
+    contributors_follow
+        Whether this only counts an alarm's time series, and EventBridge sends an event of its own for each of them.
+    redacted
+        Whether a text held what looked like a secret.
     """
 
     name: str
@@ -181,12 +190,23 @@ class AlarmChanged:
     pending_period: float | None = None
     recovery_period: float | None = None
     evaluation_state: str = ""
+    contributors_follow: bool = False
+    redacted: bool = False
+
+    @property
+    def alarm_key(self) -> str:
+        """The same for all changes of one alarm and of its contributors."""
+        return self.arn or f"{self.account}:{self.region}:{self.name}"
 
     @property
     def key(self) -> str:
         """The same for all changes of one alarm (of one time series, where an alarm follows many)."""
-        alarm = self.arn or f"{self.account}:{self.region}:{self.name}"
-        return f"{alarm}#{self.contributor_id}" if self.contributor_id else alarm
+        return f"{self.alarm_key}#{self.contributor_id}" if self.contributor_id else self.alarm_key
+
+    @property
+    def is_summary(self) -> bool:
+        """Whether this only counts the time series of an alarm that follows many, and names none of them."""
+        return not self.contributor_id and not self.contributor and _SUMMARY.search(self.reason) is not None
 
     @property
     def id(self) -> str:
@@ -228,6 +248,67 @@ class InstanceNotice:
 
 
 @frozen
+class FunctionFailed:
+    """Another Lambda function failed, and its on-failure destination or dead-letter queue keeps the event.
+
+    Parameters
+    ----------
+    function
+        Its name; empty where a dead-letter queue does not name it.
+    condition
+        Why AWS gave up: ``RetriesExhausted``, ``EventAgeExceeded`` and the like.
+    invocations
+        How often it was invoked.
+    trace
+        Where the error was raised.
+    payload
+        The event that it failed on.
+    """
+
+    function: str = ""
+    condition: str = ""
+    error_type: str = ""
+    error: str = ""
+    invocations: int | None = None
+    trace: str = ""
+    payload: str = ""
+    id: str = ""
+    at: float | None = None
+    account: str = ""
+    region: str = ""
+    partition: str = "aws"
+    redacted: bool = False
+
+
+@frozen
+class CustomNotification:
+    """A notification in the schema of Amazon Q Developer in chat applications (formerly AWS Chatbot).
+
+    https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
+
+    Parameters
+    ----------
+    title, description, next_steps
+        Markdown, as Slack writes it.
+    summary
+        What stands for all of it where there is no title.
+    context
+        Names and values besides.
+    """
+
+    title: str = ""
+    description: str = ""
+    next_steps: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    summary: str = ""
+    resources: tuple[str, ...] = ()
+    context: tuple[Dimension, ...] = ()
+    id: str = ""
+    at: float | None = None
+    redacted: bool = False
+
+
+@frozen
 class Plain:
     """Anything that is no alarm, to be shown as it is.
 
@@ -237,20 +318,32 @@ class Plain:
         What it calls itself: an SNS subject, an EventBridge detail type.
     id
         The message's own id, else its text.
+    redacted
+        Whether it held what looked like a secret.
     """
 
     text: str
     title: str = ""
     id: str = ""
     at: float | None = None
+    redacted: bool = False
 
 
-AwsEvent = AlarmChanged | InstanceNotice | Plain
+AwsEvent = AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain
 
 
 def unique(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
-    """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice."""
+    """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice.
+
+    An alarm's summary of its time series is left out beside events of those that changed to the same state.
+    """
     first: dict[tuple[type, str], AwsEvent] = {}
     for event in events:
         first.setdefault((type(event), event.id), event)
-    return tuple(first.values())
+    alarms = [event for event in first.values() if isinstance(event, AlarmChanged)]
+    named = {(event.alarm_key, event.after) for event in alarms if event.contributor_id or event.contributor}
+    return tuple(
+        event
+        for event in first.values()
+        if not (isinstance(event, AlarmChanged) and event.is_summary and (event.alarm_key, event.after) in named)
+    )

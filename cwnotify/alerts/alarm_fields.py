@@ -48,6 +48,8 @@ class Carrier:
     topic_arn: str = ""
     subject: str = ""
     at: float | None = None
+    region: str = ""
+    error: str = ""
 
 
 @frozen
@@ -93,7 +95,7 @@ def read_alarm(message: Node, carrier: Carrier) -> AlarmChanged | None:
         told = _published(message, carrier)
     else:
         return None
-    return _alarm(told, carrier) if told.name else None
+    return _alarm(told, carrier, by_rule="detail-type" in message and not carrier.topic_arn) if told.name else None
 
 
 def _published(message: Node, carrier: Carrier) -> _Told:
@@ -154,7 +156,15 @@ def _told_by_event(event: Node, detail: Node, carrier: Carrier) -> _Told:
     )
 
 
-def _alarm(told: _Told, carrier: Carrier) -> AlarmChanged:
+def _alarm(told: _Told, carrier: Carrier, by_rule: bool) -> AlarmChanged:
+    alarm = _read(told, carrier)
+    # An alarm that was never in ALARM has no contributor to return to OK.
+    if by_rule and alarm.is_summary and AlarmState.ALARM in (alarm.after, alarm.before):
+        return AlarmChanged(**{**vars(alarm), "contributors_follow": True})
+    return alarm
+
+
+def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
     config = told.config
     comparison = text(config.get("comparisonoperator"))
     seen = evidence(told.reason, told.reason_data, told.after, comparison, number(config.get("threshold")))
@@ -217,7 +227,7 @@ def _alarm(told: _Told, carrier: Carrier) -> AlarmChanged:
 def _place(told: _Told, carrier: Carrier) -> Arn:
     """The alarm's ARN, its gaps filled from the topic's, then from what the message says in words."""
     arn, topic = read_arn(told.arn), read_arn(carrier.topic_arn)
-    region = arn.region or topic.region or region_code(told.region)
+    region = arn.region or topic.region or region_code(told.region) or carrier.region
     return Arn(
         partition=arn.partition or topic.partition or partition_of(region),
         region=region or told.region,

@@ -14,6 +14,7 @@ from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, ChildAlarm, D
 from cwnotify.alerts.late import late_line
 from cwnotify.alerts.meaning import COLOURS, News, is_unmeasured, load_of, mark_of, news_of, subject_of, tone_of
 from cwnotify.alerts.measures import measured, series, watched
+from cwnotify.alerts.redact import MARK
 from cwnotify.alerts.regions import alarm_link, instance_link
 from cwnotify.alerts.words import clock, duration, say, sparkline
 from cwnotify.alerts.words import zone as zone_of
@@ -352,6 +353,8 @@ def _notes(event: AlarmChanged, lang: str, zone: str) -> list[str]:
         key = "alarm.muted" if event.muted_until is None else "alarm.muted.until"
         until = clock(event.muted_until or 0.0, zone_of(zone, lang))
         notes.append(say(lang, key, rule=b.code(event.muted_by), until=until))
+    if event.redacted:
+        notes.append(say(lang, "scrubbed", mark=MARK))
     return notes
 
 

@@ -1,18 +1,30 @@
 """Whatever AWS hands to a Lambda function -> events. Pure, and total: never raises, loses nothing.
 
 The envelopes nest: an SQS record holds an SNS notification, which holds an EventBridge event, which holds an alarm's
-change. Each is opened until something is known; what stays unknown becomes a `Plain` that shows it.
+change. Each is opened until something is known; what stays unknown becomes a `Plain` that shows it. No event keeps
+what looks like a secret.
+
+SNS delivers over HTTPS too, to a function's URL, API Gateway or a load balancer; the request is then one more envelope:
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 """
 
 from __future__ import annotations
 
-from cwnotify.alerts.alarm_events import AwsEvent, InstanceNotice, NoticeKind, Plain
+from zlib import crc32
+
+from cwnotify.alerts.alarm_events import AwsEvent, FunctionFailed, InstanceNotice, NoticeKind, Plain
 from cwnotify.alerts.alarm_fields import Carrier, read_alarm
+from cwnotify.alerts.listings import read_item, read_listing
 from cwnotify.alerts.loose import Node, decoded, moment, node, shown, text
+from cwnotify.alerts.redact import MARK, redact, redact_event, redact_value
 from cwnotify.alerts.regions import partition_of, read_arn, region_code
 
 # Real ones nest four deep: a failure's record, SQS, SNS, EventBridge.
-_DEEPEST = 12
+_MAX_DEPTH = 12
+# One of these is in a custom notification, a failed function's record, and an HTTPS request.
+_OTHERS = {"content", "requestcontext", "headers", "multivalueheaders"}
+# Larger values are redacted as text: a message shows 3,000 characters of them.
+_MAX_STRUCTURE = 100_000
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html,
 # .../rebalance-recommendations.html and .../monitoring-instance-state-changes.html
@@ -38,7 +50,7 @@ def parse(event: object) -> tuple[AwsEvent, ...]:
         At least one event; one for each record of a batch, in its order.
     """
     try:
-        return tuple(_open(event, Carrier(), 0))
+        return tuple(map(redact_event, _open(event, Carrier(), 0)))
     except Exception:
         # Left over are values whose own methods raise, which no JSON makes: they too are shown, not dropped.
         return (_plain(shown(event), Carrier()),)
@@ -48,7 +60,7 @@ def _open(value: object, carrier: Carrier, depth: int) -> list[AwsEvent]:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     content = decoded(value)
-    if depth < _DEEPEST:
+    if depth < _MAX_DEPTH:
         if isinstance(content, str) and content != value:
             return _open(content, carrier, depth + 1)
         if isinstance(content, list):
@@ -57,7 +69,7 @@ def _open(value: object, carrier: Carrier, depth: int) -> list[AwsEvent]:
                 return opened
         if isinstance(content, dict):
             return _open_mapping(content, carrier, depth + 1)
-    return [_plain(value if isinstance(value, str) else shown(content), carrier)]
+    return [_plain(value if isinstance(value, str) and content == value else content, carrier)]
 
 
 def _open_mapping(content: dict[object, object], carrier: Carrier, depth: int) -> list[AwsEvent]:
@@ -65,11 +77,36 @@ def _open_mapping(content: dict[object, object], carrier: Carrier, depth: int) -
     records = message.get("records")
     if isinstance(records, list) and records:
         return [event for record in records for event in _open(record, carrier, depth)]
+    items = read_listing(message)
+    if items:
+        return [event for item in items for event in _open(item, carrier, depth)]
     for key, inside, outside in _openings(message, carrier):
         if isinstance(inside.get(key), str | dict):
             return _open(inside[key], outside, depth)
     event = read_alarm(message, carrier) or _notice(message)
-    return [event or _plain(shown(content), _signed(message, carrier))]
+    if event is not None:
+        return [event]
+    if message.keys() & _OTHERS and (others := _open_other(content, carrier, depth)):
+        return others
+    item = read_item(message)
+    return [_plain(content, _signed(message, carrier))] if item is None else _open(item, carrier, depth)
+
+
+def _open_other(content: dict[object, object], carrier: Carrier, depth: int) -> list[AwsEvent]:
+    """What is inside of a failed function's record or a request, or a custom notification; nothing for all else."""
+    message = node(content)
+    # Seldom, and so imported only here.
+    from cwnotify.alerts import other_events
+
+    if other_events.is_custom(message):
+        return [other_events.read_custom(message, carrier)]
+    if other_events.is_failure(message):
+        inside = _open(message.get("requestpayload"), carrier, depth)
+        # The record of an alarm is that alarm, whichever function failed to send it.
+        known = not all(isinstance(event, Plain) for event in inside)
+        return inside if known else [other_events.read_failure(content, carrier)]
+    request = other_events.read_request(message, carrier)
+    return _open(*request, depth) if request else []
 
 
 def _openings(message: Node, carrier: Carrier) -> list[tuple[str, Node, Carrier]]:
@@ -80,11 +117,15 @@ def _openings(message: Node, carrier: Carrier) -> list[tuple[str, Node, Carrier]
     if "topicarn" in message and text(message.get("type"), "Notification") == "Notification":
         return [("message", message, _notification(message, carrier))]
     if "receipthandle" in message or "eventsource" in message:
-        record = Carrier(text(message.get("messageid")), carrier.topic_arn, carrier.subject, carrier.at)
+        record = Carrier(
+            text(message.get("messageid")),
+            carrier.topic_arn,
+            carrier.subject,
+            carrier.at,
+            region_code(text(message.get("awsregion"))) or carrier.region,
+            _dead_letter(message) or carrier.error,
+        )
         return [("body", message, record)]
-    if "requestcontext" in message:
-        # What an asynchronous invocation's on-failure destination keeps.
-        return [("requestpayload", message, carrier)]
     # An alarm's history has what it published under these, one in the other.
     history = ("publishedmessage", "default") if "email" in message else ("publishedmessage",)
     return [(key, message, carrier) for key in history]
@@ -96,7 +137,18 @@ def _notification(message: Node, carrier: Carrier) -> Carrier:
         topic_arn=text(message.get("topicarn"), carrier.topic_arn),
         subject=text(message.get("subject")),
         at=moment(message.get("timestamp")),
+        region=carrier.region,
+        error=_dead_letter(message) or carrier.error,
     )
+
+
+def _dead_letter(message: Node) -> str:
+    """The error that Lambda adds to an event in a function's dead-letter queue or topic."""
+    attributes = node(message.get("messageattributes"))
+    if not {"requestid", "errormessage"} <= attributes.keys():
+        return ""
+    error = node(attributes["errormessage"])
+    return text(error.get("stringvalue"), error.get("value"))
 
 
 def _notice(message: Node) -> InstanceNotice | None:
@@ -124,9 +176,25 @@ def _signed(message: Node, carrier: Carrier) -> Carrier:
     detail = node(message.get("detail"))
     what = " · ".join(filter(None, (text(detail.get("alarmname")), text(detail.get("operation")))))
     title = ": ".join(filter(None, (text(message.get("detail-type")), what)))
-    id = text(message.get("id"), carrier.id) if title else carrier.id
-    return Carrier(id, carrier.topic_arn, title or carrier.subject, moment(message.get("time")) or carrier.at)
+    if not title and "topicarn" in message:
+        # Somebody subscribes the function's address to a topic, or ends that.
+        title = ": ".join(filter(None, (text(message.get("type")), read_arn(text(message["topicarn"])).resource)))
+    id = text(message.get("id"), message.get("messageid"), carrier.id) if title else carrier.id
+    at = moment(message.get("time"), message.get("timestamp")) or carrier.at
+    return Carrier(id, carrier.topic_arn, title or carrier.subject, at, carrier.region, carrier.error)
 
 
-def _plain(content: str, carrier: Carrier) -> Plain:
-    return Plain(content.strip(), carrier.subject, carrier.id or content.strip(), carrier.at)
+def _plain(content: object, carrier: Carrier) -> Plain | FunctionFailed:
+    if carrier.error:
+        from cwnotify.alerts.other_events import failed
+
+        return failed(content, carrier.error, id=carrier.id, at=carrier.at)
+    raw = shown(content).strip()
+    if not isinstance(content, str) and len(raw) <= _MAX_STRUCTURE:
+        safe = redact(shown(redact_value(content)).strip())
+    else:
+        safe = redact(raw)
+    title = redact(carrier.subject)
+    # Texts that differ only in what is not shown are two messages all the same.
+    id = carrier.id or (safe if safe == raw else f"{safe}#{crc32(raw.encode(errors='replace'))}")
+    return Plain(safe, title, id, carrier.at, redacted=MARK in safe or MARK in title)

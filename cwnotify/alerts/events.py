@@ -10,7 +10,9 @@ from enum import StrEnum
 from cwnotify.alerts.alarm_events import AlarmChanged as AlarmChanged
 from cwnotify.alerts.alarm_events import AlarmState as AlarmState
 from cwnotify.alerts.alarm_events import ChildAlarm as ChildAlarm
+from cwnotify.alerts.alarm_events import CustomNotification as CustomNotification
 from cwnotify.alerts.alarm_events import Dimension as Dimension
+from cwnotify.alerts.alarm_events import FunctionFailed as FunctionFailed
 from cwnotify.alerts.alarm_events import InstanceNotice as InstanceNotice
 from cwnotify.alerts.alarm_events import NoticeKind as NoticeKind
 from cwnotify.alerts.alarm_events import Plain as Plain
@@ -189,4 +191,4 @@ class RunEnded:
         return self.run.job if self.run.job and self.outcome is not Outcome.FINISHED else self.run.id
 
 
-Event = RunEnded | AlarmChanged | InstanceNotice | Plain
+Event = RunEnded | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain

@@ -17,6 +17,9 @@ Node = dict[str, object]
 # Twice the longest that CloudWatch allows, a composite alarm's rule; whatever is longer is none of its texts.
 _MOST_TEXT = 20_480
 
+# Any time that AWS can tell of: 2001 to 2286.
+_EARLIEST, _LATEST = 1e9, 1e10
+
 # Python refuses to write out integers of more than 4300 digits; nobody would read this many either.
 _LARGEST = 10**400
 
@@ -66,8 +69,13 @@ def count(*values: object) -> int | None:
 
 
 def moment(*values: object) -> float | None:
-    """The first of `values` that is an ISO 8601 time, as Unix seconds; without an offset it is UTC."""
+    """The first of `values` that is a time, as Unix seconds: ISO 8601 (without an offset UTC), or a number.
+
+    The command line prints numbers of seconds where it is configured to, and AWS's histories hold milliseconds.
+    """
     for value in values:
+        if isinstance(value, int | float) and not isinstance(value, bool) and _EARLIEST <= value <= _LATEST * 1000:
+            return float(value) if value <= _LATEST else value / 1000
         if isinstance(value, str):
             try:
                 # AWS's own example of a Lambda action has blanks in its times: 12: 56: 46.138+0000.

@@ -1,10 +1,12 @@
-"""What is no alarm -> what Slack should say of it: an instance's notice, or whatever else came. Pure."""
+"""What is no alarm -> what Slack should say of it: notices of instances, failed functions, anything else. Pure."""
 
 from __future__ import annotations
 
 from cwnotify.alerts import blocks as b
-from cwnotify.alerts.alarm_events import InstanceNotice, NoticeKind, Plain
+from cwnotify.alerts.alarm_events import CustomNotification, FunctionFailed, InstanceNotice, NoticeKind, Plain
+from cwnotify.alerts.description import mrkdwn
 from cwnotify.alerts.late import is_late, late_line
+from cwnotify.alerts.redact import MARK
 from cwnotify.alerts.regions import instance_link
 from cwnotify.alerts.words import clock, say
 from cwnotify.alerts.words import zone as zone_of
@@ -30,11 +32,8 @@ def notice_message(
     pairs = [
         (say(lang, "notice.field.instance"), instance),
         (say(lang, "notice.field.action"), say(lang, f"notice.{notice.word}") if at_stake else ""),
-        (say(lang, "notice.field.time"), "" if notice.at is None else clock(notice.at, zone_of(zone, lang))),
-        (
-            say(lang, "notice.field.place"),
-            " · ".join(filter(None, (b.label(notice.account, 40), b.label(notice.region, 60)))),
-        ),
+        (say(lang, "notice.field.time"), _when(notice.at, lang, zone)),
+        (say(lang, "notice.field.place"), _place(notice.account, notice.region)),
     ]
     link = instance_link(notice.instance, notice.region, notice.partition)
     details = [*b.fields(pairs), *b.buttons([(say(lang, "notice.button"), link)])]
@@ -55,13 +54,76 @@ def _colour(notice: InstanceNotice) -> str:
     return b.GOOD if notice.word == "running" else b.NO_DATA
 
 
+def failure_message(
+    failed: FunctionFailed, lang: str, zone: str = "", channel: str = "", now: float | None = None
+) -> b.Payload:
+    """The payload for another function's failure; see `cwnotify.alerts.alarms.alarm_message`."""
+    error = ": ".join(filter(None, (b.prose(failed.error_type, 200), b.prose(failed.error, 1_000))))
+    name = b.bold(failed.function, 200)
+    key = f"function.{'failed' if error else 'dropped'}{'' if name else '.unnamed'}"
+    text = _late(say(lang, key, name=name, error=error), failed.at, now, lang, zone)
+    pairs = [
+        (say(lang, "function.field.condition"), b.label(failed.condition, 100)),
+        (say(lang, "function.field.invocations"), f"{failed.invocations:,}" if failed.invocations else ""),
+        (say(lang, "notice.field.time"), _when(failed.at, lang, zone)),
+        (say(lang, "notice.field.place"), _place(failed.account, failed.region)),
+    ]
+    details = b.fields(pairs)
+    if failed.trace.strip():
+        details.append(b.section(b.code_block(failed.trace, 1_500)))
+    if failed.payload.strip():
+        details += [b.section(say(lang, "function.payload")), b.section(_fenced(failed.payload))]
+    return b.message(text, [b.section(text)], b.BAD, [*details, *_redacted(failed.redacted, lang)], channel)
+
+
+def custom_message(
+    custom: CustomNotification, lang: str, zone: str = "", channel: str = "", now: float | None = None
+) -> b.Payload:
+    """The payload for a custom notification: its title first, as its sender wrote it."""
+    title = b.prose(custom.title or custom.summary or custom.description.partition("\n")[0], 300)
+    text = _late(say(lang, "custom", title=title) if title else say(lang, "plain"), custom.at, now, lang, zone)
+    details = [b.section(part, verbatim=True) for part in [mrkdwn(custom.description)] if part.strip()]
+    if custom.next_steps:
+        steps = "\n".join(f"• {' '.join(mrkdwn(step, 260).splitlines())}" for step in custom.next_steps[:10])
+        details.append(b.section(f"*{say(lang, 'custom.steps')}*\n{steps}", verbatim=True))
+    details += b.fields((b.label(one.name, 80), b.prose(one.value, 400)) for one in custom.context[: b.MOST_FIELDS])
+    summary = "" if custom.summary in (custom.title or custom.summary, custom.description) else custom.summary
+    quiet = (
+        b.prose(summary, 500),
+        " · ".join(b.code(one, 200) for one in custom.resources[:10]),
+        " · ".join(b.label(one, 60) for one in custom.keywords),
+        _when(custom.at, lang, zone),
+    )
+    details += [b.context(line) for line in quiet if line]
+    return b.message(text, [b.section(text)], b.NO_DATA, [*details, *_redacted(custom.redacted, lang)], channel)
+
+
 def plain_message(plain: Plain, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> b.Payload:
-    """Return the payload for what is no alarm: its beginning, as it is, in a code block."""
+    """The payload for what is no alarm: its beginning, as it is, in a code block."""
     title = b.bold(plain.title, 300)
     text = say(lang, "plain.title", title=title) if title else say(lang, "plain")
-    text = "\n".join(filter(None, (text, late_line(plain.at, now, lang, zone))))
-    room = b.MOST_SECTION - len(_FENCE)
-    content = b.escape(plain.text.replace("`", "ˋ"), room) if plain.text.strip() else ""
-    body = b.section(_FENCE.format(content) if content else say(lang, "plain.empty"))
-    when = [] if plain.at is None else [b.context(clock(plain.at, zone_of(zone, lang)))]
-    return b.message(text, [b.section(text)], b.NO_DATA, [body, *when], channel)
+    text = _late(text, plain.at, now, lang, zone)
+    body = b.section(_fenced(plain.text) if plain.text.strip() else say(lang, "plain.empty"))
+    when = [b.context(shown) for shown in [_when(plain.at, lang, zone)] if shown]
+    return b.message(text, [b.section(text)], b.NO_DATA, [body, *when, *_redacted(plain.redacted, lang)], channel)
+
+
+def _late(text: str, at: float | None, now: float | None, lang: str, zone: str) -> str:
+    return "\n".join(filter(None, (text, late_line(at, now, lang, zone))))
+
+
+def _fenced(text: str) -> str:
+    """The beginning of `text` as a code block."""
+    return _FENCE.format(b.escape(text.replace("`", "ˋ"), b.MOST_SECTION - len(_FENCE)))
+
+
+def _redacted(redacted: bool, lang: str) -> list[b.Block]:
+    return [b.context(say(lang, "scrubbed", mark=MARK))] if redacted else []
+
+
+def _when(at: float | None, lang: str, zone: str) -> str:
+    return "" if at is None else clock(at, zone_of(zone, lang))
+
+
+def _place(account: str, region: str) -> str:
+    return " · ".join(filter(None, (b.label(account, 40), b.label(region, 60))))

@@ -63,7 +63,15 @@ _CODES = {
     "govclouduseast": "us-gov-east-1",
     "govclouduswest": "us-gov-west-1",
     "govcloudus": "us-gov-west-1",
+    "sovereigncloudgermany": "eusc-de-east-1",
 }
+
+
+# A code as AWS spells it, also where other words stand around it.
+_REGION = (
+    r"(?<![a-z0-9])((?:af|ap|ca|cn|eu|eusc-de|il|me|mx|sa|us|us-gov|us-iso[a-z]?)-"
+    r"(?:north|south|east|west|central|northeast|northwest|southeast|southwest)-[0-9]{1,2})(?![0-9])"
+)
 
 
 @frozen
@@ -103,9 +111,15 @@ def is_region(text: str) -> bool:
 
 def region_code(text: str) -> str:
     """The code of a region from its code or its display name, in whatever spelling; empty if unknown."""
-    if is_region(text.strip()):
-        return text.strip()
-    letters = re.sub("[^a-z]", "", text[:100].lower())
+    name = text[:100].strip().lower()
+    if is_region(name):
+        return name
+    # "US-East-2", "us_east_2", "US East 2", "Asia Pacific (Seoul) ap-northeast-2", an availability zone.
+    code = re.search(_REGION, re.sub(r"[\s_]+", "-", name)) or re.search(_REGION, name)
+    if code:
+        return code[1]
+    # The secret partitions' names end in those of others: "US ISOB East (Ohio)".
+    letters = "" if re.search(r"\biso[a-z]?\b", name) else re.sub("[^a-z]", "", name)
     endings = (letters[start:] for start in range(len(letters)))
     return next((_CODES[ending] for ending in endings if ending in _CODES), "")
 
@@ -118,9 +132,11 @@ def region_of(zone: str) -> str:
 
 def partition_of(region: str) -> str:
     """The partition in which a region is."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    secret = re.match("[a-z]{2}-iso([a-z]?)-", region)
+    if secret:
+        return f"aws-iso-{secret[1]}".removesuffix("-")
+    partitions = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+    return next((name for start, name in partitions.items() if region.startswith(start)), "aws")
 
 
 def alarm_link(name: str, region: str, partition: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cwnotify.alerts.alarm_events import AlarmChanged, InstanceNotice, Plain
+from cwnotify.alerts.alarm_events import AlarmChanged, CustomNotification, FunctionFailed, InstanceNotice, Plain
 from cwnotify.alerts.alarms import alarm_message
 
 TYPE_CHECKING = False
@@ -26,11 +26,15 @@ def render(event: Event, lang: str, zone: str = "", channel: str = "", now: floa
     if isinstance(event, AlarmChanged):
         return alarm_message(event, lang, zone, channel, now=now)
     # All else is seldom, and the Lambda function, which compiles what it imports, starts the sooner without.
-    from cwnotify.alerts.notices import notice_message, plain_message
+    from cwnotify.alerts.notices import custom_message, failure_message, notice_message, plain_message
 
     match event:
         case InstanceNotice():
             return notice_message(event, lang, zone, channel, now)
+        case FunctionFailed():
+            return failure_message(event, lang, zone, channel, now)
+        case CustomNotification():
+            return custom_message(event, lang, zone, channel, now)
         case Plain():
             return plain_message(event, lang, zone, channel, now)
     from cwnotify.alerts.runs import run_message

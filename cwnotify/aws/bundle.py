@@ -19,7 +19,13 @@ from cwnotify.alerts.words import languages
 
 HANDLER = "cwnotify.aws.lambda_function"
 # What the handler imports only when it needs it.
-SELDOM = ("cwnotify.alerts.description", "cwnotify.alerts.digests", "cwnotify.alerts.notices")
+SELDOM = (
+    "cwnotify.alerts.description",
+    "cwnotify.alerts.digests",
+    "cwnotify.alerts.notices",
+    "cwnotify.alerts.other_events",
+    "cwnotify.alerts.secret_forms",
+)
 # Where the blueprint's handler setting, and the console's default, look for it.
 ENTRY = "lambda_function.py"
 _ENTRY_TEXT = f"from {HANDLER} import lambda_handler as lambda_handler\n"

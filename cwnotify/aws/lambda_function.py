@@ -8,6 +8,9 @@ A drop-in for AWS's blueprint *cloudwatch-alarm-to-slack-python*. Its environmen
     In its stead: base64 of the URL, encrypted by KMS.
 ``slackChannel``, ``lang``, ``timeZone``
     None of them has to be set; only a legacy webhook heeds the channel.
+``contributorEvents``
+    ``true`` where the EventBridge rules also bring ``CloudWatch Alarm Contributor State Change``. The event that only
+    counts an alarm's time series is then left out: each of them has its own.
 
 What Slack has not accepted is raised, or reported to SQS record by record, so that AWS tries again and then keeps the
 event in the dead-letter queue. The event source of a queue needs ``ReportBatchItemFailures``.
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     Key = tuple[type, str]
 
 PLAIN, ENCRYPTED = "hookUrl", "kmsEncryptedHookUrl"
+CONTRIBUTORS = "contributorEvents"
 # Slack takes short bursts; more than these at once become a digest.
 MOST_SINGLE = 5
 LONGEST_ATTEMPT = 10.0
@@ -91,14 +95,27 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
         If Slack did not accept everything; for a batch from SQS, if it accepted nothing.
     """
     sender = Sender(_find, _countdown(context), time.time, time.sleep, post, print)
-    return handle(event, os.environ, sender, str(getattr(context, "aws_request_id", "") or ""))
+    result = handle(event, os.environ, sender, str(getattr(context, "aws_request_id", "") or ""))
+    return _response(result) if _is_request(event) else result
+
+
+def _is_request(event: object) -> bool:
+    """Whether this came over HTTPS: from a function URL, API Gateway or a load balancer."""
+    request = event.get("requestContext") if isinstance(event, dict) else None
+    return isinstance(request, dict) and "functionArn" not in request
+
+
+def _response(result: dict[str, object]) -> dict[str, object]:
+    """The answer to a request; API Gateway and load balancers take no other form, and SNS repeats what has none."""
+    headers = {"Content-Type": "application/json"}
+    return {"statusCode": 200, "headers": headers, "body": json.dumps(result), "isBase64Encoded": False}
 
 
 def handle(event: object, environ: Mapping[str, str], sender: Sender, request: str = "") -> dict[str, object]:
     """As `lambda_handler`, through `sender`; `request` is the same whenever AWS repeats a call."""
     records: dict[str, list[AwsEvent]] = {}
     for id, record in _records(event):
-        records.setdefault(id, []).extend(parse(record))
+        records.setdefault(id, []).extend(_without_summaries(parse(record), environ))
     due = {id: _keys(events) - _remembered(id or request) for id, events in records.items()}
     events = [one for events in records.values() for one in events]
 
@@ -115,6 +132,16 @@ def handle(event: object, environ: Mapping[str, str], sender: Sender, request: s
         count = f"{len(unsent)} of {len(unsent) + sender.accepted}"
         raise NotDeliveredError(f"{count} messages not delivered; {unsent[0].reason}")
     return {"messages": sender.accepted, "batchItemFailures": [{"itemIdentifier": id} for id in sorted(failed)]}
+
+
+def _without_summaries(events: Sequence[AwsEvent], environ: Mapping[str, str]) -> list[AwsEvent]:
+    """Leave out what only counts time series, where the stack's rules also bring an event for each of them."""
+    if environ.get(CONTRIBUTORS) != "true":
+        return list(events)
+    kept = [one for one in events if not getattr(one, "contributors_follow", False)]
+    if len(kept) < len(events):
+        print("left out: a summary of time series, which have events of their own")
+    return kept
 
 
 def payloads(event: object, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> list[Payload]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -11,8 +12,15 @@ import click
 
 from cwnotify import settings
 from cwnotify.alerts.blocks import Payload
+from cwnotify.alerts.listings import read_listing
+from cwnotify.alerts.loose import node
 from cwnotify.alerts.options import LANGUAGES
 from cwnotify.errors import CwnotifyError, UsageError
+
+# "[2026-11-22 04:07:20] disk full" is plain text, and so may be a list of numbers that json refuses.
+_IS_JSON = re.compile(r"\{\s*(?:[\"}]|$)|\[\s*(?:[\"{\[\]]|$)")
+_BLANK = re.compile(r"\s*")
+_WANTED = "give an event or a Slack message as JSON, or plain text"
 
 
 @click.command()
@@ -23,8 +31,9 @@ from cwnotify.errors import CwnotifyError, UsageError
 def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None) -> None:
     """Draw what FILE holds (- for standard input) as it would look in Slack.
 
-    FILE is JSON: an event from CloudWatch, SNS, SQS or EventBridge, in whatever envelopes; a Slack message; or a list
-    of such.
+    FILE is an event from CloudWatch, SNS, SQS or EventBridge, in whatever envelopes; a Slack message; a list of such,
+    or one a line; what `aws sqs receive-message`, `aws cloudwatch describe-alarms` or `describe-alarm-history` print;
+    or plain text.
     """
     from cwnotify.preview import builder_link, page
 
@@ -49,31 +58,57 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
 
 
 def _payloads(content: object, lang: str, zone: str, channel: str) -> list[Payload]:
-    """Messages as they are; an event as the deployed function would tell it."""
+    """Messages as they are; an event as the deployed function would send it."""
     from cwnotify.aws.lambda_function import payloads
 
-    items = content if isinstance(content, list) and content else [content]
-    told: list[Payload] = []
-    for item in items:
+    messages: list[Payload] = []
+    for item in content if isinstance(content, list) and content else [content]:
         if isinstance(item, dict) and ("blocks" in item or "attachments" in item or item.keys() == {"text"}):
-            told.append(item)
-        else:
-            told += payloads(item, lang, zone, channel)
-    return told
+            messages.append(item)
+            continue
+        # What a command listed never came at once, and so is no digest.
+        for event in read_listing(node(item)) or [item]:
+            messages += payloads(event, lang, zone, channel)
+    return messages
 
 
 def _read(file: BinaryIO) -> object:
-    data = file.read()
-    if not data.strip():
-        raise UsageError(f"{file.name} is empty; give an event or a Slack message, as JSON")
+    data, name = file.read(), getattr(file, "name", "standard input")
     try:
-        return json.loads(data)
+        # What PowerShell's > writes begins with a byte order mark.
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise UsageError(f"{file.name} is no text; give an event or a Slack message, as JSON") from None
-    except RecursionError:
-        raise UsageError(f"{file.name} holds JSON that is nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(f"{file.name} holds no JSON: {error}") from None
+        raise UsageError(f"{name} is no text; {_WANTED}") from None
+    if not text:
+        raise UsageError(f"{name} is empty; {_WANTED}")
+    if not _IS_JSON.match(text):
+        return _scalar(text)
+    values = _values(text, name)
+    return values[0] if len(values) == 1 else values
+
+
+def _scalar(text: str) -> object:
+    """A number, a quoted text, null and the like; all else is plain text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _values(text: str, name: str) -> list[object]:
+    """Each of the JSON values that follow one another, as on the lines of an NDJSON file."""
+    decoder, values, start = json.JSONDecoder(), list[object](), 0
+    while start < len(text):
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except RecursionError:
+            raise UsageError(f"{name} holds JSON that is nested too deeply") from None
+        except ValueError as error:
+            raise UsageError(f"{name} holds no valid JSON: {error}") from None
+        values.append(value)
+        blank = _BLANK.match(text, end)
+        start = blank.end() if blank else end
+    return values
 
 
 def _write(output: Path, text: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain
+from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, Plain, unique
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.records import from_record, to_record
+from cwnotify.alerts.regions import partition_of, region_code
 from tests.golden import DATA, described, holds
 from tests.hostile import anything, mutated
 
@@ -34,6 +35,16 @@ REGIONS = {
     "China (Ningxia)": "cn-northwest-1",
     "Middle East (UAE)": "me-central-1",
     "The Moon (Copernicus)": "The Moon (Copernicus)",
+    "US-East-2": "us-east-2",
+    "US_EAST_2": "us-east-2",
+    "Us East 2": "us-east-2",
+    " AP-NORTHEAST-2 ": "ap-northeast-2",
+    "Asia Pacific (Seoul) ap-northeast-2": "ap-northeast-2",
+    "ap-northeast-2a": "ap-northeast-2",
+    "AWS GovCloud (US-West)": "us-gov-west-1",
+    "AWS European Sovereign Cloud (Germany)": "eusc-de-east-1",
+    "US ISOB East (Ohio)": "US ISOB East (Ohio)",
+    "mars-north-1": "mars-north-1",
 }
 TIMES = (
     "2020-01-14T08:45:42.236+0000",
@@ -42,6 +53,8 @@ TIMES = (
     "2020-01-14T17:45:42.236+0900",
     "2020-01-14T08: 45: 42.236+0000",
     "2020-01-14T08:45:42.236",
+    1578991542.236,
+    1578991542236,
 )
 REASONS = {
     "1 datapoint (0.0) was not greater than or equal to the threshold (1.0).": (
@@ -89,14 +102,93 @@ def test_series_that_change_at_once_have_ids_of_their_own() -> None:
     assert parse(event)[0].id != parse(other)[0].id
 
 
+def _multi(state: str, reason: str, before: str = "OK", contributor: str = "", name: str = "a") -> dict[str, Any]:
+    """A change of an alarm on several time series as EventBridge carries it, or that of one of its series."""
+    detail: dict[str, Any] = {"alarmName": name, "state": {"value": state, "reason": reason}}
+    if contributor:
+        detail["alarmContributor"] = {"id": contributor, "attributes": {"TableName": contributor}}
+    else:
+        detail["previousState"] = {"value": before}
+    kind = "Contributor State" if contributor else "State"
+    return {"detail-type": f"CloudWatch Alarm {kind} Change", "source": "aws.cloudwatch", "detail": detail}
+
+
+FOUR_OF_SIX = "4 out of 6 time series evaluated to ALARM"
+
+
+@pytest.mark.parametrize(
+    ("events", "left"),
+    [
+        ([_multi("ALARM", FOUR_OF_SIX), _multi("ALARM", "x", contributor="t")], [1]),
+        ([_multi("ALARM", "x", contributor="t"), _multi("ALARM", "100+ time series evaluated to ALARM")], [0]),
+        ([_multi("OK", "6 time series evaluated to OK", "ALARM"), _multi("OK", "x", contributor="t")], [1]),
+        # Another state, another alarm, or no count of series: not what the contributor's event says.
+        ([_multi("OK", "6 time series evaluated to OK"), _multi("ALARM", "x", contributor="t")], [0, 1]),
+        ([_multi("ALARM", FOUR_OF_SIX, name="b"), _multi("ALARM", "x", contributor="t")], [0, 1]),
+        (
+            [_multi("ALARM", "No time series were returned by the query."), _multi("ALARM", "x", contributor="t")],
+            [0, 1],
+        ),
+        ([_multi("ALARM", FOUR_OF_SIX)], [0]),
+    ],
+)
+def test_a_summary_is_left_out_only_beside_its_contributors(events: list[dict[str, Any]], left: list[int]) -> None:
+    parsed = [parse(event)[0] for event in events]
+    assert unique(parsed) == tuple(parsed[index] for index in left)
+
+
+@pytest.mark.parametrize(
+    ("event", "follow"),
+    [
+        (_multi("ALARM", FOUR_OF_SIX), True),
+        (_multi("OK", "6 time series evaluated to OK", "ALARM"), True),
+        (_multi("OK", "6 time series evaluated to OK", "INSUFFICIENT_DATA"), False),
+        (_multi("INSUFFICIENT_DATA", "No time series were returned by the query."), False),
+        (_multi("ALARM", "x", contributor="t"), False),
+        ({"alarmData": _multi("ALARM", FOUR_OF_SIX)["detail"]}, False),
+        ({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": FOUR_OF_SIX}, False),
+        ({"TopicArn": "t", "Message": json.dumps(_multi("ALARM", FOUR_OF_SIX))}, False),
+    ],
+)
+def test_contributors_follow_only_where_a_rule_carries_both(event: dict[str, Any], follow: bool) -> None:
+    assert _only_alarm(event).contributors_follow is follow
+
+
 @pytest.mark.parametrize(("name", "code"), REGIONS.items())
 def test_a_region_by_any_name(name: str, code: str) -> None:
     event = {"AlarmName": "a", "NewStateValue": "OK", "Region": name}
     assert _only_alarm(event).region == code
 
 
+def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
+    from importlib.resources import files
+
+    partitions = json.loads((files("botocore") / "data" / "endpoints.json").read_text())["partitions"]
+    for partition in partitions:
+        for code, region in partition["regions"].items():
+            assert partition_of(code) == partition["partition"]
+            assert region_code(code.upper()) == code
+            # Of the secret ones nobody here knows how CloudWatch calls them.
+            assert region_code(region["description"]) == ("" if "iso" in code else code)
+
+
+def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
+    def record(**message: str) -> dict[str, Any]:
+        body = json.dumps({"AlarmName": "a", "NewStateValue": "OK", **message})
+        return {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": body, "awsRegion": "us-west-2"}]}
+
+    arn = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a"
+    for message, region in (
+        ({}, "us-west-2"),
+        ({"Region": "The Moon"}, "us-west-2"),
+        ({"Region": "US-East-2"}, "us-east-2"),
+        ({"AlarmArn": arn, "Region": "US-East-2"}, "eu-west-1"),
+    ):
+        assert _only_alarm(record(**message)).region == region
+
+
 @pytest.mark.parametrize("text", TIMES)
-def test_a_time_in_any_spelling(text: str) -> None:
+def test_a_time_in_any_spelling(text: object) -> None:
     assert _only_alarm({"AlarmName": "a", "StateChangeTime": text}).at == 1578991542.236
 
 

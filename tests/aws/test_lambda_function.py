@@ -461,6 +461,47 @@ def test_whatever_comes_becomes_one_message(slack: Slack, event: object) -> None
 # The environment
 
 
+def stored(name: str) -> dict[str, Any]:
+    path = ROOT / "tests" / "data" / "envelopes" / f"{name}.json"
+    event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return event
+
+
+def test_a_summary_goes_where_only_it_comes_and_not_beside_its_contributors(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary, both = stored("case_insights_summary_names_nobody"), stored("contributor_beside_summary")
+    assert lambda_handler(summary, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    assert lambda_handler(both, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    assert "orders" in slack.payloads[-1]["text"]
+    # Now each rule of the stack brings the contributors too, in calls of their own.
+    monkeypatch.setenv("contributorEvents", "true")
+    assert lambda_handler(summary, Context(30)) == {"messages": 0, "batchItemFailures": []}
+    contributor = stored("eventbridge_contributor")
+    assert lambda_handler(contributor, Context(30)) == {"messages": 1, "batchItemFailures": []}
+    # SNS and an alarm's own action bring what the alarm was told to send.
+    told = {"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": summary["detail"]["state"]["reason"]}
+    assert lambda_handler(sns(told), Context(30)) == {"messages": 1, "batchItemFailures": []}
+
+
+@pytest.mark.parametrize("name", ["https_function_url", "https_api_gateway_v1", "https_load_balancer"])
+def test_a_request_is_answered_as_api_gateway_wants_it(slack: Slack, name: str) -> None:
+    answer = lambda_handler(stored(name), Context(30))
+    assert answer.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
+    assert (answer["statusCode"], json.loads(str(answer["body"]))["messages"]) == (200, 1)
+    assert "train-3-busy" in slack.payloads[-1]["text"]
+
+
+def test_a_request_that_slack_did_not_take_fails_so_that_sns_repeats_it(slack: Slack) -> None:
+    slack.answer = REMOVED
+    with pytest.raises(NotDeliveredError):
+        lambda_handler(stored("https_function_url"), Context(5))
+
+
+def test_a_record_of_another_functions_failure_is_no_request(slack: Slack) -> None:
+    assert "messages" in lambda_handler(stored("failure_event_age"), Context(30))
+
+
 def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"lang": "ko", "timeZone": "Asia/Tokyo", "slackChannel": "#alarms"}.items():
         monkeypatch.setenv(name, value)

@@ -144,6 +144,18 @@ class Aws:
         return str(self.client("cloudwatch").meta.partition)
 
     @cached_property
+    def aside(self) -> Aws:
+        """The same account, for calls that only add to what is known: one short attempt each.
+
+        Its clients are its own, because botocore slows down all calls of a client that AWS throttles.
+        """
+        other = Aws(self.sleep, self.clock, attempts=1, timeouts=(2.0, 4.0), policy=self._policy, validates=False)
+        with self._refusals("sts"):
+            # Also the counters: all calls are billed to one account.
+            other.calls, other._lock, other._session = self.calls, self._lock, self._session
+        return other
+
+    @cached_property
     def _session(self) -> Any:
         # One of its own: boto3's default one remembers for ever the credentials that it found first.
         import boto3

@@ -1,13 +1,13 @@
 """An alarm's changes, out of its history and out of what it is now.
 
-The history is written beside the alarm: it may lag behind it, know its last change by another millisecond, or be closed
-to who may see the alarm. What an alarm is now is certain; the history is asked for what came between two looks.
+The history is written beside the alarm: it may lag behind it, know its last change by another millisecond, fail, or be
+closed to a reader of the alarm. What an alarm is now is certain; the history has what came between two polls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -18,14 +18,11 @@ from cwnotify.alerts.loose import decoded, node, text
 from cwnotify.aws.alarms import KINDS
 from cwnotify.aws.client import Aws
 from cwnotify.aws.readings import AlarmReading
-from cwnotify.errors import AwsError
 
 # So many seconds apart, the history's time of a change and the alarm's own can be those of one change.
 _NEAR = 5.0
 # An alarm that changes every ten seconds makes as many in three hours; older ones nobody needs.
 _MOST = 1000
-# Whoever is refused for one of these reasons is refused everything; the next look finds all that is missed now.
-_PASSING = ("credentials", "expired", "offline", "region", "clock")
 
 
 @dataclass(frozen=True)
@@ -38,31 +35,44 @@ class Item:
     state: Mapping[str, object]
 
 
-def changes(aws: Aws, alarm: AlarmReading, before: str, since: float) -> tuple[AlarmChanged, ...]:
+def changes(alarm: AlarmReading, items: Iterable[Item], before: str, since: float) -> tuple[AlarmChanged, ...]:
     """All changes of an alarm later than `since`, oldest first; the last of them is the one to its state now.
 
     Parameters
     ----------
+    items
+        Its history as `read_items` returns it; without it, only the last change is known.
     before
         Its state at `since`; empty if that is not known.
     since
         Unix seconds.
-
-    Raises
-    ------
-    AwsError
-        If AWS cannot be asked at all. Where merely the history is refused, the last change is told without it.
     """
     if alarm.since <= since:
         # Another state, and not later: made anew under the same name, or by a clock that was set back.
         return (_told(alarm, _now(alarm, before)),) if before not in ("", alarm.state) else ()
-    try:
-        found = _items(aws, alarm.name, max(since - _NEAR, 0.0))
-    except AwsError as error:
-        if error.kind in _PASSING:
-            raise
-        found = []
-    return tuple(_told(alarm, item) for item in reconcile(found, alarm, before, since))
+    return tuple(_told(alarm, item) for item in reconcile(items, alarm, before, since))
+
+
+def missed(
+    alarm: AlarmReading, items: Iterable[Item], before: str, since: float, after: str, until: float
+) -> tuple[AlarmChanged, ...]:
+    """The changes between two states of an alarm that are known, which are left out."""
+    then = replace(alarm, state=after, since=until)
+    return tuple(_told(alarm, item) for item in reconcile(items, then, before, since)[:-1])
+
+
+def read_items(aws: Aws, name: str, since: float) -> list[Item]:
+    """Read an alarm's history from just before `since` (Unix seconds), oldest first.
+
+    Raises
+    ------
+    AwsError
+        If AWS does not give it.
+    """
+    start = datetime.fromtimestamp(max(since - _NEAR, 0.0), UTC)
+    told = newest(aws, name, "StateUpdate", StartDate=start)
+    # Turned round, so that items of one and the same time stand as they came to be.
+    return [item for item in map(read_item, reversed(list(islice(told, _MOST)))) if item is not None]
 
 
 def reconcile(found: Iterable[Item], alarm: AlarmReading, before: str, since: float) -> list[Item]:
@@ -121,12 +131,6 @@ def read_item(told: Mapping[str, Any]) -> Item | None:
         return None
     state = {"reason": new.get("statereason"), "reasonData": new.get("statereasondata")}
     return Item(at.timestamp(), text(old.get("statevalue")), after, state)
-
-
-def _items(aws: Aws, name: str, start: float) -> list[Item]:
-    told = newest(aws, name, "StateUpdate", StartDate=datetime.fromtimestamp(start, UTC))
-    # Turned round, so that items of one and the same time stand as they came to be.
-    return [item for item in map(read_item, reversed(list(islice(told, _MOST)))) if item is not None]
 
 
 def _nearest(items: list[Item], state: str, at: float) -> int | None:

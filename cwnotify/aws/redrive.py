@@ -1,17 +1,22 @@
-"""The dead-letter queue: how much lies in it, and the function once more for each message."""
+"""The dead-letter queue: count its messages, and call the function once more for each, the oldest event first."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cwnotify.alerts.envelopes import parse
 from cwnotify.aws.client import Aws
 from cwnotify.aws.function import call
 
-# What is received stays hidden for so long (seconds): longer than the function may take for ten messages.
+# Seconds for which a received message is hidden from others. It is hidden anew before that ends.
 _HIDDEN = 900
+# What is received before the first message is sent; a standard queue returns its messages in any order.
+_MAX_RECEIVED = 10_000
+# SQS takes and gives so many messages at once.
+_BATCH = 10
 # So many failures in a row are not the messages' fault.
 _MOST_FAILURES = 3
 
@@ -24,15 +29,28 @@ class Redriven:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class _Message:
+    """A received message; `at` is when its event was, `sent` when it came into the queue (Unix seconds)."""
+
+    id: str
+    handle: str
+    body: str
+    at: float
+    sent: float
+
+
 def undelivered(aws: Aws, queue: str) -> int:
-    """About how many messages lie in the queue, those that somebody looks at among them."""
+    """Return about how many messages the queue holds, hidden ones included."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = aws.ask("sqs", "get_queue_attributes", QueueUrl=queue, AttributeNames=names)["Attributes"]
-    return sum(int(found.get(name, 0)) for name in names)
+    attributes = aws.ask("sqs", "get_queue_attributes", QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(attributes.get(name, 0)) for name in names)
 
 
 def redrive(aws: Aws, function: str, queue: str, tell: Callable[[Redriven], None]) -> tuple[Redriven, ...]:
-    """Hand the function each message once more; what it delivers is removed, the rest stays.
+    """Call the function for each message in the order of the events; delete what it delivers, and keep the rest.
+
+    A message that fails stays in the queue, and the next call finds it in its place again.
 
     Parameters
     ----------
@@ -40,21 +58,30 @@ def redrive(aws: Aws, function: str, queue: str, tell: Callable[[Redriven], None
         Called after each message.
     """
     done: list[Redriven] = []
-    kept: list[str] = []
-    while not _is_hopeless(done) and (messages := _received(aws, queue)):
-        for message in messages:
-            if _is_hopeless(done):
-                kept.append(message["ReceiptHandle"])
-                continue
-            called = call(aws, function, _event(message["Body"]))
-            if called.error:
-                kept.append(message["ReceiptHandle"])
-            else:
-                aws.ask("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            done.append(Redriven(message["MessageId"], called.error))
-            tell(done[-1])
-    for handle in kept:
-        aws.ask("sqs", "change_message_visibility", QueueUrl=queue, ReceiptHandle=handle, VisibilityTimeout=0)
+    waiting: list[_Message] = []
+    failed: list[_Message] = []
+    try:
+        while not _is_hopeless(done):
+            hidden = aws.clock()
+            waiting += _received(aws, queue, _MAX_RECEIVED)
+            if not waiting:
+                break
+            waiting.sort(key=lambda message: (message.at, message.sent))
+            while waiting and not _is_hopeless(done):
+                if aws.clock() - hidden > _HIDDEN / 2:
+                    hidden = aws.clock()
+                    _hide(aws, queue, [*waiting, *failed], _HIDDEN)
+                message = waiting[0]
+                called = call(aws, function, json.dumps(message.body))
+                del waiting[0]
+                if called.error:
+                    failed.append(message)
+                else:
+                    aws.ask("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message.handle)
+                done.append(Redriven(message.id, called.error))
+                tell(done[-1])
+    finally:
+        _hide(aws, queue, [*waiting, *failed], 0)
     return tuple(done)
 
 
@@ -63,19 +90,37 @@ def _is_hopeless(done: list[Redriven]) -> bool:
     return len(last) == _MOST_FAILURES and all(one.error for one in last)
 
 
-def _received(aws: Aws, queue: str) -> list[dict[str, Any]]:
-    # A second's wait asks all of the queue's servers, not a few.
-    answer = aws.ask(
-        "sqs", "receive_message", QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=_HIDDEN, WaitTimeSeconds=1
-    )
-    found: list[dict[str, Any]] = answer.get("Messages", [])
-    return found
+def _received(aws: Aws, queue: str, most: int) -> list[_Message]:
+    """Receive all messages of the queue, up to about `most`."""
+    found: dict[str, _Message] = {}
+    while len(found) < most:
+        answer = aws.ask(
+            "sqs",
+            "receive_message",
+            QueueUrl=queue,
+            MaxNumberOfMessages=_BATCH,
+            VisibilityTimeout=_HIDDEN,
+            # A second's wait asks all of the queue's servers, not a few.
+            WaitTimeSeconds=1,
+            AttributeNames=["SentTimestamp"],
+        )
+        if not (messages := answer.get("Messages", [])):
+            break
+        found |= {message.id: message for message in map(_read, messages)}
+    return list(found.values())
 
 
-def _event(body: str) -> str:
-    """The message as the function takes it: JSON, whatever it was."""
-    try:
-        json.loads(body)
-    except ValueError:
-        return json.dumps(body)
-    return body
+def _read(message: dict[str, Any]) -> _Message:
+    sent = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
+    times = [event.at for event in parse(message["Body"]) if event.at is not None]
+    return _Message(message["MessageId"], message["ReceiptHandle"], message["Body"], min(times, default=sent), sent)
+
+
+def _hide(aws: Aws, queue: str, messages: Sequence[_Message], seconds: int) -> None:
+    """Hide messages for so many more seconds; with 0, show them to others again."""
+    for i in range(0, len(messages), _BATCH):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": message.handle, "VisibilityTimeout": seconds}
+            for number, message in enumerate(messages[i : i + _BATCH])
+        ]
+        aws.ask("sqs", "change_message_visibility_batch", QueueUrl=queue, Entries=entries)

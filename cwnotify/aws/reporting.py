@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from cwnotify.alerts.loose import decoded, node, nodes, text
@@ -14,13 +14,19 @@ _STACK = "cwnotify"
 
 
 class Reporting:
-    """Asks AWS once for each topic, and once for the rules of fleets.
+    """Asks AWS once for each topic, and once for the rules of fleets. Without an answer, a topic's name decides.
 
     A stack's topic and the function that it feeds are both named as the stack is, a fleet's rule and the queue that it
     fills too; that tells ours from others. Such a rule follows all alarms whose names begin alike.
+
+    Parameters
+    ----------
+    get
+        Makes a call, given its kind and what it is about, or raises `AwsError` instead of waiting for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, get: Callable[[str, Hashable, Callable[[], Any]], Any] = lambda kind, key, call: call()) -> None:
+        self._get = get
         self._topics: dict[str, bool] = {}
         self._prefixes: tuple[str, ...] | None = None
 
@@ -33,7 +39,7 @@ class Reporting:
         name = topic.rpartition(":")[2]
         if topic not in self._topics:
             try:
-                found = list(aws.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
+                found = self._get("topics", topic, lambda: _subscriptions(aws, topic))
             except AwsError as error:
                 # Whoever may only watch cannot look there; then the usual name has to do.
                 if error.kind == "denied":
@@ -47,13 +53,21 @@ class Reporting:
         """How the names of alarms begin that a fleet's rule follows."""
         if self._prefixes is None:
             try:
-                rules = [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_fleets(aws, rule)]
+                rules = self._get("rules", "", lambda: _fleet_rules(aws))
             except AwsError as error:
                 if error.kind == "denied":
                     self._prefixes = ()
                 return ()
             self._prefixes = tuple(prefix for rule in rules for prefix in _prefixes(rule))
         return self._prefixes
+
+
+def _subscriptions(aws: Aws, topic: str) -> list[Mapping[str, Any]]:
+    return list(aws.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
+
+
+def _fleet_rules(aws: Aws) -> list[Mapping[str, Any]]:
+    return [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_fleets(aws, rule)]
 
 
 def _is_fleets(aws: Aws, rule: Mapping[str, Any]) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from cwnotify.alerts.alarm_events import AlarmChanged
 from cwnotify.alerts.alarms import alarm_message
 from cwnotify.alerts.flapping import flapping_message
+from cwnotify.alerts.meanwhile import meanwhile_message
 from cwnotify.alerts.records import from_record, to_record
 from cwnotify.sidecar.outbox import Outbox
 
@@ -42,13 +43,30 @@ class Voice:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Between two states of an alarm that are known, its history could not be read. Times are Unix seconds."""
+
+    before: str
+    since: float
+    after: str
+    until: float
+
+
+@dataclass(frozen=True)
 class Seen:
-    """An alarm as it is now, and its changes since it was last seen, oldest first."""
+    """An alarm as it is now, and its changes since it was last seen, oldest first.
+
+    Parameters
+    ----------
+    gap
+        Where further changes may be missing among `changes`.
+    """
 
     key: str
     state: str
     since: float
     changes: tuple[AlarmChanged, ...] = ()
+    gap: Gap | None = None
 
 
 class AlarmBook:
@@ -93,6 +111,7 @@ class AlarmBook:
                 count += len(new)
                 if new and not silent:
                     self._tell(destination, alarm.key, new, voice, now, unwatched)
+                    self._add_gap(destination, alarm.key, alarm.gap, now)
                 # Whoever read it before somebody else has seen a later state, and notes it after, knows less.
                 self._outbox.ask(
                     "INSERT INTO alarms VALUES (?, ?, ?, ?, ?) ON CONFLICT (destination, key) DO UPDATE SET "
@@ -101,6 +120,55 @@ class AlarmBook:
                     *(destination, alarm.key, alarm.state, alarm.since, now),
                 )
         return count
+
+    def gaps(self, destination: str) -> dict[str, list[Gap]]:
+        """The gaps that are not filled yet, by the alarm's key, oldest first."""
+        rows = self._outbox.ask(
+            "SELECT key, before, since, after, until FROM gaps WHERE destination = ? ORDER BY since", destination
+        )
+        found: dict[str, list[Gap]] = {}
+        for row in rows.fetchall():
+            found.setdefault(row["key"], []).append(Gap(row["before"], row["since"], row["after"], row["until"]))
+        return found
+
+    def fill(
+        self,
+        destination: str,
+        key: str,
+        missed: Mapping[Gap, Sequence[AlarmChanged]],
+        state: str,
+        voice: Voice,
+        now: float,
+    ) -> bool:
+        """Remove gaps, and put one message for the changes in them that nobody has put; tells whether it did.
+
+        Parameters
+        ----------
+        missed
+            The changes in each gap.
+        state
+            The alarm's state now.
+        """
+        with self._outbox.transaction():
+            changes: list[AlarmChanged] = []
+            for gap, found in missed.items():
+                removed = self._outbox.ask(
+                    "DELETE FROM gaps WHERE destination = ? AND key = ? AND since = ?", destination, key, gap.since
+                ).rowcount
+                # Another sidecar may have been here first.
+                changes += found if removed else ()
+            if not changes or self.muted_until(destination) > now:
+                return False
+            message = meanwhile_message(changes, state, voice.lang, voice.zone, voice.channel)
+            self._outbox.put(_new_id(), destination, message, now)
+        return True
+
+    def _add_gap(self, destination: str, key: str, gap: Gap | None, now: float) -> None:
+        if gap is not None:
+            self._outbox.ask(
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)",
+                *(destination, key, gap.before, gap.since, gap.after, gap.until, now),
+            )
 
     def tell_flapping(self, now: float, at_once: bool = False) -> int:
         """Put one message for the changes of each alarm that were held back long enough; tells how many messages.
@@ -118,6 +186,7 @@ class AlarmBook:
             for destination, key in due:
                 self._tell_held(destination, key, now)
             self._outbox.ask("DELETE FROM changes WHERE NOT held AND noted < ?", now - KEPT)
+            self._outbox.ask("DELETE FROM gaps WHERE noted < ?", now - KEPT)
         return len(due)
 
     def mute(self, destination: str, until: float) -> None:

@@ -61,6 +61,16 @@ CREATE TABLE IF NOT EXISTS changes (
     noted REAL NOT NULL,
     held INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS gaps (
+    destination TEXT NOT NULL,
+    key TEXT NOT NULL,
+    before TEXT NOT NULL,
+    since REAL NOT NULL,
+    after TEXT NOT NULL,
+    until REAL NOT NULL,
+    noted REAL NOT NULL,
+    PRIMARY KEY (destination, key, since)
+);
 CREATE TABLE IF NOT EXISTS mutes (
     destination TEXT PRIMARY KEY,
     until REAL NOT NULL

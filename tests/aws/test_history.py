@@ -43,9 +43,15 @@ def busy(cloud: CloudWatch) -> CloudWatch:
     return cloud
 
 
+def told(aws: Aws, alarm: AlarmReading, before: str = "OK", since: float = SINCE) -> tuple[AlarmChanged, ...]:
+    """The changes, with the history where it can tell any."""
+    items = history.read_items(aws, alarm.name, since) if alarm.since > since else []
+    return history.changes(alarm, items, before, since)
+
+
 def look(aws: Aws, before: str = "OK", since: float = SINCE) -> list[tuple[str, str, float]]:
     (alarm,) = cloudwatch.read_alarms(aws, ["busy"])
-    found = history.changes(aws, alarm, before, since)
+    found = told(aws, alarm, before, since)
     assert not found or found[-1].at == alarm.since
     return [(one.before, one.after, (one.at or 0.0) - SINCE) for one in found]
 
@@ -56,7 +62,7 @@ def test_all_changes_since_the_last_look_each_told_in_full(busy: CloudWatch, wat
     busy.set_state("busy", "INSUFFICIENT_DATA", SINCE + 180)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
 
-    found = history.changes(watching, alarm, "OK", SINCE)
+    found = told(watching, alarm)
 
     assert [(one.before, one.after, one.at) for one in found] == [
         ("OK", "ALARM", SINCE + 60),
@@ -108,7 +114,7 @@ def test_what_changes_after_the_alarm_was_read_is_left_to_the_next_look(busy: Cl
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
     busy.set_state("busy", "OK", SINCE + 61)
 
-    assert [one.after for one in history.changes(watching, alarm, "OK", SINCE)] == ["ALARM"]
+    assert [one.after for one in told(watching, alarm)] == ["ALARM"]
     assert look(watching, "ALARM", alarm.since) == [("ALARM", "OK", 61.0)]
 
 
@@ -127,7 +133,7 @@ def test_a_composite_alarm(cloud: CloudWatch, watching: Aws) -> None:
     cloud.set_state("busy", "ALARM", SINCE + 60)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
 
-    (change,) = history.changes(watching, alarm, "OK", SINCE)
+    (change,) = told(watching, alarm)
 
     assert (change.after, change.rule, change.description) == ("ALARM", "ALARM(a) OR ALARM(b)", "either")
 
@@ -140,26 +146,38 @@ def test_a_long_history_is_read_to_its_end(busy: CloudWatch, watching: Aws) -> N
     assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 3
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAction", "ThrottlingException"])
-def test_without_its_history_the_last_change_is_told(busy: CloudWatch, watching: Aws, code: str) -> None:
+def test_without_its_history_the_last_change_is_known(busy: CloudWatch, watching: Aws) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60, REASON)
-    busy.fault = Fault(code, operation="DescribeAlarmHistory")
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
 
-    (change,) = history.changes(watching, alarm, "OK", SINCE)
+    (change,) = history.changes(alarm, (), "OK", SINCE)
 
     assert (change.before, change.after, change.at, change.value) == ("OK", "ALARM", SINCE + 60, 93.5)
 
 
-def test_when_aws_is_away_the_next_look_tells_all(busy: CloudWatch, watching: Aws) -> None:
-    busy.set_state("busy", "ALARM", SINCE + 60)
-    busy.set_state("busy", "OK", SINCE + 120)
-    busy.fault = Fault("ExpiredToken", operation="DescribeAlarmHistory")
+@pytest.mark.parametrize(
+    ("code", "status"), [("AccessDenied", 403), ("InternalFailure", 500), ("Throttling", 400), ("ExpiredToken", 403)]
+)
+def test_a_history_that_cannot_be_read_is_an_error(busy: CloudWatch, watching: Aws, code: str, status: int) -> None:
+    busy.fault = Fault(code, status=status, operation="DescribeAlarmHistory")
     with pytest.raises(AwsError):
-        look(watching)
-    busy.fault = None
+        history.read_items(watching.aside, "busy", SINCE)
+    assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 1
 
-    assert [after for _, after, _ in look(watching)] == ["ALARM", "OK"]
+
+def test_what_was_missed_between_two_states_that_are_known(busy: CloudWatch, watching: Aws) -> None:
+    for after, at in (("ALARM", 60), ("OK", 120), ("ALARM", 180), ("OK", 240)):
+        busy.set_state("busy", after, SINCE + at)
+    (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
+    items = history.read_items(watching, "busy", SINCE)
+
+    def missed(before: str, since: float, after: str, until: float) -> list[tuple[str, float]]:
+        found = history.missed(alarm, items, before, SINCE + since, after, SINCE + until)
+        return [(one.after, (one.at or 0.0) - SINCE) for one in found]
+
+    assert missed("OK", 0, "OK", 240) == [("ALARM", 60.0), ("OK", 120.0), ("ALARM", 180.0)]
+    assert missed("OK", 0, "OK", 120) == [("ALARM", 60.0)]
+    assert missed("OK", 120, "ALARM", 180) == []
 
 
 @pytest.mark.parametrize("data", ["", "{", "null", "[]", '{"newState": 3}', '{"newState": {"stateValue": null}}'])
@@ -212,21 +230,20 @@ def test_whenever_somebody_looks_each_change_is_told_once(steps: list[tuple[floa
     written = [Item(at, old, new, {}) for (_, old), (at, new) in pairwise(life)]
     middle = life[cut % len(life)]
 
-    told: list[Item] = []
+    found: list[Item] = []
     for (since, before), (until, after) in ((life[0], middle), (middle, life[-1])):
         if until > since:
             alarm = AlarmReading("busy", "arn", after, until)
-            told += history.reconcile([one for one in written if one.at >= since - 5], alarm, before, since)
+            found += history.reconcile([one for one in written if one.at >= since - 5], alarm, before, since)
 
-    assert told == written
+    assert found == written
 
 
 def test_the_last_change_has_the_id_that_every_other_copy_of_it_has(busy: CloudWatch, watching: Aws) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60.123, REASON)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
-    (noted,) = history.changes(watching, alarm, "OK", SINCE)
-    busy.fault = Fault("AccessDenied", operation="DescribeAlarmHistory")
-    (unnoted,) = history.changes(watching, alarm, "OK", SINCE)
+    (noted,) = told(watching, alarm)
+    (unnoted,) = history.changes(alarm, (), "OK", SINCE)
 
     assert isinstance(noted, AlarmChanged)
     assert noted.id == unnoted.id == f"{alarm.arn}|ALARM|{SINCE + 60.123:.3f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -235,6 +236,49 @@ def test_what_slack_did_not_take_is_kept_and_sent_again(
     assert "Nothing is undelivered." in cwnotify("redrive")
 
 
+def test_what_is_sent_again_keeps_the_order_of_the_events(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    cwnotify("deploy", "--instance", instance)
+    queues = aws.client("sqs")
+    queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
+    shuffled = [17, 3, 22, 9, 0, 14, 5, 20, 11, 1, 8, 19, 24, 6, 13, 2, 16, 10, 21, 4, 23, 7, 12, 18, 15]
+    for number in shuffled:
+        body = changed(f"again-{number:02}", f"2026-11-22T10:{number:02}:00Z")
+        # As SNS's asynchronous call leaves it there, or as the fleet's queue does.
+        event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": body}}]} if number % 2 else json.loads(body)
+        queues.send_message(QueueUrl=queue, MessageBody=json.dumps(event))
+    queues.send_message(QueueUrl=queue, MessageBody="no JSON at all: again-xx")
+    slack.judge = lambda payload: Answer(400, "invalid_blocks") if "again-07" in json.dumps(payload) else None
+    assert "25 delivered, 1 not; about 1 left in the queue" in cwnotify.refused("redrive")
+    said = [json.dumps(payload) for payload in slack.wait_for(25)]
+    came = [int(found[1]) for one in said if (found := re.search(r"again-(\d\d)", one))]
+    assert came == [number for number in range(25) if number != 7]
+
+    for number in (30, 26, 28):
+        queues.send_message(QueueUrl=queue, MessageBody=changed(f"again-{number:02}", f"2026-11-22T10:{number}:00Z"))
+    slack.judge = lambda payload: None
+    assert "4 delivered, and nothing is left in the queue." in cwnotify("redrive")
+    said = [json.dumps(payload) for payload in slack.wait_for(29)[25:]]
+    assert [re.search(r"again-(\d\d)", one)[1] for one in said] == ["07", "26", "28", "30"]  # type: ignore[index]
+
+
+def test_when_slack_takes_nothing_the_queue_stays_as_it_is(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    cwnotify("deploy", "--instance", instance)
+    queues = aws.client("sqs")
+    queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
+    for number in range(5):
+        queues.send_message(QueueUrl=queue, MessageBody=changed(f"kept-{number}", f"2026-11-22T10:0{number}:00Z"))
+    slack.answer = REMOVED
+    assert "0 delivered, 3 not; about 5 left in the queue" in cwnotify.refused("redrive")
+    slack.answer = Answer()
+    assert "5 delivered, and nothing is left in the queue." in cwnotify("redrive")
+    said = [json.dumps(payload) for payload in slack.wait_for(5)]
+    assert [re.search(r"kept-(\d)", one)[1] for one in said] == list("01234")  # type: ignore[index]
+
+
 def test_a_fleet_hears_of_every_alarm_with_its_prefix(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
 ) -> None:
@@ -265,19 +309,19 @@ def test_a_template_too_long_to_be_sent_comes_from_the_bucket(aws: Ministack, cw
     assert "Nothing to do" in cwnotify("deploy", "--tag", "many=yes")
 
 
-def changed(alarm: str) -> str:
+def changed(alarm: str, at: str = "2026-11-22T10:00:00Z") -> str:
     """What EventBridge carries."""
     return json.dumps(
         {
             "version": "0",
             "id": alarm,
             "account": "123456789012",
-            "time": "2026-11-22T10:00:00Z",
+            "time": at,
             "region": REGION,
             "resources": [f"arn:aws:cloudwatch:{REGION}:123456789012:alarm:{alarm}"],
             "source": "aws.cloudwatch",
             "detail-type": "CloudWatch Alarm State Change",
-            "detail": {"alarmName": alarm, "state": {"value": "ALARM"}},
+            "detail": {"alarmName": alarm, "state": {"value": "ALARM", "timestamp": at}},
         }
     )
 

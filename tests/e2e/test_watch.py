@@ -14,6 +14,8 @@ import pytest
 
 from cwnotify.aws.policies import notebook
 from cwnotify.aws.wishes import Place
+from tests.support.aws_wire import Fault, Hang
+from tests.support.cloudwatch import CloudWatch, cpu, wave
 from tests.support.kernel import World
 from tests.support.ministack import REGION, Ministack
 from tests.support.slack import Slack
@@ -243,3 +245,100 @@ def test_without_aws_it_shows_this_host(world):
 
     assert [line.label for line in snapshot.lines] == ["this host, live"]
     assert not snapshot.troubles
+
+
+# What only adds to an alert does not delay it
+
+
+BUSY, WATCHED = "train-busy", "i-0abc1234def567890"
+REFUSALS = {
+    "500": Fault("InternalFailure", "internal error", 500, "DescribeAlarmHistory"),
+    "throttled": Fault("Throttling", "Rate exceeded", 400, "DescribeAlarmHistory"),
+    "denied": Fault("AccessDenied", "not authorized", 403, "DescribeAlarmHistory"),
+    "hangs": Hang("DescribeAlarmHistory"),
+    "instances 500": Fault("InternalError", "internal error", 500, "DescribeInstances"),
+    "datapoints hang": Hang("GetMetricData"),
+    "routes hang": Hang("ListRules"),
+}
+
+
+@pytest.fixture
+def cloud() -> Iterator[CloudWatch]:
+    with CloudWatch() as cloud:
+        cloud.put_instance(WATCHED)
+        cloud.feed(cpu(WATCHED), wave(time.time() - 3600, time.time(), 60))
+        cloud.put_alarm(
+            BUSY,
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": WATCHED}],
+            AlarmActions=["arn:aws:sns:ap-northeast-2:123456789012:mine"],
+        )
+        yield cloud
+
+
+def seen_in_outbox(world: World) -> list[tuple[str, float]]:
+    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:
+        return list(db.execute("SELECT state, since FROM alarms"))
+
+
+def messages(world: World) -> list[str]:
+    return [str(payload["text"]) for payload in world.slack.payloads]
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_change_arrives_within_a_poll_whatever_else_aws_refuses(world, cloud, name):
+    with Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as watch:
+        watch.until(lambda one: one.lines and one.alarms, "CPU and the alarm")
+        cloud.fault = REFUSALS[name]
+        for count, state in enumerate(("ALARM", "OK", "ALARM"), 1):
+            began = time.monotonic()
+            cloud.set_state(BUSY, state, reason="a test says so")
+            world.slack.wait_for(count, seconds=6)
+            took = time.monotonic() - began
+            assert took < 5, f"{state} took {took:.1f} s"
+        cloud.fault = None
+        watch.until(state_of(BUSY, "ALARM"), "the alarm")
+        # Long enough for everything that was put off.
+        calls = cloud.calls["cloudwatch:DescribeAlarms"]
+        watch.until(lambda one: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
+
+    world.wait_until_quiet()
+    assert len(messages(world)) == 3
+    assert ["OK to ALARM" in one for one in messages(world)] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["500", "hangs"])
+def test_what_happened_meanwhile_is_sent_once_when_the_history_is_back(world, cloud, name):
+    with (
+        Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as one,
+        Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as two,
+    ):
+        for watch in (one, two):
+            watch.until(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
+        cloud.fault = REFUSALS[name]
+        at = time.time()
+        for ago, before, after in (
+            (0.3, "OK", "ALARM"),
+            (0.2, "ALARM", "OK"),
+            (0.1, "OK", "ALARM"),
+            (0.0, "ALARM", "OK"),
+        ):
+            data = {"oldState": {"stateValue": before}, "newState": {"stateValue": after}}
+            cloud.note(BUSY, at - ago, json.dumps(data))
+        # What a poll sees of it: still OK, but since another time.
+        cloud.set_state(BUSY, "OK", at, noted=False)
+        world.slack.wait_for(1, seconds=6)
+        cloud.set_state(BUSY, "ALARM")
+        world.slack.wait_for(2, seconds=6)
+        cloud.fault = None
+        world.slack.wait_for(3, seconds=30)
+        calls = cloud.calls["cloudwatch:DescribeAlarms"]
+        one.until(lambda snapshot: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
+
+    world.wait_until_quiet()
+    first, second, third = messages(world)
+    assert "OK" in first
+    assert "ALARM" in second
+    assert "is in ALARM now" in third
+    assert str(world.slack.payloads[2]).count("→ ALARM") == 2

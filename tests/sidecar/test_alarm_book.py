@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cwnotify.alerts.alarm_events import AlarmChanged
-from cwnotify.sidecar.alarm_book import FLAPPING_SECONDS, MOST_CHANGES, AlarmBook, Seen, Voice
+from cwnotify.sidecar.alarm_book import FLAPPING_SECONDS, MOST_CHANGES, AlarmBook, Gap, Seen, Voice
 from cwnotify.sidecar.outbox import Outbox
 
 NOW = 1_795_316_400.0
@@ -188,3 +188,65 @@ def test_changes_far_apart_are_no_flapping(book, box):
         book.note(HERE, [seen(change(n, at))], Voice(), at)
 
     assert len(texts(box)) == 10
+
+
+# Gaps: changes that were sent without the history
+
+
+def gap_seen(n: int, at: float, since: float) -> Seen:
+    """The n-th change, with whatever came between it and `since` unknown."""
+    one = change(n, at)
+    before = "OK" if n % 2 else "ALARM"
+    return Seen(ARN, one.after, at, (one,), Gap(before, since, one.after, at))
+
+
+def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
+    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
+    ((gap,),) = book.gaps(HERE).values()
+    missed = {gap: [change(1, NOW + 10), change(2, NOW + 20)]}
+
+    assert book.fill(HERE, ARN, missed, "ALARM", Voice(), NOW + 60)
+    assert not book.fill(HERE, ARN, missed, "ALARM", Voice(), NOW + 61)
+
+    assert book.gaps(HERE) == {}
+    first, second = texts(box)
+    assert "is in ALARM" in first
+    assert "is in ALARM now" in second
+    assert "*2×*" in second
+
+
+def test_of_two_who_fill_a_gap_one_does(path):
+    with closing(Outbox(path, durable=False)) as one, closing(Outbox(path, durable=False)) as two:
+        books = AlarmBook(one), AlarmBook(two)
+        books[0].note(HERE, [seen()], Voice(), NOW)
+        books[0].note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
+        books[1].note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 31)
+        found = [book.gaps(HERE)[ARN] for book in books]
+        told = [
+            book.fill(HERE, ARN, {gaps[0]: [change(1, NOW + 10)]}, "ALARM", Voice(), NOW + 60)
+            for book, gaps in zip(books, found, strict=True)
+        ]
+        assert told == [True, False]
+        assert len(texts(one)) == 2
+
+
+def test_a_gap_in_which_nothing_was_missed_is_closed_without_a_word(book, box):
+    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
+
+    assert not book.fill(HERE, ARN, {book.gaps(HERE)[ARN][0]: []}, "ALARM", Voice(), NOW + 60)
+
+    assert (book.gaps(HERE), len(texts(box))) == ({}, 1)
+
+
+def test_no_gap_is_kept_for_what_is_not_sent_nor_for_ever(book, box):
+    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30, silent=True)
+    assert book.gaps(HERE) == {}
+
+    book.note(HERE, [gap_seen(2, NOW + 60, NOW + 30)], Voice(), NOW + 60)
+    book.tell_flapping(NOW + 3600)
+    assert len(book.gaps(HERE)[ARN]) == 1
+    book.tell_flapping(NOW + 2 * 86400)
+    assert book.gaps(HERE) == {}

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState
 from cwnotify.aws import history
 from cwnotify.aws.client import Aws
+from cwnotify.aws.history import Item
 from cwnotify.aws.readings import AlarmReading
 from cwnotify.aws.reporting import Reporting
-from cwnotify.sidecar.alarm_book import AlarmBook, Remembered, Seen, Voice
+from cwnotify.errors import AwsError
+from cwnotify.sidecar.alarm_book import AlarmBook, Gap, Remembered, Seen, Voice
 from cwnotify.sidecar.snapshot import Point, Request
+from cwnotify.sidecar.watch.lookups import Lookups
 
 # So many alarms are shown with the times in which they fired; each costs a look into its history.
 MOST_SHADED = 10
@@ -40,12 +43,15 @@ class Changes:
         Where it is noted what was told.
     grace
         For so many seconds nobody has to have looked before that counts as not watched.
+    lookups
+        Makes the calls that only add to what `DescribeAlarms` says.
     """
 
-    def __init__(self, book: AlarmBook, grace: Callable[[], float]) -> None:
+    def __init__(self, book: AlarmBook, grace: Callable[[], float], lookups: Lookups) -> None:
         self._book = book
         self._grace = grace
-        self._reporting = Reporting()
+        self._lookups = lookups
+        self._reporting = Reporting(lookups.get)
         self._firing: dict[str, tuple[float, list[Point]]] = {}
         self._latest: dict[str, AlarmChanged] = {}
 
@@ -61,24 +67,55 @@ class Changes:
         told = self._book.note(listener.destination, map(_as_it_is, same), listener.voice, now)
         for alarm in moved:
             told += self._tell_one(aws, alarm, known[alarm.arn], listener, now)
-        return told
+        return told + self._tell_missed(aws, [*same, *moved], listener, now)
 
     def _tell_one(self, aws: Aws, alarm: AlarmReading, before: Remembered, listener: Listener, now: float) -> int:
-        found = history.changes(aws, alarm, before.state, before.since)
+        silent = listener.policy == "never" or (listener.policy == "auto" and self._reporting.speaks(aws.aside, alarm))
+        items = self._history(aws, alarm, before.since) if alarm.since > before.since else []
+        found = history.changes(alarm, items or (), before.state, before.since)
         for change in found:
             self._follow(alarm.arn, change)
-        silent = listener.policy == "never" or (listener.policy == "auto" and self._reporting.speaks(aws, alarm))
         unwatched = before.seen if now - before.seen > self._grace() else None
-        seen = Seen(alarm.arn, alarm.state, alarm.since, found)
+        gap = Gap(before.state, before.since, alarm.state, alarm.since) if items is None else None
+        seen = Seen(alarm.arn, alarm.state, alarm.since, found, gap)
         return self._book.note(listener.destination, [seen], listener.voice, now, silent, unwatched)
+
+    def _tell_missed(self, aws: Aws, alarms: Iterable[AlarmReading], listener: Listener, now: float) -> int:
+        """Send what the history has to add to changes that were sent without it; return how many messages."""
+        gaps, sent = self._book.gaps(listener.destination), 0
+        for alarm in alarms:
+            if alarm.arn not in gaps:
+                continue
+            items = self._history(aws, alarm, gaps[alarm.arn][0].since)
+            if items is None:
+                break
+            missed = {
+                gap: history.missed(alarm, items, gap.before, gap.since, gap.after, gap.until)
+                for gap in gaps[alarm.arn]
+            }
+            # Read again, now that the history has more.
+            self._firing.pop(alarm.arn, None)
+            sent += self._book.fill(listener.destination, alarm.arn, missed, alarm.state, listener.voice, now)
+        return sent
+
+    def _history(self, aws: Aws, alarm: AlarmReading, since: float) -> list[Item] | None:
+        """The alarm's history from `since` on; None if it cannot be had now."""
+        key = alarm.arn, since
+        try:
+            return self._lookups.get("history", key, lambda: history.read_items(aws.aside, alarm.name, since))
+        except AwsError:
+            return None
 
     def firing(self, aws: Aws, alarms: Sequence[AlarmReading], since: float) -> dict[str, tuple[Point, ...]]:
         """The times from `since` on in which the first of these alarms fired, by ARN."""
         for alarm in alarms[:MOST_SHADED]:
             known = self._firing.get(alarm.arn)
             if known is None or known[0] > since:
+                items = self._history(aws, alarm, since)
+                if items is None:
+                    break
                 self._firing[alarm.arn] = since, []
-                for change in history.changes(aws, alarm, "", since):
+                for change in history.changes(alarm, items, "", since):
                     self._follow(alarm.arn, change)
         return {alarm.arn: self._periods(alarm) for alarm in alarms}
 

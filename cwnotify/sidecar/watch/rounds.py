@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from cwnotify.aws import cloudwatch, instances
 from cwnotify.aws.client import Aws
-from cwnotify.aws.readings import AlarmReading, Identity, InstanceReading, Metric
+from cwnotify.aws.readings import AlarmReading, Identity, InstanceReading, Metric, Series
 from cwnotify.errors import AwsError
 from cwnotify.sidecar.alarm_book import AlarmBook
 from cwnotify.sidecar.machine import Machine
@@ -25,6 +26,7 @@ from cwnotify.sidecar.snapshot import Point, Request
 from cwnotify.sidecar.watch.calls import Calls
 from cwnotify.sidecar.watch.changes import Changes, Listener
 from cwnotify.sidecar.watch.datapoints import Datapoints
+from cwnotify.sidecar.watch.lookups import Lookups
 from cwnotify.sidecar.watch.sight import Sight
 from cwnotify.sidecar.watch.troubles import Troubles
 
@@ -74,6 +76,7 @@ class Watch(threading.Thread):
         self._aws: Aws | None = None
         self._identity = Identity()
         self._troubles = Troubles(time.time)
+        self._lookups = Lookups(self._pause)
         self._points = Datapoints()
         self._metrics: dict[tuple[str, tuple[str, ...]], tuple[float, tuple[Metric, ...]]] = {}
         self._alarms: tuple[AlarmReading, ...] = ()
@@ -111,7 +114,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Watch for ever."""
         outbox = self._connect()
-        self._changes = Changes(AlarmBook(outbox), lambda: 3 * self._pause() + 30)
+        self._changes = Changes(AlarmBook(outbox), lambda: 3 * self._pause() + 30, self._lookups)
         self._calls = Calls(outbox)
         self._identity = self._machine.identity(PATIENCE_WITH_METADATA)
         while True:
@@ -129,17 +132,20 @@ class Watch(threading.Thread):
 
     def _round(self, requests: dict[str, tuple[Request, str]], now: float) -> None:
         again, self._again = self._again, False
+        self._lookups.begin()
         for gone in self._fleet.keys() - {self._scope(request) for request, _ in requests.values()}:
             del self._fleet[gone]
             self._troubles.forget(gone)
         sights = {panel: self._begin(request, again, now) for panel, (request, _) in requests.items()}
         asking = {panel: sight for panel, sight in sights.items() if sight.asks_aws}
         if asking:
+            # First, because nothing that only adds to the picture may keep a change from Slack.
+            self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
             # Where nobody answers, to ask once and wait in vain is enough.
             if not self._troubles.is_offline(now):
-                self._read_metrics(asking, again, now)
+                asking = {panel: self._with_instances(sight, again, now) for panel, sight in asking.items()}
             if not self._troubles.is_offline(now):
-                self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
+                self._read_metrics(asking, again, now)
             for panel, sight in asking.items():
                 sights[panel] = self._finish(sight)
             self._calls.note(self._session(), now)
@@ -160,8 +166,17 @@ class Watch(threading.Thread):
 
     def _begin(self, request: Request, again: bool, now: float) -> Sight:
         scope = self._scope(request)
-        found = self._instances(scope, again, now) if any(scope) else ()
-        return Sight(request, found, self._identity, asks_aws=bool(any(scope) or request.alarms))
+        sight = Sight(request, self._known(scope), self._identity, asks_aws=bool(any(scope) or request.alarms))
+        # Without knowing who bears a tag, one cannot know whose alarms are meant.
+        return self._with_instances(sight, again, now) if request.tag and not sight.instances else sight
+
+    def _known(self, scope: Scope) -> tuple[InstanceReading, ...]:
+        """The instances as EC2 described them last; before that, only their ids."""
+        return self._fleet[scope][1] if scope in self._fleet else tuple(InstanceReading(id) for id in scope[0])
+
+    def _with_instances(self, sight: Sight, again: bool, now: float) -> Sight:
+        scope = self._scope(sight.request)
+        return replace(sight, instances=self._instances(scope, again, now)) if any(scope) else sight
 
     def _scope(self, request: Request) -> Scope:
         """Which instances are meant: their ids, and the tag that they bear."""
@@ -171,10 +186,12 @@ class Watch(threading.Thread):
 
     def _instances(self, scope: Scope, again: bool, now: float) -> tuple[InstanceReading, ...]:
         ids, tag = scope
-        asked, found = self._fleet.get(scope, (0.0, tuple(InstanceReading(id) for id in ids)))
+        asked, found = self._fleet[scope][0] if scope in self._fleet else 0.0, self._known(scope)
         if again or now - asked >= INSTANCE_ROUNDS * self._pause():
             with self._troubles.attempt(scope):
-                told = {one.id: one for one in instances.read_instances(self._session(), ids, tag)}
+                aws = self._session().aside
+                read = partial(instances.read_instances, aws, ids, tag)
+                told = {one.id: one for one in self._lookups.get("ec2", scope, read, backs_off=False)}
                 if missing := [id for id in ids if id not in told]:
                     where = f"{', '.join(missing)} in {self._session().region}"
                     raise AwsError(f"there is no instance {where}; is that the right region?", kind="missing")
@@ -187,7 +204,8 @@ class Watch(threading.Thread):
         key = sight.request.metric, ids
         asked, found = self._metrics.get(key, (0.0, ()))
         if not found or again or now - asked >= AGENT_ROUNDS * self._pause():
-            found = cloudwatch.find_metrics(self._session(), sight.request.metric, ids)
+            read = partial(cloudwatch.find_metrics, self._session(), sight.request.metric, ids)
+            found = self._lookups.get("metrics' names", key, read, backs_off=False)
             self._metrics[key] = now, found
         return found
 
@@ -202,8 +220,13 @@ class Watch(threading.Thread):
             points, round = self._points, self._pause()
             due = [m for m in wanted if again or points.is_new(m, start) or now >= points.next_due(m, round)]
             if due:
-                since = points.ask_from(due, start)
-                points.take(cloudwatch.read_series(self._session(), due, since, now), since, now, round)
+                since, aws = points.ask_from(due, start), self._session()
+
+                def read() -> tuple[tuple[Series, ...], float, float, float]:
+                    return cloudwatch.read_series(aws, due, since, now), since, now, round
+
+                # A late answer is taken by the next poll, whatever that would have asked for.
+                points.take(*self._lookups.get("datapoints", "", read, backs_off=False))
             points.forget(wanted, start)
 
     def _read_alarms(self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float) -> None:

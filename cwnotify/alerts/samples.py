@@ -1,4 +1,4 @@
-"""An alarm's change that never happened, to see how one looks. Pure."""
+"""A sample of an alarm's change, to see how one looks. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ACCOUNT, INSTANCE = "123456789012", "i-0123456789abcdef0"
 
 
 def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmChanged:
-    """A change as ``cwnotify deploy``'s second alarm would tell it: training has ended, says the CPU.
+    """Return a change of ``cwnotify deploy``'s second alarm: the CPU shows that a training has ended.
 
     Parameters
     ----------
     at
-        When it is to have been (Unix seconds).
+        When it happens (Unix seconds).
     instance
-        On which; the one of AWS's documentation by default.
+        The instance; by default the one of AWS's documentation.
     """
     instance = instance or INSTANCE
     name = f"sample-{instance}-off"
@@ -48,6 +48,7 @@ def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmChanged:
         statistic="Average",
         period=300.0,
         instance=instance,
+        recent=tuple(value for value, _ in reversed(_POINTS)),
     )
 
 

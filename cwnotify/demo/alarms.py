@@ -117,7 +117,7 @@ def _told(aws: Ministack, slack: SlackStandIn, alarm: str, colour: str, name: st
 
     def fits(message: Message) -> bool:
         colours: list[Any] = [one.get("color") for one in message.payload.get("attachments", ())]
-        return alarm in message.payload["text"] and colours == [colour]
+        return alarm in str(message.payload) and colours == [colour]
 
     return check_messages(name, f"{alarm}, once each time", slack, fits, fired)
 

@@ -219,7 +219,7 @@ def test_an_alarm_that_changes_while_the_disk_is_full_is_told_once_it_is_not(tmp
             until(lambda: aws.calls["cloudwatch:DescribeAlarms"] >= seen + 2, 30, "two looks at the change")
             fill_the_disk(world, ROOM)
 
-            slack.wait_for(lambda payloads: [one for one in payloads if "to ALARM" in one["text"]], 30)
+            slack.wait_for(lambda payloads: [one for one in payloads if "in ALARM" in one["text"]], 30)
             kernel.kill()
             world.wait_until_quiet(30)
         assert len(slack.delivered) == 1

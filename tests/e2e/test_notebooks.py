@@ -112,8 +112,8 @@ def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, sla
 
 
 SAID = {
-    "alarms.ipynb": ["-busy went from OK to ALARM", "The function came to a good end", "Nothing is left."],
-    "fleet.ipynb": ["highest of 40", " alarms changed: ", "Nothing is left."],
+    "alarms.ipynb": ["-busy is in ALARM", "The function came to a good end", "Nothing is left."],
+    "fleet.ipynb": ["highest of 40", " alarms changed", "Nothing is left."],
 }
 PRINT = (
     "outputs = execute(Path(sys.argv[1]))\n"
@@ -142,7 +142,7 @@ def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, t
     assert f"what Slack is told is on http://127.0.0.1:{urlsplit(slack.url).port}/" in done.stdout
     assert "a cell set another webhook" not in done.stdout
     assert "Traceback" not in done.stdout
-    assert any("-busy* went from OK to ALARM" in payload["text"] for payload in slack.payloads)
+    assert any("-busy* is in ALARM" in payload["text"] for payload in slack.payloads)
     assert slack.canary not in done.stdout
 
 

@@ -58,5 +58,5 @@ def test_while_a_cell_trains_the_panel_follows_aws_and_slack_hears(tmp_path: Pat
             slack.wait_for(2)
             page.until(lambda: "finished in" in page.output(0), "the run's end")
 
-    assert "to ALARM" in str(slack.payloads[0]["text"])
+    assert "in ALARM" in str(slack.payloads[0]["text"])
     assert "finished" in str(slack.payloads[1]["text"])

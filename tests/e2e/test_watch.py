@@ -122,8 +122,8 @@ def test_a_change_is_seen_and_told_once_however_many_watch(aws, world, instance)
     world.wait_until_quiet()
     texts = [str(payload["text"]) for payload in world.slack.payloads]
     assert len(texts) == 2
-    assert "to ALARM" in texts[0]
-    assert "from ALARM to OK" in texts[1]
+    assert "is in ALARM" in texts[0]
+    assert "is OK again" in texts[1]
 
 
 def test_a_change_that_nobody_saw_is_told_late_and_says_so(aws, world, instance):
@@ -142,8 +142,8 @@ def test_a_change_that_nobody_saw_is_told_late_and_says_so(aws, world, instance)
 
     world.wait_until_quiet()
     told = world.slack.payloads
-    assert all("nobody was watching" in str(payload["blocks"]) for payload in told)
-    assert "to ALARM" in str(told[-1]["text"])
+    assert all("No watch was running" in str(payload["blocks"]) for payload in told)
+    assert "in ALARM" in str(told[-1]["text"])
 
 
 def _age(world: World, seconds: float) -> None:

@@ -211,7 +211,7 @@ def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
 
     assert book.gaps(HERE) == {}
     first, second = texts(box)
-    assert "from OK to ALARM" in first
+    assert "is in ALARM" in first
     assert "is in ALARM now" in second
     assert "only now (2)" in second
 

@@ -104,6 +104,37 @@ def test_an_alarms_threshold_is_drawn_where_its_own_metric_is_shown():
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "reason", "metric", "good", "note"),
+    [
+        ("OK", "Threshold Crossed: 1 datapoint [3.2 (22/11/26 06:09:00)] was less than the threshold (10.0).",
+         "CPUUtilization", True, "training ended"),
+        ("INSUFFICIENT_DATA", "Threshold Crossed: 1 datapoint [3.2] was less than the threshold (10.0).",
+         "CPUUtilization", True, "idle"),
+        ("", "Threshold Crossed: 1 datapoint [3.2] was less than the threshold.", "CPUUtilization", True, "idle"),
+        ("OK", "Threshold Crossed: no datapoints were received for 3 periods and 3 missing datapoints were treated as "
+         "[Breaching].", "CPUUtilization", None, "stopped, or not measured"),
+        ("OK", "Threshold Crossed: 1 datapoint [0.0] was less than the threshold (1.0).", "Depth", True, ""),
+    ],
+)  # fmt: skip
+def test_a_chip_means_what_slacks_message_means(before: str, reason: str, metric: str, good: bool | None, note: str):
+    settings = {
+        "MetricName": metric, "Namespace": "AWS/EC2", "ComparisonOperator": "LessThanThreshold", "Threshold": 10.0,
+        "StateReason": reason, "Period": 300, "EvaluationPeriods": 3,
+    }  # fmt: skip
+    off = AlarmReading("train-off", "arn:1", "ALARM", NOW - 60, metric, "AWS/EC2", settings=tuple(settings.items()))
+
+    def chip(one: AlarmReading) -> tuple[bool | None, str]:
+        (alarm,) = shown(sight(cpu(I1, 1), alarms=(one,), before={"arn:1": before})).alarms
+        return alarm.good, alarm.note
+
+    assert chip(off) == (good, note)
+    # Below its threshold, and no good news.
+    assert chip(replace(off, name="disk-free")) == (False, "")
+    assert chip(replace(off, name="drop-off-rate")) == (False, "")
+    assert chip(replace(off, state="OK")) == (True, "")
+
+
 def test_an_answer_without_data_says_why_that_may_be():
     def troubles(*series: Series, **more: object) -> str:
         return " ".join(one.text for one in shown(sight(*series, **more)).troubles)

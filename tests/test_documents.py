@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from IPython.core.inputtransformer2 import TransformerManager
 
 import cwnotify
+from cwnotify.aws.keys import lets_cloudwatch
 from cwnotify.cli import cwnotify as command_line
 from docs.make_outputs import NOTEBOOKS
 
@@ -117,10 +118,11 @@ def test_a_notebook_can_be_read_where_it_lies(path: Path) -> None:
 
 
 def test_the_policy_to_copy_is_the_one_that_is_printed() -> None:
-    (copied,) = blocks((TOP / "docs" / "aws.md").read_text(), "json")
+    copied, statement = blocks((TOP / "docs" / "aws.md").read_text(), "json")
     printed = CliRunner().invoke(command_line, ["policy", "notebook"])
 
     assert json.loads(copied) == json.loads(printed.stdout)
+    assert lets_cloudwatch({"Statement": [json.loads(statement)]})
 
 
 def test_the_korean_readme_keeps_step() -> None:

@@ -29,6 +29,7 @@ AWS = (
     "cwnotify deploy",
     "cwnotify test --lambda",
     "cwnotify stack",
+    "cwnotify deploy --alarm disk-full",
     "cwnotify deploy --tag team=ml",
     "cwnotify deploy --fleet --prefix train-",
     "cwnotify redrive",
@@ -95,6 +96,16 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
             "CWNOTIFY_WEBHOOK_URL": slack.url,
             "CWNOTIFY_INSTANCE": aws.run_instance(TagSpecifications=tags),
         }
+        aws.client("cloudwatch").put_metric_alarm(
+            AlarmName="disk-full",
+            Namespace="CWAgent",
+            MetricName="disk_used_percent",
+            Statistic="Maximum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=95.0,
+            ComparisonOperator="GreaterThanThreshold",
+        )
         before = aws.inventory()
         for command in AWS:
             program, *words = command.split()

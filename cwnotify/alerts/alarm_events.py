@@ -7,9 +7,9 @@ All times are Unix seconds (UTC); whatever is not known is left at its default.
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.python310 import StrEnum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cwnotify.alerts.alarm_events import Dimension
+from cwnotify.alerts.python310 import UTC, iso
 
 Node = dict[str, object]
 
@@ -79,7 +80,7 @@ def moment(*values: object) -> float | None:
         if isinstance(value, str):
             try:
                 # AWS's own example of a Lambda action has blanks in its times: 12: 56: 46.138+0000.
-                found = datetime.fromisoformat(value.strip().replace(": ", ":"))
+                found = datetime.fromisoformat(iso(value.strip().replace(": ", ":")))
                 return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
             except (ValueError, OverflowError):
                 continue

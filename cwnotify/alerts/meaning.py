@@ -8,10 +8,10 @@ its tag ``cwnotify`` is ``welcome``.
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState
+from cwnotify.alerts.python310 import StrEnum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -210,8 +210,9 @@ def _retry_after(header: str, now: float) -> float | None:
         seconds = float(text)
     except ValueError:
         # Imported where a date stands, which is seldom: the function's start is the lighter for it.
-        from datetime import UTC
         from email.utils import parsedate_to_datetime
+
+        from cwnotify.alerts.python310 import UTC
 
         try:
             moment = parsedate_to_datetime(text)

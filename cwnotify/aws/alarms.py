@@ -1,91 +1,78 @@
-"""Alarms that exist already: which act on our topic, and how to let one."""
+"""Alarms as CloudWatch describes them. This module only reads.
+
+No alarm that cwnotify did not make is ever written: PutMetricAlarm "completely overwrites the previous configuration of
+the alarm", and a boto3 that is older than one of its fields would drop that field.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from cwnotify.aws.client import Aws
 from cwnotify.errors import AwsError
 
-KINDS = {"MetricAlarm": "put_metric_alarm", "CompositeAlarm": "put_composite_alarm"}
-# So many names AWS takes at once, and so many alarms it tells at most on a page.
-_MOST = 100
-# The changes that Slack hears of; that data is missing is none that needs anybody.
-_ACTIONS = ("AlarmActions", "OKActions")
-_EVERY_ACTION = (*_ACTIONS, "InsufficientDataActions")
+# CloudWatch returns composite and log alarms only where AlarmTypes names them.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+_LOG = "LogAlarm"
+KINDS = ("MetricAlarm", "CompositeAlarm", _LOG)
+# DescribeAlarms takes at most this many names, and returns at most this many alarms a page.
+_MAX_RECORDS = 100
+_ACTIONS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """An alarm and what it does now; `put` is the operation that would write it."""
+    """An alarm and its current state; `kind` is one of `KINDS`, `settings` is all that CloudWatch returned."""
 
     name: str
     state: str
-    put: str
+    kind: str
     settings: dict[str, Any]
 
     def acts_on(self, topic: str) -> bool:
-        """Whether it publishes to `topic` as it changes."""
-        return any(topic in self.settings.get(kind, ()) for kind in _EVERY_ACTION)
+        """Return whether it publishes state changes to `topic`."""
+        return any(topic in self.settings.get(kind, ()) for kind in _ACTIONS)
 
 
 def find_alarms(aws: Aws, names: Iterable[str]) -> tuple[Alarm, ...]:
-    """The alarms of these names, as far as there are such."""
-    wanted = list(dict.fromkeys(names))
-    batches = (wanted[i : i + _MOST] for i in range(0, len(wanted), _MOST))
+    """Return those alarms of these names that exist."""
+    unique = list(dict.fromkeys(names))
+    batches = (unique[i : i + _MAX_RECORDS] for i in range(0, len(unique), _MAX_RECORDS))
     return tuple(alarm for batch in batches for alarm in described(aws, AlarmNames=batch))
 
 
 def alarms_on(aws: Aws, topic: str) -> tuple[Alarm, ...]:
-    """The alarms that act on `topic`."""
+    """Return the alarms that act on `topic`."""
     return tuple(alarm for alarm in described(aws, ActionPrefix=topic) if alarm.acts_on(topic))
 
 
-def attach(aws: Aws, name: str, topic: str) -> None:
-    """Let an alarm publish its changes to `topic`; all else about it stays.
-
-    Raises
-    ------
-    AwsError
-        If there is no such alarm.
-    """
-    alarm = _one(aws, name)
-    added = {kind: [*alarm.settings.get(kind, ())] for kind in _ACTIONS}
-    _put(aws, alarm, {kind: actions if topic in actions else [*actions, topic] for kind, actions in added.items()})
-
-
-def detach(aws: Aws, name: str, topic: str) -> None:
-    """Let an alarm no longer publish to `topic`; all else about it stays."""
-    alarm = _one(aws, name)
-    kept = {kind: [one for one in alarm.settings.get(kind, ()) if one != topic] for kind in _EVERY_ACTION}
-    _put(aws, alarm, kept)
-
-
-def _one(aws: Aws, name: str) -> Alarm:
-    found = find_alarms(aws, [name])
-    if not found:
-        raise AwsError(f"there is no alarm named {name} in {aws.region}")
-    return found[0]
-
-
-def _put(aws: Aws, alarm: Alarm, actions: dict[str, list[str]]) -> None:
-    # What AWS tells of an alarm is more than what it takes; the model that boto3 ships knows which is which.
-    shape = aws.client("cloudwatch").meta.service_model.operation_model(_operation(alarm)).input_shape
-    # An empty list of dimensions beside metric math is told, but not taken.
-    kept = {key: value for key, value in alarm.settings.items() if key in shape.members and value not in ("", [], None)}
-    aws.ask("cloudwatch", alarm.put, **(kept | actions))
-
-
-def _operation(alarm: Alarm) -> str:
-    return "PutMetricAlarm" if alarm.put == "put_metric_alarm" else "PutCompositeAlarm"
-
-
 def described(aws: Aws, **which: Any) -> Iterator[Alarm]:
-    """The alarms that `DescribeAlarms` finds when it is asked so."""
-    # Composite ones are told only to who asks for them.
-    for page in aws.answers("cloudwatch", "describe_alarms", AlarmTypes=list(KINDS), MaxRecords=_MOST, **which):
-        for kind, put in KINDS.items():
-            for found in page.get(f"{kind}s", ()):
-                yield Alarm(found["AlarmName"], found.get("StateValue", ""), put, found)
+    """Yield the alarms that DescribeAlarms returns for the arguments `which`."""
+    for page in every_kind(aws, "cloudwatch", "describe_alarms", MaxRecords=_MAX_RECORDS, **which):
+        for kind in KINDS:
+            for alarm in page.get(f"{kind}s", ()):
+                yield Alarm(alarm["AlarmName"], alarm.get("StateValue", ""), kind, alarm)
+
+
+def every_kind(aws: Aws, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
+    """Yield the pages of an operation that takes AlarmTypes, for all kinds of alarms that this endpoint knows.
+
+    An endpoint or a boto3 without log alarms rejects their name; then they are left out, for as long as `aws` lives.
+    """
+    types = list(KINDS) if aws.knows_log_alarms else [kind for kind in KINDS if kind != _LOG]
+    pages = aws.answers(service, operation, AlarmTypes=types, **arguments)
+    try:
+        first = next(pages, None)
+    except AwsError as error:
+        if error.kind != "other" or _LOG not in types:
+            raise
+        types.remove(_LOG)
+        pages = aws.answers(service, operation, AlarmTypes=types, **arguments)
+        first = next(pages, None)
+        # Only now is it certain that nothing else was wrong with the request.
+        aws.knows_log_alarms = False
+    yield from chain([] if first is None else [first], pages)

@@ -26,6 +26,8 @@ SELDOM = (
     "cwnotify.alerts.other_events",
     "cwnotify.alerts.secret_forms",
 )
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html; see cwnotify.alerts.python310 for the oldest one.
+RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 # Where the blueprint's handler setting, and the console's default, look for it.
 ENTRY = "lambda_function.py"
 _ENTRY_TEXT = f"from {HANDLER} import lambda_handler as lambda_handler\n"

@@ -45,6 +45,8 @@ class Aws:
         How often each operation was asked for, by the name that IAM has for it (``cloudwatch:GetMetricData``).
     metrics_asked
         How many series these calls asked for, which is what CloudWatch bills.
+    knows_log_alarms
+        False once CloudWatch has rejected the alarm type LogAlarm.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Aws:
         self.sleep, self.clock = sleep, clock
         self.calls: Counter[str] = Counter()
         self.metrics_asked = 0
+        self.knows_log_alarms = True
         self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
         self._validates, self._spare_region = validates, region
         self._clients: dict[str, Any] = {}
@@ -197,7 +200,25 @@ def _loader() -> Any:
     """Knows the services. It takes long to read them, and a door that is made anew has the same ones."""
     from botocore.loaders import create_loader
 
-    return create_loader()
+    loader: Any = create_loader()
+    load = loader.load_service_model
+
+    def load_service_model(service: str, type: str, api_version: str | None = None) -> Any:
+        model = load(service, type, api_version)
+        return add_log_alarms(model) if (service, type) == ("cloudwatch", "service-2") else model
+
+    loader.load_service_model = load_service_model
+    return loader
+
+
+def add_log_alarms(model: Any) -> Any:
+    """Let a boto3 older than log alarms read them, with the fields that they share with metric alarms.
+
+    Without this it would drop them from the answer of DescribeAlarms. Nothing that is sent changes.
+    """
+    members = model["shapes"]["DescribeAlarmsOutput"]["members"]
+    members.setdefault("LogAlarms", {"shape": "MetricAlarms"})
+    return model
 
 
 def _moment(value: Any) -> datetime:

@@ -4,12 +4,46 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from cwnotify.aws.client import Aws
 
-# What the console's guide to the blueprint has one send to a new function.
-PING = {"Records": [{"EventSource": "aws:sns", "Sns": {"Type": "Notification", "Subject": "Test", "Message": "Ping"}}]}
+
+def example_event(topic: str, at: float) -> dict[str, object]:
+    """The test event of AWS's guide: an alarm went from OK to ALARM for the reason "Ping", as SNS delivers it.
+
+    Parameters
+    ----------
+    topic
+        ARN of the topic that the alarm would publish to.
+    at
+        When it changed (Unix seconds).
+    """
+    _, _, _, region, account, *_ = topic.split(":")
+    time = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    change = {
+        "AlarmName": "Example alarm name",
+        "AlarmDescription": "Sent by: cwnotify test --lambda",
+        "AWSAccountId": account,
+        "NewStateValue": "ALARM",
+        "NewStateReason": "Ping",
+        "StateChangeTime": f"{time}+0000",
+        "Region": region,
+        "OldStateValue": "OK",
+    }
+    sns = {
+        "Type": "Notification",
+        "MessageId": str(uuid.uuid4()),
+        "TopicArn": topic,
+        "Subject": 'ALARM: "Example alarm name"',
+        "Message": json.dumps(change),
+        "Timestamp": f"{time}Z",
+        "MessageAttributes": {},
+    }
+    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": topic, "Sns": sns}
+    return {"Records": [record]}
 
 
 @dataclass(frozen=True)
@@ -36,9 +70,9 @@ def call(aws: Aws, function: str, event: str) -> Called:
     return Called(_raised(said) if answer.get("FunctionError") else "", log)
 
 
-def ping(aws: Aws, function: str) -> Called:
+def ping(aws: Aws, function: str, topic: str) -> Called:
     """Call the function with the test event of AWS's guide."""
-    return call(aws, function, json.dumps(PING))
+    return call(aws, function, json.dumps(example_event(topic, aws.clock())))
 
 
 def _raised(said: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from cwnotify.alerts.alarm_events import AlarmChanged
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.loose import decoded, node, text
-from cwnotify.aws.alarms import KINDS
+from cwnotify.aws.alarms import every_kind
 from cwnotify.aws.client import Aws
 from cwnotify.aws.readings import AlarmReading
 from cwnotify.errors import AwsError
@@ -85,17 +85,9 @@ def reconcile(found: Iterable[Item], alarm: AlarmReading, before: str, since: fl
 
 def newest(aws: Aws, name: str, kind: str, **which: Any) -> Iterator[Mapping[str, Any]]:
     """An alarm's history as DescribeAlarmHistory tells it, the newest item first."""
-    return aws.pages(
-        "cloudwatch",
-        "describe_alarm_history",
-        "AlarmHistoryItems",
-        AlarmName=name,
-        # Without this nothing is told of composite ones.
-        AlarmTypes=list(KINDS),
-        HistoryItemType=kind,
-        ScanBy="TimestampDescending",
-        **which,
-    )
+    arguments = {"AlarmName": name, "HistoryItemType": kind, "ScanBy": "TimestampDescending", **which}
+    for page in every_kind(aws, "cloudwatch", "describe_alarm_history", **arguments):
+        yield from page.get("AlarmHistoryItems", ())
 
 
 def as_event(item: Item, settings: Mapping[str, Any]) -> dict[str, object]:

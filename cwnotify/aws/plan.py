@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cwnotify.aws import alarms, formation, stores
+from cwnotify.aws import formation, stores
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Stack, Tell
-from cwnotify.aws.template import MOST_BODY, MOST_RESOURCES, Watch, changed, compose, read_watches
+from cwnotify.aws.keys import HOW_TO_ALLOW, check_key
+from cwnotify.aws.template import (
+    MAX_PATTERN,
+    MOST_BODY,
+    MOST_RESOURCES,
+    Route,
+    Watch,
+    changed,
+    compose,
+    fleet_pattern,
+    pattern_size,
+    read_routes,
+    read_watches,
+    route,
+)
 from cwnotify.aws.wishes import Change, Found, Place, Plan, Step, Wish
 from cwnotify.errors import AwsError, CwnotifyError, UsageError
 from cwnotify.settings import REFERENCES
@@ -21,6 +35,10 @@ HOW_TO_WATCH = (
     "or follow all alarms of a name with --fleet --prefix train-"
 )
 _PARTS = "topic, function, log, role, dead-letter queue and its alarm"
+# cwnotify writes to no alarm that it did not make, so only a person can remove an action that one already has.
+HOW_TO_DETACH = "remove that action in the CloudWatch console (the alarm, Edit, Notification)"
+# As many as fit into a parameter of CloudFormation, 4,096 bytes, with room to spare.
+_MAX_ACCOUNTS = 300
 _FLEET = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
 
 
@@ -39,25 +57,26 @@ def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], byte
     """
     place, stack = found.place, found.stack
     check_stack(place, stack)
-    old = stack.parameters if stack else {}
-    watches = _watches(wish, read_watches(stack.template) if stack else (), found.attached)
+    text = stack.template if stack else ""
+    _check_dropped(wish, found, text)
+    watches = _watches(wish, read_watches(text))
     parameters = _parameters(wish, found, code)
-    is_fleet, bucket, prefix = parameters["Fleet"] == "yes", parameters["CodeBucket"], parameters["Prefix"]
-    wanted = [name for name in wish.alarms if not (is_fleet and name.startswith(prefix))]
-    _check_alarms(wanted, found, [prefix + name for watch in watches for name in watch.names])
-    if not stack and not (watches or wish.alarms or is_fleet):
+    bucket, prefix = parameters["CodeBucket"], parameters["Prefix"]
+    followed = prefix if parameters["Fleet"] == "yes" else None
+    _check_alarms(wish, found, followed, [prefix + name for watch in watches for name in watch.names])
+    if not stack and not (watches or wish.alarms or wish.accounts or followed is not None):
         raise UsageError(HOW_TO_WATCH)
-    template = compose(watches)
+    routes = _routes(wish, found, read_routes(text), followed)
+    _check_size(watches, routes)
+    template = compose(watches, routes, _apart(found, followed))
     kept = {parameters["CodeKey"]}
     steps: list[Step] = [*_code_steps(found, wish, bucket, parameters["CodeKey"], make_zip)]
     steps += _webhook_steps(wish, found)
     if len(template.encode()) > MOST_BODY:
         kept.add(template_key(place, template))
-    if stack is None or stack.template != template or dict(old) != parameters:
+    if stack is None or stack.template != template or dict(stack.parameters) != parameters:
         steps.append(_stack_step(found, template, parameters, watches))
-    released = {name for name in found.attached if name in wish.dropped or (is_fleet and name.startswith(prefix))}
-    steps += [_detach(name, place) for name in found.attached if name in released]
-    steps += [_attach(name, place) for name in wanted if name not in found.attached]
+    steps += _notes(wish, found, read_routes(text), followed)
     steps += _stale_code(found, bucket, kept)
     if found.webhook and parameters["WebhookName"] != place.parameter:
         steps.append(_delete_webhook(place))
@@ -75,12 +94,14 @@ def plan_teardown(found: Found) -> Plan:
     place, stack = found.place, found.stack
     if stack:
         _check_ours(place, stack)
-    steps = [_detach(name, place) for name in found.attached]
+    steps = []
     if stack:
         prefix = stack.parameters.get("Prefix", "")
         own = [Change("-", "alarm", prefix + name) for watch in read_watches(stack.template) for name in watch.names]
-        lines = (Change("-", "stack", place.name, _PARTS), *own)
+        lines = (Change("-", "stack", place.name, _PARTS), *_route_lines(read_routes(stack.template), ()), *own)
         steps.append(Step(lambda aws, tell: formation.delete_stack(aws, stack, tell), lines))
+    what = f"keeps its action on the topic that was removed; {HOW_TO_DETACH}"
+    steps += [_note(name, what) for name in found.on_topic]
     steps += [_delete_webhook(place)] if found.webhook else []
     return (*steps, *_stale_code(found, "", set()))
 
@@ -112,23 +133,98 @@ def template_key(place: Place, template: str) -> str:
     return f"{place.keys}{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
 
 
-def _watches(wish: Wish, old: Iterable[Watch], attached: tuple[str, ...]) -> tuple[Watch, ...]:
+def _check_size(watches: Sequence[Watch], routes: Sequence[Route]) -> None:
+    # Two alarms for an instance, a rule and its permission for a route, beside some twenty resources of every stack.
+    if 2 * (len(watches) + len(routes)) > MOST_RESOURCES - 20:
+        what = f"{len(watches)} instances and {len(routes)} rules"
+        raise UsageError(f"{what} are more than one stack can hold; deploy a second one with --name")
+
+
+def _check_dropped(wish: Wish, found: Found, template: str) -> None:
+    known = {watch.instance for watch in read_watches(template)}
+    known |= {name for one in read_routes(template) for name in one.alarms}
+    known |= set(_accounts(found))
+    for name in wish.dropped:
+        if name not in known and name in found.on_topic:
+            raise UsageError(f"--drop {name}: no rule routes that alarm, it acts on the topic itself; {HOW_TO_DETACH}")
+        if name not in known:
+            what = "neither an instance watched, an alarm attached nor an account allowed"
+            raise UsageError(f"--drop {name}: it is {what}")
+
+
+def _watches(wish: Wish, old: Iterable[Watch]) -> tuple[Watch, ...]:
     """The instances watched already, those wished for, without those dropped."""
     watches = {watch.instance: watch for watch in old}
-    for name in wish.dropped:
-        if name not in watches and name not in attached:
-            raise UsageError(f"--drop {name}: it is neither an instance watched nor an alarm attached")
     asked: dict[str, Any] = {"threshold": wish.threshold, "idle": wish.idle, "period": wish.period}
     if wish.datapoints:
         asked["datapoints"], asked["evaluated"] = wish.datapoints
     given = {key: value for key, value in asked.items() if value is not None}
     for instance in wish.instances:
         watches[instance] = replace(watches.get(instance, Watch(instance)), **given)
-    left = tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
-    # Two alarms each, beside some twenty resources that every stack has.
-    if 2 * len(left) > MOST_RESOURCES - 20:
-        raise UsageError(f"{len(left)} instances are more than one stack can hold; deploy a second one with --name")
-    return left
+    return tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
+
+
+def _routes(wish: Wish, found: Found, old: Sequence[Route], followed: str | None) -> tuple[Route, ...]:
+    """The rules for all alarms attached that reach Slack in no other way."""
+    names = [*(name for one in old for name in one.alarms), *wish.alarms]
+    return route(
+        old,
+        (
+            name
+            for name in names
+            if name not in wish.dropped and name not in found.on_topic and not _is_followed(name, followed)
+        ),
+    )
+
+
+def _is_followed(name: str, prefix: str | None) -> bool:
+    """Whether the rule of a fleet with this prefix, if there is one, matches the alarm."""
+    return prefix is not None and name.startswith(prefix)
+
+
+def _apart(found: Found, followed: str | None) -> tuple[str, ...]:
+    """The ARNs of alarms that act on the topic, and that the fleet's rule would send a second time."""
+    names = [name for name in found.on_topic if _is_followed(name, followed)]
+    arns = tuple(map(found.place.alarm, names))
+    if pattern_size(fleet_pattern(followed or "", arns)) > MAX_PATTERN:
+        what = f"{len(names)} alarms named {followed}… act on the topic too, and would be sent twice"
+        raise AwsError(f"{what}; {HOW_TO_DETACH}: {', '.join(names[:5])}, …")
+    return arns
+
+
+def _notes(wish: Wish, found: Found, old: Sequence[Route], followed: str | None) -> list[Step]:
+    """What to know of alarms that act on the topic: they reach Slack without us, and we do not change that."""
+    named = {*wish.alarms, *(name for one in old for name in one.alarms)}
+    notes = []
+    for name in found.on_topic:
+        if name in wish.dropped:
+            notes.append(_note(name, f"still acts on the topic itself; {HOW_TO_DETACH}"))
+        elif name in named or _is_followed(name, followed):
+            what = "acts on the topic itself, so no rule sends it a second time"
+            notes.append(_note(name, f"{what}; to have a rule instead, {HOW_TO_DETACH}, then deploy again"))
+    return notes
+
+
+def _accounts(found: Found) -> list[str]:
+    """The other accounts that are allowed now."""
+    listed = found.stack.parameters.get("Accounts", "") if found.stack else ""
+    return [account for account in listed.split(",") if account]
+
+
+def _wished_accounts(wish: Wish, found: Found) -> str:
+    if found.place.account in wish.accounts:
+        raise UsageError(f"--allow-account {found.place.account}: that is the stack's own account, allowed already")
+    accounts = sorted({*_accounts(found), *wish.accounts} - {*wish.dropped})
+    if len(accounts) > _MAX_ACCOUNTS:
+        raise UsageError(f"--allow-account: a stack holds {_MAX_ACCOUNTS} accounts, not {len(accounts)}")
+    return ",".join(accounts)
+
+
+def _wished_key(wish: Wish, place: Place) -> str | None:
+    key = "" if wish.kms_key == "none" else wish.kms_key
+    if key:
+        check_key(key, place.partition, place.region)
+    return key
 
 
 def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
@@ -149,6 +245,8 @@ def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
         "Lang": chosen(wish.lang, "Lang", "en"),
         "TimeZone": chosen(wish.zone, "TimeZone", ""),
         "Channel": chosen(wish.channel, "Channel", ""),
+        "KmsKey": chosen(_wished_key(wish, place), "KmsKey", ""),
+        "Accounts": _wished_accounts(wish, found),
     }
 
 
@@ -167,11 +265,11 @@ def _reference(wish: Wish, found: Found) -> str:
     raise CwnotifyError("no Slack webhook is set; store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
 
 
-def _check_alarms(wanted: list[str], found: Found, own: list[str]) -> None:
-    for name in wanted:
+def _check_alarms(wish: Wish, found: Found, followed: str | None, own: list[str]) -> None:
+    for name in wish.alarms:
         if name in own:
             raise UsageError(f"--alarm {name}: that is an alarm of this very stack")
-        if name not in found.alarms:
+        if name not in found.alarms and not _is_followed(name, followed):
             raise AwsError(f"there is no alarm named {name} in {found.place.region}")
 
 
@@ -211,8 +309,11 @@ def _stack_step(found: Found, template: str, parameters: Mapping[str, str], watc
         formation.deploy_stack(aws, place.name, where, parameters, stack is None, tell)
 
     lines = _updated(stack, template, parameters, place) if stack else _made(parameters, place)
-    old = {watch.instance: watch for watch in read_watches(stack.template)} if stack else {}
-    return Step(do, (*lines, *_watch_lines(old, watches, parameters["Prefix"])))
+    text, old = (stack.template, stack.parameters) if stack else ("", {})
+    lines += _setting_lines(old, parameters)
+    lines += _route_lines(read_routes(text), read_routes(template))
+    before = {watch.instance: watch for watch in read_watches(text)}
+    return Step(do, (*lines, *_watch_lines(before, watches, parameters["Prefix"])))
 
 
 def _made(parameters: Mapping[str, str], place: Place) -> list[Change]:
@@ -222,15 +323,37 @@ def _made(parameters: Mapping[str, str], place: Place) -> list[Change]:
     return lines
 
 
+def _setting_lines(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+    """The topic's key and the other accounts, where they change."""
+    lines = []
+    before, after = old.get("KmsKey", ""), new["KmsKey"]
+    if before != after:
+        sign = "+" if not before else "~" if after else "-"
+        what = f"encrypts the topic; {HOW_TO_ALLOW}" if after else "no longer encrypts the topic"
+        lines.append(Change(sign, "key", after or before, what))
+    earlier, later = (set(filter(None, one.get("Accounts", "").split(","))) for one in (old, new))
+    lines += [Change("-", "account", one, "its alarms may no longer publish") for one in sorted(earlier - later)]
+    lines += [Change("+", "account", one, "its alarms may publish to the topic") for one in sorted(later - earlier)]
+    return lines
+
+
+def _route_lines(old: Iterable[Route], new: Iterable[Route]) -> list[Change]:
+    before, after = ({name: None for one in routes for name in one.alarms} for routes in (old, new))
+    gone = [Change("-", "route", name, "the alarm itself stays as it is") for name in before if name not in after]
+    what = "ALARM and OK go to Slack; the alarm itself stays as it is"
+    return gone + [Change("+", "route", name, what) for name in after if name not in before]
+
+
 def _updated(stack: Stack, template: str, parameters: Mapping[str, str], place: Place) -> list[Change]:
     lines = []
     for key, value in parameters.items():
         before = stack.parameters.get(key, "")
         if key == "CodeKey" and before != value:
             lines.append(Change("~", "function", place.name, "new code"))
-        elif before != value:
+        elif before != value and key not in ("KmsKey", "Accounts"):
             lines.append(Change("~", "stack", place.name, f"{key}: {before or 'none'} → {value or 'none'}"))
-    core = [name for name in changed(stack.template, template) if not name.startswith(("BusyI", "OffI"))]
+    listed = ("BusyI", "OffI", "Alarms", "AllowAlarms")
+    core = [name for name in changed(stack.template, template) if not name.startswith(listed)]
     if core:
         lines.append(Change("~", "stack", place.name, f"{', '.join(core)} as in this version of cwnotify"))
     return lines
@@ -265,14 +388,8 @@ def _stale_code(found: Found, bucket: str, kept: set[str]) -> list[Step]:
     return steps
 
 
-def _attach(name: str, place: Place) -> Step:
-    line = Change("~", "alarm", name, "tells Slack of ALARM and OK; all else about it stays")
-    return _quiet(line, partial(alarms.attach, name=name, topic=place.topic))
-
-
-def _detach(name: str, place: Place) -> Step:
-    line = Change("~", "alarm", name, "no longer tells Slack; all else about it stays")
-    return _quiet(line, partial(alarms.detach, name=name, topic=place.topic))
+def _note(alarm: str, what: str) -> Step:
+    return _quiet(Change("!", "alarm", alarm, what), lambda aws: None)
 
 
 def _delete_webhook(place: Place) -> Step:

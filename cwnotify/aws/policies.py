@@ -14,9 +14,16 @@ from cwnotify.aws.wishes import Place
 Policy = dict[str, Any]
 
 
-def deployer(place: Place) -> Policy:
-    """For who runs deploy, stack, teardown, test --lambda, replay and redrive."""
+def deployer(place: Place, prefix: str | None = None) -> Policy:
+    """For who runs deploy, stack, teardown, test --lambda, replay and redrive.
+
+    Parameters
+    ----------
+    prefix
+        How the names of the stack's own alarms begin; None for the stack's name and a hyphen.
+    """
     arn, name = _arns(place), place.name
+    own = f"{name}-" if prefix is None else prefix
     return _policy(
         _allow(
             "Stack",
@@ -78,17 +85,18 @@ def deployer(place: Place) -> Policy:
             ),
             *(arn("sqs", f"{name}-{queue}") for queue in ("undelivered", "changes")),
         ),
-        _allow("Alarms", ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"), arn("cloudwatch", "alarm:*")),
+        # The stack's own alarms. Those that existed before are routed by rules, and never written.
+        _allow("Alarms", ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"), arn("cloudwatch", f"alarm:{own}*")),
         _allow(
-            "Fleet",
+            "Rules",
             ("events:PutRule", "events:DeleteRule", "events:DescribeRule", "events:PutTargets", "events:RemoveTargets"),
-            arn("events", f"rule/{name}"),
+            *(arn("events", f"rule/{name}{rest}") for rest in ("", "-alarms-*")),
         ),
         # What AWS does not narrow to one resource.
         _allow(
             "All",
             (
-                *("cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:PutCompositeAlarm"),
+                *("cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory"),
                 *("ec2:DescribeInstances", "logs:DescribeLogGroups"),
                 *("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping"),
                 *("lambda:DeleteEventSourceMapping", "lambda:GetEventSourceMapping"),

@@ -15,7 +15,7 @@ from cwnotify.aws.instance import this_instance
 from cwnotify.aws.instances import describe, is_alive
 from cwnotify.aws.plan import plan_deploy, plan_teardown, webhook_reference
 from cwnotify.aws.redrive import undelivered
-from cwnotify.aws.template import read_watches
+from cwnotify.aws.template import read_routes, read_watches
 from cwnotify.aws.wishes import Change, Found, Place, Plan, Wish
 from cwnotify.errors import AwsError
 from cwnotify.settings import Settings
@@ -30,7 +30,13 @@ class Shown:
     alarms
         Name and state of the stack's own.
     attached
-        The same of those that existed before.
+        The same of those that existed before, and that a rule routes.
+    on_topic
+        The same of those that act on the stack's topic by themselves.
+    kms_key
+        The key that encrypts the topic; empty for none.
+    accounts
+        Other accounts whose alarms may publish to the topic.
     undelivered
         How many messages lie in the dead-letter queue.
     """
@@ -42,6 +48,9 @@ class Shown:
     fleet: str
     alarms: tuple[tuple[str, str], ...]
     attached: tuple[tuple[str, str], ...]
+    on_topic: tuple[tuple[str, str], ...]
+    kms_key: str
+    accounts: tuple[str, ...]
     undelivered: int
 
 
@@ -62,7 +71,7 @@ def wish(aws: Aws, found: Settings, tags: Iterable[tuple[str, str]], asked: Mapp
             named = ", ".join(f"{key}={value}" for key, value in tags)
             raise AwsError(f"no instance in {aws.region} is tagged {named}")
         instances += tagged
-    if not (instances or asked["alarms"] or asked["dropped"] or asked["fleet"]):
+    if not (instances or asked["alarms"] or asked["accounts"] or asked["dropped"] or asked["fleet"]):
         here = found.instance or this_instance()
         instances += [here] if here else []
     is_new = find_stack(aws, asked["name"]) is None
@@ -84,7 +93,7 @@ def look(aws: Aws, wish: Wish) -> Found:
         stack=stack,
         webhook=stores.read_webhook(aws, place.parameter),
         code={bucket: stores.keys(aws, bucket, place.keys) for bucket in buckets},
-        attached=tuple(alarm.name for alarm in alarms_on(aws, place.topic) if alarm.name not in _own(stack)),
+        on_topic=tuple(alarm.name for alarm in alarms_on(aws, place.topic) if alarm.name not in _own(stack)),
         alarms=tuple(alarm.name for alarm in find_alarms(aws, wish.alarms)),
     )
 
@@ -126,7 +135,8 @@ def show(aws: Aws, name: str) -> Shown:
     """
     place, stack = _place(aws, name), deployed(aws, name)
     own = _own(stack)
-    states = {alarm.name: alarm.state for alarm in find_alarms(aws, own)}
+    routed = tuple(name for route in read_routes(stack.template) for name in route.alarms)
+    states = {alarm.name: alarm.state for alarm in find_alarms(aws, (*own, *routed))}
     queue = stack.outputs.get("DeadLetters")
     parameters = stack.parameters
     return Shown(
@@ -136,7 +146,10 @@ def show(aws: Aws, name: str) -> Shown:
         lang=parameters.get("Lang", ""),
         fleet=parameters.get("Prefix", "") if parameters.get("Fleet") == "yes" else "",
         alarms=tuple((alarm, states.get(alarm, "missing")) for alarm in own),
-        attached=tuple((one.name, one.state) for one in alarms_on(aws, place.topic) if one.name not in own),
+        attached=tuple((alarm, states.get(alarm, "missing")) for alarm in routed),
+        on_topic=tuple((one.name, one.state) for one in alarms_on(aws, place.topic) if one.name not in own),
+        kms_key=parameters.get("KmsKey", ""),
+        accounts=tuple(filter(None, parameters.get("Accounts", "").split(","))),
         undelivered=undelivered(aws, queue) if queue else 0,
     )
 

@@ -1,12 +1,17 @@
-"""The stack's template: stack.yaml, and in it instance.yaml once for each instance watched. Pure but for those files.
+"""The stack's template: stack.yaml, with alarms.yaml once for each rule and instance.yaml once for each instance.
 
-The template that AWS keeps is also the record of what was asked for: `read_watches` finds it again.
+The template that AWS keeps is also the record of what is deployed: `read_watches` and `read_routes` read it back. It is
+ASCII only, because GetTemplate returns a question mark for every other character.
+https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1220
+
+Pure but for those files.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -16,8 +21,16 @@ from cwnotify.errors import UsageError
 # AWS's own limits; a longer template has to come from a bucket.
 MOST_BODY = 51_200
 MOST_RESOURCES = 500
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html: characters in a rule's pattern, and rules on a
+# bus where there are fewest.
+MAX_PATTERN = 2048
+MAX_RULES = 100
 _SETTINGS = re.compile(r'cwnotify: "(i-\w+) (\S+) (\S+) (\d+) (\d+)/(\d+)"')
 _RESOURCE = re.compile(r"^  (\w+):\n((?:(?:    .*)?\n)+)", re.MULTILINE)
+_NAMES = re.compile(r"^  Alarms(\d+):\n(?:    .*\n)*? +alarmName: \[(.*)\]$", re.MULTILINE)
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
+_FLEET = "            - prefix: !Ref Prefix\n"
+_DETAIL_TYPES = ("CloudWatch Alarm State Change", "CloudWatch Alarm Contributor State Change")
 _HERE = Path(__file__).parent
 
 
@@ -65,15 +78,89 @@ class Watch:
         return f"CPU above {self.threshold:g} % {often}", f"CPU below {self.idle:g} % {often}, or nothing measured"
 
 
+@dataclass(frozen=True)
+class Route:
+    """An EventBridge rule for alarms that existed before.
+
+    Parameters
+    ----------
+    number
+        Its number in the stack; it stays the same when other rules go.
+    alarms
+        Their names.
+    """
+
+    number: int
+    alarms: tuple[str, ...]
+
+    @property
+    def pattern(self) -> dict[str, object]:
+        """The event pattern, as alarms.yaml has it."""
+        detail = {"alarmName": list(self.alarms), "state": {"value": ["ALARM", "OK"]}}
+        return {"source": ["aws.cloudwatch"], "detail-type": list(_DETAIL_TYPES), "detail": detail}
+
+
+def route(routes: Iterable[Route], alarms: Iterable[str]) -> tuple[Route, ...]:
+    """Return the rules for `alarms`, given the rules that exist.
+
+    A name stays in its rule, because CloudFormation changes rules one after the other: a name that moved could be
+    missed, or matched twice. A new name goes into the first rule with room for it.
+
+    Raises
+    ------
+    UsageError
+        If there are more names than rules for them.
+    """
+    wanted = dict.fromkeys(alarms)
+    rules = {one.number: [name for name in one.alarms if name in wanted] for one in routes}
+    known = {name for names in rules.values() for name in names}
+    for name in wanted:
+        if name not in known:
+            number = next(n for n in range(1, len(wanted) + len(rules) + 1) if _has_room(rules.get(n, ()), name))
+            rules.setdefault(number, []).append(name)
+    routed = tuple(Route(number, tuple(names)) for number, names in sorted(rules.items()) if names)
+    if len(routed) > MAX_RULES:
+        raise UsageError(f"{len(wanted)} alarms are more than {MAX_RULES} rules can hold; name them alike, use --fleet")
+    return routed
+
+
+def _has_room(names: Sequence[str], name: str) -> bool:
+    return pattern_size(Route(0, (*names, name)).pattern) <= MAX_PATTERN or not names
+
+
+def pattern_size(pattern: object) -> int:
+    """Return how long a pattern is for EventBridge; where it counts characters, bytes of UTF-8 are on the safe side."""
+    return len(json.dumps(pattern, ensure_ascii=False).encode())
+
+
 class _Blanks(Template):
     # CloudFormation's own are ${...}.
     delimiter = "@"
 
 
-def compose(watches: Iterable[Watch]) -> str:
-    """The template's text, comments left out."""
+def compose(watches: Iterable[Watch], routes: Iterable[Route] = (), apart: Sequence[str] = ()) -> str:
+    """Return the template's text, without comments.
+
+    Parameters
+    ----------
+    routes
+        The rules for alarms that existed before.
+    apart
+        ARNs of alarms that the fleet's rule does not match, whatever their names.
+    """
     head, mark, outputs = _read("stack.yaml").partition("\nOutputs:\n")
-    return head + "".join(f"\n{_alarms(watch)}" for watch in watches) + mark + outputs
+    if apart:
+        listed = ", ".join(map(_quoted, apart))
+        head = head.replace(_FLEET, f"{_FLEET}        resources: [{{anything-but: [{listed}]}}]\n")
+    parts = [*map(_rule, routes), *map(_alarms, watches)]
+    return head + "".join(f"\n{part}" for part in parts) + mark + outputs
+
+
+def fleet_pattern(prefix: str, apart: Sequence[str]) -> dict[str, object]:
+    """The event pattern of the fleet's rule, as stack.yaml has it."""
+    detail = {"alarmName": [{"prefix": prefix}]}
+    pattern: dict[str, object] = {"source": ["aws.cloudwatch"], "detail-type": list(_DETAIL_TYPES), "detail": detail}
+    return {**pattern, "resources": [{"anything-but": list(apart)}]} if apart else pattern
 
 
 def read_watches(template: str) -> tuple[Watch, ...]:
@@ -84,10 +171,22 @@ def read_watches(template: str) -> tuple[Watch, ...]:
     )
 
 
+def read_routes(template: str) -> tuple[Route, ...]:
+    """Return the rules for alarms that existed before, from a template of ours."""
+    return tuple(
+        Route(int(number), tuple(map(_unquoted, re.findall(r'"([^"]*)"', names))))
+        for number, names in _NAMES.findall(template)
+    )
+
+
 def changed(old: str, new: str) -> tuple[str, ...]:
     """The names of the resources that two templates of ours do not have in common, word for word."""
     before, after = (dict(_RESOURCE.findall(f"{text}\n".partition("\nResources:\n")[2])) for text in (old, new))
     return tuple(name for name in before | after if before.get(name) != after.get(name))
+
+
+def _rule(one: Route) -> str:
+    return _Blanks(_read("alarms.yaml")).substitute(number=one.number, names=", ".join(map(_quoted, one.alarms)))
 
 
 def _alarms(watch: Watch) -> str:
@@ -107,4 +206,19 @@ def _alarms(watch: Watch) -> str:
 def _read(name: str) -> str:
     text = (_HERE / name).read_text(encoding="utf-8")
     # A comment alone is nothing that AWS would call an update.
-    return re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"[^\n -~]", lambda found: _escaped(found[0]), text)
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar in double quotes, ASCII only."""
+    return '"{}"'.format(re.sub(r'[^ -~]|["\\]', lambda found: _escaped(found[0]), text))
+
+
+def _escaped(character: str) -> str:
+    # Unlike JSON, YAML has no surrogate pairs.
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1] or found[2], 16)), text)

@@ -19,10 +19,16 @@ class Wish:
 
     Parameters
     ----------
-    instances, dropped
-        Instances to watch from now on; instances, or alarms attached, to let go.
+    instances
+        Instances to watch from now on.
+    dropped
+        Instances, alarms attached, or other accounts that are no longer wanted.
     alarms
         Alarms that exist already, to be attached.
+    accounts
+        Other accounts whose alarms may publish to the topic.
+    kms_key
+        The key that encrypts the topic; empty for none.
     threshold, idle, period, datapoints
         For `instances`; see `cwnotify.aws.template.Watch`.
     bucket
@@ -35,6 +41,8 @@ class Wish:
     instances: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    kms_key: str | None = None
     threshold: float | None = None
     idle: float | None = None
     period: int | None = None
@@ -52,6 +60,9 @@ class Wish:
             raise UsageError("--name takes up to 24 lower-case letters, digits and hyphens, a letter first")
         if self.zone:
             time_zone(self.zone)
+        for account in self.accounts:
+            if not re.fullmatch("[0-9]{12}", account):
+                raise UsageError(f"--allow-account takes an account's twelve digits, not {account!r}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,10 @@ class Place:
     def topic(self) -> str:
         """The topic's ARN."""
         return f"arn:{self.partition}:sns:{self.region}:{self.account}:{self.name}"
+
+    def alarm(self, name: str) -> str:
+        """The ARN of an alarm here."""
+        return f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
 
     @property
     def bucket(self) -> str:
@@ -94,7 +109,7 @@ class Found:
         What our parameter holds.
     code
         Our keys by bucket, of those buckets that exist.
-    attached
+    on_topic
         Alarms not of the stack that act on its topic.
     alarms
         Those of the alarms wished for that exist.
@@ -104,13 +119,13 @@ class Found:
     stack: Stack | None = None
     webhook: Secret | None = None
     code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    attached: tuple[str, ...] = ()
+    on_topic: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Change:
-    """One line of a plan: ``+`` is made, ``~`` changed, ``-`` removed."""
+    """One line of a plan: ``+`` is made, ``~`` changed, ``-`` removed, ``!`` only to be known."""
 
     sign: str
     kind: str
@@ -124,6 +139,11 @@ class Step:
 
     do: Callable[[Aws, Tell], None]
     changes: tuple[Change, ...]
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it changes nothing."""
+        return all(change.sign == "!" for change in self.changes)
 
 
 Plan = tuple[Step, ...]

@@ -49,28 +49,28 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @click.option("--idle", type=float, metavar="PERCENT", help="Training ended below this much CPU (10).")
 @click.option("--period", type=int, metavar="SECONDS", help="What one datapoint stands for (300).")
 @click.option("--datapoints", type=_OfN(), help="How many of the last N datapoints it takes (2/3).")
-@click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Let an alarm that exists tell Slack too.")
-@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Let go of an instance or such an alarm.")
+@click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Route an alarm that exists to Slack too.")
+@click.option("--allow-account", "accounts", multiple=True, metavar="ID", help="Let its alarms use the topic.")
+@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Remove an instance, alarm or account.")
 @click.option("--fleet/--no-fleet", default=None, help="Follow alarms by --prefix, in digests.")
 @click.option("--prefix", metavar="TEXT", help="How their names begin (stack's name, a hyphen).")
 @click.option("--bucket", metavar="NAME", help="Your own bucket for the function's code.")
+@click.option("--kms-key", metavar="KEY", help="Encrypt the topic; KEY's policy must allow CloudWatch.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
 @click.option("--timezone", "zone", metavar="ZONE", help="In which times are shown, such as Asia/Seoul.")
-@click.option("--channel", metavar="NAME", help="Only a webhook of the legacy kind heeds it.")
+@click.option("--channel", metavar="NAME", help="Only legacy webhooks support this.")
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
-    """Let CloudWatch alarms tell Slack that a training is on, or has ended.
-
-    What you leave out stays as it is: this may be run again.
-    """
+    """Send CloudWatch alarms to Slack. Options left out stay as they are."""
     from cwnotify.aws import stack
     from cwnotify.aws.client import Aws
 
     aws = Aws()
     wish = stack.wish(aws, settings.load(), tags, asked)
     steps = stack.plan(aws, wish)
-    if not steps:
+    if all(step.is_note for step in steps):
+        _show_plan(steps)
         click.echo(f"Nothing to do: stack {wish.name} in {aws.region} is as you ask.")
         return
     if only_plan:
@@ -95,7 +95,8 @@ def teardown(name: str, yes: bool, only_plan: bool) -> None:
 
     aws = Aws()
     steps = stack.plan_removal(aws, name)
-    if not steps:
+    if all(step.is_note for step in steps):
+        _show_plan(steps)
         click.echo(f"Nothing to do: there is no stack {name} in {aws.region}, and nothing is left of one.")
         return
     click.echo(f"Stack {name} in {aws.region}, account {aws.account}:\n")
@@ -131,28 +132,36 @@ def stack(name: str, as_json: bool) -> None:
     click.echo(f"  topic        {shown.place.topic}")
     if shown.fleet:
         click.echo(f"  fleet        every alarm named {shown.fleet}…")
+    if shown.kms_key:
+        click.echo(f"  key          {shown.kms_key}")
+    for account in shown.accounts:
+        click.echo(f"  account      {account}")
     hint = "; send them again: cwnotify redrive" if shown.undelivered else ""
     click.echo(f"  undelivered  {shown.undelivered}{hint}")
-    width = max(len(alarm) for alarm, _ in (*shown.alarms, *shown.attached))
+    width = max(len(alarm) for alarm, _ in (*shown.alarms, *shown.attached, *shown.on_topic))
     for alarm, state in shown.alarms:
         click.echo(f"  alarm        {alarm:{width}}  {state}")
     for alarm, state in shown.attached:
         click.echo(f"  attached     {alarm:{width}}  {state}")
+    for alarm, state in shown.on_topic:
+        click.echo(f"  on topic     {alarm:{width}}  {state}")
 
 
 @click.command()
 @click.argument("who", type=click.Choice(POLICY_NAMES), required=False)
 @click.option("--account", default="*", metavar="ID", help="Your account's twelve digits (any).")
 @click.option("--region", default="*", help="The region (any).")
+@click.option("--prefix", metavar="TEXT", help="As deploy's (stack's name, a hyphen).")
 @_name
-def policy(who: str | None, name: str, account: str, region: str) -> None:
+def policy(who: str | None, name: str, account: str, region: str, prefix: str | None) -> None:
     """Print the smallest IAM policy for WHO: the deployer, the notebook's instance, the function; or all three."""
     from cwnotify.alerts.regions import partition_of
-    from cwnotify.aws.policies import POLICIES
+    from cwnotify.aws.policies import POLICIES, deployer
     from cwnotify.aws.wishes import Place
 
     place = Place(name, account, region, partition_of(region))
-    chosen: Any = POLICIES[who](place) if who else {one: make(place) for one, make in POLICIES.items()}
+    policies: Any = {one: make(place) for one, make in POLICIES.items()} | {"deployer": deployer(place, prefix)}
+    chosen = policies[who] if who else policies
     click.echo(json.dumps(chosen, indent=2))
 
 
@@ -165,7 +174,7 @@ def bundle(output: Path) -> None:
 
     It stands in for AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment.
     """
-    from cwnotify.aws.bundle import make_zip
+    from cwnotify.aws.bundle import RUNTIMES, make_zip
 
     content = make_zip()
     try:
@@ -173,6 +182,7 @@ def bundle(output: Path) -> None:
     except OSError as error:
         raise CwnotifyError(f"{output} cannot be written: {error.strerror}") from None
     click.echo(f"Written to {output}, {len(content) / 1000:.0f} kB. Handler: lambda_function.lambda_handler")
+    click.echo(f"Runtime: {RUNTIMES[0]} to {RUNTIMES[-1]}, any of them")
 
 
 @click.command()
@@ -252,7 +262,7 @@ def _show_plan(steps: Plan) -> None:
 
 
 def _width(steps: Plan) -> int:
-    return max(len(change.name) for step in steps for change in step.changes)
+    return max((len(change.name) for step in steps for change in step.changes), default=0)
 
 
 def _line(change: Change, width: int) -> str:

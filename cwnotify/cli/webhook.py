@@ -82,8 +82,8 @@ def _ping(name: str) -> None:
     from cwnotify.aws.stack import deployed
 
     aws = Aws()
-    deployed(aws, name)
-    called = ping(aws, name)
+    outputs = deployed(aws, name).outputs
+    called = ping(aws, name, outputs["Topic"])
     if called.log:
         click.echo(called.log.rstrip())
     if called.error:

@@ -60,7 +60,7 @@ def look_at_aws(aws: Aws, found: Settings, here: Identity) -> Iterator[Finding]:
         yield from judge_datapoints(given["cloudwatch:GetMetricData"], time.time())
     if "cloudwatch:DescribeAlarms" in given:
         yield judge_alarms(given["cloudwatch:DescribeAlarms"], ids, _several(found.alarms))
-    yield look_at_stack(aws)
+    yield from look_at_stack(aws)
 
 
 def try_all(aws: Aws, ids: Sequence[str], now: float) -> list[Tried]:
@@ -180,17 +180,42 @@ def judge_alarms(alarms: Sequence[AlarmReading], ids: Sequence[str], wanted: Seq
     return good("Alarms", f"{shown}{f' and {len(mine) - _MOST_NAMED} more' if len(mine) > _MOST_NAMED else ''}")
 
 
-def look_at_stack(aws: Aws) -> Finding:
-    """The stack through which alarms speak without any machine of yours."""
+def look_at_stack(aws: Aws) -> Iterator[Finding]:
+    """The stack through which alarms reach Slack without any machine of yours, and the key of its topic."""
     from cwnotify.aws.formation import find_stack
+    from cwnotify.aws.keys import read_policy
     from cwnotify.aws.redrive import undelivered
 
-    def ask() -> tuple[str, int] | None:
-        stack = find_stack(aws, STACK)
-        queue = stack.outputs.get("DeadLetters") if stack else None
-        return (stack.status, undelivered(aws, queue) if queue else 0) if stack else None
+    key = ""
 
-    return judge_stack(attempt("cloudformation:DescribeStacks", ask))
+    def ask() -> tuple[str, int] | None:
+        nonlocal key
+        stack = find_stack(aws, STACK)
+        if stack is None:
+            return None
+        key = stack.parameters.get("KmsKey", "")
+        queue = stack.outputs.get("DeadLetters")
+        return stack.status, undelivered(aws, queue) if queue else 0
+
+    yield judge_stack(attempt("cloudformation:DescribeStacks", ask))
+    if key:
+        yield judge_key(key, attempt("kms:GetKeyPolicy", lambda: read_policy(aws, key)))
+
+
+def judge_key(key: str, tried: Tried) -> Finding:
+    """Whether CloudWatch may use the key of the topic; without that, no alarm reaches it."""
+    from cwnotify.aws.keys import HOW_TO_ALLOW, lets_cloudwatch
+
+    shown = masked(key)
+    if tried.error and tried.error.kind != "denied":
+        return fault("Key", tried.error)
+    if tried.error:
+        return note(
+            "Key", f"{shown} encrypts the topic; its policy cannot be read ({tried.error.action})", HOW_TO_ALLOW
+        )
+    if not lets_cloudwatch(tried.given):
+        return wrong("Key", f"CloudWatch may not use {shown}, so alarms cannot publish to the topic", HOW_TO_ALLOW)
+    return good("Key", f"{shown} encrypts the topic, and its policy lets CloudWatch use it")
 
 
 def judge_stack(tried: Tried) -> Finding:

@@ -79,4 +79,5 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(cwnotify, ["bundle", "-o", str(path)])
     assert result.exit_code == 0
     assert "lambda_function.lambda_handler" in result.output
+    assert "python3.10 to python3.14" in result.output
     assert path.read_bytes() == make_zip()

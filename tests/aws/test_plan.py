@@ -9,7 +9,7 @@ import pytest
 
 from cwnotify.aws.formation import Stack
 from cwnotify.aws.plan import plan_deploy, plan_teardown
-from cwnotify.aws.template import Watch, compose
+from cwnotify.aws.template import Watch, compose, read_routes, route
 from cwnotify.aws.wishes import Found, Place, Plan, Wish
 from cwnotify.errors import AwsError, CwnotifyError, UsageError
 from cwnotify.settings import Secret
@@ -27,13 +27,16 @@ PARAMETERS = {
     "Lang": "en",
     "TimeZone": "",
     "Channel": "",
+    "KmsKey": "",
+    "Accounts": "",
 }
+KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"
 
 
-def there(*watches: Watch, **parameters: str) -> Found:
-    """A stack that is deployed."""
+def there(*watches: Watch, alarms: tuple[str, ...] = (), **parameters: str) -> Found:
+    """A stack that is deployed, with rules for `alarms`."""
     merged = {**PARAMETERS, **parameters}
-    stack = Stack("arn", "cwnotify", "UPDATE_COMPLETE", merged, {}, compose(watches))
+    stack = Stack("arn", "cwnotify", "UPDATE_COMPLETE", merged, {}, compose(watches, route((), alarms)))
     return Found(PLACE, stack, WEBHOOK, {merged["CodeBucket"]: (merged["CodeKey"],)})
 
 
@@ -73,12 +76,64 @@ def test_only_the_alarm_that_changes_is_told() -> None:
 
 
 def test_an_instance_and_an_attached_alarm_are_let_go() -> None:
-    found = replace(there(Watch(ONE), Watch(TWO)), attached=("mine",))
+    found = there(Watch(ONE), Watch(TWO), alarms=("mine", "yours"))
     assert lines(planned(found, dropped=(TWO, "mine"))) == [
+        "- route mine",
         f"- alarm cwnotify-{TWO}-busy",
         f"- alarm cwnotify-{TWO}-off",
-        "~ alarm mine",
     ]
+
+
+def test_an_alarm_that_exists_gets_a_rule_once() -> None:
+    found = replace(there(alarms=("mine",)), alarms=("mine", "new"))
+    assert lines(planned(found, alarms=("new",))) == ["+ route new"]
+    assert planned(found, alarms=("mine",)) == ()
+    assert lines(planned(replace(Found(PLACE), alarms=("new",)), alarms=("new",)))[-2:] == [
+        "+ stack cwnotify",
+        "+ route new",
+    ]
+
+
+def test_an_alarm_that_acts_on_the_topic_is_not_sent_twice() -> None:
+    # An older cwnotify added the topic to its actions. It stays so, and no rule is made beside it.
+    found = replace(there(), on_topic=("old",), alarms=("old",))
+    plan = planned(found, alarms=("old",))
+    assert lines(plan) == ["! alarm old"]
+    assert all(step.is_note for step in plan)
+    assert "remove that action in the CloudWatch console" in plan[0].changes[0].detail
+    # Not named now, it is not mentioned either.
+    assert planned(found) == ()
+
+
+def test_a_rule_goes_once_its_alarm_acts_on_the_topic_itself() -> None:
+    found = replace(there(alarms=("mine", "yours")), on_topic=("mine",))
+    assert lines(planned(found)) == ["- route mine", "! alarm mine"]
+    assert lines(planned(found, dropped=("mine",))) == ["- route mine", "! alarm mine"]
+
+
+def test_a_fleet_leaves_out_what_acts_on_the_topic() -> None:
+    found = replace(there(Fleet="yes", Prefix="train-"), on_topic=("train-1", "other"))
+    plan = planned(found)
+    assert lines(plan) == ["~ stack cwnotify", "! alarm train-1"]
+    text = compose((), (), [PLACE.alarm("train-1")])
+    assert found.stack
+    assert planned(replace(found, stack=replace(found.stack, template=text)))[0].is_note
+    with pytest.raises(AwsError, match="40 alarms named train-… act on the topic too"):
+        planned(replace(found, on_topic=tuple(f"train-{n}" for n in range(40))))
+
+
+def test_key_and_accounts_are_added_kept_and_removed() -> None:
+    plan = planned(there(), kms_key=KEY, accounts=("210987654321",))
+    assert lines(plan) == [f"+ key {KEY}", "+ account 210987654321"]
+    assert "cloudwatch.amazonaws.com" in plan[0].changes[0].detail
+    found = there(KmsKey=KEY, Accounts="111111111111,210987654321")
+    assert planned(found, lang="en") == ()
+    assert lines(planned(found, kms_key="none", dropped=("210987654321",))) == [
+        f"- key {KEY}",
+        "- account 210987654321",
+    ]
+    assert lines(planned(found, kms_key="alias/mine")) == ["~ key alias/mine"]
+    assert lines(planned(Found(PLACE), accounts=("210987654321",)))[-1] == "+ account 210987654321"
 
 
 def test_new_code_replaces_the_old() -> None:
@@ -110,9 +165,9 @@ def test_a_webhook_kept_elsewhere_is_not_copied() -> None:
 
 
 def test_a_fleet_is_not_told_twice_of_an_alarm() -> None:
-    found = replace(there(), attached=("train-1",), alarms=("train-2", "other"))
+    found = replace(there(alarms=("train-1",)), alarms=("train-2", "other"))
     plan = planned(found, fleet=True, prefix="train-", alarms=("train-2", "other"))
-    assert lines(plan) == ["~ stack cwnotify", "~ stack cwnotify", "~ alarm train-1", "~ alarm other"]
+    assert lines(plan) == ["~ stack cwnotify", "~ stack cwnotify", "- route train-1", "+ route other"]
 
 
 def test_the_secret_is_in_no_line() -> None:
@@ -131,6 +186,16 @@ def test_the_secret_is_in_no_line() -> None:
         (Found(PLACE), {"bucket": "other", "instances": (ONE,)}, AwsError, "no bucket other"),
         (there(Watch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "this very stack"),
         (there(Watch(ONE)), {"dropped": ("nope",)}, UsageError, "neither an instance"),
+        (
+            replace(there(), on_topic=("old",)),
+            {"dropped": ("old",)},
+            UsageError,
+            "remove that action in the CloudWatch",
+        ),
+        (there(), {"accounts": (PLACE.account,)}, UsageError, "the stack's own account"),
+        (there(), {"accounts": tuple(f"{n:012}" for n in range(301))}, UsageError, "300 accounts"),
+        (there(), {"kms_key": "alias/aws/sns"}, UsageError, "customer managed key"),
+        (there(), {"kms_key": KEY.replace("northeast-2", "northeast-1")}, UsageError, "needs a key in ap-northeast-2"),
         (there(), {"instances": tuple(f"i-{n:017x}" for n in range(300))}, UsageError, "more than one stack can hold"),
     ],
 )
@@ -156,13 +221,16 @@ def test_a_stack_that_cannot_be_changed(change: dict[str, Any], why: str) -> Non
 
 def test_teardown_takes_all_and_nothing_else() -> None:
     found = replace(
-        there(Watch(ONE)), attached=("mine",), code={PLACE.bucket: ("cwnotify/cwnotify/abc.zip",), "own": ()}
+        there(Watch(ONE), alarms=("mine",)),
+        on_topic=("old",),
+        code={PLACE.bucket: ("cwnotify/cwnotify/abc.zip",), "own": ()},
     )
     assert lines(plan_teardown(found)) == [
-        "~ alarm mine",
         "- stack cwnotify",
+        "- route mine",
         f"- alarm cwnotify-{ONE}-busy",
         f"- alarm cwnotify-{ONE}-off",
+        "! alarm old",
         "- parameter /cwnotify/cwnotify/webhook",
         "- code cwnotify/cwnotify/abc.zip",
         f"- bucket {PLACE.bucket}",
@@ -173,3 +241,25 @@ def test_teardown_takes_all_and_nothing_else() -> None:
 def test_teardown_of_somebody_elses_stack_is_refused() -> None:
     with pytest.raises(UsageError, match="not made by cwnotify"):
         plan_teardown(Found(PLACE, Stack("arn", "cwnotify", "CREATE_COMPLETE")))
+
+
+@pytest.mark.parametrize(
+    "account", ["", "12345678901", "1234567890123", "12345678901a", "123456789012\n", "１２３４５６７８９０１２"]
+)
+def test_an_account_has_twelve_digits(account: str) -> None:
+    with pytest.raises(UsageError, match="twelve digits"):
+        Wish(accounts=(account,))
+
+
+def test_a_name_stays_in_its_rule() -> None:
+    first = tuple(f"first-{n:03}-{'x' * 80}" for n in range(40))
+    found = replace(there(alarms=first), alarms=("new",))
+    assert found.stack
+    before = read_routes(found.stack.template)
+    assert len(before) == 3
+    assert [one.alarms for one in route(before, first)] == [one.alarms for one in before]
+    # The second rule goes, the third keeps its number, and what is new goes where there is room.
+    left = [name for name in first if name not in before[1].alarms]
+    after = route(before, [*left, "new"])
+    assert [one.number for one in after] == [1, 3]
+    assert set(after[0].alarms) | set(after[1].alarms) == {*left, "new"}

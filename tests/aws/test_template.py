@@ -9,10 +9,24 @@ from typing import Any
 
 import pytest
 from cfnlint.decode.cfn_yaml import loads
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cwnotify.aws import template
+from cwnotify.aws import lambda_function, template
 from cwnotify.aws.policies import function
-from cwnotify.aws.template import MOST_BODY, Watch, changed, compose, read_watches
+from cwnotify.aws.template import (
+    MAX_PATTERN,
+    MOST_BODY,
+    Route,
+    Watch,
+    changed,
+    compose,
+    fleet_pattern,
+    pattern_size,
+    read_routes,
+    read_watches,
+    route,
+)
 from cwnotify.aws.wishes import Place
 from cwnotify.errors import UsageError
 
@@ -22,9 +36,15 @@ DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
 VALUES = {"AWS::Partition": "aws", "AWS::Region": "ap-northeast-2", "AWS::AccountId": "123456789012"}
 
 
+ROUTES = (Route(1, ("mine", '경보 😀 "x" \\ # @a: [b], c')), Route(3, ("yours",)))
+OLD = "arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:train-옛"
+ARN = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:"
+FROM_RULES = ["rule/${AWS::StackName}", "rule/${AWS::StackName}-alarms-*"]
+
+
 @pytest.fixture(scope="module")
 def resources() -> Any:
-    return loads(compose(WATCHES))["Resources"]
+    return loads(compose(WATCHES, ROUTES, [OLD]))["Resources"]
 
 
 def written(value: Any, **more: str) -> Any:
@@ -49,7 +69,7 @@ def written(value: Any, **more: str) -> Any:
 def test_cfn_lint_finds_nothing(watches: tuple[Watch, ...], tmp_path: Path) -> None:
     path = STACK if not watches else tmp_path / "stack.yaml"
     if watches:
-        path.write_text(compose(watches))
+        path.write_text(compose(watches, ROUTES, [OLD]))
     command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", str(path)]
     lint = subprocess.run(command, capture_output=True, text=True)
     assert (lint.returncode, lint.stdout) == (0, "")
@@ -62,6 +82,32 @@ def test_small_enough_for_twenty_instances() -> None:
 
 def test_what_was_asked_for_is_found_again() -> None:
     assert read_watches(compose(WATCHES)) == WATCHES
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255), unique=True, max_size=30))
+def test_any_names_are_found_again_and_make_patterns_that_fit(names: list[str]) -> None:
+    routes = route((), names)
+    text = compose((), routes, ["arn"])
+    assert text.isascii()
+    assert read_routes(text) == routes
+    assert [name for one in routes for name in one.alarms] != [] or not names
+    assert {name for one in routes for name in one.alarms} == set(names)
+    resources = loads(text)["Resources"]
+    for one in routes:
+        assert resources[f"Alarms{one.number}"]["Properties"]["EventPattern"] == one.pattern
+        assert pattern_size(one.pattern) <= MAX_PATTERN
+
+
+def test_more_names_than_rules_can_hold() -> None:
+    with pytest.raises(UsageError, match="use --fleet"):
+        route((), [f"{n}-{'x' * 240}" for n in range(800)])
+
+
+def test_what_aws_keeps_is_what_was_sent() -> None:
+    # GetTemplate returns a question mark for whatever is not ASCII; the text would always seem to have changed.
+    assert compose(WATCHES, ROUTES, [OLD]).isascii()
+    alarm = loads(compose(WATCHES))["Resources"]["OffI0ABC1234567890DEF"]["Properties"]["AlarmDescription"]["Fn::If"][1]
+    assert alarm.startswith("i-0abc1234567890def 인스턴스의 학습이 끝났습니다")
 
 
 def test_what_two_templates_do_not_share() -> None:
@@ -96,16 +142,52 @@ def test_the_topic_may_call_the_function_and_nobody_else(resources: Any) -> None
         "Principal": "sns.amazonaws.com",
         "SourceArn": {"Ref": "Topic"},
     }
-    assert [name for name, one in resources.items() if one["Type"] == "AWS::Lambda::Permission"] == ["Permission"]
+    allowed = [name for name, one in resources.items() if one["Type"] == "AWS::Lambda::Permission"]
+    assert allowed == ["Permission", "AllowAlarms1", "AllowAlarms3"]
     subscription = resources["Subscription"]
     assert subscription["Properties"]["Endpoint"] == {"Fn::GetAtt": ["Function", "Arn"]}
     assert "Permission" in subscription["DependsOn"]
 
 
 def test_only_alarms_of_this_account_may_publish(resources: Any) -> None:
-    (statement,) = resources["TopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    statement, others = resources["TopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    condition, other, otherwise = others["Fn::If"]
+    assert (condition, otherwise) == ("HasAccounts", {"Ref": "AWS::NoValue"})
+    listed = {"Fn::Split": [",", {"Ref": "Accounts"}]}
+    for one, whose in ((statement, {"Ref": "AWS::AccountId"}), (other, listed)):
+        assert one["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        assert (one["Effect"], one["Action"], one["Resource"]) == ("Allow", "sns:Publish", {"Ref": "Topic"})
+        assert one["Condition"] == {"StringEquals": {"aws:SourceAccount": whose}}
+
+
+def test_a_key_encrypts_the_topic(resources: Any) -> None:
+    key = {"Fn::If": ["IsEncrypted", {"Ref": "KmsKey"}, {"Ref": "AWS::NoValue"}]}
+    assert resources["Topic"]["Properties"]["KmsMasterKeyId"] == key
+
+
+def test_a_rule_may_call_the_function_and_keeps_what_it_cannot_deliver(resources: Any) -> None:
+    for number, names in ((1, ROUTES[0].alarms), (3, ROUTES[1].alarms)):
+        name = f"${{AWS::StackName}}-alarms-{number}"
+        rule, permission = resources[f"Alarms{number}"], resources[f"AllowAlarms{number}"]["Properties"]
+        assert rule["Properties"]["Name"] == {"Fn::Sub": name}
+        assert permission["Principal"] == "events.amazonaws.com"
+        assert permission["SourceArn"] == {"Fn::Sub": f"{ARN}rule/{name}"}
+        assert f"AllowAlarms{number}" in rule["DependsOn"]
+        assert rule["Properties"]["EventPattern"]["detail"]["alarmName"] == list(names)
+        (target,) = rule["Properties"]["Targets"]
+        queue, function = ({"Fn::GetAtt": [one, "Arn"]} for one in ("Queue", "Function"))
+        assert target["Arn"] == {"Fn::If": ["IsFleet", queue, function]}
+        assert target["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+
+
+def test_a_fleets_rule_matches_contributors_too_and_keeps_what_it_cannot_deliver(resources: Any) -> None:
+    rule = resources["Rule"]["Properties"]
+    pattern = {**rule["EventPattern"], "detail": {"alarmName": [{"prefix": "train-"}]}}
+    assert pattern == fleet_pattern("train-", [OLD])
+    assert "CloudWatch Alarm Contributor State Change" in pattern["detail-type"]
+    assert rule["Targets"][0]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    assert "resources" not in loads(compose(()))["Resources"]["Rule"]["Properties"]["EventPattern"]
 
 
 def test_nothing_that_could_not_be_delivered_is_lost(resources: Any) -> None:
@@ -118,12 +200,17 @@ def test_nothing_that_could_not_be_delivered_is_lost(resources: Any) -> None:
     assert hidden >= 6 * resources["Function"]["Properties"]["Timeout"]
     assert redrive["maxReceiveCount"] * hidden >= 12 * 3600
     assert resources["DeadLettersAlarm"]["Properties"]["Threshold"] == 0
-    senders = [
-        (statement["Principal"]["Service"], statement["Action"])
+    statements = [
+        statement
         for name in ("DeadLettersPolicy", "QueuePolicy")
         for statement in resources[name]["Properties"]["PolicyDocument"]["Statement"]
     ]
-    assert senders == [("sns.amazonaws.com", "sqs:SendMessage"), ("events.amazonaws.com", "sqs:SendMessage")]
+    senders = [one["Principal"]["Service"] for one in statements]
+    assert senders == ["sns.amazonaws.com", "events.amazonaws.com", "events.amazonaws.com"]
+    assert {one["Action"] for one in statements} == {"sqs:SendMessage"}
+    for statement in statements[1:]:
+        sources = statement["Condition"]["ArnLike"]["aws:SourceArn"]
+        assert [one["Fn::Sub"] for one in sources] == [ARN + name for name in FROM_RULES]
 
 
 def test_the_role_has_exactly_the_rights_that_policy_prints(resources: Any) -> None:
@@ -148,6 +235,16 @@ def test_the_role_has_exactly_the_rights_that_policy_prints(resources: Any) -> N
 def test_the_environment_names_where_the_webhook_is_kept(resources: Any) -> None:
     variables = resources["Function"]["Properties"]["Environment"]["Variables"]
     assert variables["hookUrl"] == {"Fn::Sub": "${WebhookStore}:${WebhookName}"}
+
+
+def test_summaries_are_left_out_only_because_every_rule_brings_the_contributors(resources: Any) -> None:
+    rules = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Events::Rule"]
+    about_alarms = [one["EventPattern"] for one in rules if "aws.cloudwatch" in one["EventPattern"]["source"]]
+    assert about_alarms
+    for pattern in about_alarms:
+        assert "CloudWatch Alarm Contributor State Change" in pattern["detail-type"]
+    variables = resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert variables[lambda_function.CONTRIBUTORS] == "true"
 
 
 def test_the_two_alarms_of_an_instance(resources: Any) -> None:

@@ -216,6 +216,25 @@ def test_a_stack_is_judged_by_its_status_and_by_what_it_could_not_tell(tried, st
     assert cloud.judge_stack(tried).state is state
 
 
+@pytest.mark.parametrize(
+    ("tried", "state"),
+    [
+        (cloud.Tried("x", {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}), State.GOOD),
+        (cloud.Tried("x", {"Statement": []}), State.WRONG),
+        (cloud.Tried("x", error=AwsError("no", kind="denied", action="kms:DescribeKey")), State.NOTE),
+        (cloud.Tried("x", error=AwsError("AWS refused kms:DescribeKey: gone")), State.WRONG),
+    ],
+)
+def test_a_topics_key_has_to_let_cloudwatch_use_it(tried, state):
+    found = cloud.judge_key("arn:aws:kms:ap-northeast-2:123456789012:alias/mine", tried)
+
+    assert found.state is state
+    assert "123456789012" not in found.text
+    if tried.given is None and tried.error.kind != "denied":
+        return
+    assert ("cloudwatch.amazonaws.com" in found.todo) == (state is not State.GOOD)
+
+
 def test_this_machine_is_an_instance_or_none():
     assert "i-1, g5.xlarge in a, a Spot" in cloud.judge_identity(Identity("i-1", "g5.xlarge", "a", is_spot=True)).text
     assert cloud.judge_identity(Identity()).state is State.NOTE

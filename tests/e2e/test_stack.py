@@ -6,23 +6,31 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cwnotify.aws import stack
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Progress, deploy_stack
-from cwnotify.aws.function import PING
+from cwnotify.aws.function import example_event
 from cwnotify.aws.policies import deployer
-from cwnotify.aws.wishes import Place
+from cwnotify.aws.readings import AlarmReading
+from cwnotify.aws.reporting import Reporting
+from cwnotify.aws.wishes import Place, Wish
 from cwnotify.errors import AwsError
+from cwnotify.settings import Secret
 from tests.support.ministack import REGION, Ministack
 from tests.support.slack import REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
+TOPIC = f"arn:aws:sns:{REGION}:000000000000:cwnotify"
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +57,17 @@ class Cwnotify:
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **environ}
 
     def __call__(self, *arguments: str) -> str:
-        done = self._run(arguments)
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def refused(self, *arguments: str) -> str:
-        done = self._run(arguments)
+        done = self.run(*arguments)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    def _run(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cwnotify", *arguments]
         return subprocess.run(
             command, env=self._environ, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
@@ -95,6 +103,20 @@ def own_alarm(aws: Ministack, name: str) -> None:
     )
 
 
+def the_alarm(aws: Ministack, name: str) -> Any:
+    """All that CloudWatch knows of an alarm, times included."""
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    found = aws.client("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=kinds)
+    return found["MetricAlarms"] + found["CompositeAlarms"]
+
+
+def matches(aws: Ministack, rule: str, event: str) -> bool:
+    """Whether a rule's pattern matches an event."""
+    events = aws.client("events")
+    pattern = events.describe_rule(Name=rule)["EventPattern"]
+    return bool(events.test_event_pattern(EventPattern=pattern, Event=event)["Result"])
+
+
 def user(aws: Ministack, name: str, policy: dict[str, Any]) -> dict[str, str]:
     """The environment of a user who may do what `policy` says."""
     iam = aws.client("iam")
@@ -125,18 +147,20 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert instance in payload["text"]
     assert payload["attachments"][0]["color"] == "#30db3f"
 
-    assert "my own alarm" in cwnotify("deploy", "--alarm", "my own alarm", "--threshold", "70", "--instance", instance)
-    fire(aws, "my own alarm")
-    slack.wait_for(2, seconds=30)
+    untouched = the_alarm(aws, "my own alarm")
+    routed = cwnotify("deploy", "--alarm", "my own alarm", "--threshold", "70", "--instance", instance)
+    assert "+ route     my own alarm" in routed
+    assert the_alarm(aws, "my own alarm") == untouched
     shown = json.loads(cwnotify("stack", "--json"))
-    assert shown["attached"] == [["my own alarm", "ALARM"]]
+    assert shown["attached"] == [["my own alarm", "INSUFFICIENT_DATA"]]
     assert shown["undelivered"] == 0
-    fire(aws, "my own alarm", "INSUFFICIENT_DATA")
 
     pinged = cwnotify("test", "--lambda")
     assert "delivered:" in pinged
     assert "The function came to a good end" in pinged
-    assert "Ping" in json.dumps(slack.wait_for(3)[2])
+    example = json.dumps(slack.wait_for(2)[1])
+    assert "Example alarm name" in example
+    assert "Ping" in example
 
     secret = json.dumps(
         [
@@ -153,9 +177,7 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert "look with --plan, then say --yes" in cwnotify.refused("teardown")
     assert aws.inventory()["stacks"] == ["cwnotify"]
     assert "Nothing is left." in cwnotify("teardown", "--yes")
-    after = aws.inventory()
-    assert {**after, "alarms": []} == {**before, "alarms": []}
-    assert [without_state(one) for one in after["alarms"]] == [without_state(one) for one in before["alarms"]]
+    assert aws.inventory() == before
     assert "Nothing to do" in cwnotify("teardown")
 
 
@@ -182,10 +204,6 @@ def test_a_change_is_sent_again_to_a_webhook_that_is_kept_in_aws(
     published, replayed = slack.wait_for(2)
     assert replayed["text"] == published["text"]
     assert replayed["attachments"][0]["color"] == published["attachments"][0]["color"] == "#eb4034"
-
-
-def without_state(alarm: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in alarm.items() if not key.startswith("State") and value != []}
 
 
 def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
@@ -218,7 +236,9 @@ def test_what_slack_did_not_take_is_kept_and_sent_again(
     functions.update_function_configuration(FunctionName="cwnotify", DeadLetterConfig={"TargetArn": arn})
     slack.answer = REMOVED
     # As SNS calls it; this one's own SNS does not try again.
-    functions.invoke(FunctionName="cwnotify", InvocationType="Event", Payload=json.dumps(PING).encode())
+    functions.invoke(
+        FunctionName="cwnotify", InvocationType="Event", Payload=json.dumps(example_event(TOPIC, time.time())).encode()
+    )
 
     def kept() -> bool:
         found = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"])
@@ -242,18 +262,165 @@ def test_a_fleet_hears_of_every_alarm_with_its_prefix(
     cwnotify("deploy", "--fleet", "--prefix", "train-", "--tag", "team=ml")
     assert f"train-{instance}-busy" in cwnotify("stack")
     assert "Nothing to do" in cwnotify("deploy", "--fleet", "--tag", "team=ml")
-    pattern = aws.client("events").describe_rule(Name="cwnotify")["EventPattern"]
-
-    def wanted(event: str) -> bool:
-        return bool(aws.client("events").test_event_pattern(EventPattern=pattern, Event=event)["Result"])
-
-    assert wanted(changed("train-7"))
-    assert not wanted(changed("other-7"))
+    assert matches(aws, "cwnotify", changed("train-7"))
+    assert matches(aws, "cwnotify", changed("train-7", "CloudWatch Alarm Contributor State Change"))
+    assert not matches(aws, "cwnotify", changed("other-7"))
     # Only AWS itself may speak for CloudWatch on its bus, here as there; so the rule's part is played.
     queue = aws.client("sqs").get_queue_url(QueueName="cwnotify-changes")["QueueUrl"]
     entries = [{"Id": str(i), "MessageBody": changed(f"train-{i}")} for i in range(8)]
     aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
     slack.wait_for(lambda seen: all(f"train-{i}" in json.dumps(seen) for i in range(8)), seconds=60)
+
+
+def deploy_in_process(aws: Ministack, slack: Slack, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> Aws:
+    """As `cwnotify deploy`; gives the client, which counts what was called."""
+    for name, value in aws.environ().items():
+        monkeypatch.setenv(name, value)
+    client = Aws()
+    steps = stack.plan(client, Wish(webhook=Secret(slack.url), **asked))
+    stack.apply(client, steps, lambda change: None, lambda progress: None)
+    return client
+
+
+def test_an_alarm_of_others_is_routed_and_never_written(
+    aws: Ministack, slack: Slack, cwnotify: Cwnotify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["mine", '경보 😀 "x" \\ ${a} @b', "both"]
+    for name in names[:2]:
+        own_alarm(aws, name)
+    aws.client("cloudwatch").put_composite_alarm(AlarmName="both", AlarmRule='ALARM("mine")', ActionsEnabled=False)
+    before = [the_alarm(aws, name) for name in names]
+
+    client = deploy_in_process(aws, slack, monkeypatch, alarms=tuple(names))
+
+    assert not [call for call in client.calls if call.startswith("cloudwatch:Put")]
+    assert [the_alarm(aws, name) for name in names] == before
+    shown = json.loads(cwnotify("stack", "--json"))
+    assert [name for name, _ in shown["attached"]] == names
+    assert "Nothing to do" in cwnotify("deploy", *(word for name in names for word in ("--alarm", name)))
+    for name in names:
+        for type in ("CloudWatch Alarm State Change", "CloudWatch Alarm Contributor State Change"):
+            assert matches(aws, "cwnotify-alarms-1", changed(name, type))
+    assert not matches(aws, "cwnotify-alarms-1", changed("mine-2"))
+    assert not matches(aws, "cwnotify-alarms-1", changed("mine", "CloudWatch Alarm Configuration Change"))
+    # As actions for ALARM and OK would have it: that data is missing is no news here.
+    assert not matches(aws, "cwnotify-alarms-1", changed("mine", state="INSUFFICIENT_DATA"))
+    alarm = AlarmReading("mine", "", "OK", 0.0)
+    assert Reporting().speaks(Aws(), alarm)
+    assert not Reporting().speaks(Aws(), replace(alarm, name="mine-2"))
+
+    assert "- route     both" in cwnotify("deploy", "--drop", "both")
+    assert not matches(aws, "cwnotify-alarms-1", changed("both"))
+    assert matches(aws, "cwnotify-alarms-1", changed("mine"))
+    cwnotify("teardown", "--yes")
+    assert [the_alarm(aws, name) for name in names] == before
+    assert aws.inventory()["rules"] == []
+    aws.client("cloudwatch").delete_alarms(AlarmNames=["both"])
+    aws.client("cloudwatch").delete_alarms(AlarmNames=names[:2])
+
+
+def test_the_way_of_a_routed_alarm_has_all_its_rights(aws: Ministack, slack: Slack, cwnotify: Cwnotify) -> None:
+    own_alarm(aws, "mine")
+    cwnotify("deploy", "--alarm", "mine")
+    events, functions, queues = aws.client("events"), aws.client("lambda"), aws.client("sqs")
+    rule = events.describe_rule(Name="cwnotify-alarms-1")["Arn"]
+    (target,) = events.list_targets_by_rule(Rule="cwnotify-alarms-1")["Targets"]
+    assert target["Arn"] == functions.get_function(FunctionName="cwnotify")["Configuration"]["FunctionArn"]
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
+    assert target["DeadLetterConfig"]["Arn"].endswith(":cwnotify-undelivered")
+    policy = json.loads(functions.get_policy(FunctionName="cwnotify")["Policy"])
+    callers = [
+        one["Condition"]["ArnLike"]["AWS:SourceArn"]
+        for one in policy["Statement"]
+        if one["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    assert callers == [rule]
+    # Only AWS itself may speak for CloudWatch on its bus, here as there; so the rule's part is played.
+    functions.invoke(FunctionName="cwnotify", InvocationType="Event", Payload=changed("mine").encode())
+    assert "mine" in slack.wait_for(1, seconds=30)[0]["text"]
+
+    cwnotify("deploy", "--fleet", "--prefix", "train-")
+    (target,) = events.list_targets_by_rule(Rule="cwnotify-alarms-1")["Targets"]
+    assert target["Arn"].endswith(":cwnotify-changes")
+    url = queues.get_queue_url(QueueName="cwnotify-changes")["QueueUrl"]
+    attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+    (statement,) = json.loads(attributes["Policy"])["Statement"]
+    assert any(fnmatchcase(rule, one) for one in statement["Condition"]["ArnLike"]["aws:SourceArn"])
+    cwnotify("teardown", "--yes")
+    aws.client("cloudwatch").delete_alarms(AlarmNames=["mine"])
+
+
+def test_an_alarm_that_an_older_version_attached_is_not_sent_twice(
+    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
+) -> None:
+    cwnotify("deploy", "--instance", instance)
+    aws.client("cloudwatch").put_metric_alarm(
+        AlarmName="train-old", Namespace="Mine", MetricName="loss", Statistic="Average", Period=60, EvaluationPeriods=1,
+        Threshold=0.5, ComparisonOperator="GreaterThanThreshold", AlarmActions=[TOPIC], OKActions=[TOPIC],
+    )  # fmt: skip
+    before = the_alarm(aws, "train-old")
+    told = cwnotify("deploy", "--alarm", "train-old", "--instance", instance)
+    assert "! alarm     train-old  acts on the topic itself, so no rule sends it a second time" in told
+    assert "Nothing to do" in told
+    assert aws.inventory()["rules"] == []
+    assert "on topic     train-old" in cwnotify("stack")
+    assert "remove that action in the CloudWatch console" in cwnotify.refused("deploy", "--drop", "train-old")
+
+    cwnotify("deploy", "--fleet", "--prefix", "train-")
+    assert matches(aws, "cwnotify", changed("train-new"))
+    assert not matches(aws, "cwnotify", changed("train-old"))
+    assert "Nothing to do" in cwnotify("deploy", "--fleet")
+    removed = cwnotify("teardown", "--yes")
+    assert "! alarm     train-old" in removed
+    assert the_alarm(aws, "train-old") == before
+    aws.client("cloudwatch").delete_alarms(AlarmNames=["train-old"])
+
+
+def test_many_names_take_several_rules(aws: Ministack, cwnotify: Cwnotify) -> None:
+    names = [f"train-{n:03}-{'x' * 100}" for n in range(40)]
+    for name in names:
+        own_alarm(aws, name)
+    cwnotify("deploy", *(word for name in names for word in ("--alarm", name)))
+    rules = aws.inventory()["rules"]
+    assert rules == ["cwnotify-alarms-1", "cwnotify-alarms-2", "cwnotify-alarms-3"]
+    patterns = [aws.client("events").describe_rule(Name=rule)["EventPattern"] for rule in rules]
+    assert all(len(pattern) <= 2048 for pattern in patterns)
+    assert sorted(name for one in patterns for name in json.loads(one)["detail"]["alarmName"]) == names
+    aws.client("cloudwatch").delete_alarms(AlarmNames=names)
+
+
+def test_a_key_and_other_accounts_are_remembered_and_removed(aws: Ministack, instance: str, cwnotify: Cwnotify) -> None:
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+    # This CloudFormation passes over the topic's key; test_template.py holds that the topic gets it.
+    def encrypted_by() -> str:
+        (stack,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
+        return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}["KmsKey"]
+
+    def allowed() -> list[Any]:
+        policy = aws.client("sns").get_topic_attributes(TopicArn=TOPIC)["Attributes"]["Policy"]
+        statements = json.loads(policy)["Statement"]
+        return [one["Condition"]["StringEquals"]["aws:SourceAccount"] for one in statements]
+
+    told = cwnotify(
+        *("deploy", "--instance", instance, "--kms-key", key),
+        *("--allow-account", "210987654321", "--allow-account", "111111111111"),
+    )
+    assert f"+ key       {key}" in told
+    assert "allow cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*" in told
+    assert encrypted_by() == key
+    assert f"CloudWatch may not use arn:aws:kms:{REGION}:********0000:key" in cwnotify.run("doctor").stdout
+    statement = {"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Action": "kms:*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]})
+    aws.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+    assert "its policy lets CloudWatch use it" in cwnotify.run("doctor").stdout
+    assert allowed() == ["000000000000", ["111111111111", "210987654321"]]
+    assert "Nothing to do" in cwnotify("deploy", "--instance", instance)
+    assert "account      210987654321" in cwnotify("stack")
+    cwnotify("deploy", "--kms-key", "none", "--drop", "111111111111", "--drop", "210987654321")
+    assert encrypted_by() == ""
+    assert allowed() == ["000000000000"]
+    assert "twelve digits" in cwnotify.refused("deploy", "--allow-account", "1234")
 
 
 def test_a_template_too_long_to_be_sent_comes_from_the_bucket(aws: Ministack, cwnotify: Cwnotify) -> None:
@@ -265,19 +432,19 @@ def test_a_template_too_long_to_be_sent_comes_from_the_bucket(aws: Ministack, cw
     assert "Nothing to do" in cwnotify("deploy", "--tag", "many=yes")
 
 
-def changed(alarm: str) -> str:
+def changed(alarm: str, type: str = "CloudWatch Alarm State Change", state: str = "ALARM") -> str:
     """What EventBridge carries."""
     return json.dumps(
         {
             "version": "0",
             "id": alarm,
-            "account": "123456789012",
+            "account": "000000000000",
             "time": "2026-11-22T10:00:00Z",
             "region": REGION,
-            "resources": [f"arn:aws:cloudwatch:{REGION}:123456789012:alarm:{alarm}"],
+            "resources": [f"arn:aws:cloudwatch:{REGION}:000000000000:alarm:{alarm}"],
             "source": "aws.cloudwatch",
-            "detail-type": "CloudWatch Alarm State Change",
-            "detail": {"alarmName": alarm, "state": {"value": "ALARM"}},
+            "detail-type": type,
+            "detail": {"alarmName": alarm, "state": {"value": state}},
         }
     )
 

@@ -53,6 +53,8 @@ class CloudWatch:
         Whether datapoints come in no order, and some twice.
     key
         The only access key that is known, if there is only one.
+    types
+        The types of alarms that are known; an endpoint of some years ago knows no log alarms.
     calls
         How often each operation was asked for, refused ones included.
     """
@@ -67,6 +69,7 @@ class CloudWatch:
         self.messages: list[tuple[str, str]] = []
         self.scrambled = False
         self.key = ""
+        self.types = {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
         self.calls: Counter[str] = Counter()
         self.asked: list[tuple[str, Asked]] = []
         self.alarms: dict[str, dict[str, Any]] = {}
@@ -108,7 +111,7 @@ class CloudWatch:
         self._points.setdefault(key_of(metric), {}).update(points)
 
     def put_alarm(self, name: str, state: str = "OK", at: float | None = None, **settings: Any) -> None:
-        """Make or change an alarm; one with an ``AlarmRule`` is composite."""
+        """Make or change an alarm; one with an ``AlarmRule`` is composite, with a query on logs a log alarm."""
         when = self._clock() if at is None else at
         self.alarms[name] = {
             "AlarmName": name,
@@ -220,7 +223,7 @@ class CloudWatch:
             raise Fault("InvalidParameterCombination", "AlarmNames and AlarmNamePrefix are mutually exclusive")
         if len(names) > 100 or asked.get("MaxRecords", 1) > 100:
             raise Fault("ValidationError", "no more than 100")
-        types = asked.get("AlarmTypes", ["MetricAlarm"])
+        types = self._asked_types(asked)
         found = [
             (self._type(name), alarm)
             for name, alarm in sorted(self.alarms.items())
@@ -231,7 +234,7 @@ class CloudWatch:
         return {**told, **more}
 
     def _alarm_history(self, asked: Asked) -> Mapping[str, Any]:
-        start, types = float(asked.get("StartDate", 0)), asked.get("AlarmTypes", ["MetricAlarm"])
+        start, types = float(asked.get("StartDate", 0)), self._asked_types(asked)
         found = sorted(
             (
                 one
@@ -294,8 +297,18 @@ class CloudWatch:
             raise Fault("InvalidNextToken", "The next token specified is invalid.")
         return self._tokens.pop(token)
 
+    def _asked_types(self, asked: Asked) -> list[str]:
+        types: list[str] = asked.get("AlarmTypes", ["MetricAlarm"])
+        if unknown := set(types) - self.types:
+            why = f"Value '{types}' at 'alarmTypes' failed to satisfy constraint: no such type {unknown}"
+            raise Fault("ValidationError", why)
+        return types
+
     def _type(self, name: str) -> str:
-        return "CompositeAlarm" if "AlarmRule" in self.alarms.get(name, ()) else "MetricAlarm"
+        alarm = self.alarms.get(name, ())
+        if "ScheduledQueryConfiguration" in alarm:
+            return "LogAlarm"
+        return "CompositeAlarm" if "AlarmRule" in alarm else "MetricAlarm"
 
 
 def _instance(id: str, one: Mapping[str, str]) -> Mapping[str, Any]:

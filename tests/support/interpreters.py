@@ -1,0 +1,27 @@
+"""The Pythons that this machine has beside the one that runs the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def interpreter(version: str) -> Path | None:
+    """Return the path of Python `version` (``3.10``), or None if this machine has none that runs.
+
+    pyenv's shims are on the PATH also for versions that are not selected, and then refuse to run.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    on_path = shutil.which(f"python{version}")
+    candidates = [Path(on_path)] if on_path else []
+    candidates += sorted(pyenv.glob(f"{version}.*/bin/python{version}"))
+    check = ["-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    for path in candidates:
+        done = subprocess.run([path, *check], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout.strip() == version:
+            return path
+    return None

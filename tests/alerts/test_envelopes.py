@@ -423,6 +423,30 @@ def test_values_that_no_json_makes_are_shown() -> None:
         assert plain.text
 
 
+def test_whatever_is_sent_stays_bounded() -> None:
+    many, long = 5_000, "x" * 50_000
+    child = {"Arn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:c", "State": {"Value": "ALARM"}}
+    alarm = _only_alarm(
+        {
+            "AlarmName": "a",
+            "NewStateValue": "ALARM",
+            "NewStateReasonData": {"recentDatapoints": [1.0] * many},
+            "AlarmDescription": long,
+            "TriggeringChildren": [child] * many,
+            "AlarmTags": {str(n): long for n in range(many)},
+            "LogLines": [long] * many,
+            "AlarmContributorAttributes": {str(n): "v" for n in range(many)},
+            "Trigger": {
+                "Metrics": [{"Id": "m"}] * many,
+                "ScheduledQueryConfiguration": {"QueryString": long, "LogGroupIdentifiers": ["g"] * many},
+            },
+        }
+    )
+    assert len(repr(alarm)) < 2_500_000
+    assert (len(alarm.recent), len(alarm.children), len(alarm.tags), len(alarm.log_lines)) == (100, 1_000, 50, 50)
+    assert (len(alarm.log_groups), len(alarm.contributor), len(alarm.query)) == (50, 150, 20_480)
+
+
 def test_deep_nesting_and_circles_are_shown() -> None:
     deep: list[Any] = []
     for _ in range(100_000):

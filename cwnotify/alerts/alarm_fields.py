@@ -31,6 +31,7 @@ _STATISTICS = {
 
 # AWS allows 50 tags, and 10 metrics and 20 queries, for an alarm.
 _MAX_TAGS = 50
+_MAX_TAG = 256  # characters
 _MAX_METRICS = 100
 
 TYPE_CHECKING = False
@@ -293,7 +294,7 @@ def _tags(*values: object) -> tuple[Tag, ...]:
         ]
         if isinstance(value, dict):
             pairs = list(value.items())
-        tags = tuple(Tag(text(key), text(given)) for key, given in pairs[:_MAX_TAGS] if text(key))
+        tags = tuple(Tag(text(key)[:_MAX_TAG], text(given)[:_MAX_TAG]) for key, given in pairs[:_MAX_TAGS] if text(key))
         if tags:
             return tags
     return ()

@@ -269,7 +269,7 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 def _m_of_n(event: AlarmChanged, lang: str) -> str:
     """M of N as it is configured, unless the first line tells how many crossed."""
-    m, n = event.datapoints_to_alarm or event.evaluation_periods, event.evaluation_periods
+    m, n = event.datapoints_to_alarm, event.evaluation_periods
     crossed, of = _crossed(event)
     in_headline = crossed < of and event.after == AlarmState.ALARM and event.value is not None
     if in_headline or not m or not n or n == 1 or m > n:

@@ -177,7 +177,7 @@ def _signed(message: Node, carrier: Carrier) -> Carrier:
     what = " · ".join(filter(None, (text(detail.get("alarmname")), text(detail.get("operation")))))
     title = ": ".join(filter(None, (text(message.get("detail-type")), what)))
     if not title and "topicarn" in message:
-        # Somebody subscribes the function's address to a topic, or ends that.
+        # A topic asks to confirm a subscription of the function's address, or its end.
         title = ": ".join(filter(None, (text(message.get("type")), read_arn(text(message["topicarn"])).resource)))
     id = text(message.get("id"), message.get("messageid"), carrier.id) if title else carrier.id
     at = moment(message.get("time"), message.get("timestamp")) or carrier.at

@@ -18,7 +18,10 @@ Node = dict[str, object]
 # Twice the longest that CloudWatch allows, a composite alarm's rule; whatever is longer is none of its texts.
 _MOST_TEXT = 20_480
 
-# Any time that AWS can tell of: 2001 to 2286.
+# As many attributes as a contributor may have; a metric has at most 30 dimensions.
+_MAX_DIMENSIONS = 150
+
+# Any time that AWS can send: 2001 to 2286.
 _EARLIEST, _LATEST = 1e9, 1e10
 
 # Python refuses to write out integers of more than 4300 digits; nobody would read this many either.
@@ -92,7 +95,7 @@ def dimensions(value: object) -> tuple[Dimension, ...]:
     pairs: list[tuple[object, object]] = [(item.get("name"), item.get("value")) for item in nodes(value)]
     if isinstance(value, dict):
         pairs = list(value.items())
-    return tuple(Dimension(text(name), text(given)) for name, given in pairs if text(name))
+    return tuple(Dimension(text(name), text(given)) for name, given in pairs[:_MAX_DIMENSIONS] if text(name))
 
 
 def decoded(value: object) -> object:

@@ -134,8 +134,8 @@ def _decisive(
     for point, verdict in zip(reversed(points), reversed(verdicts), strict=True):
         if breach is not None and verdict is breach:
             return point
-    # Missing datapoints fired the alarm: a measured one that is fine would look like its cause.
-    return None if breach and missing_breaches and verdicts[-1] is False else points[-1]
+    # Missing datapoints fired the alarm: a measured one that did not cross would look like its cause.
+    return None if breach and missing_breaches else points[-1]
 
 
 def _measured(data: Node, sentence: str) -> list[_Point]:

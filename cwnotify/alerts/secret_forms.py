@@ -65,7 +65,7 @@ _FORMS = (
     r"(?i:\bSignature=)(?P<secret>[0-9a-fA-F]{32,})",
     # How the session tokens of AWS STS begin: they are base64 of the same first bytes.
     r"\b(?:FwoGZXIvYXdz|FQoGZXIvYXdz|IQoJb3JpZ2lu)[\w+/=%-]{20,}",
-    # With these anybody confirms or ends a subscription: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    # These confirm or end a subscription: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
     r"(?i:[?&;]Token=)(?P<secret>[\w.~+/=%-]{8,})",
     r"(?i:\bAction=Unsubscribe\b[^\s\"'<>]{0,20}?SubscriptionArn=)(?P<secret>[^\s\"'<>\\]+)",
     r"(?i:\bunsubscribe\.html\?)(?P<secret>[^\s\"'<>\\]+)",

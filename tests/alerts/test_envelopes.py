@@ -258,7 +258,8 @@ THREE = "2 out of the last 3 datapoints were {} the threshold ({}) (minimum 2 da
         ("OK", THREE.format("not greater than", 90), [40.0, 30.0, 95.0], 30.0),
         ("INSUFFICIENT_DATA", THREE.format("greater than", 90), [95.0, 96.0, 40.0], 40.0),
         ("ALARM", "set by hand", [95.0, 96.0, 40.0], 40.0),
-        ("ALARM", "1 datapoint was received for 3 periods and 2 " + MISSING, [40.0], 40.0),
+        ("ALARM", "1 datapoint was received for 3 periods and 2 " + MISSING, [40.0], None),
+        ("OK", "1 datapoint was received for 3 periods and 2 " + MISSING, [40.0], 40.0),
         ("ALARM", "1 datapoint was greater than the threshold (90) and 2 " + MISSING, [40.0], None),
         ("ALARM", THREE.format("greater than", 90), [95.0, None, "x", 40.0], 95.0),
     ],
@@ -420,6 +421,30 @@ def test_values_that_no_json_makes_are_shown() -> None:
         (plain,) = parse(event)
         assert isinstance(plain, Plain)
         assert plain.text
+
+
+def test_whatever_is_sent_stays_bounded() -> None:
+    many, long = 5_000, "x" * 50_000
+    child = {"Arn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:c", "State": {"Value": "ALARM"}}
+    alarm = _only_alarm(
+        {
+            "AlarmName": "a",
+            "NewStateValue": "ALARM",
+            "NewStateReasonData": {"recentDatapoints": [1.0] * many},
+            "AlarmDescription": long,
+            "TriggeringChildren": [child] * many,
+            "AlarmTags": {str(n): long for n in range(many)},
+            "LogLines": [long] * many,
+            "AlarmContributorAttributes": {str(n): "v" for n in range(many)},
+            "Trigger": {
+                "Metrics": [{"Id": "m"}] * many,
+                "ScheduledQueryConfiguration": {"QueryString": long, "LogGroupIdentifiers": ["g"] * many},
+            },
+        }
+    )
+    assert len(repr(alarm)) < 2_500_000
+    assert (len(alarm.recent), len(alarm.children), len(alarm.tags), len(alarm.log_lines)) == (100, 1_000, 50, 50)
+    assert (len(alarm.log_groups), len(alarm.contributor), len(alarm.query)) == (50, 150, 20_480)
 
 
 def test_deep_nesting_and_circles_are_shown() -> None:

@@ -12,7 +12,7 @@ from cfnlint.decode.cfn_yaml import loads
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.aws import template
+from cwnotify.aws import lambda_function, template
 from cwnotify.aws.policies import function
 from cwnotify.aws.template import (
     MAX_PATTERN,
@@ -235,6 +235,16 @@ def test_the_role_has_exactly_the_rights_that_policy_prints(resources: Any) -> N
 def test_the_environment_names_where_the_webhook_is_kept(resources: Any) -> None:
     variables = resources["Function"]["Properties"]["Environment"]["Variables"]
     assert variables["hookUrl"] == {"Fn::Sub": "${WebhookStore}:${WebhookName}"}
+
+
+def test_summaries_are_left_out_only_because_every_rule_brings_the_contributors(resources: Any) -> None:
+    rules = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Events::Rule"]
+    about_alarms = [one["EventPattern"] for one in rules if "aws.cloudwatch" in one["EventPattern"]["source"]]
+    assert about_alarms
+    for pattern in about_alarms:
+        assert "CloudWatch Alarm Contributor State Change" in pattern["detail-type"]
+    variables = resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert variables[lambda_function.CONTRIBUTORS] == "true"
 
 
 def test_the_two_alarms_of_an_instance(resources: Any) -> None:

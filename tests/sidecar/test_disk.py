@@ -15,7 +15,7 @@ import pytest
 from cwnotify.alerts.events import Run
 from cwnotify.errors import StateError
 from cwnotify.sidecar.disk import bring_home, broken, is_shared, lend, open_outbox
-from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
+from cwnotify.sidecar.outbox import IN_MEMORY, LEASE, Outbox
 from cwnotify.sidecar.processes import Watched
 from cwnotify.sidecar.versions import VERSION
 
@@ -234,3 +234,23 @@ def test_nothing_is_brought_home_while_a_message_is_on_its_way(tmp_path, memory)
     assert [message.id for message in memory.messages()] == ["b"]
     memory.done("b", NOW)
     assert bring_home(memory, path, "me")
+
+
+def test_a_message_whose_lease_has_ended_is_brought_home(tmp_path, memory):
+    path = filled(tmp_path)
+    memory.put("b", "here", HELLO, NOW)
+    memory.claim("here", "me", time.time() - LEASE - 1)
+
+    assert bring_home(memory, path, "me")
+    with closing(open_outbox(tmp_path)) as disk:
+        assert "b" in [message.id for message in disk.messages("pending")]
+
+
+def test_only_a_database_that_was_set_aside_since_is_told(tmp_path):
+    aside = tmp_path / "outbox.sqlite3.broken-20261122-100000-42"
+    aside.touch()
+    (tmp_path / "outbox.sqlite3.broken-20261122-100000-42-wal").touch()
+    at = aside.stat().st_ctime
+
+    assert broken(tmp_path, at + 0.1) == ""
+    assert broken(tmp_path, at) == f"the outbox was damaged and is kept as {aside}; a new one was begun"

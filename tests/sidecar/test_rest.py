@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from cwnotify.alerts.retries import PATIENCE, Dead, Delivered, Reply, RetryAt, decide
 from cwnotify.settings import Secret
 from cwnotify.sidecar.disk import open_outbox
+from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.rest import Rest
 from cwnotify.sidecar.state import fingerprint, prepare
 from tests.support.kernel import World
@@ -72,14 +74,92 @@ def test_a_verdict_of_slack_ends_the_rest(verdict: Reply) -> None:
     assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
 
 
-def test_the_pace_is_kept_for_a_minute_after_slack_asked_for_it() -> None:
-    now = [0.0]
-    rest = Rest(lambda: now[0])
-    rest.note(decide(Reply(429, "rate_limited", "5"), 1, 0.0, 0.0, 0.0, False), 0.0, 0.0)
-    assert (rest.left(), rest.since()) == (5.0, math.inf)
-    for now[0], pause in ((6.0, 1.0), (60.0, 1.0), (66.0, 0.0)):
-        rest.note(Delivered(), now[0], now[0])
-        assert rest.left() == pause
+# By the steady clock and by the wall's, neither of which begins at 0 in life.
+BOOTED, WALL = 5000.0, 1_795_316_400.0
+
+
+@pytest.fixture
+def steady() -> list[float]:
+    return [BOOTED]
+
+
+@pytest.fixture
+def rest(steady: list[float]) -> Rest:
+    return Rest(lambda: steady[0])
+
+
+def rate_limited(seconds: int) -> RetryAt:
+    decision = decide(Reply(429, "rate_limited", str(seconds)), 1, WALL, WALL, 0.0, False)
+    assert isinstance(decision, RetryAt)
+    return decision
+
+
+def test_the_pace_is_kept_for_a_minute_after_slack_asked_for_it(rest: Rest, steady: list[float]) -> None:
+    assert (rest.left(), rest.since(), rest.failures) == (0.0, 0.0, 0)
+    rest.note(rate_limited(5), WALL, WALL)
+    assert (rest.left(), rest.since(), rest.failures) == (5.0, math.inf, 1)
+    for passed, pause in ((6.0, 1.0), (60.0, 1.0), (64.9, 1.0), (65.0, 0.0), (66.0, 0.0)):
+        steady[0] = BOOTED + passed
+        rest.note(Delivered(), WALL + passed, WALL + passed)
+        assert (rest.left(), rest.failures) == (pause, 0), passed
+        assert rest.since() == (math.inf if pause else 0.0), passed
+
+
+def test_a_rest_is_over_when_its_time_has_passed_by_a_clock_that_is_never_set(rest: Rest, steady: list[float]) -> None:
+    rest.note(rate_limited(30), WALL, WALL)
+    for passed, left in ((10.0, 20.0), (29.5, 0.5), (30.0, 0.0), (31.0, 0.0)):
+        steady[0] = BOOTED + passed
+        assert rest.left() == left
+        assert rest.since() == (math.inf if left else 0.0)
+
+
+def test_a_rest_counts_from_the_end_of_the_attempt(rest: Rest) -> None:
+    """A decision names the wall's time; the attempt took ten seconds."""
+    decision = decide(Reply(503), 1, WALL - 10.0, WALL, 1.0, False, failures=3)
+    assert isinstance(decision, RetryAt)
+    rest.note(decision, WALL - 10.0, WALL)
+
+    assert rest.left() == decision.rest - WALL > 0
+    assert rest.since() == WALL - 10.0
+
+
+def test_what_slack_did_not_ask_for_slows_no_later_message_down(rest: Rest) -> None:
+    rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=1), WALL, WALL)
+    rest.note(Delivered(), WALL, WALL)
+
+    assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
+
+
+def test_the_next_message_is_due_when_the_rest_is_over_or_when_a_newer_one_may_try(
+    rest: Rest, steady: list[float], tmp_path: Path
+) -> None:
+    with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
+        assert rest.next_due(box, "slack", WALL) is None
+        box.put("old", "slack", {"text": "old"}, WALL - 20.0)
+        assert rest.next_due(box, "slack", WALL) == WALL - 20.0, "nothing rests"
+
+        rest.note(rate_limited(30), WALL - 1.0, WALL)
+        assert rest.next_due(box, "slack", WALL) == WALL + 30.0
+        box.put("late", "slack", {"text": "late"}, WALL - 30.0, WALL + 100.0)
+        assert rest.next_due(box, "slack", WALL) == WALL + 30.0
+
+        steady[0] += 200.0
+        rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        assert rest.next_due(box, "slack", WALL) == WALL + rest.left() > WALL
+        box.put("new", "slack", {"text": "new"}, WALL - 0.5)
+        assert rest.next_due(box, "slack", WALL) == WALL - 0.5, "Slack may be back"
+
+
+def test_a_message_is_due_no_sooner_than_it_says_and_no_later_than_the_rest(rest: Rest, tmp_path: Path) -> None:
+    with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
+        rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        over = WALL + rest.left()
+        box.put("old", "slack", {"text": "old"}, WALL - 20.0, over + 100.0)
+        assert rest.next_due(box, "slack", WALL) == over + 100.0
+
+        box.put("older", "slack", {"text": "older"}, WALL - 30.0)
+        box.put("new", "slack", {"text": "new"}, WALL - 0.5, over + 50.0)
+        assert rest.next_due(box, "slack", WALL) == over
 
 
 def texts(slack: Slack) -> list[str]:

@@ -7,9 +7,15 @@ All times are Unix seconds (UTC); whatever is not known is left at its default.
 from __future__ import annotations
 
 import re
+import sys
 
 from cwnotify.alerts.frozen import frozen
-from cwnotify.alerts.python310 import StrEnum
+
+# The kernel imports this module, too: one file less for it.
+if sys.version_info >= (3, 11):  # noqa: UP036 (the function runs on Python 3.10 too)
+    from enum import StrEnum
+else:
+    from cwnotify.alerts.python310 import StrEnum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ if TYPE_CHECKING:
 
 # "6 out of 6 time series evaluated to ALARM", "100+ time series evaluated to ALARM", "7 time series evaluated to OK":
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
-_SUMMARY = re.compile(r"^\s*\d{1,6}\+?(?: out of \d{1,6})? (?:time series|contributors?) evaluated to (?:ALARM|OK)\b")
+_SUMMARY = r"^\s*\d{1,6}\+?(?: out of \d{1,6})? (?:time series|contributors?) evaluated to (?:ALARM|OK)\b"
 
 
 class AlarmState(StrEnum):
@@ -206,7 +212,7 @@ class AlarmChanged:
     @property
     def is_summary(self) -> bool:
         """Whether this only counts the time series of an alarm that follows many, and names none of them."""
-        return not self.contributor_id and not self.contributor and _SUMMARY.search(self.reason) is not None
+        return not self.contributor_id and not self.contributor and re.match(_SUMMARY, self.reason) is not None
 
     @property
     def id(self) -> str:

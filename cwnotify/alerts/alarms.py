@@ -142,7 +142,8 @@ def _missing(event: AlarmChanged, lang: str) -> str:
     what = f"{name} " if name else ""
     if not event.no_data:
         return say(lang, "alarm.missing.some", what=what)
-    seconds = (event.period or 0.0) * (event.evaluation_periods or 0)
+    unknown = re.search(r"(\d{1,6}) datapoints? (?:was|were) unknown", event.reason[:2_000])
+    seconds = (event.period or 0.0) * (int(unknown[1]) if unknown else event.evaluation_periods or 0)
     if 0 < seconds < _MAX_PERIOD:
         return say(lang, "alarm.missing.for", what=what, time=_whole_minutes(seconds, lang))
     return say(lang, "alarm.missing", what=what)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -115,6 +116,18 @@ def test_an_alarm_is_one_message(slack: Slack) -> None:
     assert "train-3" in payload["text"]
     assert payload["attachments"][0]["color"] == "#eb4034"
     assert "channel" not in payload
+
+
+def test_old_news_says_how_late_it_is(slack: Slack) -> None:
+    fresh = datetime.now(UTC).isoformat()
+    lambda_handler(sns(change(at="2020-11-17T04:05:06.130+0000")), Context(10))
+    lambda_handler(sns(*(change(f"cpu-{n}", at=f"2020-11-17T04:05:0{n}.130+0000") for n in range(7))), Context(10))
+    lambda_handler(sns(change("now", at=fresh)), Context(10))
+
+    old, digest, new = (payload["text"] for payload in slack.wait_for(3))
+    assert re.search(r"\n:hourglass: [\d,]+ days late: this happened 2020-11-17 04:05 UTC$", old)
+    assert "*7 alarms changed* within 6 s: 7 in ALARM\n:hourglass: " in digest
+    assert "late" not in new
 
 
 @pytest.mark.parametrize(

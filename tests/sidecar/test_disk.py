@@ -153,6 +153,7 @@ server:/home /home nfs4 rw,vers=4.1 0 0
 /dev/sdb /home/me/local xfs rw 0 0
 fs-12.efs.eu-west-1.amazonaws.com:/ /mnt/my\\040efs nfs4 rw 0 0
 tmpfs /home/me/local/shm tmpfs rw 0 0
+/dev/sdc /home/me/data ext4 rw 0 0
 """
 
 
@@ -164,6 +165,7 @@ tmpfs /home/me/local/shm tmpfs rw 0 0
         ("/homes/x", False),
         ("/home/me/local/x", False),
         ("/home/me/local/shm/x", False),
+        ("/home/me/data/x", False),
         ("/mnt/my efs/x", True),
     ],
 )
@@ -244,6 +246,19 @@ def test_a_message_whose_lease_has_ended_is_brought_home(tmp_path, memory):
     assert bring_home(memory, path, "me")
     with closing(open_outbox(tmp_path)) as disk:
         assert "b" in [message.id for message in disk.messages("pending")]
+
+
+def test_what_is_no_damage_is_not_set_aside(tmp_path):
+    (tmp_path / "outbox.sqlite3").mkdir()
+
+    with pytest.raises(StateError, match="cannot be used: unable to open database file; set CWNOTIFY_STATE_DIR"):
+        open_outbox(tmp_path)
+    assert (tmp_path / "outbox.sqlite3").is_dir()
+
+
+def test_on_a_file_system_of_its_own_readers_and_a_writer_work_side_by_side(tmp_path):
+    with closing(open_outbox(tmp_path)) as box:
+        assert box.ask("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_only_a_database_that_was_set_aside_since_is_told(tmp_path):

@@ -58,9 +58,9 @@ MAY_IMPORT = {
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
         "cwnotify.patience cwnotify.sidecar.link"
     ),
-    "cwnotify.programs": (
-        "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen cwnotify.sidecar.link "
-        "cwnotify.sidecar.postmortem cwnotify.tail"
+    "cwnotify.programs": "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen",
+    "cwnotify.command": (
+        "cwnotify.alerts cwnotify.programs cwnotify.recording cwnotify.screen cwnotify.sidecar.postmortem cwnotify.tail"
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from cwnotify.alerts.options import OPTIONS, Option
+from cwnotify.command import run_program
 from cwnotify.errors import UsageError
-from cwnotify.programs import run_program
 
 
 def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | None], Any]:

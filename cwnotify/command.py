@@ -1,33 +1,38 @@
 """`run_program`: a whole command as a run, for ``cwnotify run``.
 
-Standard library, `alerts`, `programs`, `recording`, `screen`, `tail` and the sidecar's postmortem only.
+Standard library, `alerts`, `child`, `copying`, `forwarding`, `programs`, `recording`, `screen`, `tail` and the
+sidecar's link and postmortem only.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from types import FrameType
-from typing import IO, Any
+from typing import Any, NoReturn
 
 from cwnotify.alerts.events import Failure, Loss, LossCause, Outcome, RunKind
-from cwnotify.programs import _begin
-from cwnotify.recording import Recording
-from cwnotify.screen import say
+from cwnotify.child import Child, Signals, fill_standard
+from cwnotify.copying import Copies
+from cwnotify.forwarding import Witness, wait_for
+from cwnotify.programs import NO_WEBHOOK
+from cwnotify.recording import Recording, here
+from cwnotify.screen import say, say_once
+from cwnotify.sidecar.link import shared
 from cwnotify.sidecar.postmortem import judge, oom_counter
 from cwnotify.tail import Tail
 
-# How long a container's first process waits for Slack before it ends and takes the sidecar along.
-LAST_WORDS = 10.0
+# How long it waits until the alert is on disk, in seconds.
+STORE_TIMEOUT = 10.0
 
 
 def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> int:
-    """Run `command`, tell Slack how it ended, and give the exit code to leave with.
+    """Run `command`, report how it ended, and return how to `leave`.
+
+    Nothing but its parent tells the command that it does not run in our place.
 
     Parameters
     ----------
@@ -41,32 +46,80 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
     Returns
     -------
     int
-        The program's own exit code; 128 + n if signal n ended it; 127 or 126 if it could not be started.
+        The program's own exit code; -n if signal n ended it; 127 or 126 if it could not be started.
     """
-    recording = _begin(name or " ".join(command)[:80], RunKind.COMMAND, asked)
+    closed, signals = fill_standard(), Signals()
+    recording = _register(name or " ".join(command)[:80], asked)
     tail = Tail(recording.run.options.tail) if recording and recording.run.options.tail else None
-    pipe = subprocess.PIPE if tail else None
-    signals = _Signals()
+    copies = Copies(tail, closed) if tail else None
     try:
-        child = subprocess.Popen(command, stdout=pipe, stderr=pipe)
+        child = Child(command, signals, copies.streams if copies else {})
     except OSError as error:
-        say(f"{command[0]}: {error.strerror}{_meant_as_name(command)}")
-        if recording:
-            recording.end(Outcome.FAILED, Failure("could not be started", f"{command[0]}: {error.strerror}"))
-            _last_words(recording)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    signals.pass_to(child)
+        return _not_started(command, recording, error)
+    witness = Witness(signals.passed, child.pid)
+    if recording:
+        recording.begin()
+    if copies:
+        copies.begin()
     oom_count = oom_counter(child.pid)
     before = oom_count()
-    copiers = _copy(child, tail) if tail else []
-    status = child.wait()
-    for copier in copiers:
-        copier.join()
+    child.begin()
+    status = os.waitstatus_to_exitcode(wait_for(child.pid, signals.passed, witness))
+    if recording:
+        recording.stop()
+    witness.end()
+    if copies:
+        copies.end()
+    if trouble := child.trouble():
+        return _not_started(command, recording, trouble)
     if recording:
         outcome, failure, loss = _verdict(status, oom_count() - before)
-        recording.end(outcome, failure, loss, tail=tail.stop() if tail else "")
-        _last_words(recording)
-    return status if status >= 0 else 128 - status
+        recording.end(outcome, failure, loss, tail=_last_lines(tail, copies))
+        recording.wait(STORE_TIMEOUT)
+    if copies:
+        copies.hand_over(signals.passed, signals.mask)
+    return status
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as the command ended, also by the same signal: a shell's loop stops at an interrupt only so."""
+    if code < 0:
+        shared().close()
+        # The command has left the core file that there is to leave; see `sidecar.__main__` for the limit.
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (min(hard, 1) if hard >= 0 else 1, hard))
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
+    # A container's first process survives its own signals.
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def _register(name: str, asked: Mapping[str, Any]) -> Recording | None:
+    try:
+        recording = Recording(name, RunKind.COMMAND, here(), asked)
+    except Exception as error:
+        say(f"this run could not be registered: {type(error).__name__}")
+        return None
+    if recording.webhook is None:
+        say_once(NO_WEBHOOK)
+    return recording
+
+
+def _not_started(command: Sequence[str], recording: Recording | None, error: OSError) -> int:
+    say(f"{command[0]}: {error.strerror}{_meant_as_name(command)}")
+    if recording:
+        recording.end(Outcome.FAILED, Failure("could not be started", f"{command[0]}: {error.strerror}"))
+        recording.wait(STORE_TIMEOUT)
+    return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _last_lines(tail: Tail | None, copies: Copies | None) -> str:
+    text = tail.stop() if tail else ""
+    if copies and copies.error:
+        return f"{text}\n(not all of it could be written: {copies.error.strerror})".lstrip()
+    return text
 
 
 def _meant_as_name(command: Sequence[str]) -> str:
@@ -87,49 +140,3 @@ def _verdict(status: int, oom_kills: int) -> tuple[Outcome, Failure | None, Loss
         # A shell in between reports its child's signal so.
         return Outcome.LOST, None, Loss(LossCause.OUT_OF_MEMORY, "SIGKILL", oom_kills=oom_kills)
     return Outcome.FAILED, Failure(f"exit code {status}"), None
-
-
-class _Signals:
-    """Passes signals on. A terminal's interrupt reaches the child by itself. What comes before the child is kept."""
-
-    def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
-        self._kept: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, self._pass_on)
-        signal.signal(signal.SIGINT, self._stay)
-
-    def pass_to(self, child: subprocess.Popen[bytes]) -> None:
-        """From now on, and what was kept first."""
-        self._child = child
-        for number in self._kept:
-            child.send_signal(number)
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        if self._child is None:
-            self._kept.append(number)
-        else:
-            self._child.send_signal(number)
-
-    def _stay(self, number: int, frame: FrameType | None) -> None:
-        if not os.isatty(0):
-            self._pass_on(number, frame)
-
-
-def _copy(child: subprocess.Popen[bytes], tail: Tail) -> list[threading.Thread]:
-    def copy(source: IO[bytes], sink: IO[bytes]) -> None:
-        while piece := os.read(source.fileno(), 1 << 16):
-            tail.keep(piece.decode("utf-8", "replace"))
-            sink.write(piece)
-            sink.flush()
-
-    pairs = ((child.stdout, sys.stdout.buffer), (child.stderr, sys.stderr.buffer))
-    threads = [threading.Thread(target=copy, args=pair, daemon=True) for pair in pairs]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
-def _last_words(recording: Recording) -> None:
-    """See the alert on disk; where we are a container's first process, see it delivered if that is soon."""
-    recording.wait(LAST_WORDS, delivered=1 in (os.getpid(), os.getppid()) and recording.webhook is not None)

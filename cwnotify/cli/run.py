@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cwnotify.alerts.options import OPTIONS, Option
-from cwnotify.command import run_program
+from cwnotify.command import leave, run_program
 from cwnotify.errors import UsageError
 
 
@@ -43,4 +42,4 @@ def run(command: tuple[str, ...], name: str, **asked: Any) -> None:
 
     Its exit code is passed on, and what it prints is not touched (with --tail it passes through a pipe).
     """
-    sys.exit(run_program(command, name, asked))
+    leave(run_program(command, name, asked))

@@ -1,8 +1,10 @@
-"""Copying what a command prints, for ``--tail``, without changing what the command sees. Standard library and `tail`.
+"""The last lines that a command prints, for ``--tail``, without changing what the command sees.
 
-The command writes to a pipe, and a thread copies that to where the command would have written. Once nobody reads there
-any more, the pipe is closed, so that the command gets SIGPIPE as it would have got it. A pipe cannot pass on other
-errors, such as a full disk; then the command goes on, and what it prints is only kept for the alert.
+Standard library, `screen` and `tail` only.
+
+Into a file the command writes itself, and the lines are read from there: a full disk is its own to notice. Otherwise it
+writes to a pipe, and a thread copies that to where the command would have written. Once there is no reader any more,
+the pipe is closed, so the command gets SIGPIPE as it would have without us.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ import math
 import os
 import select
 import signal
+import stat
 import termios
 import threading
 import time
 from collections.abc import Collection, Iterable
 
 from cwnotify.screen import say
-from cwnotify.tail import Tail
+from cwnotify.tail import KEPT, Tail
 
 SIZE = 1 << 16
 # How long to wait for the last words of what the command left running, in seconds.
@@ -49,15 +52,20 @@ class Copies:
     """
 
     def __init__(self, tail: Tail, closed: Collection[int]) -> None:
+        self._tail = tail
+        self._files: list[_File] = []
         self._copiers: list[_Copier] = []
         self.streams: dict[int, int] = {}
-        for number in {1, 2} - set(closed):
-            if number == 2 and self.streams and os.path.sameopenfile(1, 2):
-                # One pipe for both keeps the order of what is printed.
-                self.streams[2] = self.streams[1]
-                continue
-            source, self.streams[number] = os.pipe()
-            self._copiers.append(_Copier(source, number, tail))
+        both = not {1, 2} & set(closed) and os.path.sameopenfile(1, 2)
+        for number in sorted({1} if both else {1, 2} - set(closed)):
+            if _is_file(number):
+                self._files += _File.of(number)
+            else:
+                source, self.streams[number] = os.pipe()
+                self._copiers.append(_Copier(source, number, tail))
+        if both and self.streams:
+            # One pipe for both keeps the order of what is printed.
+            self.streams[2] = self.streams[1]
 
     @property
     def error(self) -> OSError | None:
@@ -78,6 +86,9 @@ class Copies:
         deadline = time.monotonic() + GRACE + SLOW_READER_TIMEOUT
         for copier in self._copiers:
             copier.join(max(deadline - time.monotonic(), 0.0))
+        last_copied = max((copier.at for copier in self._copiers), default=0.0)
+        for file in sorted(self._files, key=lambda file: file.written_at):
+            self._tail.keep(file.text(), first=file.written_at < last_copied)
 
     def hand_over(self, signals: Iterable[int], mask: Iterable[int]) -> None:
         """Wait until all is read, or a signal ends us; leave the pipes of programs that go on to another copier."""
@@ -88,10 +99,47 @@ class Copies:
             copier.hand_over(mask)
 
 
+def _is_file(number: int) -> bool:
+    """Return whether the command writes there itself: into a file, or into a device that may fail as a disk may."""
+    status = os.fstat(number)
+    if stat.S_ISREG(status.st_mode):
+        return os.access(f"/proc/self/fd/{number}", os.R_OK)
+    is_device = stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)
+    return is_device and not os.isatty(number) and not os.path.samestat(status, os.stat(os.devnull))  # noqa: PTH116
+
+
+class _File:
+    """A file that the command writes into."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._reader = os.open(f"/proc/self/fd/{number}", os.O_RDONLY)
+        appends = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND
+        self._begin = os.fstat(number).st_size if appends else os.lseek(number, 0, os.SEEK_CUR)
+
+    @classmethod
+    def of(cls, number: int) -> list[_File]:
+        """The file of a stream, if there is something to be read from it."""
+        return [cls(number)] if stat.S_ISREG(os.fstat(number).st_mode) else []
+
+    @property
+    def written_at(self) -> float:
+        """When something was written into it, in Unix seconds."""
+        return os.fstat(self._reader).st_mtime
+
+    def text(self) -> str:
+        """The end of what the command has written: our offset in the file is its own."""
+        end = os.lseek(self._number, 0, os.SEEK_CUR)
+        begin = max(self._begin if self._begin <= end else 0, end - KEPT)
+        return os.pread(self._reader, end - begin, begin).decode("utf-8", "replace")
+
+
 class _Copier(threading.Thread):
     def __init__(self, source: int, sink: int, tail: Tail) -> None:
         super().__init__(name="cwnotify-copy", daemon=True)
         self.error: OSError | None = None
+        # When something was printed last, in Unix seconds.
+        self.at = 0.0
         self._source, self._sink, self._tail = source, sink, tail
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         # Closing our end of it wakes the thread.
@@ -129,7 +177,9 @@ class _Copier(threading.Thread):
         piece = os.read(self._source, SIZE)
         self._tail.keep(self._decoder.decode(piece, not piece))
         size = len(piece)
-        if not piece:
+        if piece:
+            self.at = time.time()
+        else:
             self._close()
         try:
             while piece:

@@ -120,8 +120,10 @@ class Delivery(threading.Thread):
 
     def look_for_transport(self) -> None:
         """Complain if nothing can be sent, before anything is acknowledged."""
-        if not is_installed("requests"):
-            self._cannot_send("the package requests is missing")
+        for package in ("requests", "urllib3"):
+            if not is_installed(package):
+                self._cannot_send(f"the package {package} is missing")
+                return
 
     def _has_transport(self) -> bool:
         # Imported here, while the cell still runs, so that the first alert does not wait for it.

@@ -251,11 +251,14 @@ class Link:
             with self._lock:
                 self._let_go()
                 # One that answered and is gone may have left alerts that nobody else would send before the next run.
-                is_needed = heard or self._unacknowledged or self._open or self._watched
-                if self._closed or not is_needed or deaths >= MAX_DEATHS:
-                    self._is_kept = False
-                    return
-                self._start()
+                is_needed = bool(heard or self._unacknowledged or self._open or self._watched)
+                if is_needed and not self._closed and deaths < MAX_DEATHS:
+                    self._start()
+                    continue
+                self._is_kept = False
+            if not is_needed:
+                self._fail(reason)
+            return
 
     def _fail(self, reason: str) -> None:
         """Report, once, that sidecars end as soon as they start."""

@@ -101,7 +101,8 @@ class Sidecar:
         self._machine.start()
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
-        self._look_around(at_start=True)
+        # After the lines that wait already: the kernel may be gone, and they say how its runs ended.
+        self._timers.after(0.0, lambda: self._look_around(at_start=True))
         self._heartbeat()
         self._keep_looking_at_disk()
         self._serve()
@@ -346,6 +347,8 @@ class Sidecar:
         for ended in self._interrupted.values() if self._goodbye else ():
             self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
         self._books.tell_lost(self._kernel, loss, time.time(), self._courses.values())
+        # One that was gone before it could be named left its runs under its true name.
+        self._books.take_over()
         self._delivery.wake()
         self._panels.close()
         if AlarmBook(self._books.outbox).tell_flapping(time.time(), at_once=True):

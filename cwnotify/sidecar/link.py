@@ -139,7 +139,7 @@ class Link:
         while self.troubles:
             self.report(self.troubles.pop(0))
         with self._lock:
-            if self._lines is None and self._unacknowledged and not self.failure:
+            if self._lines is None and self._unacknowledged:
                 self._start()
             self._closed = True
             self._write(encode("goodbye"))

@@ -40,6 +40,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
 def run(command: tuple[str, ...], name: str, **asked: Any) -> None:
     """Run COMMAND and tell Slack how it ended: cwnotify run -- python train.py
 
-    Its exit code is passed on, and what it prints is not touched (with --tail it passes through a pipe).
+    It runs as it would without cwnotify, and its exit status is passed on. With --tail what it prints passes through
+    a pipe, except into a file.
     """
     leave(run_program(command, name, asked))

@@ -66,7 +66,8 @@ SEEN = {
     "stderr closed": '"$@" sh -c \'ls /proc/$$/fd/2 >out 2>&1; grep -c "No such" out\' 2>&-',
     "all closed": "\"$@\" sh -c 'ls /proc/$$/fd/[012]; exit 9' <&- >&- 2>&-",
     "environment": '"$@" env | grep -v ^_= | sort',
-    "environment in the C locale": 'env -i CWNOTIFY_STATE_DIR="$CWNOTIFY_STATE_DIR" PATH="$PATH" "$@" env | sort',
+    "environment in the C locale": 'env -i CWNOTIFY_STATE_DIR="$CWNOTIFY_STATE_DIR" PATH="$PATH" '
+    'CWNOTIFY_WEBHOOK_URL="$CWNOTIFY_WEBHOOK_URL" "$@" env | sort',
     "limits, umask, folder": "umask 027; ulimit -n 500; cd bin; \"$@\" sh -c 'ulimit -a; umask; pwd'",
     "process group": '"$@" sh -c \'ps -o pgid= -p $$ | tr -d " "\' | grep -cx $$',
     "a script without an interpreter's line": '"$@" ./noshebang a "b c"',

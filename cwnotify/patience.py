@@ -1,4 +1,4 @@
-"""Asking the user's objects for words, which may take for ever. Standard library only.
+"""Asking the user's objects for words, which may take for ever. Standard library and `native` only.
 
 After a cell its objects are asked what they hold (``--show``) and what went wrong (an exception's text). That is the
 user's code, and it belongs in the main thread, but nobody who walked away expects it to hold up the next cell.
@@ -7,10 +7,11 @@ user's code, and it belongs in the main thread, but nobody who walked away expec
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
+
+from cwnotify import native
 
 T = TypeVar("T")
 MOST_SECONDS = 2.0
@@ -28,8 +29,6 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     TimeoutError
         If it took longer.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return ask()
     before = signal.getsignal(signal.SIGINT)
     if before is None:
         # Somebody's in C: it could not be put back.
@@ -45,6 +44,10 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
 
     try:
         signal.signal(signal.SIGINT, interrupted)
+    except ValueError:
+        # Only the main thread may set handlers.
+        return ask()
+    try:
         limit.begin()
         return ask()
     except KeyboardInterrupt:
@@ -56,36 +59,35 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
         signal.signal(signal.SIGINT, before)
 
 
-class _Limit(threading.Thread):
-    """Interrupts the main thread once, unless it is ended before."""
+class _Limit:
+    """Interrupts the thread that made it once, unless it is ended before."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(name="cwnotify-limit", daemon=True)
         self.is_reached = False
         self._seconds = seconds
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
+        self._thread = native.thread_id()
+        self._is_ended = False
+        self._changed = native.Condition()
 
     def begin(self) -> None:
         """Count from now, where a thread can be had: an error that tells of too few threads must still be described."""
         try:
-            self.start()
+            native.start_thread(self._count, ())
         except RuntimeError:
             pass
 
-    def run(self) -> None:
-        if self._ended.wait(self._seconds):
+    def _count(self) -> None:
+        if self._changed.wait_for(lambda: self._is_ended, self._seconds):
             return
-        with self._lock:
-            if not self._ended.is_set():
+        with self._changed:
+            if not self._is_ended:
                 self.is_reached = True
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(self._thread, signal.SIGINT)
 
     def end(self) -> None:
         """After this it interrupts nobody: what it has sent has arrived, for we hold its lock."""
         try:
-            self._ended.set()
-            with self._lock:
-                pass
+            self._is_ended = True
+            self._changed.notify_all()
         except KeyboardInterrupt:
-            self._ended.set()
+            self._is_ended = True

@@ -205,11 +205,9 @@ class Recording:
         self._complain()
         return ended
 
-    def wait(self, seconds: float, delivered: bool) -> None:
-        """Wait until the end is on disk, or even `delivered` (or dead), for callers that have time."""
-        deadline = _Clock.steady() + seconds
-        if self._link.wait(seconds) and delivered:
-            self._link.wait_told(self.run.id, deadline - _Clock.steady())
+    def wait(self, seconds: float) -> None:
+        """Wait until the end is on disk, for callers that have time."""
+        self._link.wait(seconds)
 
 
 def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:

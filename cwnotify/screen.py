@@ -9,6 +9,9 @@ _said: set[str] = set()
 
 def say(text: str) -> None:
     """Say `text`; a cell may have replaced or closed stderr, and then there is nobody to say it to."""
+    if sys.stderr is None:
+        # Closed by the caller. `print` would take stdout instead.
+        return
     try:
         print(f"cwnotify: {text}", file=sys.stderr, flush=True)
     except Exception:

@@ -71,9 +71,12 @@ class Tail:
             return
         self._undo.append((names, "write", heard, before))
 
-    def keep(self, text: object) -> None:
-        """Take what was printed."""
+    def keep(self, text: object, first: bool = False) -> None:
+        """Take what was printed, after what came so far or `first`."""
         if not isinstance(text, str):
+            return
+        if first:
+            self._pieces.insert(0, text)
             return
         self._pieces.append(text[-KEPT:])
         self._length += len(self._pieces[-1])

@@ -37,11 +37,11 @@ MAY_IMPORT = {
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
     ),
     "cwnotify.sidecar.link": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.sidecar.launch cwnotify.sidecar.protocol "
-        "cwnotify.sidecar.snapshot"
+        "cwnotify.alerts cwnotify.errors cwnotify.native cwnotify.screen cwnotify.settings cwnotify.sidecar.launch "
+        "cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
     ),
     "cwnotify.sidecar.launch": "cwnotify.settings",
-    "cwnotify.sidecar.protocol": "cwnotify.errors",
+    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
     "cwnotify.sidecar.outbox": (
@@ -54,16 +54,21 @@ MAY_IMPORT = {
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
-    "cwnotify.patience": "",
+    "cwnotify.patience": "cwnotify.native",
+    "cwnotify.native": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
     "cwnotify.ranks": "cwnotify.sidecar.processes",
     "cwnotify.recording": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
         "cwnotify.patience cwnotify.sidecar.link"
     ),
-    "cwnotify.programs": (
-        "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen cwnotify.sidecar.link "
-        "cwnotify.sidecar.postmortem cwnotify.tail"
+    "cwnotify.programs": "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen",
+    "cwnotify.child": "",
+    "cwnotify.forwarding": "",
+    "cwnotify.copying": "cwnotify.screen cwnotify.tail",
+    "cwnotify.command": (
+        "cwnotify.alerts cwnotify.child cwnotify.copying cwnotify.forwarding cwnotify.programs cwnotify.recording "
+        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.postmortem cwnotify.tail"
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "

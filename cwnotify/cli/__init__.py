@@ -6,7 +6,11 @@ import importlib
 import sys
 from typing import Any
 
-import click
+try:
+    import click
+except ImportError as error:
+    # Without it there is no command that could explain this.
+    sys.exit(f"cwnotify: {error}; install it: {sys.executable} -m pip install click")
 
 from cwnotify import __version__
 from cwnotify.errors import CwnotifyError
@@ -83,4 +87,7 @@ def main() -> None:
         cwnotify()
     except CwnotifyError as error:
         click.echo(f"cwnotify: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        click.echo(f"cwnotify: {error}; to see what is missing: cwnotify doctor", err=True)
         sys.exit(1)

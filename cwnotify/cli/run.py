@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from cwnotify.alerts.options import OPTIONS, Option
+from cwnotify.command import leave, run_program
 from cwnotify.errors import UsageError
-from cwnotify.programs import run_program
 
 
 def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | None], Any]:
@@ -41,6 +40,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
 def run(command: tuple[str, ...], name: str, **asked: Any) -> None:
     """Run COMMAND and tell Slack how it ended: cwnotify run -- python train.py
 
-    Its exit code is passed on, and what it prints is not touched (with --tail it passes through a pipe).
+    It runs as it would without cwnotify, and its exit status is passed on. With --tail what it prints passes through
+    a pipe, except into a file.
     """
-    sys.exit(run_program(command, name, asked))
+    leave(run_program(command, name, asked))

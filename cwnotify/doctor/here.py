@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import sqlite3
 import sys
 import threading
 import time
@@ -16,14 +15,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cwnotify import settings
 from cwnotify.doctor.findings import Finding, count, fault, good, note, wrong
 from cwnotify.errors import StateError
 from cwnotify.sidecar import state
 from cwnotify.sidecar.link import Link
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rows import Message
+from cwnotify.sidecar.protocol import Line
+
+if TYPE_CHECKING:
+    from cwnotify.sidecar.rows import Message
 
 # Module and distribution of what cwnotify needs.
 NEEDED = (
@@ -34,6 +36,8 @@ NEEDED = (
     ("matplotlib", "matplotlib"),
     ("psutil", "psutil"),
 )
+# Parts of Python that some builds lack.
+STANDARD = ("sqlite3", "ssl")
 WIDGETS = "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"
 # What ipywidgets 8 needs of it: https://ipywidgets.readthedocs.io/en/stable/user_install.html
 WIDGETS_MAJOR = 5
@@ -45,6 +49,7 @@ def look_at_python() -> Iterator[Finding]:
     """The interpreter, and whether it has all that is needed."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     yield good("Python", f"{platform.python_version()} at {sys.executable}, {system}")
+    yield from judge_standard([module for module in STANDARD if not _can_be_imported(module)])
     yield judge_packages({distribution: _version(distribution) for _, distribution in NEEDED}, missing_packages())
     if not hasattr(os, "pidfd_open"):
         yield note("System", "has no pidfds, so the sidecar looks four times a second whether the kernel still lives")
@@ -52,7 +57,31 @@ def look_at_python() -> Iterator[Finding]:
 
 def missing_packages() -> list[str]:
     """What is needed and not there."""
-    return [distribution for module, distribution in NEEDED if importlib.util.find_spec(module) is None]
+    return [distribution for module, distribution in NEEDED if not _can_be_found(module)]
+
+
+def _can_be_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _can_be_imported(module: str) -> bool:
+    """Try it: of a part that is written in C, a build without it still has the files in Python."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def judge_standard(missing: Iterable[str]) -> Iterator[Finding]:
+    """Whether this Python was built with all that is needed."""
+    if names := " and ".join(missing):
+        yield wrong(
+            "Python", f"was built without {names}", "use another Python, or build this one again with its library"
+        )
 
 
 def judge_packages(versions: Mapping[str, str], missing: Iterable[str]) -> Finding:
@@ -121,19 +150,28 @@ def judge_front_end(seen: FrontEnd) -> Finding:
 
 def look_at_sidecar() -> Finding:
     """Start one, hear that it is ready, and let it leave."""
-    link, ready = Link(), threading.Event()
-    link.heard = lambda line: ready.set() if line["kind"] == "ready" else None
+    link, answered, ready = Link(), threading.Event(), threading.Event()
+
+    def hear(line: Line) -> None:
+        if line["kind"] == "ready":
+            ready.set()
+            answered.set()
+
+    link.heard, link.report = hear, lambda text: answered.set()
     began = time.monotonic()
     # It is told nothing but this, and above all no webhook: it posts nothing.
     link.command("refresh")
-    is_ready = ready.wait(PATIENCE)
+    answered.wait(PATIENCE)
     seconds = time.monotonic() - began
+    failure, log = link.failure, settings.state_dir() / "sidecar.log"
     link.close()
-    return judge_sidecar(seconds if is_ready else None, settings.state_dir() / "sidecar.log")
+    return judge_sidecar(seconds if ready.is_set() else None, log, failure)
 
 
-def judge_sidecar(seconds: float | None, log: Path) -> Finding:
-    """Whether it answered, and after how long."""
+def judge_sidecar(seconds: float | None, log: Path, failure: str = "") -> Finding:
+    """Whether it answered, after how long, or why it ended instead."""
+    if failure:
+        return wrong("Sidecar", f"cannot start, so no alert is sent: {failure}", "fix that, then run: cwnotify doctor")
     if seconds is None:
         return wrong("Sidecar", f"did not answer within {PATIENCE:.0f} s", f"look into {log}")
     return good("Sidecar", f"starts, and answers after {seconds:.2f} s")
@@ -152,6 +190,10 @@ class Kept:
 
 def look_at_state(webhook: settings.Secret | None) -> Iterator[Finding]:
     """The state directory, and the alerts in it."""
+    import sqlite3
+
+    from cwnotify.sidecar.outbox import Outbox
+
     try:
         directory = state.prepare(settings.state_dir())
         with closing(Outbox(directory / state.OUTBOX)) as box:

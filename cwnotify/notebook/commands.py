@@ -12,8 +12,17 @@ from IPython.core.error import StdinNotImplementedError
 
 from cwnotify.screen import say
 from cwnotify.settings import environ_of_commands
+from cwnotify.settings.places import started
 
 _PROGRAM = str(Path(__file__).parent.with_name("__main__.py"))
+
+
+def _environ() -> dict[str, str]:
+    """A cell may have set a PYTHONHOME in which no Python starts."""
+    environ, home = environ_of_commands(), started().get("PYTHONHOME")
+    if (changed := environ.pop("PYTHONHOME", None)) != home:
+        say(f"PYTHONHOME was changed in this notebook, to {changed}; Python processes, also the sidecar, may not start")
+    return environ if home is None else {**environ, "PYTHONHOME": home}
 
 
 def run_command(word: str, rest: str) -> None:
@@ -36,7 +45,7 @@ def run_command(word: str, rest: str) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environ_of_commands(),
+        env=_environ(),
         text=True,
     ) as command:
         assert command.stdin

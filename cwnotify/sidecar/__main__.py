@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
     from cwnotify.sidecar.protocol import Pipe
 
     pid, lines, answers, pidfd = map(int, arguments)
+    _close_others(lines, answers, pidfd)
     # An interrupt from a terminal is meant for the kernel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
@@ -34,7 +35,26 @@ def main(arguments: list[str]) -> None:
     _leave_no_core()
     with closing(Books(state_dir())) as books:
         books.keep_log()
-        Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books).live()
+        sidecar = Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books)
+        # A service that stops, or a batch job, signals all its processes: how the kernel ended is still to be reported.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: sidecar.leave_soon())
+        sidecar.live()
+
+
+def _close_others(*ours: int) -> None:
+    """Close what the kernel lets any program inherit: a reader of it would wait for our end, too."""
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 (names, not paths)
+    except OSError:
+        numbers = list(range(256))
+    for number in numbers:
+        if number > 2 and number not in ours:
+            try:
+                os.close(number)
+            except OSError:
+                # It was that of the list.
+                continue
 
 
 def _leave_no_core() -> None:

@@ -5,9 +5,12 @@ The reply is judged by `cwnotify.alerts.retries`; this module only asks, sleeps 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -39,6 +42,8 @@ class Delivery(threading.Thread):
         Names this process in leases.
     told
         Called after each attempt with the message, its new state and the reason.
+    complain
+        Called with a text for the screen when nothing can be sent.
 
     Attributes
     ----------
@@ -48,8 +53,12 @@ class Delivery(threading.Thread):
         Why the disk did not take what became of a message, until `move` says where to write instead.
     """
 
-    def __init__(self, connect: Callable[[], Outbox], owner: str, told: Told) -> None:
+    def __init__(
+        self, connect: Callable[[], Outbox], owner: str, told: Told, complain: Callable[[str], None] = lambda text: None
+    ) -> None:
         super().__init__(name="cwnotify-delivery", daemon=True)
+        self._complain = complain
+        self._is_unable = False
         self._connect = connect
         self._owner = owner
         self._told = told
@@ -78,8 +87,8 @@ class Delivery(threading.Thread):
         return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.known)]
 
     def next_due(self, outbox: Outbox) -> float | None:
-        """When a message for any of the webhooks can go or its lease ends; None if none is pending."""
-        return self._due(outbox, self._webhooks)
+        """When a message for any of the webhooks can go or its lease ends; None if none is pending, or none can go."""
+        return None if self._is_unable else self._due(outbox, self._webhooks)
 
     def _due(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
         times = (self._rests[destination].next_due(outbox, destination, time.time()) for destination in destinations)
@@ -91,9 +100,10 @@ class Delivery(threading.Thread):
 
     def run(self) -> None:
         """Deliver for ever."""
-        # Imported here, while the cell still runs, so that the first alert does not wait for it.
-        import requests  # noqa: F401
-
+        while self._is_unable or not self._has_transport():
+            # It may be installed while we live; what is on disk meanwhile is sent then, or by a later sidecar.
+            time.sleep(IDLE_PAUSE)
+            self._is_unable = not is_installed("requests")
         outbox: Outbox | None = None
         while True:
             try:
@@ -110,6 +120,27 @@ class Delivery(threading.Thread):
                 self._moved.set()
                 time.sleep(1.0)
             self._changed.clear()
+
+    def look_for_transport(self) -> None:
+        """Complain if nothing can be sent, before anything is acknowledged."""
+        for package in ("requests", "urllib3"):
+            if not is_installed(package):
+                self._cannot_send(f"the package {package} is missing")
+                return
+
+    def _has_transport(self) -> bool:
+        # Imported here, while the cell still runs, so that the first alert does not wait for it.
+        try:
+            import requests  # noqa: F401
+        except Exception as error:
+            self._cannot_send(f"the package requests does not work ({type(error).__name__}: {error})")
+        return not self._is_unable
+
+    def _cannot_send(self, why: str) -> None:
+        self._is_unable = True
+        self._complain(
+            f"alerts are stored but not sent, because {why}; install it: {sys.executable} -m pip install requests"
+        )
 
     def move(self) -> None:
         """The outbox is elsewhere from now on."""
@@ -140,6 +171,15 @@ class Delivery(threading.Thread):
 
     def _ready(self) -> list[str]:
         return [destination for destination, webhook in self._webhooks.items() if webhook.ready()]
+
+
+def is_installed(module: str) -> bool:
+    """Return whether `module` can be found, without importing it."""
+    importlib.invalidate_caches()
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> tuple[str, str]:

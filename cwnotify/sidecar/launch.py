@@ -1,10 +1,15 @@
-"""How a process that trains starts its sidecar, and whether it has. Standard library and `settings` only."""
+"""How a process that trains starts its sidecar, whether it has, and whether the sidecar outlives it.
+
+Standard library and `settings` only.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import posix
+import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cwnotify.settings import WEBHOOK_VARIABLES, state_dir
@@ -12,16 +17,28 @@ from cwnotify.settings import WEBHOOK_VARIABLES, state_dir
 # A cell may fill the environment until no process can be started with all of it.
 LONGEST_VARIABLE = 1 << 15
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
+# Until the sidecar has its own handlers, a signal to the whole service must not end it.
+_SCRIPT = 'cd /; trap "" TERM HUP; "$@" &'
 # A cell may empty os.environ; a sidecar started after that still has to find its Python and its state.
 _ENVIRONMENT = dict(os.environ)
 
 
-def launch(pid: int, descriptors: list[int]) -> None:
+def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
     """Start the sidecar as nobody's child.
 
     The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
+
+    Parameters
+    ----------
+    pid, pidfd
+        The process to watch; the pidfd is -1 where the system has none.
+    lines, answers, errors
+        Its ends of the pipes; `errors` becomes its standard error. All descriptors are above 2.
     """
-    numbers = [*descriptors, -1][:3]
+    sources = [number for number in (lines, answers, pidfd) if number >= 0]
+    # In the child other numbers than here, because a copy to its own number stays closed on exec with older glibcs.
+    targets = [number for number in range(3, 12) if number not in (*sources, errors)][: len(sources)]
+    numbers = [*targets, -1][:3]
     environ = os.environ or _ENVIRONMENT
     environment = {
         **{
@@ -31,17 +48,27 @@ def launch(pid: int, descriptors: list[int]) -> None:
         },
         "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
     }
-    shell = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" &', "sh", _python(), "-P", _PROGRAM, *map(str, (pid, *numbers))],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=environment,
-        pass_fds=descriptors,
-        start_new_session=True,
+    # Not `subprocess`: gevent and eventlet replace it, and theirs works in one thread only.
+    shell = posix.posix_spawn(
+        "/bin/sh",
+        ["/bin/sh", "-c", _SCRIPT, "sh", _python(), "-P", _PROGRAM, *map(str, (pid, *numbers))],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, errors, 2),
+            *((os.POSIX_SPAWN_DUP2, *pair) for pair in zip(sources, targets, strict=True)),
+        ],
+        setsid=True,
+        # `cwnotify run` blocks signals, and Python ignores some: the sidecar begins like any program.
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD),
     )
-    shell.wait()
+    try:
+        posix.waitpid(shell, 0)
+    except ChildProcessError:
+        # An event loop of the user's has fetched it, or SIGCHLD is ignored here.
+        pass
 
 
 def has_another(pid: int, status: int | None) -> bool:
@@ -73,3 +100,43 @@ def _command(folder: Path) -> bytes:
 def _python() -> str:
     """This Python; a program that has one built in, or a cell, may say nothing of where it lies."""
     return sys.executable or f"{sys.exec_prefix}/bin/python3"
+
+
+def ends_with(pid: int, environ: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
+    """Return whether the sidecar of `pid` is killed soon after `pid` ends.
+
+    A container ends with its first process, which is `pid` or waits for it through shells and wrappers. A batch system
+    kills what a job leaves behind. A notebook's server lives on when a kernel ends.
+    """
+    parent = _parent(pid, proc)
+    if 1 in (pid, parent):
+        return True
+    if environ.get("JPY_PARENT_PID"):
+        return False
+    if any(environ.get(name) for name in _BATCH_JOBS):
+        return True
+    if _namespace(proc) in ("", _FIRST_NAMESPACE):
+        return False
+    while parent > 1:
+        parent = _parent(parent, proc)
+    return parent == 1
+
+
+_BATCH_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+# PROC_PID_INIT_INO: https://github.com/torvalds/linux/blob/master/include/linux/proc_ns.h
+_FIRST_NAMESPACE = "pid:[4026531836]"
+
+
+def _parent(pid: int, proc: Path) -> int:
+    """The parent of `pid`; 0 if it is outside of this container, or not known."""
+    try:
+        return int((proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _namespace(proc: Path) -> str:
+    try:
+        return os.readlink(proc / "self" / "ns" / "pid")  # noqa: PTH115 (a name, not a path)
+    except OSError:
+        return ""

@@ -9,6 +9,7 @@ moment it loses nothing that it acknowledged: the next sidecar to start takes ov
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import sqlite3
@@ -44,6 +45,9 @@ TOGETHER_PAUSE = 2.0
 HANDOVER = 5.0
 HEARTBEAT = 60.0
 POLL_WITHOUT_PIDFD = 0.25
+# How long it goes on after SIGTERM or SIGHUP, in seconds: a service that stops signals the kernel at the same time.
+LEAVE_TIMEOUT = 10.0
+DRAIN_INTERVAL = 0.05
 DISK_PAUSE = 5.0
 # Until this instance is known, at most a second after the start.
 PLACE_PAUSE = 0.05
@@ -71,7 +75,7 @@ class Sidecar:
         self._oom_count = oom_counter(pid)
         self._oom_before = self._oom_count()
         self._attempted = threading.Event()
-        self._delivery = Delivery(books.connect, books.owner, self._told)
+        self._delivery = Delivery(books.connect, books.owner, self._told, self._complain)
         self._machine = Machine(books.connect, self._delivery.wake)
         self._timers = Timers()
         self._courses = Courses(self._timers, lambda: self._panels.is_open, self._sampled)
@@ -83,6 +87,10 @@ class Sidecar:
         self._destination = ""
         self._voice = Voice()
         self._goodbye = False
+        # When it has to end, by `time.monotonic`.
+        self._leave_at = math.inf
+        # Written to by `leave_soon`, for a signal does not end a poll.
+        self._wakes, self._wake = os.pipe()
         self._is_relieved = False
         self._status: int | None = None
         self._interrupted: dict[str, RunEnded] = {}
@@ -91,18 +99,30 @@ class Sidecar:
     def live(self) -> None:
         """All of it."""
         words.amend(settings.gather()[0].words)
+        self._delivery.look_for_transport()
         self._delivery.start()
         self._machine.start()
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
-        self._look_around(at_start=True)
+        # After the lines that wait already: the kernel may be gone, and they say how its runs ended.
+        self._timers.after(0.0, lambda: self._look_around(at_start=True))
         self._name_instance()
         self._heartbeat()
         self._keep_looking_at_disk()
         self._serve()
-        if not self._is_relieved:
+        if not self._is_relieved and not self._is_late:
             self._mourn()
             self._drain()
+
+    def leave_soon(self) -> None:
+        """End within `LEAVE_TIMEOUT`, or once the kernel is gone and everything is sent. For signal handlers."""
+        if self._leave_at == math.inf:
+            self._leave_at = time.monotonic() + LEAVE_TIMEOUT
+            os.write(self._wake, b"!")
+
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._leave_at
 
     # Serving
 
@@ -113,10 +133,14 @@ class Sidecar:
         poller.register(self._lines.fileno(), select.POLLIN)
         if self._pidfd >= 0:
             poller.register(self._pidfd, select.POLLIN)
+        poller.register(self._wakes, select.POLLIN)
         piped = True
         longest = HEARTBEAT if self._pidfd >= 0 else POLL_WITHOUT_PIDFD
-        while not self._is_relieved:
-            ready = dict(poller.poll(self._timers.wait(longest) * 1000))
+        while not self._is_relieved and not self._is_late:
+            pause = min(self._timers.wait(longest), max(self._leave_at - time.monotonic(), 0.0))
+            ready = dict(poller.poll(pause * 1000))
+            if self._wakes in ready:
+                os.read(self._wakes, 1)
             dead = self._pidfd in ready if self._pidfd >= 0 else self._is_gone()
             if dead:
                 self._status = exit_status(self._kernel.pid)
@@ -185,6 +209,11 @@ class Sidecar:
                 ended = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
                 self._ended(ended, bool(line.get("hold")))
                 self._delivery.wake()
+            case "drain":
+                # It ends with the kernel, and no further cell joins those that are told together.
+                self._books.tell_held(self._kernel)
+                self._delivery.wake()
+                self._answer_when_drained()
             case "goodbye":
                 self._goodbye = True
             case "watch":
@@ -258,6 +287,12 @@ class Sidecar:
             self._books.tell_held(self._kernel)
             self._delivery.wake()
 
+    def _answer_when_drained(self) -> None:
+        if self._delivery.next_due(self._books.outbox) is None:
+            self._answer(encode("drained"))
+        else:
+            self._timers.after(DRAIN_INTERVAL, self._answer_when_drained)
+
     def _answer(self, line: bytes) -> None:
         try:
             self._answers.send(line)
@@ -319,11 +354,13 @@ class Sidecar:
     def _mourn(self) -> None:
         """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""
         if not self._goodbye and has_another(self._kernel.pid, self._status):
-            time.sleep(HANDOVER)
+            time.sleep(min(HANDOVER, max(self._leave_at - time.monotonic(), 0.0)))
         loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
         for ended in self._interrupted.values() if self._goodbye else ():
             self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
         self._books.tell_lost(self._kernel, loss, time.time(), self._courses.values())
+        # One that was gone before it could be named left its runs under its true name.
+        self._books.take_over()
         self._delivery.wake()
         self._panels.close()
         if self._books.has_unplaced:
@@ -336,14 +373,15 @@ class Sidecar:
     def _drain(self) -> None:
         """Stay until nothing waits for our webhooks; a longer outage is over when Slack is back or patience ends."""
         patience = time.monotonic() + PATIENCE
-        while True:
+        while not self._is_late:
             self._look_at_disk()
             due = self._delivery.next_due(self._books.outbox)
             # What the disk holds of our runs is wrong until it takes what memory knows.
             if due is None and (self._books.is_home or time.monotonic() > patience):
                 return
             # A message on its way counts as due at the end of its lease: the attempt's end comes first.
-            self._attempted.wait(DISK_PAUSE if due is None else min(max(due - time.time(), 0.05), DISK_PAUSE))
+            pause = DISK_PAUSE if due is None else min(max(due - time.time(), 0.05), DISK_PAUSE)
+            self._attempted.wait(min(pause, max(self._leave_at - time.monotonic(), 0.0)))
             self._attempted.clear()
 
     def _look_at_disk(self) -> None:

@@ -1,4 +1,4 @@
-"""The lines on the pipe, both ways. Standard library and `errors` only.
+"""The lines on the pipe, both ways. Standard library, `errors` and `native` only.
 
 A line is a JSON object with a ``kind``. From the kernel:
 
@@ -17,14 +17,16 @@ unwatch     ``panel`` was closed                                 no
 refresh     read again now                                       no
 greet       send a test message to Slack                         no
 mute        say nothing of alarms for so many ``seconds``        no
+drain       the sidecar ends with the process: send all that is  no
+            due, and answer ``drained``
 goodbye     the process leaves in good order                     no
 =========== ==================================================== =======
 
 A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
 to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` (what became of an alert), ``trouble``
-(words for the screen) and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` with few of its points
-and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe still full
-is left out: only the newest counts.
+(words for the screen), ``drained`` and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` with few of
+its points and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe
+still full is left out: only the newest counts.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import threading
 from typing import Any
 
+from cwnotify import native
 from cwnotify.errors import ProtocolError
 
 PROTOCOL = 1
@@ -106,7 +108,7 @@ class Pipe:
         self._descriptor = descriptor
         self._file = _identity(descriptor)
         self._unsent = bytearray()
-        self._lock = threading.RLock()
+        self._lock = native.new_rlock()
         if writes:
             os.set_blocking(descriptor, False)
 
@@ -142,7 +144,7 @@ class Pipe:
                 if descriptor < 0:
                     raise BrokenPipeError(errno.EPIPE, "the pipe is gone")
                 try:
-                    written = os.write(descriptor, self._unsent)
+                    written = native.write(descriptor, self._unsent)
                 except BlockingIOError:
                     return False
                 del self._unsent[:written]
@@ -151,7 +153,7 @@ class Pipe:
     def read(self) -> bytes:
         """Wait for bytes; empty at the end, or when the descriptor is gone."""
         descriptor = self.fileno()
-        return os.read(descriptor, 1 << 16) if descriptor >= 0 else b""
+        return native.read(descriptor, 1 << 16) if descriptor >= 0 else b""
 
     def close(self) -> None:
         """Close it, if it is still ours."""

@@ -194,3 +194,44 @@ def test_the_front_end_is_that_of_the_notebook_that_asks():
     assert look_at_jupyter({**theirs, "COLAB_RELEASE_TAG": "x"}).text.startswith("Colab")
     # A terminal inside VS Code is no notebook.
     assert "JupyterLab " in look_at_jupyter({"VSCODE_PID": "1"}).text
+
+
+BLOCKER = """
+import os, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == os.environ["BLOCKED"]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        ("sqlite3", "✗ Python       was built without sqlite3"),
+        ("sqlite3", "✗ Sidecar      cannot start, so no alert is sent: ModuleNotFoundError: No module named 'sqlite3'"),
+        ("ssl", "✗ Python       was built without ssl"),
+        *((name, f"✗ Packages     missing: {name}") for name in ("requests", "boto3", "psutil", "matplotlib")),
+        ("urllib3", "✗ Slack        cannot be examined: ModuleNotFoundError: No module named 'urllib3'"),
+        ("botocore", "✗ AWS          cannot be examined: ModuleNotFoundError: No module named 'botocore'"),
+        ("click", "cwnotify: No module named 'click'; install it: "),
+    ],
+)
+def test_a_module_that_is_missing_is_a_finding(module: str, what: str, tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    blocked = {"PYTHONPATH": str(tmp_path), "BLOCKED": module, "AWS_EC2_METADATA_DISABLED": "true"}
+    with Slack() as slack, World(tmp_path / "world", slack.url, **blocked) as world:
+        done = world.command("cwnotify", "doctor")
+
+    assert what in done.stdout + done.stderr
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_other_commands_name_a_missing_module_too(tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    with World(tmp_path / "world", PYTHONPATH=str(tmp_path), BLOCKED="sqlite3") as world:
+        done = world.command("cwnotify", "outbox", "list")
+
+    assert done.stderr == "cwnotify: No module named 'sqlite3'; to see what is missing: cwnotify doctor\n"
+    assert done.returncode == 1

@@ -256,7 +256,7 @@ def test_an_option_that_cannot_be_understood_starts_nothing(wrong: list[str], wo
 def test_a_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack):
     done = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
 
-    assert done.returncode == 128 + number
+    assert done.returncode == -number
     (text,) = told(world, slack)
     assert "*train* was lost after" in text
     assert why in text
@@ -311,7 +311,7 @@ def test_an_interrupted_program_is_interrupted(world: World, slack: Slack):
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=20)
 
-    assert running.returncode == 128 + signal.SIGINT
+    assert running.returncode == -signal.SIGINT
     assert [outcome(payload) for payload in slack.wait_for(1)] == ["interrupted"]
 
 

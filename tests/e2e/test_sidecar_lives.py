@@ -1,0 +1,287 @@
+"""The sidecar where it is hard to live: it reports all the same, or the screen says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import ROOT, Kernel, World, alert, outcome
+from tests.support.slack import Answer, Slack
+from tests.support.waiting import until
+
+SLEEPS = "import cwnotify, time\nwith cwnotify.notify('train'):\n    print('begun', flush=True)\n    time.sleep(60)"
+NOTIFIES = "import cwnotify\nwith cwnotify.notify('train'):\n    pass"
+
+
+# Signals
+
+
+def begun(world: World) -> tuple[subprocess.Popen[str], list[int]]:
+    """A program in the middle of its run, and its sidecar, which knows of it."""
+    running = world.begin("python", "-c", SLEEPS)
+    assert running.stdout
+    assert running.stdout.readline() == "begun\n"
+    until(world.open_runs, 20, "the run's beginning")
+    return running, world.sidecars()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_to_all_processes_at_once_is_told(number: signal.Signals, times: int, world: World, slack: Slack):
+    running, sidecars = begun(world)
+    for _ in range(times):
+        for pid in sidecars:
+            os.kill(pid, number)
+        # Not by `running`, which would fetch how it ended.
+        os.kill(running.pid, number)
+
+    payload = alert(slack, "train", 15)
+    assert outcome(payload) == "lost"
+    assert f"killed by {number.name}" in payload["text"]
+    until(lambda: not world.sidecars(), 12, "the sidecar's end")
+
+
+def test_it_does_not_wait_longer_than_ten_seconds_for_slack(world: World, slack: Slack):
+    slack.refuse()
+    running, sidecars = begun(world)
+    began = time.monotonic()
+    for pid in (running.pid, *sidecars):
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not world.sidecars(), 16, "the sidecar's end")
+
+    assert time.monotonic() - began > 8
+    assert [message.state for message in world.messages()] == ["pending"]
+    slack.accept()
+    world.command("python", "-c", NOTIFIES.replace("train", "next"))
+    assert outcome(alert(slack, "train", 20)) == "lost"
+
+
+def test_where_only_the_sidecar_gets_the_signal_another_one_follows(world: World, slack: Slack):
+    running, sidecars = begun(world)
+    os.kill(sidecars[0], signal.SIGTERM)
+    until(lambda: world.sidecars() and sidecars[0] not in world.sidecars(), 20, "a new sidecar")
+    running.kill()
+
+    assert outcome(alert(slack, "train", 20)) == "lost"
+
+
+# What keeps it from living
+
+BLOCKER = """
+import os, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == os.environ["BLOCKED"]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def without(module: str, world: World) -> dict[str, str]:
+    """An environment in which Python has no such module."""
+    folder = world.home / "blocker"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(BLOCKER)
+    return {"PYTHONPATH": str(folder), "BLOCKED": module}
+
+
+def complaints(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if "alerts" in line]
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        ("sqlite3", "No module named 'sqlite3'; run: cwnotify doctor"),
+        ("logging", "No module named 'logging'; run: cwnotify doctor"),
+        ("requests", "the package requests is missing; install it: "),
+        ("urllib3", "the package urllib3 is missing; install it: "),
+    ],
+)
+@pytest.mark.parametrize(
+    "program", [["python", "-c", NOTIFIES], ["cwnotify", "run", "--", "true"]], ids=["notify", "run"]
+)
+def test_a_module_that_is_missing_is_named_once(module: str, what: str, program: Sequence[str], world: World):
+    done = world.command(*program, env=without(module, world))
+
+    (line,) = complaints(done.stderr)
+    assert what in line
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_what_could_not_be_sent_for_want_of_a_module_is_sent_by_the_next_one(world: World, slack: Slack):
+    world.command("python", "-c", NOTIFIES, env=without("requests", world))
+    world.command("python", "-c", NOTIFIES.replace("train", "next"))
+
+    assert outcome(alert(slack, "train", 20)) == "finished"
+
+
+@pytest.mark.parametrize(
+    ("setup", "what"),
+    [
+        ("import os\nos.environ['PYTHONHOME'] = '/nonexistent'", "(PYTHONHOME is /nonexistent)"),
+        ("import sys\nsys.executable = '/nonexistent/python'", "/nonexistent/python: not found"),
+    ],
+)
+def test_a_python_that_does_not_start_is_told_once(setup: str, what: str, world: World):
+    done = world.command("python", "-c", f"{setup}\n{NOTIFIES}\n{NOTIFIES}\nprint('unharmed')")
+
+    (line,) = complaints(done.stderr)
+    assert what in line
+    assert (done.returncode, done.stdout) == (0, "unharmed\n")
+
+
+def test_a_notebook_says_so_while_its_cell_runs(world: World):
+    with Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify\nimport os, time\nos.environ['PYTHONHOME'] = '/nonexistent'")
+        result = kernel.run("%%notify_on_finish long\ntime.sleep(8)\n42", 60)
+        later = kernel.run("%%notify_on_finish again\n43", 60)
+        doctor = kernel.run("%cwnotify doctor", 60)
+
+    assert (result.values, later.values) == (["42"], ["43"])
+    assert len(complaints(result.stderr + later.stderr)) == 1
+    assert "✓ Sidecar" in doctor.stdout
+    assert "PYTHONHOME was changed in this notebook, to /nonexistent" in doctor.stderr
+
+
+def test_a_state_folder_that_cannot_be_written_is_told_and_the_alert_comes(world: World, slack: Slack):
+    done = world.command("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": "/proc/nowhere"})
+
+    assert "/proc/nowhere cannot be used" in done.stderr
+    assert outcome(alert(slack, "train", 20)) == "finished"
+
+
+def test_sidecars_that_are_killed_again_and_again_are_told_once(world: World, slack: Slack):
+    running, _ = begun(world)
+    killed: set[int] = set()
+    for _ in range(3):
+        (pid,) = until(lambda: [pid for pid in world.sidecars() if pid not in killed], 20, "a sidecar")
+        killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
+    # It goes on trying, and what it has to tell is told.
+    until(lambda: set(world.sidecars()) - killed, 20, "one more")
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=30)
+
+    assert outcome(alert(slack, "train", 20)) == "interrupted"
+    assert len(complaints(stderr)) == 1
+    assert "it left no message; perhaps it was killed" in stderr
+
+
+# Closed descriptors and patched threads
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_program_with_closed_streams_is_reported(closed: str, world: World, slack: Slack):
+    script = world.home / "train.py"
+    script.write_text(NOTIFIES)
+    done = world.command("bash", "-c", f"{sys.executable} {script} {closed}")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert outcome(alert(slack, "train", 20)) == "finished"
+
+
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import warnings; warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()",
+}
+GREEN = {
+    "gevent": "import gevent\nthread = gevent.spawn(count)\n",
+    "eventlet": "thread = eventlet.spawn(count)\n",
+}
+COUNTS = """
+import time
+ticks = []
+def count():
+    while True:
+        ticks.append(1)
+        time.sleep(0.01)
+{green}
+with cwnotify.notify('train', show=lambda: dict(a=1)):
+    cwnotify.note(epoch=1)
+    time.sleep(0.5)
+print(len(ticks) > 10)
+"""
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("library", PATCHES)
+def test_patched_threads_do_not_block(library: str, order: str, world: World, slack: Slack):
+    first, then = (PATCHES[library], "import cwnotify")[:: 1 if order == "before" else -1]
+    done = world.command("python", "-c", f"{first}\n{then}\n{COUNTS.format(green=GREEN[library])}", timeout=30)
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert outcome(alert(slack, "train", 20)) == "finished"
+
+
+def test_a_sidecar_that_is_killed_under_gevent_is_replaced(world: World, slack: Slack):
+    running = world.begin("python", "-c", f"{PATCHES['gevent']}\n{SLEEPS}")
+    until(world.open_runs, 20, "the run's beginning")
+    (first,) = world.sidecars()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: world.sidecars() and first not in world.sidecars(), 20, "another sidecar")
+    running.kill()
+
+    assert outcome(alert(slack, "train", 20)) == "lost"
+
+
+# A container's first process
+
+CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc"]
+is_root = os.geteuid() == 0
+can_contain = is_root and subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode == 0
+in_container = pytest.mark.skipif(not can_contain, reason="needs a pid namespace")
+SCRIPT = f"{NOTIFIES}\nprint('end')"
+FIRST = {
+    "a Python script": ["python", "train.py"],
+    "an IPython script": ["python", "-m", "IPython", "train.py"],
+    "an IPython script with magics": ["python", "-m", "IPython", "train.ipy"],
+    "a command": ["cwnotify", "run", "--name", "train", "--", "echo", "end"],
+    "a script below a shell": ["sh", "-c", "python train.py; true"],
+    "a script below two": ["sh", "-c", "sh -c 'python train.py; true'; true"],
+}
+
+
+@in_container
+@pytest.mark.parametrize("program", FIRST.values(), ids=FIRST)
+def test_a_containers_program_waits_until_slack_has_it(program: list[str], world: World, slack: Slack):
+    slack.answer = Answer(mode="drip", headers={f"X-Slow-{n}": "x" * 8 for n in range(4)})
+    (world.home / "train.py").write_text(SCRIPT)
+    (world.home / "train.ipy").write_text("%load_ext cwnotify\n%notify_on_finish print('end')\n")
+    done = world.command(*inside(program, world))
+
+    assert "end" in done.stdout
+    # Everything in it was killed as it ended: what has not come by now never comes.
+    assert [outcome(payload) for payload in slack.wait_for(1, 0.5)] == ["finished"]
+
+
+def inside(program: list[str], world: World) -> list[str]:
+    """`program` as the first process of its own pid namespace; its ``python`` is that of the tests."""
+    if program[0] == "cwnotify":
+        program = [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), *program[1:]]
+    return [*CONTAINER, "env", f"PATH={Path(sys.executable).parent}:{world.environ['PATH']}", *program]
+
+
+@in_container
+def test_a_containers_program_waits_ten_seconds_at_most(world: World, slack: Slack):
+    slack.refuse()
+    began = time.monotonic()
+    world.command(*CONTAINER, sys.executable, "-c", NOTIFIES)
+
+    assert 9 < time.monotonic() - began < 20
+
+
+@in_container
+def test_what_is_not_to_be_told_is_not_waited_for(world: World, slack: Slack):
+    slack.refuse()
+    began = time.monotonic()
+    world.command(*CONTAINER, sys.executable, "-c", NOTIFIES.replace("'train'", "'train', min='1h'"))
+
+    assert time.monotonic() - began < 8

@@ -54,13 +54,17 @@ MAY_IMPORT = {
     "cwnotify.patience": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
     "cwnotify.ranks": "cwnotify.sidecar.processes",
+    "cwnotify.inbox": "cwnotify.ranks",
+    "cwnotify.values": "",
+    "cwnotify.names": "",
+    "cwnotify.decorate": "cwnotify.errors",
     "cwnotify.recording": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
-        "cwnotify.patience cwnotify.sidecar.link"
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.inbox "
+        "cwnotify.values cwnotify.screen cwnotify.patience cwnotify.sidecar.link"
     ),
     "cwnotify.programs": (
-        "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen cwnotify.sidecar.link "
-        "cwnotify.sidecar.postmortem cwnotify.tail"
+        "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
+        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.postmortem cwnotify.tail"
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "

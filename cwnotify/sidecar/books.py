@@ -1,6 +1,7 @@
 """What the sidecar writes down: events in, messages out, each in one transaction.
 
-An alert's id is its run's id, so whoever comes second (a resent line, another sidecar) changes nothing.
+An alert's id is its run's id, so what comes second (a resent line, another sidecar) changes nothing. Only ranks of
+one launch share an alert, see `registry.alert_of`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cwnotify.sidecar import state
 from cwnotify.sidecar.disk import bring_home, broken, lend, open_outbox
 from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
 from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
-from cwnotify.sidecar.registry import remember
+from cwnotify.sidecar.registry import alert_of, remember
 from cwnotify.sidecar.rows import OpenRun
 from cwnotify.sidecar.silence import Silence
 
@@ -153,10 +154,12 @@ class Books:
         now = time.time()
         ended = replace(ended, run=self.place(ended.run))
         self.outbox.close_run(ended.run.id)
-        remember(self.outbox, ended, now)
-        if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
-            self.outbox.put(ended.alert_id, destination, run_message(ended), now, due)
-        # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
+        wanted = ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds)
+        alert = alert_of(self.outbox, ended) if wanted else ended.run.id
+        remember(self.outbox, ended, alert, now)
+        if wanted and alert == ended.run.id:
+            self.outbox.put(alert, destination, run_message(ended), now, due)
+        # A run that another alert reports is settled under its own id too: a line that is sent again finds it there.
         self.outbox.skip(ended.run.id, now)
 
     @_kept
@@ -169,9 +172,9 @@ class Books:
     def revise(self, ended: RunEnded) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
         ended = replace(ended, run=self.place(ended.run))
-        remember(self.outbox, ended, time.time())
+        remember(self.outbox, ended, ended.run.id, time.time())
         if ended.run.options.wants(False, ended.seconds):
-            self.outbox.replace(ended.alert_id, run_message(ended), time.time())
+            self.outbox.replace(ended.run.id, run_message(ended), time.time())
 
     @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
@@ -226,7 +229,7 @@ class Books:
         told = [replace(ended, run=self.place(ended.run)) for ended in told]
         for ended in told:
             self.outbox.close_run(ended.run.id)
-            remember(self.outbox, ended, time.time())
+            remember(self.outbox, ended, ended.run.id, time.time())
             self.outbox.skip(ended.run.id, time.time())
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
         self.outbox.put(f"{told[-1].run.id}+", held[-1].destination, together_message(told), time.time())

@@ -1,7 +1,7 @@
 """The rank of this process in a distributed job, and the name of the launch that it belongs to.
 
-Only rank 0 sends alerts, except that a failure on any rank is reported once per machine. Standard library and
-`sidecar.processes` only.
+Only rank 0 sends alerts, except that a failure on any rank is reported once per machine. Standard library,
+`alerts.frozen` and `sidecar.processes` only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from cwnotify.alerts.frozen import frozen
 
 
-class Launcher(NamedTuple):
+@frozen
+class Launcher:
     """How one launcher tells a process its rank.
 
     Parameters
@@ -90,7 +93,8 @@ _MAX_ANCESTORS = 16
 _PROCESS = os.getpid()
 
 
-class Rank(NamedTuple):
+@frozen
+class Rank:
     """A process of a distributed job: its number, what an alert calls it, and the variable that holds it."""
 
     number: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import linecache
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import given
 from cwnotify.alerts.events import Failure, Outcome
 from cwnotify.alerts.options import duration
 from cwnotify.errors import UsageError
-from cwnotify.failures import MOST_FRAMES, MOST_LINE, MOST_MESSAGE, describe, outcome_of
+from cwnotify.failures import MAX_LINES, MOST_LINE, MOST_MESSAGE, describe, outcome_of
 from tests.support.events import texts
 
 
@@ -94,16 +95,17 @@ def test_only_our_own_package_is_machinery_of_ours():
 def test_where_there_is_nothing_but_machinery_its_last_frame_is_told():
     error = raised("1 / 0", "/venv/site-packages/IPython/core/magic.py")
 
-    assert describe(error).frames.startswith("magic.py, line 1")
+    assert describe(error).frames.startswith("IPython/core/magic.py, line 1")
 
 
-def test_of_a_deep_recursion_the_last_frames_are_told():
+def test_a_deep_recursion_is_told_once_with_its_depth():
     error = raised("def deeper():\n    deeper()\n\ndeeper()\n")
 
     lines = describe(error).frames.splitlines()
 
-    assert len(lines) == 2 * MOST_FRAMES
-    assert set(lines) == {"train.py, line 2, in deeper", "    deeper()"}
+    assert lines[:2] == ["train.py, line 4, in <module>", "    deeper()"]
+    assert re.fullmatch(r"train.py, line 2, in deeper \(\d{3,4} times\)", lines[2])
+    assert lines[3:] == ["    deeper()"]
 
 
 def test_a_long_line_and_a_long_message_are_cut():
@@ -136,8 +138,10 @@ def test_a_syntax_error_that_somebody_made_up_is_told_too(error):
 def test_any_message_is_told(message):
     failure = describe(ValueError(message))
 
-    assert failure.message.startswith(message[:MOST_MESSAGE])
-    assert len(failure.message) <= MOST_MESSAGE + 1
+    lines = message.strip("\n")[:MOST_MESSAGE].split("\n")
+    assert failure.message.split("\n")[0].startswith(lines[0])
+    assert len(failure.message) <= MOST_MESSAGE + 3
+    assert failure.message.count("\n") < MAX_LINES
 
 
 # Hostile exceptions

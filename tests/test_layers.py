@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "cwnotify.tail": "",
     "cwnotify.patience": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
-    "cwnotify.ranks": "cwnotify.sidecar.processes",
+    "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
     "cwnotify.inbox": "cwnotify.ranks",
     "cwnotify.values": "",
     "cwnotify.names": "",

@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "cwnotify.sidecar.versions": "cwnotify.errors cwnotify.sidecar.rows",
     "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
     "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
-    "cwnotify.sidecar.postmortem": "cwnotify.alerts",
+    "cwnotify.sidecar.postmortem": "cwnotify.alerts cwnotify.sidecar.memory",
+    "cwnotify.sidecar.memory": "",
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
@@ -64,11 +65,12 @@ MAY_IMPORT = {
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
-        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.postmortem cwnotify.tail"
+        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.memory cwnotify.sidecar.postmortem cwnotify.tail"
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.patience cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
+        "cwnotify.tail cwnotify.patience cwnotify.values cwnotify.sidecar.link cwnotify.sidecar.snapshot "
+        "cwnotify.sidecar.looks "
         "IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",

@@ -23,7 +23,8 @@ _WORD = (
     r"|(?:auth|access|refresh|session|security|bearer|bot|id)[_-]?token|x-amz-(?:signature|credential))"
 )
 _ABOUT = (
-    r"\w{0,40}(?:min|max|len|length|count|file|path|field|name|policy|required|type|error|ur[il]|arn|version)(?!\w)"
+    r"(?:\w{0,40}(?:min|max|len|length|count|file|path|field|name|policy|required|type|error|ur[il]|arn|version)"
+    r"|(?:\w{0,40}[_-])?(?:loss|acc|accuracy|score|rate|auc|f1|precision|recall|entropy|mse|mae|perplexity))(?!\w)"
 )
 _LABEL = rf"(?<![\w.:/-])[\w.-]{{0,60}}?{_WORD}(?:s|\d+|[_-](?!{_ABOUT})\w{{1,40}}|Key)?(?!\w)[\"']?\]?"
 _LABEL_ALONE = re.compile(rf"{_LABEL}\s*$|[\[\"'.]{_WORD}[\"'\]]*\s*$", re.IGNORECASE)

@@ -45,6 +45,8 @@ _CELL = r"<ipython-input-(\d+)-"
 _BEGIN = "Traceback (most recent call last):"
 _FRAME = r'\s*File "([^"\n]+)", line (\d{1,9})(?:, in (.+))?$'
 _CARETS = r"[\s~^]+"
+# What a function's file is called where cloudpickle has rebuilt it.
+_PICKLED = "<dynamic-code>"
 _NO_MESSAGE = "(its message cannot be shown)"
 
 
@@ -231,7 +233,16 @@ def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
 
 def _from_remote(remote: Remote, known: str, cell: int | None) -> list[str]:
     head = f"Caused by {remote.error}" if remote.error and remote.error != known else "In another process:"
-    return [head[:MOST_LINE], *_lines(_choose(remote.places, 2), cell)]
+    return [head[:MOST_LINE], *_lines(_choose([_found_again(place) for place in remote.places], 2), cell)]
+
+
+def _found_again(place: Place) -> Place:
+    """`place` by its file here, if cloudpickle has sent the user's function to a worker without it."""
+    code = getattr(vars(sys.modules.get("__main__")).get(place.function), "__code__", None)
+    if place.path != _PICKLED or code is None:
+        return place
+    lines = [line for _, _, line in code.co_lines() if line]
+    return Place(code.co_filename, place.line, place.function) if place.line in lines else place
 
 
 def _remote(text: str) -> Remote | None:

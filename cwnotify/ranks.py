@@ -102,6 +102,17 @@ class Rank:
     variable: str = ""
 
 
+FIRST = Rank(0, "rank 0")
+
+
+def has_launched() -> bool:
+    """Whether this process has the local rank 0, as Lightning's first process after it has launched the other ones.
+
+    It learns of it then, and forgets the number of processes when they are done.
+    """
+    return os.environ.get("LOCAL_RANK") == "0" and not is_multiprocessing_child() and not _is_kernel()
+
+
 def rank(environ: Mapping[str, str] | None = None) -> int | None:
     """Return this process's rank; None if it is not one of several.
 
@@ -124,13 +135,15 @@ def find(environ: Mapping[str, str] | None = None) -> Rank | None:
 def _find(environ: Mapping[str, str]) -> Rank | None:
     for launcher in LAUNCHERS:
         number = _number(environ.get(launcher.rank))
+        if number is None:
+            continue
         size = next((size for name in launcher.sizes if (size := _size(environ.get(name))) is not None), None)
         if launcher.rank == "LOCAL_RANK":
             match = _local(number, size, environ)
             if match:
                 return match
             continue
-        if number is None or (size is not None and number >= max(size, 1)):
+        if size is not None and number >= max(size, 1):
             continue
         if launcher.rank == "SLURM_PROCID" and number == 0 and not any(environ.get(name) for name in _STEPS):
             # The batch script itself, or a notebook in it: no srun has started several of them.
@@ -145,10 +158,10 @@ def _find(environ: Mapping[str, str]) -> Rank | None:
     return None
 
 
-def _local(local: int | None, size: int | None, environ: Mapping[str, str]) -> Rank | None:
+def _local(local: int, size: int | None, environ: Mapping[str, str]) -> Rank | None:
     """The rank of a process that knows only its place on its node."""
     node = next((node for name in _NODES if (node := _number(environ.get(name))) is not None), 0)
-    if local is None or (size is not None and size <= 1):
+    if size is not None and size <= 1:
         return None
     if node == 0:
         # Without a size, only a number above 0 proves that there are others.
@@ -161,7 +174,9 @@ def _local(local: int | None, size: int | None, environ: Mapping[str, str]) -> R
 
 
 def _number(text: str | None) -> int | None:
-    text = (text or "").strip()
+    if text is None:
+        return None
+    text = text.strip()
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 

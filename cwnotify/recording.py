@@ -77,7 +77,9 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
 
 def current() -> Recording | None:
     """The run that notes belong to here: the innermost of this thread or task, else the newest; None in a child."""
-    run = next(enclosing(), None) or (_under_way[-1] if _under_way else None)
+    run = _innermost.get()
+    if run is None or run.is_over:
+        run = next(enclosing(), None) or (_under_way[-1] if _under_way else None)
     return run if run and run.is_here else None
 
 
@@ -263,6 +265,7 @@ class Recording:
         self._link = link or shared()
         self._process = os.getpid()
         self._rank = ranks.find()
+        self._was_local = ranks.has_launched()
         self._began = _Clock.steady()
         self._seconds: float | None = None
         self._notes = _Notes()
@@ -375,10 +378,15 @@ class Recording:
             _under_way.remove(self)
         if _innermost.get() is self:
             _innermost.set(self.outer)
-        if self._rank is None and (rank := ranks.find()):
-            # Lightning's first process learns of its rank when it starts the other ones.
+        if self._rank is None:
+            self._find_rank()
+
+    def _find_rank(self) -> None:
+        """What this process has learned of its rank since the run began."""
+        launches = not self._was_local and ranks.has_launched()
+        rank = ranks.find() or (ranks.FIRST if launches else None)
+        if rank is not None:
             self._rank = rank
-            launches = rank.variable == "LOCAL_RANK" and rank.number == 0 and not ranks.is_multiprocessing_child()
             self.run = replace(self.run, **self._in_job(launches))
 
     def wait(self, seconds: float, delivered: bool) -> None:

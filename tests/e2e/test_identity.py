@@ -105,6 +105,8 @@ with notify('fit', min=0):
         os.environ |= {'LOCAL_RANK': '0', 'NODE_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_PORT': '41234'}
         other = subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, 'LOCAL_RANK': '1'})
         other.wait()
+        # As `LightningEnvironment.teardown` does.
+        del os.environ['WORLD_SIZE']
     FAIL
 """
 

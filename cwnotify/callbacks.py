@@ -59,6 +59,9 @@ def lightning() -> Any:
             return lightning, ()
 
     def _note(trainer: Any) -> None:
+        if not trainer.is_global_zero:
+            # The strategy may have launched it without a variable that says so.
+            return
         epoch = _of(trainer.current_epoch + 1, trainer.max_epochs)
         note({"epoch": epoch, "step": trainer.global_step, **trainer.callback_metrics})
 
@@ -76,7 +79,8 @@ def hugging_face() -> Any:
 
     class Note(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **more: Any) -> None:
-            note({"step": _of(state.global_step, state.max_steps), **(logs or {})})
+            if state.is_world_process_zero:
+                note({"step": _of(state.global_step, state.max_steps), **(logs or {})})
 
         def __reduce__(self) -> Any:
             return hugging_face, ()

@@ -1,30 +1,32 @@
 """`notify` for Python code outside notebooks.
 
-Standard library, `alerts`, `recording` and `failures` only.
+Standard library, `alerts`, `recording`, `decorate`, `names` and `failures` only.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
 import sys
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from datetime import timedelta
+from types import FrameType, TracebackType
+from typing import Any, Generic, TypeVar
 
+from cwnotify import names
 from cwnotify.alerts import options
 from cwnotify.alerts.events import Outcome, RunKind, Shown
+from cwnotify.decorate import decorate, is_command
 from cwnotify.failures import describe, outcome_of
-from cwnotify.recording import Recording, as_shown, here
+from cwnotify.names import name_of_function
+from cwnotify.recording import Recording, as_shown, enclosing, here, inside
 from cwnotify.screen import say, say_once
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 NO_WEBHOOK = "no Slack webhook is set, so nobody will be told; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
 
 
 class notify:  # noqa: N801 (used like a function)
-    """Tell Slack when a piece of code ends, however it ends.
+    """Report to Slack when a piece of code ends, however it ends.
 
     A context manager and a decorator, for plain and for async code::
 
@@ -34,41 +36,43 @@ class notify:  # noqa: N801 (used like a function)
         @cwnotify.notify(min="5m")
         def train(): ...
 
-    The code's value, its exception and its time stay what they are. Of a distributed job only rank 0 is told,
-    except that a failure on any rank is told once.
+    The code's value, its exception and its time stay what they are. Each ``with`` block and each call is a run of its
+    own, also if one object is used several times, at once or nested. A generator's run lasts until it is exhausted or
+    closed. In distributed jobs only rank 0 sends alerts; a failure on any rank is reported once per machine.
 
     Parameters
     ----------
     name
         What the alert calls it; by default the function's name, or the script's.
     min
-        Tell only if it ran at least so long: seconds, or text such as ``"5m"``.
+        Notify only if the run took at least this long: seconds, or text such as ``"5m"``.
     on
         ``"finish"``, ``"error"`` or ``"always"``.
     mention
         ``"@here"``, ``"@channel"``, a member's ID (``U…``) or a user group's (``S…``).
     show
-        Called when the code has ended; the mapping that it returns is shown in the alert.
+        Called when the code has ended; the alert shows the mapping that it returns.
     lang
         ``"en"`` or ``"ko"``.
     channel
-        Another channel; only legacy webhooks heed it.
+        Another channel; only legacy webhooks support this.
 
     Raises
     ------
     UsageError
-        At once, if an argument cannot be understood.
+        At once, if an argument cannot be understood, or something is decorated whose calls cannot be followed.
     """
 
     def __new__(cls, name: str | Callable[..., Any] = "", **options: Any) -> Any:
         """`notify` itself as a decorator, without brackets, gives the decorated function."""
-        return cls()(name) if callable(name) else super().__new__(cls)
+        decorates = not isinstance(name, str) and (callable(name) or isinstance(name, classmethod | staticmethod))
+        return cls(**options)(name) if decorates else super().__new__(cls)  # type: ignore[type-var]
 
     def __init__(
         self,
         name: str | Callable[..., Any] = "",
         *,
-        min: float | str | None = None,
+        min: float | str | timedelta | None = None,
         on: str | None = None,
         mention: str | None = None,
         show: Callable[[], Mapping[str, object]] | None = None,
@@ -77,70 +81,97 @@ class notify:  # noqa: N801 (used like a function)
     ) -> None:
         self._name = name if isinstance(name, str) else ""
         self._asked = {
-            "min_seconds": None if min is None else options.duration(str(min)),
+            "min_seconds": None if min is None else options.duration(_seconds(min)),
             "on": None if on is None else options.one_of("on", options.WHEN)(on),
             "mention": None if mention is None else options.mention(mention),
             "lang": None if lang is None else options.one_of("lang", options.LANGUAGES)(lang),
             "channel": channel,
         }
         self._show = show
-        self._recording: Recording | None = None
+        # What was entered and not left yet, with the frame that entered it.
+        self._entries: list[tuple[int, Recording | None]] = []
 
     def __enter__(self) -> notify:
-        self._recording = _begin(self._name or _script(), RunKind.CODE, self._asked)
-        return self
+        return self._enter(sys._getframe(1))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        recording, self._recording = self._recording, None
-        if recording is None:
-            return
-        recording.stop()
-        try:
-            outcome = _outcome(error)
-            failure = describe(error) if error and outcome is Outcome.FAILED else None
-            recording.end(outcome, failure, shown=_shown(self._show))
-        except Exception as trouble:
-            say(f"the end of this run could not be told: {type(trouble).__name__}")
+        self._exit(sys._getframe(1), error)
 
-    async def __aenter__(self) -> notify:
-        return self.__enter__()
+    def __aenter__(self) -> Awaitable[notify]:
+        return _Ready(self._enter(sys._getframe(1)))
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    ) -> Awaitable[None]:
+        self._exit(sys._getframe(1), error)
+        return _Ready(None)
 
     def __call__(self, function: F) -> F:
         """Decorate `function`: each call is a run of its own."""
-        name = self._name or function.__qualname__
+        name = self._name or name_of_function(getattr(function, "callback", None) if is_command(function) else function)
 
         def fresh() -> notify:
             one = notify(name, show=self._show)
             one._asked = self._asked
             return one
 
-        if inspect.iscoroutinefunction(function):
+        return decorate(function, fresh)  # type: ignore[no-any-return]
 
-            @functools.wraps(function)
-            async def awaited(*args: Any, **kwargs: Any) -> Any:
-                with fresh():
-                    return await function(*args, **kwargs)
+    def resumed(self) -> inside:
+        """A context in which notes belong to this object's run; for code that runs in steps."""
+        return inside(self._entries[-1][1] if self._entries else None)
 
-            return awaited  # type: ignore[return-value]
+    def _enter(self, frame: FrameType) -> notify:
+        self._entries.append((id(frame), _begin(self._name, RunKind.CODE, self._asked)))
+        return self
 
-        @functools.wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            with fresh():
-                return function(*args, **kwargs)
+    def _exit(self, frame: FrameType, error: BaseException | None) -> None:
+        recording = self._leave(frame)
+        if recording is None:
+            return
+        recording.stop()
+        try:
+            outcome = _outcome(error)
+            failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            recording.end(outcome, failure, shown=_shown(self._show))
+        except Exception as trouble:
+            say(f"the end of this run could not be reported: {type(trouble).__name__}")
 
-        return called  # type: ignore[return-value]
+    def _leave(self, frame: FrameType) -> Recording | None:
+        """The run that ends: the one that `frame` began, else the innermost one here, else the one that began last."""
+        entries = self._entries[::-1]
+        around = list(enclosing()) if len(entries) > 1 else []
+        entry = next((one for one in entries if one[0] == id(frame)), None)
+        entry = entry or next((one for run in around for one in entries if one[1] is run), None)
+        entry = entry or (entries[0] if entries else None)
+        try:
+            self._entries.remove(entry)  # type: ignore[arg-type]
+        except ValueError:
+            return None
+        return entry[1] if entry else None
+
+
+class _Ready(Generic[T]):
+    """An awaitable that does not wait. Its maker was called in the frame of the ``async with`` block itself."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, T]:
+        yield from ()
+        return self._value
+
+
+def _seconds(length: float | str | timedelta) -> str:
+    return str(length.total_seconds() if isinstance(length, timedelta) else length)
 
 
 def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | None:
     try:
-        recording = Recording(name, kind, here(), asked)
+        # A notebook without a name leaves it to the cell's number.
+        recording = Recording(name or names.name_of_program(), kind, here(names.notebook(), names.cell()), asked)
     except Exception as error:
         say(f"this run could not be registered: {type(error).__name__}")
         return None
@@ -151,14 +182,14 @@ def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | No
 
 
 def _outcome(error: BaseException | None) -> Outcome:
-    """As in a cell, but a program that leaves with ``sys.exit(0)`` has finished."""
-    if isinstance(error, SystemExit) and error.code in (None, 0):
+    """As in a cell, but a program that leaves with ``sys.exit(0)`` has finished, and so has a generator that is closed.
+
+    The type itself is looked at: `isinstance` would also ask the exception what it is.
+    """
+    kind = type(error)
+    if issubclass(kind, GeneratorExit) or (issubclass(kind, SystemExit) and getattr(error, "code", 1) in (None, 0)):
         return Outcome.FINISHED
     return outcome_of(error)
-
-
-def _script() -> str:
-    return os.path.basename(sys.argv[0]) or "python"  # noqa: PTH119 (no further import in the training process)
 
 
 def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[Shown, ...]:

@@ -1,15 +1,17 @@
 """One run from its beginning to its end, as the magics, `notify` and ``cwnotify run`` all record it.
 
 Nothing here raises and nothing waits: the work that is recorded must not notice. Standard library, `alerts`,
-`errors`, `settings`, `failures`, `ranks`, `patience` and `sidecar.link` only.
+`errors`, `settings`, `failures`, `ranks`, `inbox`, `values`, `patience` and `sidecar.link` only.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -18,11 +20,13 @@ from cwnotify import ranks, settings
 from cwnotify.alerts import words
 from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
 from cwnotify.alerts.options import RunOptions
+from cwnotify.inbox import Inbox, Message, Upward
 from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
+from cwnotify.values import text_of
 
-MOST_NAME, MOST_VALUE = 80, 500
+MOST_NAME = 80
 MOST_NOTED = 50
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
@@ -32,6 +36,10 @@ _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
 # The runs of this process that are under way, in the order in which they began.
 _under_way: list[Recording] = []
+# The run that began last in this thread or task. It may be over: see `current`.
+_innermost: ContextVar[Recording | None] = ContextVar("cwnotify_run", default=None)
+# How many runs of each name this process has begun.
+_ordinals: dict[str, int] = {}
 
 
 class _Clock:
@@ -50,8 +58,9 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
             loss = train_one_epoch()
             cwnotify.note(epoch=epoch, loss=loss)
 
-    It takes microseconds and raises nothing. Without a registered cell or `notify` around it, it does nothing; of
-    several runs in one process it means the one that began last.
+    It takes microseconds and raises nothing. Of several runs in one process it means the innermost one of this thread
+    or task; where there is none, the run that began last. In a child process without a run of its own, it means the run
+    of the parent. Without any run it does nothing.
 
     Parameters
     ----------
@@ -59,12 +68,43 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         Names and values. A value is turned into text when it is passed on, which happens at most once a second where
         notes come faster than that; so a tensor on a GPU is not waited for in every step.
     """
-    if not _under_way:
-        return
     try:
-        _under_way[-1].note({**(values or {}), **more})
+        run = current()
+        (_upward if run is None else run).note({**(values or {}), **more})
     except Exception as error:
         say_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
+
+
+def current() -> Recording | None:
+    """The run that notes belong to here: the innermost of this thread or task, else the newest; None in a child."""
+    run = _innermost.get()
+    if run is None or run.is_over:
+        run = next(enclosing(), None) or (_under_way[-1] if _under_way else None)
+    return run if run and run.is_here else None
+
+
+def enclosing() -> Iterator[Recording]:
+    """The runs around this place in this thread or task that are under way, the innermost first."""
+    run = _innermost.get()
+    while run is not None:
+        if not run.is_over:
+            yield run
+        run = run.outer
+
+
+class inside:  # noqa: N801 (used like a function)
+    """A context in which notes belong to `run`; after it, to the run that they belonged to before."""
+
+    def __init__(self, run: Recording | None) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._before = _innermost.get()
+        if self._run:
+            _innermost.set(self._run)
+
+    def __exit__(self, *error: object) -> None:
+        _innermost.set(self._before)
 
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
@@ -86,16 +126,113 @@ def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
 
 
 def _shown(name: str, value: object) -> Shown:
+    if type(value) is Shown:
+        # A child process's, which has made a text of it.
+        return value
     try:
-        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-            # A tensor or an array that holds one number.
-            value = value.item()
-        return Shown(name, value=f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_VALUE])
+        return Shown(name, value=text_of(value))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         # Also `SystemExit`: a value that is only told of ends nothing.
         return Shown(name, error=type(error).__name__)
+
+
+class _Notes:
+    """Values by name, the newest `MOST_NOTED`; at most `BURST` at once are passed on, then one a second."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self._left, self._at = BURST, _Clock.steady()
+
+    def keep(self, values: Mapping[str, object]) -> None:
+        """Keep `values`, the oldest ones give way."""
+        self.values.update((str(name)[:MOST_NAME], value) for name, value in values.items())
+        while len(self.values) > MOST_NOTED:
+            self.values.pop(next(iter(self.values)), None)
+
+    def take_turn(self) -> bool:
+        """Whether they may be passed on now."""
+        now = _Clock.steady()
+        self._left, self._at = min(BURST, self._left + now - self._at), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def shown(self) -> tuple[Shown, ...]:
+        """All of them as texts. Where that takes too long, it is not done again while the work goes on."""
+        began = _Clock.steady()
+        shown = as_shown(self.values)
+        if _Clock.steady() - began > MOST_SECONDS:
+            self._left = -math.inf
+        return shown
+
+
+class _Upward:
+    """Notes in a process without a run, for the run of a process around it."""
+
+    def __init__(self) -> None:
+        self._notes = _Notes()
+        self._upward = Upward()
+        self._process = 0
+        self._is_late = False
+
+    def note(self, values: Mapping[str, object]) -> None:
+        """Keep `values`, and pass them on; only rank 0 does."""
+        if self._process != os.getpid():
+            self._begin()
+        if ranks.rank():
+            return
+        self._notes.keep(values)
+        self._is_late = True
+        if self._notes.take_turn():
+            self.pass_on()
+
+    def _begin(self) -> None:
+        self._notes, self._upward, self._process = _Notes(), Upward(), os.getpid()
+        if util := sys.modules.get("multiprocessing.util"):
+            # Such a child skips `atexit`.
+            util.Finalize(None, self.pass_on, exitpriority=0)
+        import atexit
+
+        atexit.register(self.pass_on)
+
+    def pass_on(self) -> None:
+        """Send what has been noted since the last time."""
+        if not self._is_late or self._process != os.getpid():
+            return
+        self._is_late = False
+        run = next((run for run in (*enclosing(), *_under_way[::-1])), None)
+        shown = [[one.expression, one.value, one.error] for one in self._notes.shown()]
+        if not self._upward.send({"run": run.run.id if run else "", "shown": shown}) and run:
+            say_once(f"values noted in a child process do not reach the alert about {run.run.name or 'this cell'}")
+
+
+_upward = _Upward()
+
+
+def _receive(message: Message) -> None:
+    """A child process noted something."""
+    runs = tuple(_under_way)
+    run = next((run for run in runs if run.run.id == message.get("run")), runs[-1] if runs else None)
+    if run:
+        run.note_shown(tuple(Shown(*map(str, one)) for one in message["shown"]))
+
+
+class _Inboxes:
+    """The inbox of this process; a forked child gets one of its own."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox(_receive)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self.inbox.forget()
+        self.inbox = Inbox(_receive)
+
+
+_inboxes = _Inboxes()
 
 
 class Recording:
@@ -126,11 +263,18 @@ class Recording:
             say_once(trouble)
         self.webhook = found.webhook
         self._link = link or shared()
-        self._rank = ranks.rank()
+        self._process = os.getpid()
+        self._rank = ranks.find()
+        self._was_local = ranks.has_launched()
         self._began = _Clock.steady()
         self._seconds: float | None = None
-        self._noted: dict[str, object] = {}
-        self._notes_left, self._note_at = BURST, self._began
+        self._notes = _Notes()
+        self._passed: dict[str, Shown] = {}
+        self._name = name
+        self._is_open = False
+        self._ordinal = _ordinals[name] = _ordinals.get(name, 0) + 1
+        self.is_over = False
+        self.outer: Recording | None = None
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
             name=name[:200],
@@ -138,8 +282,13 @@ class Recording:
             kind=kind,
             place=place,
             options=resolve(asked, found),
-            job="" if self._rank is None else ranks.job(name),
+            **self._in_job(),
         )
+
+    def _in_job(self, launches: bool = False) -> dict[str, Any]:
+        if self._rank is None:
+            return {}
+        return {"job": ranks.launch(self._name, self._ordinal, launches=launches), "rank": self._rank.number}
 
     def begin(self) -> None:
         """Tell that it began, and at the screen what went wrong with earlier alerts.
@@ -147,10 +296,14 @@ class Recording:
         Apart from the constructor, so that a caller who is interrupted in here holds something to end.
         """
         self._began = _Clock.steady()
+        self.outer = next(enclosing(), None)
+        _innermost.set(self)
         _under_way.append(self)
         if self._speaks:
+            self._is_open = True
             self._link.aim(self.webhook)
             self._link.started(self.run)
+        _inboxes.inbox.open()
         self._complain()
 
     def _complain(self) -> None:
@@ -158,23 +311,29 @@ class Recording:
             say_once(self._link.troubles.pop(0))
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is this process's; a forked child has copies of its parent's."""
+        return self._process == os.getpid()
+
+    @property
     def _speaks(self) -> bool:
-        return not self._rank
+        return self._rank is None or self._rank.number == 0
 
     def note(self, values: Mapping[str, object]) -> None:
         """Keep `values` for the end, and let the sidecar know of them in case that this process is lost."""
-        self._noted.update((str(name)[:MOST_NAME], value) for name, value in values.items())
-        while len(self._noted) > MOST_NOTED:
-            del self._noted[next(iter(self._noted))]
-        now = _Clock.steady()
-        self._notes_left, self._note_at = min(BURST, self._notes_left + now - self._note_at), now
-        if self._speaks and self._notes_left >= 1:
-            self._notes_left -= 1
-            shown = as_shown(self._noted)
-            if _Clock.steady() - now > MOST_SECONDS:
-                # The work is not held up once more.
-                self._notes_left = -math.inf
-            self._link.noted(self._ended(Outcome.LOST, shown))
+        self._notes.keep(values)
+        if self._speaks and self._notes.take_turn():
+            self._pass_on(self._notes.shown())
+
+    def note_shown(self, values: tuple[Shown, ...]) -> None:
+        """As `note`, for texts from a child process. In another thread, so no other value is turned into text."""
+        self._notes.keep({one.expression: one for one in values})
+        if self._speaks and self._notes.take_turn():
+            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MOST_NOTED:])
+
+    def _pass_on(self, shown: tuple[Shown, ...]) -> None:
+        self._passed = {one.expression: one for one in shown}
+        self._link.noted(self._ended(Outcome.LOST, shown))
 
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
@@ -194,16 +353,41 @@ class Recording:
         hold: bool = False,
     ) -> RunEnded:
         """Tell how the run ended; gives what was told."""
-        if self in _under_way:
-            _under_way.remove(self)
-        ended = self._ended(outcome, (*shown, *as_shown(self._noted)), failure=failure, loss=loss, tail=tail)
-        if self._rank and failure:
-            ended = replace(ended, failure=replace(failure, message=f"[rank {self._rank}] {failure.message}"))
-        if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):
+        self._close()
+        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), failure=failure, loss=loss, tail=tail)
+        if not self._speaks and self._rank and failure:
+            ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}"))
+        failed = outcome in (Outcome.FAILED, Outcome.LOST)
+        if not self._speaks and not failed and self._is_open:
+            # It turned out to be another rank than the first after the sidecar had heard of it.
+            ended = replace(ended, run=replace(ended.run, options=replace(ended.run.options, min_seconds=math.inf)))
+        if self._speaks or failed or self._is_open:
             self._link.aim(self.webhook)
             self._link.ended(ended, hold)
         self._complain()
+        # They may hold much of the user's memory.
+        self._notes = _Notes()
         return ended
+
+    def _close(self) -> None:
+        """It takes no more notes, once those that children have sent are here."""
+        if self.is_here:
+            _inboxes.inbox.drain()
+        self.is_over = True
+        if self in _under_way:
+            _under_way.remove(self)
+        if _innermost.get() is self:
+            _innermost.set(self.outer)
+        if self._rank is None:
+            self._find_rank()
+
+    def _find_rank(self) -> None:
+        """What this process has learned of its rank since the run began."""
+        launches = not self._was_local and ranks.has_launched()
+        rank = ranks.find() or (ranks.FIRST if launches else None)
+        if rank is not None:
+            self._rank = rank
+            self.run = replace(self.run, **self._in_job(launches))
 
     def wait(self, seconds: float) -> None:
         """Wait until the end is on disk, for callers that have time."""

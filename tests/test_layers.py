@@ -50,29 +50,38 @@ MAY_IMPORT = {
     "cwnotify.sidecar.versions": "cwnotify.errors cwnotify.sidecar.rows",
     "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
     "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
-    "cwnotify.sidecar.postmortem": "cwnotify.alerts",
+    "cwnotify.sidecar.postmortem": "cwnotify.alerts cwnotify.sidecar.memory",
+    "cwnotify.sidecar.memory": "",
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
     "cwnotify.patience": "cwnotify.native",
     "cwnotify.native": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
-    "cwnotify.ranks": "cwnotify.sidecar.processes",
+    "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
+    "cwnotify.inbox": "cwnotify.ranks",
+    "cwnotify.values": "",
+    "cwnotify.names": "",
+    "cwnotify.decorate": "cwnotify.errors",
     "cwnotify.recording": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
-        "cwnotify.patience cwnotify.sidecar.link"
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.inbox "
+        "cwnotify.values cwnotify.screen cwnotify.patience cwnotify.sidecar.link"
     ),
-    "cwnotify.programs": "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen",
+    "cwnotify.programs": (
+        "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
+        "cwnotify.screen"
+    ),
     "cwnotify.child": "",
     "cwnotify.forwarding": "",
     "cwnotify.copying": "cwnotify.screen cwnotify.tail",
     "cwnotify.command": (
         "cwnotify.alerts cwnotify.child cwnotify.copying cwnotify.forwarding cwnotify.programs cwnotify.recording "
-        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.postmortem cwnotify.tail"
+        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.memory cwnotify.sidecar.postmortem cwnotify.tail"
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.patience cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
+        "cwnotify.tail cwnotify.patience cwnotify.values cwnotify.sidecar.link cwnotify.sidecar.snapshot "
+        "cwnotify.sidecar.looks "
         "IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",

@@ -65,7 +65,9 @@ class Run:
     options
         What the user asked of the alert, settings already applied.
     job
-        What all ranks of a distributed job call their failure, so that it is told once; empty for a single process.
+        What all ranks of a distributed launch on one machine call this run; empty for a single process.
+    rank
+        Which of these ranks it ran on.
     scrubbed
         Whether something that looked like a secret was taken out of its texts or of how it ended.
     """
@@ -77,6 +79,7 @@ class Run:
     place: Place = Place()
     options: RunOptions = RunOptions()
     job: str = ""
+    rank: int = 0
     scrubbed: bool = False
 
 
@@ -184,11 +187,6 @@ class RunEnded:
     tail: str = ""
     cpu: tuple[float, ...] = ()
     vitals: Vitals | None = None
-
-    @property
-    def alert_id(self) -> str:
-        """Unique for ever for one alert: the run's id; for a distributed job's failure, what all its ranks share."""
-        return self.run.job if self.run.job and self.outcome is not Outcome.FINISHED else self.run.id
 
 
 Event = RunEnded | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain

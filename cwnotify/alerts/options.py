@@ -17,6 +17,7 @@ from cwnotify.errors import UsageError
 WHEN = ("finish", "error", "always")
 LANGUAGES = languages()
 MOST_TAIL_LINES = 200
+MAX_SECONDS = 10 * 365 * 86400.0
 
 
 @frozen
@@ -60,24 +61,68 @@ class RunOptions:
         return self.on == "always" or (self.on == "finish") == finished
 
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+", re.ASCII)
+# As people write them, the longest first; what they stand for, in seconds. Korean too.
+_WRITTEN = {
+    "weeks week w 주": 604800.0,
+    "days day d 일": 86400.0,
+    "hours hour hrs hr h 시간": 3600.0,
+    "minutes minute mins min m 분": 60.0,
+    "seconds second secs sec s 초": 1.0,
+}
+_UNITS = {word: seconds for words, seconds in _WRITTEN.items() for word in words.split()}
+# The unit of a number without one, behind the unit before it: the 30 of "1h30" are minutes.
+_NEXT = {604800.0: 86400.0, 86400.0: 3600.0, 3600.0: 60.0, 60.0: 1.0}
+_PART = rf"(\d+(?:\.\d+)?|\.\d+)\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})?(?![a-z])"
+_CLOCK = r"(?:(\d{1,3})[-\s])?(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d+)?)"
+_ISO = (
+    r"p(?:(\d+(?:\.\d+)?)w)?(?:(\d+(?:\.\d+)?)d)?(?:t(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?)?"
+)
 
 
 def duration(text: str) -> float:
-    """Read a length of time such as ``90s``, ``5m``, ``1h30m`` or ``90`` (seconds) as seconds.
+    """Read a length of time as seconds.
+
+    ``90`` (seconds), ``90s``, ``5 min``, ``1h30``, ``1h 30m``, ``2 hours and 5 minutes``, ``01:30:00``, ``PT1H30M``.
 
     Raises
     ------
     UsageError
         If `text` is none of these.
     """
-    words = text.strip().lower().replace(" ", "")
-    if re.fullmatch(r"\d+(\.\d+)?", words, re.ASCII):
+    words = text.strip().lower()
+    seconds = _by_clock(words)
+    if seconds is None:
+        seconds = _by_units(words)
+    if seconds is None or seconds > MAX_SECONDS:
+        hint = "; 1:30 could be minutes or hours" if re.fullmatch(r"\d+:\d+", words) else ""
+        raise UsageError(f"{text!r} is not a duration{hint}; write it like 90s, 5m or 1h30m")
+    return seconds
+
+
+def _by_clock(words: str) -> float | None:
+    """``H:MM:SS``, also with days before it, as SLURM has it, and ISO 8601."""
+    if found := re.fullmatch(_CLOCK, words, re.ASCII):
+        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return days * 86400.0 + hours * 3600.0 + minutes * 60.0 + seconds
+    found = re.fullmatch(_ISO, words, re.ASCII)
+    if found is None or not any(found.groups()):
+        return None
+    return sum(float(n or 0) * size for n, size in zip(found.groups(), _WRITTEN.values(), strict=True))
+
+
+def _by_units(words: str) -> float | None:
+    """Numbers with units, each smaller than the one before; a number alone is in seconds."""
+    if re.fullmatch(r"\d+(\.\d+)?|\.\d+", words, re.ASCII):
         return float(words)
-    if not _DURATION.fullmatch(words):
-        raise UsageError(f"{text!r} is no duration; write it like 90s, 5m or 1h30m")
-    return sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([smhd])", words))
+    total, last, end = 0.0, 0.0, 0
+    for found in re.finditer(_PART, words, re.ASCII):
+        between = words[end : found.start()]
+        unit = _UNITS[found[2]] if found[2] else _NEXT.get(last)
+        joins = re.fullmatch(r"\s*(?:,|and)?\s*", between) if end else not between
+        if not joins or unit is None or (last and unit >= last):
+            return None
+        total, last, end = total + float(found[1]) * unit, unit, found.end()
+    return total if end == len(words) and last else None
 
 
 def mention(text: str) -> str:

@@ -25,7 +25,8 @@ _WORD = (
     r"|(?:auth|access|refresh|session|security|bearer|bot|id)[_-]?token|x-amz-(?:signature|credential))"
 )
 _ABOUT = (
-    r"\w{0,40}(?:min|max|len|length|count|file|path|field|name|policy|required|type|error|ur[il]|arn|version)(?!\w)"
+    r"(?:\w{0,40}(?:min|max|len|length|count|file|path|field|name|policy|required|type|error|ur[il]|arn|version)"
+    r"|(?:\w{0,40}[_-])?(?:loss|acc|accuracy|score|rate|auc|f1|precision|recall|entropy|mse|mae|perplexity))(?!\w)"
 )
 # JSON inside of JSON has backslashes before its quotes.
 _QUOTE = r"(?:\\{0,7}[\"'])?"

@@ -1,4 +1,8 @@
-"""The words after a magic -> what was asked. Standard library, `alerts` and `errors` only."""
+"""The words after a magic -> what was asked. Standard library, `alerts` and `errors` only.
+
+A run is registered whatever its options are: an option that cannot be understood is ignored, with a problem to show,
+and costs neither the run's name nor the other options.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,23 @@ from cwnotify.alerts.options import OPTIONS, Option, duration
 from cwnotify.errors import UsageError
 
 _NAME = re.compile(r"[\w.]*")
+# "2 hours and 5 minutes"
+MAX_DURATION_WORDS = 5
 
 
 @frozen
 class Asked:
-    """What a header asks: a name, and those fields of `RunOptions` that it gives."""
+    """What a header asks: a name, and those fields of `RunOptions` that it gives.
+
+    Parameters
+    ----------
+    problems
+        What was ignored and why, for the user to read.
+    """
 
     name: str = ""
     options: Mapping[str, Any] = MappingProxyType({})
+    problems: tuple[str, ...] = ()
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,18 +57,27 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, word: str) -> NoReturn:
         """Say what may have been meant by a word that has no place."""
+        self.error(self.misplaced(word))
+
+    def nearest(self, word: str) -> str:
+        """The option that was probably meant by `word`; empty if there is none."""
         from difflib import get_close_matches
 
+        option = word.partition("=")[0].lstrip("-")
+        known = [known.lstrip("-") for known in self._option_string_actions]
+        near = [option] if option in known else get_close_matches(option, known, 1)
+        return f"--{near[0]}" if near and option else ""
+
+    def misplaced(self, word: str) -> str:
+        """What may have been meant by a word that has no place, as a text."""
         option = word.partition("=")[0]
-        known = self._option_string_actions
-        near = [f"--{word}"] if f"--{word}" in known else get_close_matches(option, known, 1)
         if option in ("-h", "--help"):
-            self.error(f"for help write {self.prog}?")
-        if near:
-            self.error(f"{option} is no option; did you mean {near[0]}?")
+            return f"for help write {self.prog}?"
+        if near := self.nearest(word):
+            return f"{option} is not an option; did you mean {near}?"
         if word.startswith("-"):
-            self.error(f"{option} is no option")
-        self.error(f"{word!r} has no place here; what holds spaces needs quotes around it")
+            return f"{option} is not an option"
+        return f"unexpected argument {word!r}; quote values that contain spaces"
 
 
 @cache
@@ -92,28 +114,43 @@ def _add_options(parser: Parser, options: tuple[Option, ...] | list[Option]) -> 
 
 
 def read_cell(line: str) -> Asked:
-    """Read the header of a cell.
+    """Read the header of a cell; what cannot be understood is ignored, see `Asked.problems`."""
+    if _NAME.fullmatch(line):
+        # Most headers are no more than that, and the cell waits for us.
+        return Asked(line)
+    return _Reader(cell_parser(), OPTIONS).read(line)
+
+
+def read_all(line: str) -> Asked | None:
+    """Read ``%notify_all``'s words: the options, or None for ``--off``.
 
     Raises
     ------
     UsageError
-        With the usage, if the line cannot be understood.
+        If it may have been meant to stop.
     """
-    if _NAME.fullmatch(line):
-        # Most headers are no more than that, and the cell waits for us.
-        return Asked(line)
-    found = cell_parser().read(line)
-    return Asked(unquoted(found.pop("name")), _read(found, cell_parser()))
-
-
-def read_all(line: str) -> dict[str, Any] | None:
-    """Read ``%notify_all``'s words: the options, or None for ``--off``."""
-    found = all_parser().read(line)
-    return None if found.pop("off") else _read(found, all_parser())
+    parser = all_parser()
+    words = split(line, parser)
+    for word in words:
+        if word != "--off" and parser.nearest(word) == "--off":
+            parser.refuse(word)
+    if "--off" in words:
+        return None
+    fields = {action.dest for action in parser._actions}
+    asked = _Reader(parser, tuple(option for option in OPTIONS if option.field in fields)).read(line)
+    if asked.name:
+        parser.refuse(asked.name)
+    return asked
 
 
 def read_statement(line: str) -> tuple[Asked, str]:
-    """Split ``[options] STATEMENT``; the statement is everything from the first word that is no option."""
+    """Split ``[options] STATEMENT``; the statement is everything from the first word that is no option.
+
+    Raises
+    ------
+    UsageError
+        If an option is unknown, because nobody can say whether the next word is its value or the statement.
+    """
     flags = {option.flag: option for option in OPTIONS}
     words: list[str] = []
     rest = line.strip()
@@ -128,23 +165,107 @@ def read_statement(line: str) -> tuple[Asked, str]:
             words.append(value[1] if value else "")
             rest = rest[value.end() :] if value else ""
     asked = read_cell(" ".join(words))
-    return Asked(rest.strip().splitlines()[0][:80] if rest.strip() else "", asked.options), rest
+    name = rest.strip().splitlines()[0][:80] if rest.strip() else ""
+    return Asked(name, asked.options, asked.problems), rest
 
 
-def _read(found: dict[str, Any], parser: Parser) -> dict[str, Any]:
-    """Turn the words into values; only what was given stays."""
-    readers = {option.field: option.read for option in OPTIONS}
-    asked = {}
-    for name, text in found.items():
-        if text is None:
-            continue
-        read = readers[name]
-        words = text if read is None else unquoted(" ".join(text) if isinstance(text, list) else text)
+class _Reader:
+    """Reads words one by one, so that one that is wrong costs only itself."""
+
+    def __init__(self, parser: Parser, options: tuple[Option, ...]) -> None:
+        self._parser = parser
+        self._options = {option.flag: option for option in options}
+        self._words: list[str] = []
+        self._names: list[str] = []
+        self._given: dict[str, Any] = {}
+        self._problems: list[str] = []
+
+    def read(self, line: str) -> Asked:
+        """All of `line`; the words that belong to no option are the name."""
         try:
-            asked[name] = words if read is None else read(words)
+            self._words = split(line, self._parser)
         except UsageError as error:
-            parser.error(str(error))
-    return asked
+            self._problems.append(str(error).partition("\n")[0])
+            self._words = line.replace('"', " ").replace("'", " ").split()
+        while self._words:
+            word = self._words.pop(0)
+            if word != "--":
+                self._take(word)
+        if len(self._names) > 1:
+            self._problems.append(self._parser.misplaced(self._names[1]))
+        if self._problems:
+            self._problems.append(self._parser.format_usage().strip())
+        return Asked(" ".join(map(unquoted, self._names)), self._given, tuple(self._problems))
+
+    def _take(self, word: str) -> None:
+        flag, equals, value = word.partition("=")
+        option = self._options.get(flag)
+        if option is None and (word.startswith("-") or (self._names and f"--{flag}" in self._options)):
+            self._ignore(word, bool(equals))
+        elif option is None:
+            self._names.append(word)
+        elif option.read is None:
+            self._given[option.field] = True
+        elif values := [value] if equals else self._values(option):
+            self._read(option, unquoted(" ".join(values)))
+        else:
+            self._problems.append(f"{flag} expects {option.metavar}")
+
+    def _ignore(self, word: str, has_value: bool) -> None:
+        """Pass over a word that is no option, and over the value of the one that was meant."""
+        self._problems.append(self._parser.misplaced(word))
+        plain = self._plain()
+        meant = self._options.get(self._parser.nearest(word))
+        if not plain or has_value or word in ("-h", "--help") or (meant and meant.read is None):
+            return
+        length = self._length(meant, plain) if meant else 1
+        if self._names or (meant and _is_read(meant, plain[:length])):
+            del self._words[:length]
+        elif len(plain) > 1:
+            # The only word that is left would be the name.
+            del self._words[0]
+
+    def _plain(self) -> list[str]:
+        """The next words, up to an option."""
+        end = next((n for n, word in enumerate(self._words) if word.startswith("--")), len(self._words))
+        return self._words[:end]
+
+    def _values(self, option: Option) -> list[str]:
+        """Take the words that are the value of `option`."""
+        words = self._plain()
+        words = words[: self._length(option, words)]
+        del self._words[: len(words)]
+        return words
+
+    @staticmethod
+    def _length(option: Option, words: list[str]) -> int:
+        """How many of `words` the value of `option` takes."""
+        if option.field == "min_seconds":
+            return _length_of_duration(option, words)
+        return len(words) if option.field == "show" else 1
+
+    def _read(self, option: Option, text: str) -> None:
+        assert option.read
+        try:
+            self._given[option.field] = option.read(text)
+        except UsageError as error:
+            self._problems.append(str(error))
+
+
+def _length_of_duration(option: Option, words: list[str]) -> int:
+    """How many of `words` a duration takes: ``90 s`` and ``1h 30m`` are two words without quotes."""
+    for count in range(min(len(words), MAX_DURATION_WORDS), 1, -1):
+        # A number at the end may be the name.
+        if re.search(r"[^\W\d]", words[count - 1]) and _is_read(option, words[:count]):
+            return count
+    return 1
+
+
+def _is_read(option: Option, words: list[str]) -> bool:
+    try:
+        return option.read is not None and option.read(unquoted(" ".join(words))) is not None
+    except UsageError:
+        return False
 
 
 def split(line: str, parser: Parser) -> list[str]:
@@ -164,6 +285,6 @@ def unquoted(text: str) -> str:
     return text[1:-1] if quoted else text
 
 
-def long_minimum(asked: dict[str, Any], setting: float) -> dict[str, Any]:
+def long_minimum(asked: Mapping[str, Any], setting: float) -> dict[str, Any]:
     """``%notify_all`` is for long cells: five minutes, unless the user or the settings say otherwise."""
-    return asked if "min_seconds" in asked else asked | {"min_seconds": setting or duration("5m")}
+    return {"min_seconds": setting or duration("5m"), **asked}

@@ -140,15 +140,12 @@ class Cells:
             say(f"this will not reach Slack, for it could not be registered: {type(error).__name__}")
 
     def read(self, line: str) -> Asked:
-        """Read a header; one that cannot be understood is told with its usage and counts as empty."""
-        from cwnotify.errors import UsageError
-        from cwnotify.notebook.arguments import Asked, read_cell
+        """Read a header; what cannot be understood in it is shown and ignored."""
+        from cwnotify.notebook.arguments import read_cell
 
-        try:
-            return read_cell(line)
-        except UsageError as error:
-            say(f"{error}\nThis cell runs and is told all the same, without options.")
-            return Asked()
+        asked = read_cell(line)
+        complain(asked)
+        return asked
 
     def begin(self, asked: Asked, frame: _Frame | None = None) -> Recording | None:
         """Begin to record something that runs here; None, and a word on the screen, where that fails."""
@@ -277,6 +274,12 @@ def _error_of(result: Any, frame: _Frame, shell: InteractiveShell) -> BaseExcept
     under_magic = under_magic or any(map(_SCRIPT.match, lines))
     broken_display = getattr(shell, "_last_traceback_during_displayhook", False)
     return last if shown and (under_magic or broken_display) else None
+
+
+def complain(asked: Asked) -> None:
+    """Show what of the options was ignored."""
+    if asked.problems:
+        say("\n".join((*asked.problems, "This cell runs and is reported all the same, without these options.")))
 
 
 def _preview(ended: RunEnded) -> None:

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from traitlets import Unicode
 
-from cwnotify.notebook.cells import Cells
+from cwnotify.notebook.cells import Cells, complain
 from cwnotify.screen import say
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class CWNotify(Magics):
             raise ipython.UsageError(str(error)) from None
         if not statement:
             raise ipython.UsageError("there is no statement to run; for a whole cell write two %: %%notify_on_finish")
+        complain(asked)
         shell = self._shell
         code = shell.transform_cell(statement)
         recording = self.cells.begin(asked)
@@ -145,7 +146,9 @@ class CWNotify(Magics):
             say(str(error))
             return
         found, _ = settings.gather(overrides=self.overrides())
-        self.cells.every = None if asked is None else Asked("", long_minimum(asked, found.min_seconds))
+        if asked is not None and asked.problems:
+            say("\n".join((*asked.problems, "Cells that take long are reported all the same, without these options.")))
+        self.cells.every = None if asked is None else Asked("", long_minimum(asked.options, found.min_seconds))
 
     @_documented(_cwnotify_help)
     @line_magic

@@ -6,8 +6,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
 from cwnotify.patience import MOST_SECONDS, within
-
-MOST_VALUE = 500
+from cwnotify.values import text_of
 
 
 def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
@@ -17,12 +16,10 @@ def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Sho
 
 def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
     def ask() -> str:
-        value = eval(expression, shell.user_global_ns, shell.user_ns)
-        return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else repr(value)
+        return text_of(eval(expression, shell.user_global_ns, shell.user_ns))
 
     try:
-        text = within(MOST_SECONDS, ask)
-        return Shown(expression, value=text[:MOST_VALUE] + ("…" if len(text) > MOST_VALUE else ""))
+        return Shown(expression, value=within(MOST_SECONDS, ask))
     except BaseException as error:
         # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.
         return Shown(expression, error=type(error).__name__)

@@ -1,6 +1,7 @@
 """What the sidecar writes down: events in, messages out, each in one transaction.
 
-An alert's id is its run's id, so whoever comes second (a resent line, another sidecar) changes nothing.
+An alert's id is its run's id, so what comes second (a resent line, another sidecar) changes nothing. Only ranks of
+one launch share an alert, see `registry.alert_of`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cwnotify.sidecar import state
 from cwnotify.sidecar.disk import bring_home, broken, lend, open_outbox
 from cwnotify.sidecar.outbox import IN_MEMORY, Outbox
 from cwnotify.sidecar.processes import Fate, Watched, fate, is_over, name_process
-from cwnotify.sidecar.registry import remember
+from cwnotify.sidecar.registry import alert_of, remember
 from cwnotify.sidecar.rows import OpenRun
 from cwnotify.sidecar.silence import Silence
 
@@ -166,10 +167,12 @@ class Books:
     def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         now = time.time()
         self.outbox.close_run(ended.run.id)
-        remember(self.outbox, self._placed(ended), now)
-        if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
-            self._put(ended.alert_id, destination, ended, now, due)
-        # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
+        wanted = ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds)
+        alert = alert_of(self.outbox, ended) if wanted else ended.run.id
+        remember(self.outbox, self._placed(ended), alert, now)
+        if wanted and alert == ended.run.id:
+            self._put(alert, destination, ended, now, due)
+        # A run that another alert reports is settled under its own id too: a line that is sent again finds it there.
         self.outbox.skip(ended.run.id, now)
 
     def _put(
@@ -226,10 +229,10 @@ class Books:
     def revise(self, ended: RunEnded) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
         now = time.time()
-        remember(self.outbox, self._placed(ended), now)
+        remember(self.outbox, self._placed(ended), ended.run.id, now)
         if ended.run.options.wants(False, ended.seconds):
-            due = self._due(ended.alert_id, ended, now, None)
-            self.outbox.replace(ended.alert_id, self._message(ended), now, due)
+            due = self._due(ended.run.id, ended, now, None)
+            self.outbox.replace(ended.run.id, self._message(ended), now, due)
 
     @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
@@ -284,7 +287,7 @@ class Books:
         now = time.time()
         for ended in told:
             self.outbox.close_run(ended.run.id)
-            remember(self.outbox, ended if found_later else self._placed(ended), now)
+            remember(self.outbox, ended if found_later else self._placed(ended), ended.run.id, now)
             self.outbox.skip(ended.run.id, now)
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
         id, destination = f"{told[-1].run.id}+", held[-1].destination

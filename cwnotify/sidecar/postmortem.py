@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cwnotify.alerts.events import Loss, LossCause
+from cwnotify.sidecar.memory import folders
 
 
 def exit_status(pid: int) -> int | None:
@@ -20,21 +21,9 @@ def exit_status(pid: int) -> int | None:
 
 def oom_counter(pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Callable[[], int]:
     """A function that tells how often memory has run out where `pid` lives: its cgroup (v2, v1), else the host."""
-    candidates = [proc / "vmstat"]
-    try:
-        lines = (proc / str(pid) / "cgroup").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        below = path.lstrip("/")
-        if not controllers:
-            candidates[:0] = [cgroups / below / "memory.events", cgroups / "memory.events"]
-        elif "memory" in controllers.split(","):
-            candidates[:0] = [
-                cgroups / "memory" / below / "memory.oom_control",
-                cgroups / "memory" / "memory.oom_control",
-            ]
+    levels = folders(pid, proc, cgroups)
+    candidates = [folder / name for folder in levels for name in ("memory.events", "memory.oom_control")]
+    candidates.append(proc / "vmstat")
     source = next((c for c in candidates if _count(c) is not None), None)
     return lambda: (_count(source) or 0) if source else 0
 

@@ -14,15 +14,53 @@ from cwnotify.sidecar.snapshot import Health, RunShown
 MOST_RUNS = 20
 KEPT = 15 * 86400.0
 MOST_DETAIL = 120
+# Ranks of one launch begin and fail at about the same time, even if one imports faster than another.
+MAX_SKEW = 10.0  # seconds
 
 
-def remember(outbox: Outbox, ended: RunEnded, now: float) -> None:
-    """Note that a run is over, for panels to show."""
+def remember(outbox: Outbox, ended: RunEnded, alert: str, now: float) -> None:
+    """Store that a run is over, and the id of the alert that reports it."""
     outbox.ask(
         "INSERT OR REPLACE INTO past_runs VALUES (?, ?, ?, ?)",
-        *(ended.run.id, ended.alert_id, json.dumps(to_record(ended)), now),
+        *(ended.run.id, alert, json.dumps(to_record(ended)), now),
     )
     outbox.ask("DELETE FROM past_runs WHERE at < ?", now - KEPT)
+
+
+def alert_of(outbox: Outbox, ended: RunEnded) -> str:
+    """Return the id of the alert that reports how a run ended: its own, unless another rank has reported the failure.
+
+    One rank fails once in each attempt. If this rank is part of an earlier alert, the launch was tried again, as in a
+    loop around the program; then this failure is a new one.
+    """
+    run = ended.run
+    if not run.job or ended.outcome is Outcome.FINISHED:
+        return run.id
+    alerts: dict[str, list[RunEnded]] = {}
+    rows = outbox.ask(
+        "SELECT past_runs.alert AS alert, past_runs.ended AS ended FROM past_runs JOIN messages "
+        "ON messages.id = past_runs.alert AND messages.state <> 'skipped' "
+        "WHERE past_runs.id <> ? AND instr(past_runs.ended, ?) ORDER BY past_runs.at DESC",
+        *(run.id, json.dumps(run.job)),
+    )
+    for row in rows:
+        try:
+            other = from_record(RunEnded, json.loads(row["ended"]))
+        except ValueError:
+            continue
+        if other.run.job == run.job and other.outcome is not Outcome.FINISHED:
+            alerts.setdefault(row["alert"], []).append(other)
+    for alert, others in alerts.items():
+        if all(other.run.rank != run.rank for other in others) and any(_overlap(ended, other) for other in others):
+            return alert
+    return run.id
+
+
+def _overlap(one: RunEnded, other: RunEnded) -> bool:
+    return (
+        one.run.started <= other.run.started + other.seconds + MAX_SKEW
+        and other.run.started <= one.run.started + one.seconds + MAX_SKEW
+    )
 
 
 def runs_of(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...]]) -> list[RunShown]:

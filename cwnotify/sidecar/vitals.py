@@ -1,11 +1,13 @@
-"""This host's load while runs are open, through psutil."""
+"""The load of this host, or of this container, while runs are open; through psutil and `memory`."""
 
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 
 from cwnotify.alerts.events import Vitals
+from cwnotify.sidecar.memory import LIMITS, folders, tightest
 
 MOST_SAMPLES = 120
 SAMPLE_PERIOD = 1.0
@@ -39,36 +41,24 @@ class Series:
         return tuple(round(value, 1) for value in [*self._means, *rest])
 
 
-def take(cgroup: Path = Path("/sys/fs/cgroup")) -> Vitals:
+def take(levels: list[Path] | None = None) -> Vitals:
     """Measure now; CPU is that since the call before.
 
     Parameters
     ----------
-    cgroup
-        Where this container's own limit stands (cgroup v2). What the kernel keeps of files that nobody uses does not
-        count as used, as in ``docker stats``: it goes as soon as somebody needs the room.
+    levels
+        The cgroups whose limit counts where it is less than the machine's memory; by default those of this process,
+        which are those of the process that started it.
     """
     import psutil
 
     memory = psutil.virtual_memory()
     used, total = memory.total - memory.available, memory.total
-    limit, current = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
-    if limit is not None and current is not None and limit < total:
-        used, total = max(current - _unused_files(cgroup), 0), limit
+    own = tightest(_own_levels() if levels is None else levels, total)
+    used, total = own or (used, total)
     return Vitals(time.time(), psutil.cpu_percent(), used, total)
 
 
-def _number(path: Path) -> int | None:
-    """The number in a file; None where there is none, or no limit."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _unused_files(cgroup: Path) -> int:
-    try:
-        counts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-        return int(counts["inactive_file"])
-    except (OSError, ValueError, KeyError):
-        return 0
+@cache
+def _own_levels() -> list[Path]:
+    return [folder for folder in folders("self") if any((folder / name).exists() for name in LIMITS)]

@@ -33,16 +33,73 @@ from cwnotify.errors import UsageError
         ("90", 90),
         ("0", 0),
         ("0.5", 0.5),
+        (".5h", 1800),
+        ("5min", 300),
+        ("5 mins", 300),
+        ("5 Minutes", 300),
+        ("90 s", 90),
+        ("90 seconds", 90),
+        ("90sec", 90),
+        ("1h30", 5400),
+        ("1h30min", 5400),
+        ("1h30m15", 5415),
+        ("1 h 30", 5400),
+        ("2m30", 150),
+        ("1d12", 129_600),
+        ("1 hour", 3600),
+        ("2 hrs", 7200),
+        ("2 hours, 5 minutes", 7500),
+        ("2 hours and 5 minutes", 7500),
+        ("1w", 604_800),
+        ("1h5s", 3605),
+        ("01:30:00", 5400),
+        ("1:30:00", 5400),
+        ("100:00:00", 360_000),
+        ("0:05:00", 300),
+        ("1-12:00:00", 129_600),
+        ("PT1H30M", 5400),
+        ("pt90s", 90),
+        ("P1D", 86_400),
+        ("P1DT2H", 93_600),
+        ("PT0.5H", 1800),
+        ("5분", 300),
+        ("1시간 30분", 5400),
+        ("90초", 90),
     ],
 )
 def test_a_duration_is_read(text, seconds):
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "abc", "-5m", "5x", "m", "1h30", "5m,", "1e3", "٣s", "5m\n6m;", "inf", "nan"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "abc", "-5m", "5x", "m", "5m,", "1e3", "٣s", "5m\n6m;", "inf", "nan", "9" * 400, "1" * 9 + "w"),
+        *("5m5m", "5m 1h", "90s30", "5 minutos", "5ms", "1:30", "1:30:99", "p", "pt", "P1M", "P1Y", "and 5m", "5m and"),
+        *("5,m", "1.h", "1..5h", "one hour", "5m!", "h5", "5mm", "1h30x", "1h -5m", "5 5", "5m,,3s"),
+    ],
+)
 def test_what_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match="write it like 90s, 5m or 1h30m"):
         duration(text)
+
+
+def test_what_could_be_two_durations_is_refused_with_the_reason():
+    with pytest.raises(UsageError, match="'1:30' is not a duration; 1:30 could be minutes or hours"):
+        duration("1:30")
+
+
+@given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.sampled_from(("", " ")))
+def test_each_way_to_write_a_duration_means_the_same(days, hours, minutes, seconds, space):
+    length = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    parts = {"d": days, "h": hours, "m": minutes, "s": seconds}
+
+    for names in ("d h m s", "days hours minutes seconds", "day hr min sec"):
+        units = zip(parts.values(), names.split(), strict=True)
+        assert duration(space.join(f"{number}{space}{unit}" for number, unit in units)) == length
+    assert duration(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == length
+    assert duration(f"P{days}DT{hours}H{minutes}M{seconds}S") == length
+    assert duration(f"{days}d{hours}h{minutes}m{seconds}") == length
 
 
 @pytest.mark.parametrize(

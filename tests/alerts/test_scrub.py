@@ -30,6 +30,7 @@ def upper(secret: str) -> str:
 
 # How a secret turns up, with what holds it around it. `upper` makes the middle of an AWS key of it.
 PLACES = (
+    "password_corporate={}",
     "password={}",
     "password: {}",
     "passwd = '{}'",
@@ -90,6 +91,7 @@ def test_an_aws_key_goes_with_the_secret_beside_it(secret):
 
 
 ORDINARY = (
+    "password_loss=0.12, secret_head_accuracy: 0.9",
     "KeyError: 'password'",
     "TypeError: __init__() got an unexpected keyword argument 'api_key'",
     "Invalid password: must be at least 8 characters",

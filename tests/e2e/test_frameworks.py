@@ -18,6 +18,7 @@ from tests.support.slack import Slack
 pytestmark = pytest.mark.frameworks
 PINS = (
     *("torch==2.13.0+cpu", "keras==3.15.1", "lightning==2.6.6", "transformers==5.23.0", "accelerate==1.15.0"),
+    "joblib==1.6.0",
     *("ipython==9.18.1", "requests==2.34.2", "psutil==7.2.2"),
 )
 BACKEND = {"KERAS_BACKEND": "torch"}
@@ -127,3 +128,56 @@ def test_a_training_that_is_killed_leaves_its_metrics(name: str, python: Path, w
     found = values(wording(told))
     assert found[field] == progress
     assert set(metrics) <= set(found)
+
+
+# What is in the alert of a cell whose work is done by other processes
+
+JOBLIB = """
+from joblib import Parallel, delayed
+
+def load(row):
+    return int(row)
+"""
+ACCELERATE = """
+from accelerate import notebook_launcher
+
+def train():
+    import cwnotify
+    from accelerate import Accelerator
+    accelerator = Accelerator(cpu=True)
+    cwnotify.note(rank=accelerator.process_index, size=accelerator.num_processes)
+"""
+STRATEGY = LIGHTNING + "import cwnotify.callbacks\n"
+
+
+def test_an_error_in_a_joblib_worker_is_told_with_the_users_lines(python: Path, world: World, slack: Slack):
+    cell = "%%notify_on_finish load\nParallel(2)(delayed(load)(row) for row in '1x')"
+    world.command(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
+
+    told = wording(alert(slack, "load"))
+    assert "Parallel(2)(delayed(load)(row) for row in '1x')" in told
+    assert "ValueError: invalid literal for int() with base 10: 'x'\nIn another process:\n" in told
+    assert "in load\n    return int(row)" in told
+
+
+@pytest.mark.parametrize(
+    ("setup", "cell", "noted"),
+    [
+        (ACCELERATE, "notebook_launcher(train, num_processes=2)", {"rank": "0", "size": "2"}),
+        (
+            STRATEGY,
+            "Trainer(devices=2, strategy='ddp_notebook', max_epochs=3, callbacks=[cwnotify.callbacks.lightning()])"
+            ".fit(model, train_loader)",
+            {"epoch": "3 of 3"},
+        ),
+    ],
+    ids=["accelerate", "Lightning"],
+)
+def test_what_rank_0_notes_in_a_process_of_its_own_reaches_the_cell(
+    setup: str, cell: str, noted: dict[str, str], python: Path, world: World, slack: Slack
+):
+    done = world.command(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
+
+    told = alert(slack, "train")
+    assert outcome(told) == "finished", done.stdout + done.stderr
+    assert noted.items() <= values(wording(told)).items()

@@ -58,7 +58,7 @@ def test_a_lost_kernel_leaves_what_its_cell_noted(world: World, slack: Slack):
 def test_a_million_notes_are_cheap_and_the_last_is_told(world: World, slack: Slack):
     body = (
         "    for step in range(200_000): cwnotify.note({f'loss of {step}': 1.0} if step % 50 else {}, step=step)\n"
-        "    print(len(cwnotify.recording._under_way[-1]._noted))"
+        "    print(len(cwnotify.recording._under_way[-1]._notes.values))"
     )
 
     told = run(world, slack, body)
@@ -170,3 +170,117 @@ def test_values_are_taken_while_another_thread_notes_more():
         ended.set()
         other.join()
         sys.setswitchinterval(usual)
+
+
+# Notes of child processes
+
+CHILDREN = {
+    "multiprocessing, fork": (
+        "import multiprocessing as mp\nimport cwnotify\ndef work(n): cwnotify.note(mark=n)\n"
+        "if __name__ == '__main__':\n"
+        "    with cwnotify.notify('train'):\n"
+        "        one = mp.get_context('fork').Process(target=work, args=(7,)); one.start(); one.join()"
+    ),
+    "multiprocessing, spawn": (
+        "import cwnotify\ndef work(n): cwnotify.note(mark=n)\nif __name__ == '__main__':\n"
+        "    with cwnotify.notify('train'):\n        import multiprocessing as mp\n"
+        "        one = mp.get_context('spawn').Process(target=work, args=(7,)); one.start(); one.join()"
+    ),
+    "multiprocessing, forkserver": (
+        "import multiprocessing as mp\nimport cwnotify\ndef work(n): cwnotify.note(mark=n)\n"
+        "if __name__ == '__main__':\n"
+        "    with cwnotify.notify('train'), mp.get_context('forkserver').Pool(1) as pool:\n        pool.map(work, [7])"
+    ),
+    "a pool that was there before": (
+        "import concurrent.futures as cf, multiprocessing as mp\nimport cwnotify\n"
+        "def work(n): cwnotify.note(mark=n)\nif __name__ == '__main__':\n"
+        "    with cf.ProcessPoolExecutor(1, mp.get_context('fork')) as pool:\n        pool.submit(abs, 1).result()\n"
+        "        with cwnotify.notify('train'): pool.submit(work, 7).result()"
+    ),
+    "os.fork": (
+        "import os, cwnotify\nwith cwnotify.notify('train'):\n    if os.fork() == 0:\n"
+        "        cwnotify.note(mark=7)\n        os._exit(0)\n    os.wait()"
+    ),
+    "a program of its own": (
+        "import subprocess, sys, cwnotify\nwith cwnotify.notify('train'):\n"
+        "    subprocess.run(['/bin/sh', '-c', f'{sys.executable} -c \"import cwnotify; cwnotify.note(mark=7)\"; true'])"
+    ),
+    "a thousand notes, the last of which counts": (
+        "import multiprocessing as mp\nimport cwnotify\n"
+        "def work(n):\n    for k in range(1000): cwnotify.note(mark=k - 992)\nif __name__ == '__main__':\n"
+        "    with cwnotify.notify('train'), mp.get_context('fork').Pool(1) as pool:\n"
+        "        pool.map(work, [7]); pool.close(); pool.join()"
+    ),
+    "rank 0 of two, which are forked": (
+        "import os, multiprocessing as mp\nimport cwnotify\n"
+        "def work(n):\n    os.environ |= dict(RANK=str(n), WORLD_SIZE='2')\n    cwnotify.note(mark=n + 7)\n"
+        "if __name__ == '__main__':\n    with cwnotify.notify('train'):\n        for n in (0, 1):\n"
+        "            one = mp.get_context('fork').Process(target=work, args=(n,)); one.start(); one.join()"
+    ),
+    "killed in the middle": (
+        "import os, signal, time, multiprocessing as mp\nimport cwnotify\n"
+        "def work(n): cwnotify.note(mark=n)\nif __name__ == '__main__':\n"
+        "    with cwnotify.notify('train'):\n"
+        "        one = mp.get_context('fork').Process(target=work, args=(7,)); one.start(); one.join()\n"
+        "        time.sleep(1)\n        os.kill(os.getpid(), 9)"
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CHILDREN.values(), ids=CHILDREN)
+def test_what_a_child_process_notes_is_in_its_parents_alert(code: str, world: World, slack: Slack):
+    script = world.home / "train.py"
+    script.write_text(code)
+    done = world.command("python", script)
+
+    assert "*mark*\n7\n" in f"{wording(alert(slack, 'train', 20))}\n"
+    assert "cwnotify" not in done.stderr
+
+
+def test_what_a_command_of_cwnotify_run_notes_is_in_the_alert(world: World, slack: Slack):
+    code = "import cwnotify; cwnotify.note(mark=7)"
+    world.command("cwnotify", "run", "--name", "train", "--", sys.executable, "-c", code)
+
+    assert "*mark*\n7" in wording(alert(slack, "train", 20))
+
+
+def test_a_kernels_children_note_for_its_cell_and_its_own_notes_stay(world: World, slack: Slack):
+    with Kernel(world) as kernel:
+        kernel.run("import cwnotify, multiprocessing\n%load_ext cwnotify\nfork = multiprocessing.get_context('fork')")
+        kernel.run("def work(n): cwnotify.note(mark=n)")
+        kernel.run(
+            "%%notify_on_finish train\ncwnotify.note(own=1)\n"
+            "one = fork.Process(target=work, args=(7,)); one.start(); one.join()\n"
+            "!python -c 'pass'"
+        )
+        told = wording(alert(slack, "train"))
+
+    assert "*mark*\n7" in told
+    assert "*own*\n1" in told
+
+
+def test_notes_reach_the_run_of_their_thread(world: World, slack: Slack):
+    code = (
+        "import threading, cwnotify\nbarrier = threading.Barrier(2)\n"
+        "def work(name):\n    with cwnotify.notify(name):\n"
+        "        barrier.wait(); cwnotify.note(mark=name); barrier.wait()\n"
+        "both = [threading.Thread(target=work, args=(name,)) for name in 'ab']\n"
+        "for one in both: one.start()\nfor one in both: one.join()"
+    )
+    world.command("python", "-c", code)
+
+    for name in "ab":
+        assert f"*mark*\n`{name}`" in wording(alert(slack, name))
+
+
+CLOSED = (
+    "import os, cwnotify\nwith cwnotify.notify('train'):\n    os.closerange(3, 4096)\n    if os.fork() == 0:\n"
+    "        cwnotify.note(mark=7)\n        os._exit(0)\n    os.wait()"
+)
+
+
+def test_where_a_childs_notes_cannot_arrive_it_says_so(world: World, slack: Slack):
+    done = world.command("python", "-c", CLOSED)
+
+    assert outcome(alert(slack, "train")) == "finished"
+    assert done.stderr.count("values noted in a child process do not reach the alert about train") == 1

@@ -129,7 +129,7 @@ def test_notify_refuses_what_it_cannot_understand_at_once(world: World, slack: S
     done = world.command("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "UsageError: 'soon' is no duration" in done.stderr
+    assert "UsageError: 'soon' is not a duration" in done.stderr
 
 
 # A job of several processes

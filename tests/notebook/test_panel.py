@@ -319,10 +319,10 @@ def test_words_become_a_request(line: str, request_: Request):
         ("--tag vision", "'vision' is no tag; write it like KEY=VALUE"),
         ("--metric cpus", "'cpus' is no metric; take cpu, gpu, mem, disk, or NAMESPACE/NAME"),
         ("--range 1s", "range takes 5m to 15d, such as 3h; not '1s'"),
-        ("--range long", "'long' is no duration"),
+        ("--range long", "'long' is not a duration"),
         ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
-        ("--instances i-0", "--instances is no option; did you mean --instance?\nusage: %cwnotify panel"),
-        ("tag team=ml", "tag is no option; did you mean --tag?"),
+        ("--instances i-0", "--instances is not an option; did you mean --instance?\nusage: %cwnotify panel"),
+        ("tag team=ml", "tag is not an option; did you mean --tag?"),
         ("--tag 'x", "has no partner"),
     ],
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cwnotify.sidecar.memory import folders
 from cwnotify.sidecar.vitals import MOST_SAMPLES, Series, take
-
-GIB = 1 << 30
 
 
 def series(values) -> tuple[float, ...]:
@@ -69,29 +69,80 @@ def test_this_machine_is_measured_now():
     assert 0 < vitals.memory_used < vitals.memory_total
 
 
-def container(tmp_path, **files: str):
+def tree(root: Path, cgroup: str, files: dict[str, str]) -> list[Path]:
+    """The cgroups of a process whose ``/proc`` entry says `cgroup`, where these files exist."""
+    (root / "proc" / "7").mkdir(parents=True)
+    (root / "proc" / "7" / "cgroup").write_text(cgroup)
     for name, text in files.items():
-        (tmp_path / name.replace("_", ".")).write_text(text)
-    return tmp_path
+        path = root / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folders(7, root / "proc", root / "cgroup")
 
 
-def test_in_a_container_its_own_limit_counts(tmp_path):
-    vitals = take(container(tmp_path, memory_max=f"{GIB // 4}\n", memory_current=f"{GIB // 8}\n"))
-
-    assert (vitals.memory_used, vitals.memory_total) == (GIB // 8, GIB // 4)
-
-
-def test_files_that_the_kernel_keeps_in_memory_until_somebody_needs_it_do_not_count(tmp_path):
-    stat = f"anon 1000\ninactive_file {GIB // 16}\nactive_file 7\n"
-
-    vitals = take(container(tmp_path, memory_max=f"{GIB // 4}", memory_current=f"{GIB // 8}", memory_stat=stat))
-
-    assert vitals.memory_used == GIB // 16
+def v2(folder: str, limit: object, used: int, files: int = 0) -> dict[str, str]:
+    return {
+        f"{folder}memory.max": f"{limit}\n",
+        f"{folder}memory.current": f"{used}\n",
+        f"{folder}memory.stat": f"anon 1000\ninactive_file {files}\nactive_file 7\n",
+    }
 
 
-@pytest.mark.parametrize("limit", ["max\n", str(1 << 60), "", "lots"])
+def v1(folder: str, limit: int, used: int, files: int = 0) -> dict[str, str]:
+    return {
+        f"memory/{folder}memory.limit_in_bytes": f"{limit}\n",
+        f"memory/{folder}memory.usage_in_bytes": f"{used}\n",
+        f"memory/{folder}memory.stat": f"cache 3\ninactive_file 1\ntotal_inactive_file {files}\n",
+    }
+
+
+UNLIMITED = 0x7FFFFFFFFFFFF000
+JOB = "system.slice/slurmstepd.scope/job_7/step_0/"
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "used", "total"),
+    [
+        pytest.param("0::/\n", v2("", 256 * MIB, 128 * MIB), 128, 256, id="a container"),
+        pytest.param("0::/\n", v2("", 256 * MIB, 128 * MIB, 64 * MIB), 64, 256, id="files that no process uses"),
+        pytest.param("0::/docker/abc\n", v2("", 256 * MIB, 128 * MIB), 128, 256, id="a container named as by its host"),
+        pytest.param(
+            f"0::/{JOB}task_0\n",
+            v2("system.slice/slurmstepd.scope/job_7/", 200 * MIB, 150 * MIB) | v2(f"{JOB}task_0/", "max", 3 * MIB),
+            150,
+            200,
+            id="the limit is the job's, the process is in a task",
+        ),
+        pytest.param(
+            "0::/a/b\n",
+            v2("a/", 300 * MIB, 299 * MIB) | v2("a/b/", 100 * MIB, 20 * MIB),
+            299,
+            300,
+            id="of two limits the one that is nearly reached",
+        ),
+        pytest.param("0::/../other\n", v2("", 256 * MIB, 1 * MIB), 1, 256, id="outside its namespace"),
+        pytest.param("9:cpu:/x\n4:memory:/\n", v1("", 256 * MIB, 128 * MIB, 28 * MIB), 100, 256, id="v1"),
+        pytest.param("4:memory:/docker/abc\n", v1("", 256 * MIB, 8 * MIB), 8, 256, id="v1, named as by its host"),
+        pytest.param(
+            "4:memory:/slurm/job_7/step_0\n0::/\n",
+            v1("slurm/job_7/", 100 * MIB, 90 * MIB) | v1("slurm/job_7/step_0/", UNLIMITED, 5 * MIB) | v2("", "max", 1),
+            90,
+            100,
+            id="v1, nested, beside an empty v2",
+        ),
+        pytest.param("", v2("", 256 * MIB, 128 * MIB), 128, 256, id="no /proc"),
+    ],
+)
+def test_in_a_container_or_a_job_its_own_limit_counts(tmp_path, cgroup, files, used, total):
+    vitals = take(tree(tmp_path, cgroup, files))
+
+    assert (vitals.memory_used / MIB, vitals.memory_total / MIB) == (used, total)
+
+
+@pytest.mark.parametrize("limit", ["max", str(1 << 60), str(UNLIMITED), "", "lots", "0", "-1"])
 def test_without_a_limit_of_its_own_the_machines_counts(tmp_path, limit):
-    vitals = take(container(tmp_path, memory_max=limit, memory_current="1"))
+    vitals = take(tree(tmp_path, "0::/\n", v2("", limit, 1)))
 
-    assert vitals.memory_total == take(tmp_path / "none").memory_total
+    assert vitals.memory_total == take([]).memory_total
     assert vitals.memory_used > 1

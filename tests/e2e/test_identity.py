@@ -1,0 +1,139 @@
+"""An alert belongs to its run: no run's alert is taken for another one's, and ranks of one launch share one."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.support.kernel import BUSY, Kernel, World, alert, outcome, wording
+from tests.support.slack import Slack
+
+BATCH = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+TORCH = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+PYTHON = {"PYTHON": sys.executable}
+RETRIES = """
+from cwnotify import notify
+for attempt in range(3):
+    try:
+        with notify('train'):
+            raise ValueError(f'attempt {attempt}')
+    except ValueError:
+        pass
+"""
+# Two ranks, each in a shell that tries again. The first one fails at once, the other one as it hears of it.
+SHELL = """
+for rank in 0 1; do
+    RANK=$rank sh -c 'for attempt in 1 2 3; do ATTEMPT=$attempt $PYTHON train.py; done' &
+done
+wait
+"""
+TRAIN = """
+import os, pathlib, time
+from cwnotify import notify
+rank, attempt = os.environ['RANK'], os.environ['ATTEMPT']
+with notify('train'):
+    pathlib.Path(f'{rank} is in attempt {attempt}').touch()
+    while not pathlib.Path(f'{1 - int(rank)} is in attempt {attempt}').exists():
+        time.sleep(0.01)
+    raise ValueError(f'attempt {attempt}')
+"""
+
+
+def delivered(world: World, slack: Slack) -> list[str]:
+    """The words of all alerts, once every sidecar has left."""
+    world.wait_until_quiet()
+    return [wording(payload) for payload in slack.payloads]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [BATCH, {**BATCH, "SLURM_NTASKS": "4"}, TORCH, {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"}],
+    ids=["a batch job", "a batch job of four tasks", "torchrun's variables", "a rank of Open MPI"],
+)
+def test_a_kernel_reports_each_of_its_runs_whatever_variables_it_inherited(
+    variables: dict[str, str], world: World, slack: Slack
+):
+    world.environ |= variables
+    with Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        for attempt in range(3):
+            kernel.run(f"%%notify_on_finish train\nraise ValueError('attempt {attempt}')")
+        kernel.start(f"%%notify_on_finish train\n{BUSY}").prints("begun")
+        kernel.kill()
+        slack.wait_for(4)
+    told = delivered(world, slack)
+
+    assert sorted(map(outcome, slack.payloads)) == ["failed", "failed", "failed", "lost"]
+    assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
+    assert "[rank" not in "".join(told)
+
+
+def test_each_attempt_of_a_retry_loop_under_torchrun_is_reported(world: World, slack: Slack):
+    world.command("python", "-c", RETRIES, env=TORCH)
+    told = delivered(world, slack)
+
+    assert len(told) == 3
+    assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
+
+
+def test_each_attempt_of_a_retry_loop_around_two_ranks_is_reported_once(world: World, slack: Slack):
+    (world.home / "train.py").write_text(TRAIN)
+    world.command("bash", "-c", SHELL, env=PYTHON | {"WORLD_SIZE": "2", "MASTER_PORT": "29500"})
+    told = delivered(world, slack)
+
+    assert len(told) == 3
+    assert all(any(f"attempt {number}" in one for one in told) for number in (1, 2, 3))
+
+
+def test_of_eight_ranks_that_fail_at_once_one_alert_comes(world: World, slack: Slack):
+    code = "import time\nfrom cwnotify import notify\nwith notify('train'):\n    [][0]"
+    script = world.home / "train.py"
+    script.write_text(code)
+    world.command(
+        "bash", "-c", "for r in 0 1 2 3 4 5 6 7; do RANK=$r WORLD_SIZE=8 $PYTHON train.py & done; wait", env=PYTHON
+    )
+
+    assert len(delivered(world, slack)) == 1
+
+
+LIGHTNING = """
+import os, subprocess, sys
+from cwnotify import notify
+with notify('fit', min=0):
+    if 'LOCAL_RANK' not in os.environ:
+        os.environ |= {'LOCAL_RANK': '0', 'NODE_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_PORT': '41234'}
+        other = subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, 'LOCAL_RANK': '1'})
+        other.wait()
+        # As `LightningEnvironment.teardown` does.
+        del os.environ['WORLD_SIZE']
+    FAIL
+"""
+
+
+@pytest.mark.parametrize(("fails", "word"), [("pass", "finished"), ("[][0]", "failed")])
+def test_what_lightning_starts_beside_its_first_process_is_the_same_run(
+    fails: str, word: str, world: World, slack: Slack
+):
+    script = world.home / "train.py"
+    script.write_text(LIGHTNING.replace("FAIL", fails))
+    world.command("python", script)
+
+    assert len(delivered(world, slack)) == 1
+    assert outcome(slack.payloads[0]) == word
+
+
+def test_a_rank_that_learns_late_that_it_is_not_the_first_keeps_quiet_when_it_finishes(world: World, slack: Slack):
+    body = "os.environ |= dict(RANK='1', WORLD_SIZE='2')"
+    world.command("python", "-c", f"import os\nfrom cwnotify import notify\nwith notify('train'):\n    {body}")
+
+    assert delivered(world, slack) == []
+
+
+def test_a_name_that_two_ranks_do_not_share_hides_no_failure(world: World, slack: Slack):
+    code = "import os\nfrom cwnotify import notify\nwith notify('train ' + os.environ['RANK']):\n    [][0]"
+    (world.home / "train.py").write_text(code)
+    world.command("bash", "-c", "for r in 0 1; do RANK=$r WORLD_SIZE=2 $PYTHON train.py & done; wait", env=PYTHON)
+
+    assert len(delivered(world, slack)) == 2
+    assert outcome(alert(slack, "train 1")) == "failed"

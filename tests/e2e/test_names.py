@@ -1,0 +1,107 @@
+"""What a run without a name is called, and where it is said to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.slack import Slack
+
+CODE = "from cwnotify import notify\nwith notify(): pass\n"
+
+
+def subject(world: World, slack: Slack, *arguments: str) -> str:
+    """What the one alert of a program calls it."""
+    done = world.command("python", *arguments, input=CODE)
+    assert done.returncode == 0, done.stderr
+    world.wait_until_quiet()
+    (payload,) = slack.payloads
+    return str(payload["text"]).split("*")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["train.py"], "train.py"),
+        (["./sub/train.py"], "train.py"),
+        (["-m", "train"], "train"),
+        (["-m", "package"], "package"),
+        (["-m", "package.inner"], "package.inner"),
+        (["package"], "package"),
+        (["-c", CODE], "python -c"),
+        (["-"], "python"),
+        ([], "python"),
+        (["-m", "cProfile", "-o", "stats", "train.py"], "train.py"),
+        (["-m", "runner", "train.py", "an argument"], "train.py"),
+    ],
+    ids=lambda value: " ".join(value)[:20] if isinstance(value, list) else None,
+)
+def test_a_program_is_called_by_its_script_or_module(arguments: list[str], name: str, world: World, slack: Slack):
+    for path in ("train.py", "sub/train.py", "package/__main__.py", "package/inner.py"):
+        file = world.home / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(CODE)
+    (world.home / "package/__init__.py").touch()
+    (world.home / "runner.py").write_text(
+        "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+
+    assert subject(world, slack, *arguments) == name
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        ("def train(): pass\nnotify(train)()", "train"),
+        ("def main():\n    @notify\n    def train(): pass\n    train()\nmain()", "train"),
+        ("class T:\n    @notify\n    def fit(self): pass\nT().fit()", "T.fit"),
+        ("notify(lambda: None)()", "python -c"),
+    ],
+)
+def test_a_function_is_called_by_its_name(function: str, name: str, world: World, slack: Slack):
+    assert subject(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
+
+
+def test_in_a_notebook_a_run_is_called_by_the_notebook_and_placed_in_its_cell(world: World, slack: Slack):
+    world.environ["JPY_SESSION_NAME"] = "/home/me/resnet.ipynb"
+    with Kernel(world) as kernel:
+        kernel.run("from cwnotify import notify")
+        kernel.run("1")
+        kernel.run("with notify():\n    [][0]")
+        told = alert(slack, "resnet.ipynb")
+
+    assert outcome(told) == "failed"
+    assert "resnet.ipynb · In [3]" in wording(told)
+    assert "In [3], line 2, in <module>" in wording(told)
+
+
+def test_in_a_notebook_without_a_name_a_run_is_called_by_its_cell(world: World, slack: Slack):
+    (world.home / "train.py").write_text(CODE)
+    with Kernel(world) as kernel:
+        kernel.run("from cwnotify import notify")
+        kernel.run("with notify(): pass")
+        assert "ipykernel" not in wording(alert(slack, "Cell [2]"))
+        kernel.run("%run train.py")
+        assert outcome(alert(slack, "train.py")) == "finished"
+
+
+def test_the_function_of_an_earlier_cell_is_placed_there(world: World, slack: Slack):
+    with Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run("def train():\n    1 / 0")
+        kernel.run("%%notify_on_finish train\ntrain()")
+        told = wording(alert(slack, "train"))
+
+    assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in told
+
+
+def test_a_value_reads_the_same_however_it_is_shown(world: World, slack: Slack):
+    with Kernel(world) as kernel:
+        kernel.run(
+            "%load_ext cwnotify\nimport numpy, cwnotify\nv = {'acc': numpy.float32(0.1)}; n = numpy.array([1e7])"
+        )
+        kernel.run("%%notify_on_finish train --show v,n\ncwnotify.note(noted=v, big=n)")
+        told = wording(alert(slack, "train"))
+
+    assert told.count("{'acc': 0.1}") == 2
+    assert told.count("10000000") == 2

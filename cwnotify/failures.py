@@ -1,4 +1,4 @@
-"""An exception -> what an alert can say of it. Standard library, `alerts`, `errors` and `patience` only.
+"""An exception -> what an alert can say of it. Standard library, `alerts`, `errors`, `outcomes` and `patience` only.
 
 The exception is the user's: its ``__str__`` may raise, block or return megabytes, its class may lie about its name.
 None of that may reach the cell, so everything is contained, given a few seconds and cut here.
@@ -6,13 +6,14 @@ None of that may reach the cell, so everything is contained, given a few seconds
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from cwnotify.alerts.events import Failure, Outcome
+from cwnotify.alerts.events import Failure
+from cwnotify.outcomes import outcome_of as outcome_of
+from cwnotify.outcomes import true_error
 from cwnotify.patience import MOST_SECONDS, within
 
 MOST_MESSAGE = 1500
@@ -23,26 +24,15 @@ _OURS = __file__.removesuffix("failures.py")
 _MACHINERY = ("/IPython/core/", "/ipykernel/", "/asyncio/", "/contextlib.py", _OURS)
 
 
-def outcome_of(error: BaseException | None) -> Outcome:
-    """Finished, failed or interrupted. Interrupting a cell that awaits cancels it, hence CancelledError."""
-    if error is None:
-        return Outcome.FINISHED
-    asyncio = sys.modules.get("asyncio")
-    # The type itself: `isinstance` would also ask the exception what it is.
-    kind = type(error)
-    if issubclass(kind, KeyboardInterrupt) or (asyncio and issubclass(kind, asyncio.CancelledError)):
-        return Outcome.INTERRUPTED
-    return Outcome.FAILED
-
-
 def describe(error: BaseException, cell: int | None = None) -> Failure:
-    """Describe `error` with the last frames of its traceback.
+    """Describe `error`, or the error behind a `SystemExit`, with the last frames of its traceback.
 
     Parameters
     ----------
     cell
         The execution count, by which frames of the cell itself are called.
     """
+    error = true_error(error)
     return Failure(
         type=_in_time(lambda: type(error).__name__[:80], "Exception"),
         message=_in_time(lambda: _message(error), "(its message cannot be shown)"),

@@ -14,9 +14,20 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from cwnotify import ranks, settings
+from cwnotify import ranks, settings, waiting
 from cwnotify.alerts import words
-from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
+from cwnotify.alerts.events import (
+    FailedCommand,
+    Failure,
+    Loss,
+    Outcome,
+    Place,
+    Run,
+    RunEnded,
+    RunKind,
+    Shown,
+    Wait,
+)
 from cwnotify.alerts.options import RunOptions
 from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
@@ -65,6 +76,17 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         _under_way[-1].note({**(values or {}), **more})
     except Exception as error:
         say_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
+
+
+def note_interrupt() -> None:
+    """Record that the user interrupted the current run, for a framework that ends normally after an interrupt."""
+    if _under_way:
+        _under_way[-1].was_interrupted = True
+
+
+def newest() -> Recording | None:
+    """Return the run that began last and is not over."""
+    return _under_way[-1] if _under_way else None
 
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
@@ -129,6 +151,7 @@ class Recording:
         self._rank = ranks.rank()
         self._began = _Clock.steady()
         self._seconds: float | None = None
+        self.was_interrupted = False
         self._noted: dict[str, object] = {}
         self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
@@ -151,6 +174,8 @@ class Recording:
         if self._speaks:
             self._link.aim(self.webhook)
             self._link.started(self.run)
+        if self.run.kind is RunKind.CODE:
+            waiting.watch(self)
         self._complain()
 
     def _complain(self) -> None:
@@ -176,9 +201,27 @@ class Recording:
                 self._notes_left = -math.inf
             self._link.noted(self._ended(Outcome.LOST, shown))
 
+    def waits(self, wait: str, in_notebook: bool) -> None:
+        """Report at once that the run waits for a person; the sidecar sends one such alert for each run."""
+        if self._speaks:
+            self._link.waiting(self.run, Wait(wait), in_notebook)
+
+    def resumes(self) -> None:
+        """The wait is over. An alert that was not due yet, because the run was too short for one, is dropped."""
+        if self._speaks and _Clock.now() < self.run.started + self.run.options.min_seconds:
+            self._link.resumed(self.run)
+
+    def report_busy(self, is_busy: bool) -> None:
+        """Report that a cell began, or ended, that may belong to the same Run All as this run."""
+        self._link.busy(is_busy)
+
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
         self._seconds = _Clock.steady() - self._began
+
+    def seconds_since_end(self) -> float:
+        """Return how long ago the run ended."""
+        return _Clock.steady() - self._began - (self._seconds or 0.0)
 
     def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
         seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
@@ -192,11 +235,18 @@ class Recording:
         shown: tuple[Shown, ...] = (),
         tail: str = "",
         hold: bool = False,
+        command: FailedCommand | None = None,
     ) -> RunEnded:
         """Tell how the run ended; gives what was told."""
         if self in _under_way:
             _under_way.remove(self)
-        ended = self._ended(outcome, (*shown, *as_shown(self._noted)), failure=failure, loss=loss, tail=tail)
+        waiting.unwatch(self)
+        if outcome is Outcome.FINISHED and self.was_interrupted:
+            outcome = Outcome.INTERRUPTED
+        how: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
+        if outcome is Outcome.FINISHED:
+            how["command"] = command
+        ended = self._ended(outcome, (*shown, *as_shown(self._noted)), **how)
         if self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[rank {self._rank}] {failure.message}"))
         if self._speaks or outcome in (Outcome.FAILED, Outcome.LOST):

@@ -52,11 +52,13 @@ MAY_IMPORT = {
     "cwnotify.screen": "",
     "cwnotify.tail": "",
     "cwnotify.patience": "",
-    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
+    "cwnotify.outcomes": "cwnotify.alerts",
+    "cwnotify.waiting": "",
+    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.outcomes cwnotify.patience",
     "cwnotify.ranks": "cwnotify.sidecar.processes",
     "cwnotify.recording": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.screen "
-        "cwnotify.patience cwnotify.sidecar.link"
+        "cwnotify.patience cwnotify.waiting cwnotify.sidecar.link"
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.failures cwnotify.recording cwnotify.screen cwnotify.sidecar.link "
@@ -64,8 +66,8 @@ MAY_IMPORT = {
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.patience cwnotify.sidecar.link cwnotify.sidecar.snapshot cwnotify.sidecar.looks "
-        "IPython traitlets ipywidgets zmq"
+        "cwnotify.tail cwnotify.patience cwnotify.waiting cwnotify.sidecar.link cwnotify.sidecar.snapshot "
+        "cwnotify.sidecar.looks IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",
     "cwnotify.doctor": "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws cwnotify.sidecar",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
@@ -10,14 +12,16 @@ from cwnotify.patience import MOST_SECONDS, within
 MOST_VALUE = 500
 
 
-def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
-    """Evaluate each expression, for a few seconds at most; long values are cut."""
-    return tuple(_evaluate(expression, shell) for expression in expressions)
+def evaluate(
+    expressions: tuple[str, ...], shell: InteractiveShell, names: dict[str, Any] | None = None
+) -> tuple[Shown, ...]:
+    """Evaluate each expression, for a few seconds at most; long values are cut. `names` are local names."""
+    return tuple(_evaluate(expression, shell, names) for expression in expressions)
 
 
-def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
+def _evaluate(expression: str, shell: InteractiveShell, names: dict[str, Any] | None) -> Shown:
     def ask() -> str:
-        value = eval(expression, shell.user_global_ns, shell.user_ns)
+        value = eval(expression, shell.user_global_ns, shell.user_ns if names is None else names)
         return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else repr(value)
 
     try:

@@ -18,9 +18,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals
+from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals, Wait
 from cwnotify.alerts.records import from_record
-from cwnotify.alerts.runs import hello_message, run_message, together_message
+from cwnotify.alerts.runs import hello_message, run_message, together_message, waiting_message
 from cwnotify.errors import StateError
 from cwnotify.settings import Secret
 from cwnotify.sidecar import state
@@ -154,10 +154,24 @@ class Books:
         ended = replace(ended, run=self.place(ended.run))
         self.outbox.close_run(ended.run.id)
         remember(self.outbox, ended, now)
-        if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
+        self.outbox.withdraw(_waiting(ended.run.id), now)
+        if ended.is_wanted:
             self.outbox.put(ended.alert_id, destination, run_message(ended), now, due)
         # A run that is not told under its own id is settled under it all the same: a resent line finds it known.
         self.outbox.skip(ended.run.id, now)
+
+    @_kept
+    def wait(self, run: Run, wait: Wait, in_notebook: bool, destination: str) -> None:
+        """Put the one alert that a run waits for a person; it is due when the run is as long as its alerts ask for."""
+        now = time.time()
+        due = max(now, run.started + run.options.min_seconds)
+        message = waiting_message(self.place(run), wait, in_notebook, now)
+        self.outbox.put(_waiting(run.id), destination, message, now, due)
+
+    @_kept
+    def resume(self, id: str) -> None:
+        """A run waits no longer: drop its alert if it was not sent."""
+        self.outbox.withdraw(_waiting(id), time.time())
 
     @_kept
     def greet(self, destination: str, lang: str, channel: str) -> None:
@@ -176,7 +190,8 @@ class Books:
     @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
         """Keep an ended run until its group is told."""
-        if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
+        self.outbox.withdraw(_waiting(ended.run.id), time.time())
+        if ended.is_wanted:
             self.outbox.hold_run(ended, kernel, destination, time.time(), self.owner)
         else:
             self.tell(ended, destination)
@@ -253,6 +268,7 @@ class Books:
                 )
                 if one.run.options.together and one.run.options.wants(False, lost.seconds):
                     held.append(replace(one, ended=lost))
+                    self.outbox.withdraw(_waiting(one.run.id), time.time())
                 else:
                     self._tell(lost, one.destination)
             self._put_together(held)
@@ -291,6 +307,11 @@ class Books:
     @staticmethod
     def _of(kernel: Watched, runs: Iterable[OpenRun]) -> list[OpenRun]:
         return [one for one in runs if one.watched == kernel]
+
+
+def _waiting(id: str) -> str:
+    """Return the id of the alert that the run `id` waits for a person."""
+    return f"{id} waits"
 
 
 def signature() -> str:

@@ -195,6 +195,13 @@ class Outbox:
         )
         return done.rowcount > 0
 
+    def withdraw(self, id: str, now: float) -> bool:
+        """Delete a message that is still pending and not being sent; return whether it was there."""
+        done = self._db.execute(
+            "DELETE FROM messages WHERE id = ? AND state = 'pending' AND leased_until <= ?", (id, now)
+        )
+        return done.rowcount > 0
+
     def claim(self, destination: str, owner: str, now: float, since: float = 0.0) -> Message | None:
         """Take the message that is due longest, of those put after `since`, for `LEASE` seconds; None if there is none.
 

@@ -21,6 +21,7 @@ _LIBRARIES = ("/site-packages/", "/dist-packages/", os.__file__.removesuffix("os
 _SLOTS: Any = BaseException
 _CAUSE, _CONTEXT = _SLOTS.__cause__, _SLOTS.__context__
 _SUPPRESSED, _TRACEBACK = _SLOTS.__suppress_context__, _SLOTS.__traceback__
+_CODE: Any = SystemExit.code
 _MEMBERS: Any = BaseExceptionGroup.exceptions
 
 
@@ -32,12 +33,17 @@ def outcome_of(error: BaseException | None) -> Outcome:
     """
     if error is None:
         return Outcome.FINISHED
+    error = _behind_display(error)
     return Outcome.INTERRUPTED if _is_interrupt(error) else Outcome.FAILED
 
 
 def true_error(error: BaseException) -> BaseException:
     """Return the error behind ``sys.exit(1)`` in an ``except`` block; otherwise `error` itself."""
-    if not issubclass(type(error), SystemExit) or error.code in (None, 0):  # type: ignore[attr-defined]
+    error = _behind_display(error)
+    if not issubclass(type(error), SystemExit):
+        return error
+    code: object = _CODE.__get__(error)
+    if code is None or (isinstance(code, int) and code == 0):
         return error
     behind = _cause(error)
     for _ in range(MAX_CHAIN):
@@ -49,6 +55,24 @@ def true_error(error: BaseException) -> BaseException:
             return behind
         behind = _cause(behind)
     return error
+
+
+def _behind_display(error: BaseException) -> BaseException:
+    """Return the cell's own error if IPython could not display it and raised `error` instead (IPython 8.18 does)."""
+    for _ in range(MAX_CHAIN):
+        last = _innermost(error)
+        context: BaseException | None = _CONTEXT.__get__(error)
+        if last is None or context is None or last.tb_frame.f_globals.get("__name__") != "IPython.core.ultratb":
+            break
+        error = context
+    return error
+
+
+def _innermost(error: BaseException) -> TracebackType | None:
+    last: TracebackType | None = _TRACEBACK.__get__(error)
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last
 
 
 def _cause(error: BaseException) -> BaseException | None:
@@ -105,23 +129,19 @@ def _is_passed_on(caught: BaseException, raised: BaseException) -> bool:
     path = where.tb_frame.f_code.co_filename
     if any(folder in path for folder in _LIBRARIES):
         return True
-    last: TracebackType | None = _TRACEBACK.__get__(raised)
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
+    last = _innermost(raised)
     return last is not None and last.tb_frame is where.tb_frame
 
 
 def _interrupt_arrived() -> bool:
     """Whether the SIGINT handler that cancels a task was called: ipykernel's for a cell, or that of `asyncio.run`."""
     handler = signal.getsignal(signal.SIGINT)
-    runner = getattr(getattr(handler, "func", None), "__self__", None)
-    if getattr(runner, "_interrupt_count", 0):
-        return True
-    for cell in getattr(handler, "__closure__", None) or ():
-        try:
-            future = cell.cell_contents
-        except ValueError:
-            continue
-        if type(future).__name__ == "Future" and future.done() and not future.cancelled():
+    try:
+        runner = getattr(getattr(handler, "func", None), "__self__", None)
+        if getattr(runner, "_interrupt_count", 0):
             return True
-    return False
+        # ipykernel's holds the future that it sets.
+        held = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
+        return any(type(one).__name__ == "Future" and one.done() and not one.cancelled() for one in held)
+    except Exception:
+        return False

@@ -308,7 +308,7 @@ class Cells:
         self._leave()
         if frame is None:
             return
-        error = _error_of(result, frame, self._shell)
+        error = _error_of(result, frame)
         for one in reversed(inner):
             # They never ended: what broke this cell broke them.
             one.end()
@@ -355,14 +355,12 @@ class Cells:
         return (frames.pop() if frames[-1].info.raw_cell == result.info.raw_cell else None), []
 
 
-def _error_of(result: Any, frame: Execution, shell: InteractiveShell) -> BaseException | None:
+def _error_of(result: Any, frame: Execution) -> BaseException | None:
     """Return what IPython displayed as the error of this cell, or stopped it with."""
     if result is None:
         return sys.exc_info()[1]
     error: BaseException | None = result.error_before_exec or result.error_in_exec
-    # ipykernel calls a cell failed whose value it could not display; earlier ones do not.
-    broken_display = frame.display_error if getattr(shell, "_last_traceback_during_displayhook", False) else None
-    return error or frame.error or broken_display
+    return error or frame.error or frame.display_error
 
 
 def _outcome(frame: Execution, error: BaseException | None) -> Outcome:

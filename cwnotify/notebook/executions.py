@@ -97,8 +97,11 @@ def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
         elif function == "tb" and module == "IPython.core.magics.execution":
             # It displays an earlier error again.
             return ""
-        elif module == "IPython.core.events" or _is_users(frame, user_ns):
+        elif module == "IPython.core.events":
             return ""
+        elif _is_users(frame, user_ns):
+            # A magic that the user wrote is called by IPython itself.
+            return "magic" if _is_magic_runner(frame.f_back) else ""
         frame = frame.f_back
     return ""
 
@@ -139,12 +142,30 @@ def typed_command(command: str, typed: object, frame: FrameType | None) -> str:
     return f"{words[0][:MAX_TEXT]} …" if words else "…"
 
 
+def is_recorded(execution: Execution) -> bool:
+    """Return whether `execution`, or one around it, is a run."""
+    around: Execution | None = execution
+    while around is not None:
+        if around.recording is not None:
+            return True
+        around = around.parent
+    return False
+
+
 def caught(exc_tuple: object) -> BaseException | None:
     """Return the exception that IPython is about to display; None if nothing was raised here."""
     if isinstance(exc_tuple, tuple) and len(exc_tuple) == 3:
         value = exc_tuple[1]
         return value if isinstance(value, BaseException) else None
     return sys.exc_info()[1]
+
+
+def _is_magic_runner(frame: FrameType | None) -> bool:
+    return (
+        frame is not None
+        and frame.f_code.co_name in ("run_line_magic", "run_cell_magic")
+        and frame.f_globals.get("__name__") == _SHELL
+    )
 
 
 def _is_users(frame: FrameType, user_ns: dict[str, Any]) -> bool:

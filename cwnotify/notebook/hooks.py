@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cwnotify.notebook.executions import caught, current, shown_by, typed_command
+from cwnotify.notebook.executions import caught, current, is_recorded, shown_by, typed_command
 from cwnotify.waiting import Patch
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ class Hooks:
     def _ran(self, command: str, frame: FrameType, code: object, was_interrupted: bool) -> None:
         """Keep the first command of the current execution that did not exit with 0."""
         execution = current()
-        if execution is None or execution.command is not None or code == 0 or not (was_interrupted or code):
+        if code == 0 or not (code or was_interrupted):
+            return
+        if execution is None or execution.command is not None or not is_recorded(execution):
             return
         try:
             from cwnotify.alerts.events import FailedCommand

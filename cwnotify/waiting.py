@@ -125,24 +125,43 @@ def watch(watcher: Watcher, kernel: Any = None, debuggers: bool = False) -> None
     _watchers.append(watcher)
     kernel = kernel or getattr(builtins.input, "__self__", None)
     if hasattr(kernel, "_input_request"):
-        _patch(kernel, "_input_request", "", in_notebook=True)
+        _patch(kernel, "_input_request", lambda original: prompts(_Newest(), original, "", True))
+        # The debugger of the front end, which also gets the `breakpoint()` of code that it debugs.
+        client = getattr(getattr(kernel, "debugger", None), "debugpy_client", None)
+        _patch(client, "event_callback", _debugger_events)
         return
     import getpass
 
-    _patch(builtins, "input", "")
-    _patch(getpass, "_raw_input", "input")
+    _patch(builtins, "input", lambda original: prompts(_Newest(), original, "", False))
+    _patch(getpass, "_raw_input", lambda original: prompts(_Newest(), original, "input", False))
     if debuggers:
         import pdb
 
-        _patch(pdb.Pdb, "interaction", "debugger")
+        _patch(pdb.Pdb, "interaction", lambda original: prompts(_Newest(), original, "debugger", False))
 
 
-def _patch(owner: Any, name: str, wait: str, in_notebook: bool = False) -> None:
+def _patch(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     is_patched = any(patch.owner is owner and patch.name == name for patch in _patches)
     if not is_patched and hasattr(owner, name):
-        patch = Patch(owner, name, lambda original: prompts(_Newest(), original, wait, in_notebook))
+        patch = Patch(owner, name, wrap)
         patch.apply()
         _patches.append(patch)
+
+
+def _debugger_events(original: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Wrap what gets the events of the debugger that stops a notebook's threads."""
+    newest = _Newest()
+
+    @functools.wraps(original)
+    def event_callback(message: dict[str, Any]) -> Any:
+        event = message.get("event")
+        if event == "stopped":
+            _notify(lambda: newest.waits("debugger", True))
+        elif event == "continued":
+            _notify(newest.resumes)
+        return original(message)
+
+    return event_callback
 
 
 def unwatch(watcher: Watcher) -> None:

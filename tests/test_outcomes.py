@@ -161,7 +161,7 @@ def exit_twice() -> None:
         leave(2)
 
 
-class Exit(RuntimeError):
+class Exit(RuntimeError):  # noqa: N818 (click's name)
     """As click has it."""
 
 

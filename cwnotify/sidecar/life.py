@@ -29,6 +29,7 @@ from cwnotify.sidecar.courses import Courses
 from cwnotify.sidecar.delivery import Delivery
 from cwnotify.sidecar.launch import has_another, others
 from cwnotify.sidecar.machine import Machine
+from cwnotify.sidecar.outbox import FRESH
 from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
 from cwnotify.sidecar.processes import name_process, start_of
@@ -85,6 +86,7 @@ class Sidecar:
         self._interrupted: dict[str, RunEnded] = {}
         self._together_last = 0.0
         self._is_busy = False
+        self._waiting: set[str] = set()
 
     def live(self) -> None:
         """All of it."""
@@ -180,6 +182,7 @@ class Sidecar:
                 self._books.noted[so_far.run.id] = so_far
             case "waiting":
                 run = scrub_run(from_record(Run, line["run"]), self._delivery.urls())
+                self._waiting.add(run.id)
                 self._books.wait(run, Wait(line["wait"]), bool(line["notebook"]), self._destination)
                 self._delivery.wake()
             case "resumed":
@@ -239,6 +242,10 @@ class Sidecar:
 
     def _ended(self, ended: RunEnded, hold: bool) -> None:
         self._books.noted.pop(ended.run.id, None)
+        if ended.run.id in self._waiting:
+            # Its alert may be on its way. If Slack cannot be reached, it must not come long after the end.
+            self._waiting.discard(ended.run.id)
+            self._timers.after(FRESH + 1.0, lambda: self._books.resume(ended.run.id))
         ended = replace(ended, cpu=self._courses.end(ended.run.id))
         self._panels.news()
         if ended.run.options.together:

@@ -123,7 +123,9 @@ FINISHED = {
     "a last error of somebody's": Cell("%%time\nimport sys\nsys.last_value = ValueError()"),
     "an earlier error again": Cell("%tb", before="1 / 0"),
     "an earlier error again, below %%time": Cell("%%time\n%tb", before="1 / 0"),
-    "display of what has no text": Cell("class Bad:\n    def __repr__(self):\n        raise ValueError\ndisplay(Bad())"),
+    "display of what has no text": Cell(
+        "class Bad:\n    def __repr__(self):\n        raise ValueError\ndisplay(Bad())"
+    ),
     "%run -e": Cell("%run -e leaves3.py"),
     "a script that leaves with 0": Cell("%run leaves.py"),
     "a task that is cancelled and handled": Cell(
@@ -253,4 +255,3 @@ def test_unloading_puts_the_shells_methods_back(kernel: Kernel):
         after = other.run(look).stdout.split()
 
     assert (set(before), set(loaded), set(after)) == ({"False"}, {"True"}, {"False"})
-

@@ -217,7 +217,7 @@ class RunEnded:
         """Whether the run's options ask for this alert. A failed shell command counts as both a finish and an error."""
         finished = self.outcome is Outcome.FINISHED
         wants = self.run.options.wants
-        return wants(finished, self.seconds) or (self.command is not None and wants(not finished, self.seconds))
+        return wants(finished, self.seconds) or (finished and self.command is not None and wants(False, self.seconds))
 
     @property
     def alert_id(self) -> str:

@@ -77,7 +77,7 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
         top.append(b.context(place))
     # Ten lines to a section keeps any of them far under a section's 3000 characters.
     listed = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
-    amber = next((ended for ended in runs if ended.command), last)
+    amber = next((ended for ended in runs if _command(ended)), last)
     colour = _colour(last if failed else amber)
     details = [*listed[-20:], *(_details(last) if failed else []), *_scrubbed(runs)]
     return b.message(text, top, colour, details, options.channel)
@@ -85,7 +85,7 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
 
 def _all_finished(runs: Sequence[RunEnded], time: str) -> str:
     lang = runs[-1].run.options.lang
-    command = next((ended.command for ended in runs if ended.command), None)
+    command = next(filter(None, map(_command, runs)), None)
     values: dict[str, object] = {"count": len(runs), "time": time}
     return _but("together.finished", command, lang, values) if command else say(lang, "together.finished", **values)
 
@@ -97,12 +97,17 @@ def _but(key: str, command: FailedCommand, lang: str, values: Mapping[str, objec
     return say(lang, f"{key}.{how}", **values, command=text, code=command.code, signal=b.label(command.signal))
 
 
+def _command(ended: RunEnded) -> FailedCommand | None:
+    """Return the shell command that makes a finished run amber."""
+    return ended.command if ended.outcome is Outcome.FINISHED else None
+
+
 def _mark(ended: RunEnded) -> str:
-    return ":warning:" if ended.command else _MARKS[ended.outcome]
+    return ":warning:" if _command(ended) else _MARKS[ended.outcome]
 
 
 def _colour(ended: RunEnded) -> str:
-    return b.AMBER if ended.command else _COLOURS.get(ended.outcome, b.BAD)
+    return b.AMBER if _command(ended) else _COLOURS.get(ended.outcome, b.BAD)
 
 
 def hello_message(host: str, lang: str, channel: str = "") -> b.Payload:
@@ -118,8 +123,8 @@ def sentence(ended: RunEnded) -> str:
     values = {"name": b.bold(_name(run)), "time": b.bold(duration(ended.seconds, lang))}
     if ended.outcome is Outcome.FAILED:
         values["error"] = b.code(ended.failure.type if ended.failure else "?")
-    if ended.command:
-        return _but("run.finished", ended.command, lang, values)
+    if command := _command(ended):
+        return _but("run.finished", command, lang, values)
     if ended.outcome is Outcome.LOST:
         values["why"] = _why(ended)
         if ended.loss and ended.loss.found_later:

@@ -85,12 +85,18 @@ def _notify(action: Callable[[], None]) -> None:
         return
 
 
+def module_of(frame: FrameType) -> str:
+    """Return the name of the module that a frame's code belongs to; the user may have put anything in its place."""
+    name = dict.get(frame.f_globals, "__name__")
+    return name if type(name) is str else ""
+
+
 def _reason(frame: FrameType | None) -> str:
     """Return ``debugger`` if a debugger's prompt is among the callers."""
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
-        if frame.f_code.co_name in _PROMPTS and frame.f_globals.get("__name__") in _DEBUGGERS:
+        if frame.f_code.co_name in _PROMPTS and module_of(frame) in _DEBUGGERS:
             return "debugger"
         frame = frame.f_back
     return "input"

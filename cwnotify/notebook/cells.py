@@ -226,7 +226,7 @@ class Cells:
         error = error or frame.error
         outcome = _outcome(frame, error)
         if recording.run.options.together:
-            self._group = recording
+            self._group, self._group_quiet_since = recording, 0.0
         try:
             failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
             shown = evaluate(recording.run.options.show, self._shell, names)
@@ -372,13 +372,11 @@ def _outcome(frame: Execution, error: BaseException | None) -> Outcome:
 
 
 def _recording_here() -> Recording | None:
-    """Return the recording that the calling code belongs to, or else the newest one."""
-    frame = current()
-    while frame is not None and frame.recording is None:
-        frame = frame.parent
-    if frame is not None:
-        return frame.recording
-    # Without a registered cell this module is not imported.
+    """Return the recording that the calling code belongs to; for a thread that belongs to none, the newest one."""
+    execution = current()
+    if execution is not None:
+        return execution.run_around()
+    # A thread without a context. Without a registered cell this module is not imported.
     recording = sys.modules.get("cwnotify.recording")
     newest: Recording | None = recording.newest() if recording else None
     return newest

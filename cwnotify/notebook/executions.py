@@ -1,4 +1,4 @@
-"""What runs in a shell right now, and what IPython showed of it. Standard library only."""
+"""What runs in a shell right now, and what IPython showed of it. Standard library and `waiting` only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from cwnotify.waiting import module_of
 
 if TYPE_CHECKING:
     from cwnotify.alerts.events import FailedCommand
@@ -57,6 +59,15 @@ class Execution:
         if _current.get() is self:
             _current.set(self.parent)
 
+    def run_around(self) -> Recording | None:
+        """Return the recording of this execution, or of the nearest around it."""
+        around: Execution | None = self
+        while around is not None:
+            if around.recording is not None:
+                return around.recording
+            around = around.parent
+        return None
+
     def pass_on(self, error: BaseException | None) -> None:
         """Let the outer execution have what went wrong in here, as if it had happened there."""
         if self.parent is None:
@@ -86,7 +97,7 @@ def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
         could not be displayed; empty if it is a cell's own error, or the user's code displays it.
     """
     while frame is not None:
-        module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+        module, function = module_of(frame), frame.f_code.co_name
         if module == _SHELL:
             if function in _MAGIC_RUNNERS:
                 return "magic"
@@ -108,7 +119,7 @@ def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
 
 def is_run_by_magic(frame: FrameType | None, user_ns: dict[str, Any]) -> bool:
     """Return whether a magic runs the cell whose hook has `frame`, such as ``%%capture``, and not the user's code."""
-    while frame is not None and not (frame.f_globals.get("__name__") == _SHELL and frame.f_code.co_name == "run_cell"):
+    while frame is not None and not (frame.f_code.co_name == "run_cell" and module_of(frame) == _SHELL):
         frame = frame.f_back
     while frame is not None and frame.f_code.co_name == "run_cell":
         # ipykernel's calls IPython's.
@@ -118,7 +129,7 @@ def is_run_by_magic(frame: FrameType | None, user_ns: dict[str, Any]) -> bool:
 
 def silent_info(frame: FrameType | None) -> Any:
     """Return the info of the silent cell that is about to run, given a frame of IPython's event."""
-    while frame is not None and frame.f_globals.get("__name__") == "IPython.core.events":
+    while frame is not None and module_of(frame) == "IPython.core.events":
         frame = frame.f_back
     if frame is None or frame.f_code.co_name != "run_cell_async":
         return None
@@ -131,7 +142,7 @@ def typed_command(command: str, typed: object, frame: FrameType | None) -> str:
 
     IPython puts values in place of ``{names}``; these may be secret, so only text that the user's code holds is shown.
     """
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
+    while frame is not None and module_of(frame).partition(".")[0] in _LIBRARIES:
         frame = frame.f_back
     constants = [one for one in (frame.f_code.co_consts if frame else ()) if isinstance(one, str)]
     for text in (typed, command):
@@ -140,16 +151,6 @@ def typed_command(command: str, typed: object, frame: FrameType | None) -> str:
             return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
     words = [word for word in command.split() if "=" not in word]
     return f"{words[0][:MAX_TEXT]} …" if words else "…"
-
-
-def is_recorded(execution: Execution) -> bool:
-    """Return whether `execution`, or one around it, is a run."""
-    around: Execution | None = execution
-    while around is not None:
-        if around.recording is not None:
-            return True
-        around = around.parent
-    return False
 
 
 def caught(exc_tuple: object) -> BaseException | None:
@@ -164,10 +165,9 @@ def _is_magic_runner(frame: FrameType | None) -> bool:
     return (
         frame is not None
         and frame.f_code.co_name in ("run_line_magic", "run_cell_magic")
-        and frame.f_globals.get("__name__") == _SHELL
+        and module_of(frame) == _SHELL
     )
 
 
 def _is_users(frame: FrameType, user_ns: dict[str, Any]) -> bool:
-    names = frame.f_globals
-    return names is user_ns or names.get("__name__") == "__main__" or frame.f_code.co_name == "<module>"
+    return frame.f_globals is user_ns or module_of(frame) == "__main__" or frame.f_code.co_name == "<module>"

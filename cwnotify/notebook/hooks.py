@@ -1,4 +1,4 @@
-"""Observes IPython's own methods: which error is displayed, and how a shell command ends. Standard library only.
+"""Observes IPython's own methods: which error is displayed, and how a shell command ends. Standard library and `waiting` only.
 
 Each is called as before; only what goes in and comes out is read. They are wrapped when the extension is loaded, so a
 cell pays nothing for it, and put back when it is unloaded.
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cwnotify.notebook.executions import caught, current, is_recorded, shown_by, typed_command
-from cwnotify.waiting import Patch
+from cwnotify.notebook.executions import caught, current, shown_by, typed_command
+from cwnotify.waiting import Patch, module_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -116,15 +116,21 @@ class Hooks:
     def _system_method(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``system_raw``, IPython's in a terminal, which keeps the exit code only in the user's names."""
         shell = self._shell
-        expand = shell.var_expand
 
         @functools.wraps(original)
         def system(cmd: str, *args: Any, **kwargs: Any) -> Any:
             caller = sys._getframe(1)
+            expand, own = shell.var_expand, vars(shell).get("var_expand")
+
+            def restore() -> None:
+                if own is None:
+                    vars(shell).pop("var_expand", None)
+                else:
+                    vars(shell)["var_expand"] = own
 
             def var_expand(text: str, depth: int = 0, *rest: Any, **more: Any) -> str:
                 # It looks for names so many frames up, and there are two frames more.
-                vars(shell).pop("var_expand", None)
+                restore()
                 expanded: str = expand(text, depth + 2, *rest, **more)
                 return expanded
 
@@ -133,7 +139,7 @@ class Hooks:
                 with _Interrupts() as interrupts:
                     return original(cmd, *args, **kwargs)
             finally:
-                vars(shell).pop("var_expand", None)
+                restore()
                 self._ran(cmd, caller, shell.user_ns.get("_exit_code"), interrupts.arrived)
 
         return system
@@ -163,7 +169,7 @@ class Hooks:
         execution = current()
         if code == 0 or not (code or was_interrupted):
             return
-        if execution is None or execution.command is not None or not is_recorded(execution):
+        if execution is None or execution.command is not None or execution.run_around() is None:
             return
         try:
             from cwnotify.alerts.events import FailedCommand
@@ -171,7 +177,7 @@ class Hooks:
             number = code if isinstance(code, int) else 0
             ended_by = -number if number < 0 else number - SIGNALLED
             name = _signal_name(ended_by)
-            is_shells = str(frame.f_globals.get("__name__")).startswith(("IPython.", "ipykernel."))
+            is_shells = module_of(frame).startswith(("IPython.", "ipykernel."))
             text = typed_command(command, frame.f_locals.get("cmd") if is_shells else None, frame)
             execution.command = FailedCommand(text, 0 if name else number, name)
             execution.was_interrupted = was_interrupted or name == "SIGINT"
@@ -191,7 +197,7 @@ def _getoutput_frame(frame: FrameType | None) -> FrameType | None:
     for _ in range(4):
         if frame is None:
             return None
-        if frame.f_code.co_name == "getoutput" and frame.f_globals.get("__name__") == "IPython.core.interactiveshell":
+        if frame.f_code.co_name == "getoutput" and module_of(frame) == "IPython.core.interactiveshell":
             return frame
         frame = frame.f_back
     return None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import select
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -163,14 +166,15 @@ def at_a_terminal(world: World, program: list[str], answers: list[tuple[str, str
     seen, deadline = "", time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:
-            try:
-                seen += os.read(terminal, 4096).decode("utf-8", "replace")
-            except OSError:
-                break
-            while answers and answers[0][0] in seen:
-                time.sleep(0.3)
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(terminal, 4096).decode("utf-8", "replace")
+                except OSError:
+                    break
+            if answers and answers[0][0] in seen:
                 os.write(terminal, answers.pop(0)[1].encode())
     finally:
+        os.kill(pid, signal.SIGKILL)
         os.close(terminal)
         os.waitpid(pid, 0)
     return seen
@@ -187,8 +191,6 @@ def at_a_terminal(world: World, program: list[str], answers: list[tuple[str, str
 def test_a_program_at_a_terminal(body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack):
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
-        import sys
-
         script = tmp_path / "train.py"
         script.write_text(SCRIPT.format(name=name, body=body))
         seen = at_a_terminal(world, [sys.executable, str(script)], [(prompt, typed)])

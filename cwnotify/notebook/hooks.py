@@ -1,4 +1,4 @@
-"""Observes IPython's own methods: which error is displayed, and how a shell command ends. Standard library and `waiting` only.
+"""Observes IPython's own methods: which error is displayed, and how a shell command ends. Uses `waiting` only.
 
 Each is called as before; only what goes in and comes out is read. They are wrapped when the extension is loaded, so a
 cell pays nothing for it, and put back when it is unloaded.

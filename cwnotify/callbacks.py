@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cwnotify.recording import note
+from cwnotify.recording import note, note_interrupt
 
 
 def keras() -> Any:
@@ -53,6 +53,11 @@ def lightning() -> Any:
             # Before the training there is a trial of the validation, whose metrics mean nothing.
             if not trainer.sanity_checking:
                 _note(trainer)
+
+        def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+            # Up to version 2.1, `fit` returns normally after an interrupt.
+            if isinstance(exception, KeyboardInterrupt):
+                note_interrupt()
 
         def __reduce__(self) -> Any:
             # Strategies that spawn processes pickle their callbacks.

@@ -1,4 +1,4 @@
-"""An exception -> what an alert can say of it. Standard library, `alerts`, `errors` and `patience` only.
+"""An exception -> what an alert can say of it. Standard library, `alerts`, `errors`, `outcomes` and `patience` only.
 
 The exception is the user's: its ``__str__`` may raise, block or return megabytes, its class may lie about its name.
 None of that may reach the cell, so everything is contained, given a few seconds and cut here.
@@ -19,8 +19,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from cwnotify.alerts.events import Failure, Outcome
+from cwnotify.alerts.events import Failure
 from cwnotify.alerts.frozen import frozen
+from cwnotify.outcomes import outcome_of as outcome_of
+from cwnotify.outcomes import true_error
 from cwnotify.patience import MOST_SECONDS, within
 
 T = TypeVar("T")
@@ -50,18 +52,6 @@ _PICKLED = "<dynamic-code>"
 _NO_MESSAGE = "(its message cannot be shown)"
 
 
-def outcome_of(error: BaseException | None) -> Outcome:
-    """Finished, failed or interrupted. Interrupting a cell that awaits cancels it, hence CancelledError."""
-    if error is None:
-        return Outcome.FINISHED
-    asyncio = sys.modules.get("asyncio")
-    # The type itself: `isinstance` would also ask the exception what it is.
-    kind = type(error)
-    if issubclass(kind, KeyboardInterrupt) or (asyncio and issubclass(kind, asyncio.CancelledError)):
-        return Outcome.INTERRUPTED
-    return Outcome.FAILED
-
-
 @frozen
 class Place:
     """One step of a traceback; `names` are the globals, through which a source in a zip file is found."""
@@ -84,13 +74,14 @@ class Remote:
 
 
 def describe(error: BaseException, cell: int | None = None) -> Failure:
-    """Describe `error` in at most `MAX_LINES` lines, its type and message among them.
+    """Describe `error`, or the error behind a `SystemExit`, in at most `MAX_LINES` lines, type and message among them.
 
     Parameters
     ----------
     cell
         The execution count of the cell that failed, by which its frames are called.
     """
+    error = true_error(error)
     message = _in_time(lambda: _message(error), _NO_MESSAGE)
     kind = _in_time(lambda: _type(error), "Exception")
     first = message.partition("\n")[0]

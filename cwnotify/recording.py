@@ -16,9 +16,20 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from cwnotify import ranks, settings
+from cwnotify import ranks, settings, waiting
 from cwnotify.alerts import words
-from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
+from cwnotify.alerts.events import (
+    FailedCommand,
+    Failure,
+    Loss,
+    Outcome,
+    Place,
+    Run,
+    RunEnded,
+    RunKind,
+    Shown,
+    Wait,
+)
 from cwnotify.alerts.options import RunOptions
 from cwnotify.inbox import Inbox, Message, Upward
 from cwnotify.patience import MOST_SECONDS, within
@@ -105,6 +116,12 @@ class inside:  # noqa: N801 (used like a function)
 
     def __exit__(self, *error: object) -> None:
         _innermost.set(self._before)
+
+
+def note_interrupt() -> None:
+    """Record that the user interrupted the current run, for a framework that ends normally after an interrupt."""
+    if run := current():
+        run.was_interrupted = True
 
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
@@ -275,6 +292,7 @@ class Recording:
         self._ordinal = _ordinals[name] = _ordinals.get(name, 0) + 1
         self.is_over = False
         self.outer: Recording | None = None
+        self.was_interrupted = False
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
             name=name[:200],
@@ -304,6 +322,8 @@ class Recording:
             self._link.aim(self.webhook)
             self._link.started(self.run)
         _inboxes.inbox.open()
+        if self.run.kind is RunKind.CODE:
+            waiting.watch(self)
         self._complain()
 
     def _complain(self) -> None:
@@ -335,9 +355,27 @@ class Recording:
         self._passed = {one.expression: one for one in shown}
         self._link.noted(self._ended(Outcome.LOST, shown))
 
+    def waits(self, wait: str, in_notebook: bool) -> None:
+        """Report at once that the run waits for a person; the sidecar sends one such alert for each run."""
+        if self._speaks:
+            self._link.waiting(self.run, Wait(wait), in_notebook)
+
+    def resumes(self) -> None:
+        """The wait is over. An alert that was not due yet, because the run was too short for one, is dropped."""
+        if self._speaks and _Clock.now() < self.run.started + self.run.options.min_seconds:
+            self._link.resumed(self.run)
+
+    def report_busy(self, is_busy: bool) -> None:
+        """Report that a cell began, or ended, that may belong to the same Run All as this run."""
+        self._link.busy(is_busy)
+
     def stop(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
         self._seconds = _Clock.steady() - self._began
+
+    def seconds_since_end(self) -> float:
+        """Return how long ago the run ended."""
+        return _Clock.steady() - self._began - (self._seconds or 0.0)
 
     def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
         seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
@@ -351,10 +389,17 @@ class Recording:
         shown: tuple[Shown, ...] = (),
         tail: str = "",
         hold: bool = False,
+        command: FailedCommand | None = None,
     ) -> RunEnded:
         """Tell how the run ended; gives what was told."""
         self._close()
-        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), failure=failure, loss=loss, tail=tail)
+        waiting.unwatch(self)
+        if outcome is Outcome.FINISHED and self.was_interrupted:
+            outcome = Outcome.INTERRUPTED
+        how: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
+        if outcome is Outcome.FINISHED:
+            how["command"] = command
+        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), **how)
         if not self._speaks and self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}"))
         failed = outcome in (Outcome.FAILED, Outcome.LOST)

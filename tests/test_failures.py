@@ -40,7 +40,7 @@ def raised(code: str, filename: str = "/home/me/train.py", **names: object) -> B
     [
         (None, Outcome.FINISHED),
         (KeyboardInterrupt(), Outcome.INTERRUPTED),
-        (asyncio.CancelledError(), Outcome.INTERRUPTED),
+        (asyncio.CancelledError(), Outcome.FAILED),
         (ValueError(), Outcome.FAILED),
         (SystemExit(0), Outcome.FAILED),
         (GeneratorExit(), Outcome.FAILED),

@@ -57,7 +57,9 @@ MAY_IMPORT = {
     "cwnotify.tail": "",
     "cwnotify.patience": "cwnotify.native",
     "cwnotify.native": "",
-    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
+    "cwnotify.outcomes": "cwnotify.alerts",
+    "cwnotify.waiting": "",
+    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.outcomes cwnotify.patience",
     "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
     "cwnotify.inbox": "cwnotify.ranks",
     "cwnotify.values": "",
@@ -65,7 +67,7 @@ MAY_IMPORT = {
     "cwnotify.decorate": "cwnotify.errors",
     "cwnotify.recording": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.inbox "
-        "cwnotify.values cwnotify.screen cwnotify.patience cwnotify.sidecar.link"
+        "cwnotify.values cwnotify.screen cwnotify.patience cwnotify.waiting cwnotify.sidecar.link"
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
@@ -80,9 +82,8 @@ MAY_IMPORT = {
     ),
     "cwnotify.notebook": (
         "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.patience cwnotify.values cwnotify.sidecar.link cwnotify.sidecar.snapshot "
-        "cwnotify.sidecar.looks "
-        "IPython traitlets ipywidgets zmq"
+        "cwnotify.tail cwnotify.patience cwnotify.values cwnotify.waiting cwnotify.sidecar.link "
+        "cwnotify.sidecar.snapshot cwnotify.sidecar.looks IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",
     "cwnotify.doctor": "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws cwnotify.sidecar",

@@ -31,6 +31,7 @@ MOST_URL = 3_000
 GOOD = "#30db3f"
 BAD = "#eb4034"
 NO_DATA = "#9aa0a6"
+AMBER = "#f2a60d"
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # C0 and C1 controls but newline, other ends of a line, what reverses or hides text, and lone surrogates.

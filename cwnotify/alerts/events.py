@@ -112,6 +112,32 @@ class Shown:
 
 
 @frozen
+class FailedCommand:
+    """A shell command of a cell (``!python train.py``) that did not exit with 0.
+
+    Parameters
+    ----------
+    text
+        The command as the user typed it, or its first word.
+    code
+        Its exit code; 0 if a signal ended it.
+    signal
+        ``SIGKILL`` and the like, if a signal ended it.
+    """
+
+    text: str
+    code: int = 0
+    signal: str = ""
+
+
+class Wait(StrEnum):
+    """What a run waits for that only a person can give."""
+
+    DEBUGGER = "debugger"
+    INPUT = "input"
+
+
+@frozen
 class Vitals:
     """Load as last seen: `cpu` in percent of the host, memory in bytes."""
 
@@ -169,6 +195,8 @@ class RunEnded:
         Unix seconds.
     failure, loss
         Set for `Outcome.FAILED` and `Outcome.LOST`.
+    command
+        The first shell command in a finished run that did not exit with 0.
     shown, tail
         What ``--show`` and ``--tail`` asked for.
     cpu
@@ -187,6 +215,14 @@ class RunEnded:
     tail: str = ""
     cpu: tuple[float, ...] = ()
     vitals: Vitals | None = None
+    command: FailedCommand | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the run's options ask for this alert. A failed shell command counts as both a finish and an error."""
+        finished = self.outcome is Outcome.FINISHED
+        wants = self.run.options.wants
+        return wants(finished, self.seconds) or (finished and self.command is not None and wants(False, self.seconds))
 
 
 Event = RunEnded | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain

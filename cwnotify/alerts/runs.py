@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cwnotify.alerts import blocks as b
-from cwnotify.alerts.events import LossCause, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.events import FailedCommand, LossCause, Outcome, Place, Run, RunEnded, Shown, Wait
 from cwnotify.alerts.regions import instance_link, partition_of, region_of
 from cwnotify.alerts.scrub import MARK
 from cwnotify.alerts.words import clock, duration, say, sparkline, zone
@@ -32,7 +32,24 @@ def run_message(ended: RunEnded) -> b.Payload:
     if place := place_line(ended.run.place):
         top.append(b.context(place))
     details = [*_details(ended), *_scrubbed([ended]), *_next_places(ended.run)]
-    return b.message(text, top, _COLOURS.get(ended.outcome, b.BAD), details, options.channel)
+    return b.message(text, top, _colour(ended), details, options.channel)
+
+
+def waiting_message(run: Run, wait: Wait, in_notebook: bool, at: float) -> b.Payload:
+    """Return the payload for a run that waits for a person since `at` (Unix seconds)."""
+    options, lang = run.options, run.options.lang
+    place = say(lang, "wait.notebook" if in_notebook else "wait.terminal")
+    text = say(lang, f"wait.{wait}", name=b.bold(_name(run)), place=place)
+    text = " ".join(filter(None, (text, options.mention)))
+    top = [b.section(text)]
+    if line := place_line(run.place):
+        top.append(b.context(line))
+    zone_of = zone(options.zone, lang)
+    pairs = [
+        (say(lang, "started"), clock(run.started, zone_of, at)),
+        (say(lang, "waits since"), clock(at, zone_of, at)),
+    ]
+    return b.message(text, top, b.AMBER, b.fields(pairs), options.channel)
 
 
 def together_message(runs: Sequence[RunEnded]) -> b.Payload:
@@ -43,13 +60,13 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
         return run_message(last)
     failed = last.outcome is not Outcome.FINISHED
     time = b.bold(duration(last.ended - runs[0].run.started, options.lang))
-    told = sentence(last) if failed else say(options.lang, "together.finished", count=len(runs), time=time)
+    told = sentence(last) if failed else _all_finished(runs, time)
     text = " ".join(filter(None, (told, options.mention)))
     lines = [
         say(
             options.lang,
             "together.line",
-            mark=_MARKS[ended.outcome],
+            mark=_mark(ended),
             name=b.label(_name(ended.run)),
             time=duration(ended.seconds, options.lang),
         )
@@ -60,9 +77,37 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
         top.append(b.context(place))
     # Ten lines to a section keeps any of them far under a section's 3000 characters.
     listed = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
-    colour = _COLOURS.get(last.outcome, b.BAD)
+    amber = next((ended for ended in runs if _command(ended)), last)
+    colour = _colour(last if failed else amber)
     details = [*listed[-20:], *(_details(last) if failed else []), *_scrubbed(runs)]
     return b.message(text, top, colour, details, options.channel)
+
+
+def _all_finished(runs: Sequence[RunEnded], time: str) -> str:
+    lang = runs[-1].run.options.lang
+    command = next(filter(None, map(_command, runs)), None)
+    values: dict[str, object] = {"count": len(runs), "time": time}
+    return _but("together.finished", command, lang, values) if command else say(lang, "together.finished", **values)
+
+
+def _but(key: str, command: FailedCommand, lang: str, values: Mapping[str, object]) -> str:
+    """Return the sentence for a run that finished although a shell command in it failed."""
+    how = "signal" if command.signal else "code"
+    text = b.code(f"!{command.text}", 200)
+    return say(lang, f"{key}.{how}", **values, command=text, code=command.code, signal=b.label(command.signal))
+
+
+def _command(ended: RunEnded) -> FailedCommand | None:
+    """Return the shell command that makes a finished run amber."""
+    return ended.command if ended.outcome is Outcome.FINISHED else None
+
+
+def _mark(ended: RunEnded) -> str:
+    return ":warning:" if _command(ended) else _MARKS[ended.outcome]
+
+
+def _colour(ended: RunEnded) -> str:
+    return b.AMBER if _command(ended) else _COLOURS.get(ended.outcome, b.BAD)
 
 
 def hello_message(host: str, lang: str, channel: str = "") -> b.Payload:
@@ -78,6 +123,8 @@ def sentence(ended: RunEnded) -> str:
     values = {"name": b.bold(_name(run)), "time": b.bold(duration(ended.seconds, lang))}
     if ended.outcome is Outcome.FAILED:
         values["error"] = b.code(ended.failure.type if ended.failure else "?")
+    if command := _command(ended):
+        return _but("run.finished", command, lang, values)
     if ended.outcome is Outcome.LOST:
         values["why"] = _why(ended)
         if ended.loss and ended.loss.found_later:

@@ -35,7 +35,8 @@ def scrub_ended(ended: RunEnded, known: Iterable[str] = ()) -> RunEnded:
         )
     shown = tuple(_scrub_shown(one, known) for one in ended.shown)
     run, tail = scrub_run(ended.run, known), scrub(ended.tail, known)
-    after = replace(ended, run=run, failure=failure, shown=shown, tail=tail)
+    command = ended.command and replace(ended.command, text=scrub(ended.command.text, known))
+    after = replace(ended, run=run, failure=failure, command=command, shown=shown, tail=tail)
     return replace(after, run=replace(run, scrubbed=True)) if _marks(after) > _marks(ended) else after
 
 
@@ -50,4 +51,6 @@ def _marks(ended: RunEnded) -> int:
     texts = [ended.tail, *(text for one in ended.shown for text in (one.expression, one.value, one.error))]
     if ended.failure:
         texts += [ended.failure.type, ended.failure.message, ended.failure.frames]
+    if ended.command:
+        texts.append(ended.command.text)
     return sum(text.count(MARK) for text in texts)

@@ -18,19 +18,22 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
 
+from cwnotify import waiting
+from cwnotify.notebook.executions import Execution, current, is_run_by_magic, silent_info
+from cwnotify.notebook.hooks import Hooks
 from cwnotify.screen import say, say_once
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from cwnotify.alerts.events import RunEnded
+    from cwnotify.alerts.events import Outcome, RunEnded
     from cwnotify.notebook.arguments import Asked
     from cwnotify.recording import Recording
-    from cwnotify.tail import Tail
 
 HEADER = re.compile(r"%%notify_on_finish(?![\w?])(?!.*\?\s*$)[ \t]*(.*)")
 _FUTURE = re.compile(r"from\s+__future__\s+import\b")
-_SCRIPT = re.compile(r"\s*%run\s")
+# Cells of one Run All follow each other at once, cells that a person starts do not.
+RUN_ALL_GAP = 1.0
 NO_WEBHOOK = (
     "no Slack webhook is set, so nobody will be told; what Slack would say appears here. "
     "To set one: %cwnotify login (or the variable CWNOTIFY_WEBHOOK_URL)"
@@ -62,12 +65,12 @@ def transform(lines: list[str]) -> list[str]:
 transform.has_side_effects = True  # type: ignore[attr-defined]
 
 
-def is_registered(shell: InteractiveShell, event: str, hook: Callable[[Any], None]) -> bool:
+def is_registered(shell: InteractiveShell, event: str, hook: Callable[..., None]) -> bool:
     """Whether IPython still calls `hook`; a cell may have cleared all hooks."""
     return hook in shell.events.callbacks.get(event, ())
 
 
-def unregister(shell: InteractiveShell, event: str, hook: Callable[[Any], None]) -> None:
+def unregister(shell: InteractiveShell, event: str, hook: Callable[..., None]) -> None:
     """Take `hook` away, if it is still there."""
     if is_registered(shell, event, hook):
         shell.events.unregister(event, hook)
@@ -79,17 +82,6 @@ def _begins_with_future(lines: list[str]) -> bool:
     return bool(code) and (
         bool(_FUTURE.match(code[0])) or (code[0].lstrip()[:1] in "\"'" and any(map(_FUTURE.match, code)))
     )
-
-
-class _Frame:
-    """One cell that runs, perhaps inside another."""
-
-    def __init__(self, info: Any, number: int | None) -> None:
-        self.info = info
-        self.number = number
-        self.last_error: BaseException | None = getattr(sys, "last_value", None)
-        self.recording: Recording | None = None
-        self.tail: Tail | None = None
 
 
 class Cells:
@@ -107,25 +99,43 @@ class Cells:
         self._overrides = overrides
         self._running = threading.local()
         self._leaves = False
+        self._hooks = Hooks(shell)
+        self._events: tuple[tuple[str, Callable[..., None]], ...] = (
+            ("pre_execute", self._before_silent),
+            ("pre_run_cell", self._before),
+            ("post_execute", self._after_silent),
+            ("post_run_cell", self._after),
+        )
+        self._group_quiet_since = 0.0
+        # The last run that ended with `--together`; its alert is held while the cells of its Run All go on.
+        self._group: Recording | None = None
 
     def attach(self) -> None:
         """Begin to follow cells."""
         self._shell.input_transformers_cleanup.append(transform)
-        self._shell.events.register("pre_run_cell", self._before)
-        self._shell.events.register("post_run_cell", self._after)
+        for event, hook in self._events:
+            self._shell.events.register(event, hook)
+        self._hooks.attach()
+        kernel = getattr(self._shell, "kernel", None)
+        waiting.watch(self, kernel, debuggers=kernel is None)
 
     def detach(self) -> None:
         """Leave no hook behind."""
         if transform in self._shell.input_transformers_cleanup:
             self._shell.input_transformers_cleanup.remove(transform)
-        unregister(self._shell, "pre_run_cell", self._before)
+        for event, hook in self._events[:2]:
+            unregister(self._shell, event, hook)
+        # At once, before another instance of us wraps them too.
+        self._hooks.detach()
+        waiting.unwatch(self)
         self._leaves = True
         self._leave()
 
     def _leave(self) -> None:
         # The cell that unloads us, or loads us anew, may be registered: its end is still told.
         if self._leaves and not self._frames():
-            unregister(self._shell, "post_run_cell", self._after)
+            for event, hook in self._events[2:]:
+                unregister(self._shell, event, hook)
 
     def arm(self, line: str) -> None:
         """The header was executed: the cell that runs now is registered."""
@@ -147,23 +157,33 @@ class Cells:
         complain(asked)
         return asked
 
-    def begin(self, asked: Asked, frame: _Frame | None = None) -> Recording | None:
-        """Begin to record something that runs here; None, and a word on the screen, where that fails."""
-        recording = None
+    def begin(self, asked: Asked, frame: Execution) -> None:
+        """Begin to record what `frame` runs; if that fails, say so on the screen."""
         try:
             recording = self._record(asked)
-            if frame:
-                # Before it begins: an interrupt in there finds a run to end.
-                frame.recording = recording
+            # Before it begins: an interrupt in there finds a run to end.
+            frame.recording = recording
             recording.begin()
-            if frame and recording.run.options.tail:
+            if recording.run.options.tail:
                 from cwnotify.tail import Tail
 
                 frame.tail = Tail(recording.run.options.tail)
                 frame.tail.start()
         except Exception as error:
             say(f"this may not reach Slack, for it could not be registered: {type(error).__name__}")
-        return recording
+
+    def begin_statement(self, asked: Asked) -> Execution:
+        """Begin to record a statement inside the current cell."""
+        frame = Execution(parent=current())
+        self.begin(asked, frame)
+        frame.begin()
+        return frame
+
+    def end_statement(self, frame: Execution, error: BaseException | None, names: dict[str, Any] | None = None) -> None:
+        """Report how a statement ended; what went wrong in it went wrong in its cell."""
+        frame.end()
+        frame.pass_on(None)
+        self.finish(frame, error, names)
 
     def _record(self, asked: Asked) -> Recording:
         # What its end needs is loaded by now: the cell may leave us no descriptor to read a file with, or no file.
@@ -181,21 +201,34 @@ class Cells:
             say_once(NO_WEBHOOK)
         return recording
 
-    def finish(self, recording: Recording | None, error: BaseException | None, tail: str = "") -> None:
-        """Tell how a recorded run ended."""
+    def finish(self, frame: Execution, error: BaseException | None, names: dict[str, Any] | None = None) -> None:
+        """Report how a recorded execution ended.
+
+        Parameters
+        ----------
+        error
+            What it raised; without one, `frame` knows what a magic in it swallowed.
+        names
+            Local names that ``--show`` may use.
+        """
+        tail = frame.tail.stop() if frame.tail else ""
+        recording = frame.recording
         if recording is None:
             return
         from cwnotify.alerts.events import Outcome
-        from cwnotify.failures import describe, outcome_of
+        from cwnotify.failures import describe
         from cwnotify.notebook.show import evaluate
 
         recording.stop()
-        outcome = outcome_of(error)
+        error = error or frame.error
+        outcome = _outcome(frame, error)
+        if recording.run.options.together:
+            self._group, self._group_quiet_since = recording, 0.0
         try:
-            cell = recording.run.place.cell
-            failure = describe(error, cell) if error and outcome is Outcome.FAILED else None
-            shown = evaluate(recording.run.options.show, self._shell)
-            ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hasattr(self._shell, "kernel"))
+            failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            shown = evaluate(recording.run.options.show, self._shell, names)
+            hold = hasattr(self._shell, "kernel")
+            ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hold, command=frame.command)
             if recording.webhook is None:
                 _preview(ended)
         except BaseException as trouble:
@@ -206,8 +239,20 @@ class Cells:
             except Exception as error:
                 say(f"this may not reach Slack: {type(error).__name__}")
 
-    def _frames(self) -> list[_Frame]:
-        frames: list[_Frame] | None = getattr(self._running, "frames", None)
+    # Waiting for a person
+
+    def waits(self, wait: str, in_notebook: bool) -> None:
+        """Code asks a person: report it for the run that the code belongs to, or else for the newest."""
+        if recording := _recording_here():
+            recording.waits(wait, in_notebook)
+
+    def resumes(self) -> None:
+        """The person answered."""
+        if recording := _recording_here():
+            recording.resumes()
+
+    def _frames(self) -> list[Execution]:
+        frames: list[Execution] | None = getattr(self._running, "frames", None)
         if frames is None:
             frames = self._running.frames = []
         return frames
@@ -218,62 +263,120 @@ class Cells:
         return len(history.input_hist_raw) if history and info.store_history else None
 
     def _before(self, info: Any) -> None:
-        frame = _Frame(info, self._number(info))
         frames = self._frames()
-        frames.append(frame)
+        if not frames:
+            self._hooks.attach_again()
+        frame = self._push(info, self._number(info))
+        if self._group is not None and len(frames) == 1:
+            self._continue_group(frame)
         line = header_of(info.raw_cell)
         if line is not None and _begins_with_future(info.raw_cell.lstrip().splitlines()[1:]):
             self.arm(line)
         elif line is None and self.every is not None and len(frames) == 1:
             self.begin(self.every, frame)
 
+    def _before_silent(self) -> None:
+        """Follow a cell of a notebook or an IPython script that ``%run`` runs: for these, IPython calls only this."""
+        caller = sys._getframe(1)
+        info = silent_info(caller)
+        if info is None or not is_run_by_magic(caller, self._shell.user_ns):
+            return
+        self._push(info, None)
+        line = header_of(info.raw_cell)
+        if line is not None and _begins_with_future(info.raw_cell.lstrip().splitlines()[1:]):
+            self.arm(line)
+
+    def _after_silent(self) -> None:
+        frames = self._frames()
+        if frames and frames[-1].info is not None and frames[-1].info.silent:
+            result = self._shell.last_execution_result
+            if result is not None and result.info is frames[-1].info:
+                self._after(result)
+
+    def _push(self, info: Any, number: int | None) -> Execution:
+        frames = self._frames()
+        frame = Execution(info, number, (current() or frames[-1]) if frames else None)
+        frames.append(frame)
+        frame.begin()
+        return frame
+
     def _after(self, result: Any) -> None:
-        frame = self._pop(result)
+        frame, inner = self._pop(result)
         self._leave()
         if frame is None:
             return
-        tail = frame.tail.stop() if frame.tail else ""
-        error = _error_of(result, frame, self._shell)
+        error = _error_of(result, frame)
+        for one in reversed(inner):
+            # They never ended: what broke this cell broke them.
+            one.end()
+            self.finish(one, error)
+        frame.end()
         line = header_of(frame.info.raw_cell)
         if frame.recording is None and line is not None and error is not None:
             # A syntax error kept even the header from running.
             self._frames().append(frame)
             self.arm(line)
             self._frames().pop()
-        self.finish(frame.recording, error, tail)
+        went_wrong = error or frame.error or frame.command
+        if frame.parent is not None and went_wrong and is_run_by_magic(sys._getframe(1), self._shell.user_ns):
+            frame.pass_on(error)
+        self.finish(frame, error)
+        if frame.holds_group and self._group is not None:
+            self._group.report_busy(False)
+            self._group_quiet_since = self._group.seconds_since_end()
 
-    def _pop(self, result: Any) -> _Frame | None:
-        """The frame of the cell that ended; cells inside it that never ended go with it."""
+    def _continue_group(self, frame: Execution) -> None:
+        """A cell right after one with ``--together`` may belong to the same Run All: its alert waits for this cell."""
+        assert self._group is not None
+        if self._group.seconds_since_end() - self._group_quiet_since < RUN_ALL_GAP:
+            frame.holds_group = True
+            self._group.report_busy(True)
+        else:
+            self._group = None
+            self._group_quiet_since = 0.0
+
+    def _pop(self, result: Any) -> tuple[Execution | None, list[Execution]]:
+        """Return the frame of the cell that ended, and the frames of cells inside it that never ended."""
         frames = self._frames()
         if not frames:
-            return None
+            return None, []
         if result is None:
             # ipykernel's way of saying that a cell which awaits was cancelled.
-            return frames.pop()
+            return frames.pop(), []
         for index in range(len(frames) - 1, -1, -1):
             if frames[index].info is result.info:
-                frame = frames[index]
+                frame, inner = frames[index], frames[index + 1 :]
                 del frames[index:]
-                return frame
+                return frame, inner
         # IPython makes a new info for a cell that broke its runner.
-        return frames.pop() if frames[-1].info.raw_cell == result.info.raw_cell else None
+        return (frames.pop() if frames[-1].info.raw_cell == result.info.raw_cell else None), []
 
 
-def _error_of(result: Any, frame: _Frame, shell: InteractiveShell) -> BaseException | None:
-    """What the cell raised, also where a magic beneath the header swallowed it."""
+def _error_of(result: Any, frame: Execution) -> BaseException | None:
+    """Return what IPython displayed as the error of this cell, or stopped it with."""
     if result is None:
         return sys.exc_info()[1]
     error: BaseException | None = result.error_before_exec or result.error_in_exec
-    if error is not None:
-        return error
-    last: BaseException | None = getattr(sys, "last_value", None)
-    shown = last is not None and last is not frame.last_error
-    lines = [line for line in frame.info.raw_cell.splitlines() if line.strip()]
-    under_magic = any(line.startswith("%%") and not HEADER.match(line) for line in lines[:2])
-    # A script's error is shown, and the cell goes on.
-    under_magic = under_magic or any(map(_SCRIPT.match, lines))
-    broken_display = getattr(shell, "_last_traceback_during_displayhook", False)
-    return last if shown and (under_magic or broken_display) else None
+    return error or frame.error or frame.display_error
+
+
+def _outcome(frame: Execution, error: BaseException | None) -> Outcome:
+    """Return how it ended. A shell command that the user interrupted was what the cell did."""
+    from cwnotify.alerts.events import Outcome
+    from cwnotify.failures import outcome_of
+
+    return Outcome.INTERRUPTED if error is None and frame.was_interrupted else outcome_of(error)
+
+
+def _recording_here() -> Recording | None:
+    """Return the recording that the calling code belongs to; for a thread that belongs to none, the newest one."""
+    execution = current()
+    if execution is not None:
+        return execution.run_around()
+    # A thread without a context. Without a registered cell this module is not imported.
+    recording = sys.modules.get("cwnotify.recording")
+    found: Recording | None = recording.current() if recording else None
+    return found
 
 
 def complain(asked: Asked) -> None:
@@ -284,9 +387,8 @@ def complain(asked: Asked) -> None:
 
 def _preview(ended: RunEnded) -> None:
     """With nowhere to send it, show what Slack would say."""
-    from cwnotify.alerts.events import Outcome
     from cwnotify.alerts.runs import sentence
     from cwnotify.alerts.words import plain
 
-    if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
+    if ended.is_wanted:
         print(f"cwnotify, not sent: {plain(sentence(ended))}")

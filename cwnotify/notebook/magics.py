@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
+from IPython.utils.text import DollarFormatter
 from traitlets import Unicode
 
 from cwnotify.notebook.cells import Cells, complain
@@ -79,19 +87,24 @@ class CWNotify(Magics):
         return {name: getattr(self, name) for name in self._own}
 
     @_documented(lambda: _cell_parser().format_help())
+    @no_var_expand
+    @needs_local_scope
     @line_cell_magic
-    def notify_on_finish(self, line: str, cell: str | None = None) -> Any:
+    def notify_on_finish(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
         """Tell Slack when this cell ends, however it ends."""
         if cell is None:
-            return self._statement(line)
+            return self._statement(line, local_ns)
         # A cell that begins with the header never comes here: only a call of the magic by its name does.
-        recording = self.cells.begin(self.cells.read(line))
-        result = self._shell.run_cell(cell, store_history=False)
-        self.cells.finish(recording, result.error_before_exec or result.error_in_exec)
-        result.raise_error()
-        return None
+        execution = self.cells.begin_statement(self.cells.read(line))
+        error: BaseException | None = None
+        try:
+            result = self._shell.run_cell(cell, store_history=False)
+            error = result.error_before_exec or result.error_in_exec
+            result.raise_error()
+        finally:
+            self.cells.end_statement(execution, error)
 
-    def _statement(self, line: str) -> Any:
+    def _statement(self, line: str, local_ns: dict[str, Any] | None) -> Any:
         """Run one statement, and give its value where it has one."""
         from IPython.core import error as ipython
 
@@ -106,24 +119,29 @@ class CWNotify(Magics):
         if not statement:
             raise ipython.UsageError("there is no statement to run; for a whole cell write two %: %%notify_on_finish")
         complain(asked)
-        shell = self._shell
-        code = shell.transform_cell(statement)
-        recording = self.cells.begin(asked)
+        names = self._shell.user_ns if local_ns is None else local_ns
+        code = self._shell.transform_cell(statement)
+        execution = self.cells.begin_statement(asked)
         failed: BaseException | None = None
         try:
-            try:
-                compiled = compile(code.strip(), "<notify_on_finish>", "eval")
-            except SyntaxError:
-                exec(compile(code, "<notify_on_finish>", "exec"), shell.user_global_ns, shell.user_ns)
-                return None
-            return eval(compiled, shell.user_global_ns, shell.user_ns)
+            return self._run(code, names)
         except BaseException as error:
             failed = error
             if isinstance(error, NameError) and statement.strip() == error.name:
                 say(f"to tell of a whole cell, write two %: %%notify_on_finish {error.name}")
             raise
         finally:
-            self.cells.finish(recording, failed)
+            self.cells.end_statement(execution, failed, names)
+
+    def _run(self, code: str, names: dict[str, Any]) -> Any:
+        """Run a statement as ``%time`` does, with the local names of the caller."""
+        shell = self._shell
+        try:
+            compiled = compile(code.strip(), "<notify_on_finish>", "eval")
+        except SyntaxError:
+            exec(compile(code, "<notify_on_finish>", "exec"), shell.user_global_ns, names)
+            return None
+        return eval(compiled, shell.user_global_ns, names)
 
     @line_magic("%notify_on_finish")  # type: ignore[arg-type]  # IPython types it for a name alone
     def _too_late(self, line: str) -> None:
@@ -151,8 +169,10 @@ class CWNotify(Magics):
         self.cells.every = None if asked is None else Asked("", long_minimum(asked.options, found.min_seconds))
 
     @_documented(_cwnotify_help)
+    @no_var_expand
+    @needs_local_scope
     @line_magic
-    def cwnotify(self, line: str) -> None:
+    def cwnotify(self, line: str, local_ns: dict[str, Any] | None = None) -> None:
         """Show the panel, set up and look after cwnotify.
 
         %cwnotify           the panel: CPU, alarms and runs, live, while cells run
@@ -165,8 +185,12 @@ class CWNotify(Magics):
         """
         word, _, rest = line.strip().partition(" ")
         if word == "arm":
+            # A cell's header: its `{}` are the user's, for after the cell.
             self.cells.arm(rest)
-        elif word in COMMANDS:
+            return
+        line = self._expand(line, local_ns)
+        word, _, rest = line.strip().partition(" ")
+        if word in COMMANDS:
             from cwnotify.notebook.commands import run_command
 
             run_command(word, rest)
@@ -181,6 +205,13 @@ class CWNotify(Magics):
             known = f"it takes {', '.join(WORDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
             hint = f"did you mean %cwnotify {near[0]}?" if near else known
             say(f"%cwnotify does not know {word!r}; {hint}")
+
+    def _expand(self, line: str, local_ns: dict[str, Any] | None) -> str:
+        """Put values in place of ``{name}`` and ``$name``, as IPython does for its own magics."""
+        try:
+            return DollarFormatter().vformat(line, args=[], kwargs={**self._shell.user_ns, **(local_ns or {})})
+        except Exception:
+            return line
 
     def _panel(self, line: str) -> None:
         from cwnotify.errors import UsageError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
@@ -9,14 +11,16 @@ from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.values import text_of
 
 
-def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
-    """Evaluate each expression, for a few seconds at most; long values are cut."""
-    return tuple(_evaluate(expression, shell) for expression in expressions)
+def evaluate(
+    expressions: tuple[str, ...], shell: InteractiveShell, names: dict[str, Any] | None = None
+) -> tuple[Shown, ...]:
+    """Evaluate each expression, for a few seconds at most; long values are cut. `names` are local names."""
+    return tuple(_evaluate(expression, shell, names) for expression in expressions)
 
 
-def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
+def _evaluate(expression: str, shell: InteractiveShell, names: dict[str, Any] | None) -> Shown:
     def ask() -> str:
-        return text_of(eval(expression, shell.user_global_ns, shell.user_ns))
+        return text_of(eval(expression, shell.user_global_ns, shell.user_ns if names is None else names))
 
     try:
         return Shown(expression, value=within(MOST_SECONDS, ask))

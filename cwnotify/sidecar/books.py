@@ -19,9 +19,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals
+from cwnotify.alerts.events import Loss, LossCause, Outcome, Run, RunEnded, Vitals, Wait
 from cwnotify.alerts.records import from_record
-from cwnotify.alerts.runs import hello_message, run_message, together_message
+from cwnotify.alerts.runs import hello_message, run_message, together_message, waiting_message
 from cwnotify.errors import StateError
 from cwnotify.settings import Secret
 from cwnotify.sidecar import state
@@ -167,10 +167,10 @@ class Books:
     def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
         now = time.time()
         self.outbox.close_run(ended.run.id)
-        wanted = ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds)
-        alert = alert_of(self.outbox, ended) if wanted else ended.run.id
+        self.outbox.withdraw(_waiting(ended.run.id), now)
+        alert = alert_of(self.outbox, ended) if ended.is_wanted else ended.run.id
         remember(self.outbox, self._placed(ended), alert, now)
-        if wanted and alert == ended.run.id:
+        if ended.is_wanted and alert == ended.run.id:
             self._put(alert, destination, ended, now, due)
         # A run that another alert reports is settled under its own id too: a line that is sent again finds it there.
         self.outbox.skip(ended.run.id, now)
@@ -220,6 +220,19 @@ class Books:
         self._unplaced.clear()
 
     @_kept
+    def wait(self, run: Run, wait: Wait, in_notebook: bool, destination: str) -> None:
+        """Put the one alert that a run waits for a person; it is due when the run is as long as its alerts ask for."""
+        now = time.time()
+        due = max(now, run.started + run.options.min_seconds)
+        message = waiting_message(self.place(run), wait, in_notebook, now)
+        self.outbox.put(_waiting(run.id), destination, message, now, due)
+
+    @_kept
+    def resume(self, id: str) -> None:
+        """A run waits no longer: drop its alert if it was not sent."""
+        self.outbox.withdraw(_waiting(id), time.time())
+
+    @_kept
     def greet(self, destination: str, lang: str, channel: str) -> None:
         """Put a test message."""
         message = hello_message(os.uname().nodename, lang, channel)
@@ -237,7 +250,8 @@ class Books:
     @_kept
     def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
         """Keep an ended run until its group is told."""
-        if ended.run.options.wants(ended.outcome is Outcome.FINISHED, ended.seconds):
+        self.outbox.withdraw(_waiting(ended.run.id), time.time())
+        if ended.is_wanted:
             self.outbox.hold_run(self._placed(ended), kernel, destination, time.time(), self.owner)
         else:
             self.tell(ended, destination)
@@ -318,6 +332,7 @@ class Books:
                 )
                 if one.run.options.together and one.run.options.wants(False, lost.seconds):
                     held.append(replace(one, ended=lost))
+                    self.outbox.withdraw(_waiting(one.run.id), time.time())
                 else:
                     self._tell(lost, one.destination)
             self._put_together(held, loss.found_later)
@@ -356,6 +371,11 @@ class Books:
     @staticmethod
     def _of(kernel: Watched, runs: Iterable[OpenRun]) -> list[OpenRun]:
         return [one for one in runs if one.watched == kernel]
+
+
+def _waiting(id: str) -> str:
+    """Return the id of the alert that the run `id` waits for a person."""
+    return f"{id} waits"
 
 
 def signature() -> str:

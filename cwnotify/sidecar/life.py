@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from cwnotify import settings
 from cwnotify.alerts import words
-from cwnotify.alerts.events import Outcome, Run, RunEnded, Vitals
+from cwnotify.alerts.events import Outcome, Run, RunEnded, Vitals, Wait
 from cwnotify.alerts.records import from_record
 from cwnotify.alerts.retries import PATIENCE
 from cwnotify.alerts.scrub import scrub_ended, scrub_run
@@ -30,6 +30,7 @@ from cwnotify.sidecar.courses import Courses
 from cwnotify.sidecar.delivery import Delivery
 from cwnotify.sidecar.launch import has_another, others
 from cwnotify.sidecar.machine import Machine
+from cwnotify.sidecar.outbox import FRESH
 from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.postmortem import exit_status, judge, oom_counter
 from cwnotify.sidecar.processes import name_process, start_of
@@ -95,6 +96,8 @@ class Sidecar:
         self._status: int | None = None
         self._interrupted: dict[str, RunEnded] = {}
         self._together_last = 0.0
+        self._is_busy = False
+        self._waiting: set[str] = set()
 
     def live(self) -> None:
         """All of it."""
@@ -205,6 +208,15 @@ class Sidecar:
             case "noted":
                 so_far = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
                 self._books.noted[so_far.run.id] = so_far
+            case "waiting":
+                run = scrub_run(from_record(Run, line["run"]), self._delivery.urls())
+                self._waiting.add(run.id)
+                self._books.wait(run, Wait(line["wait"]), bool(line["notebook"]), self._destination)
+                self._delivery.wake()
+            case "resumed":
+                self._books.resume(line["run"])
+            case "busy":
+                self._busy(line["busy"])
             case "ended":
                 ended = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
                 self._ended(ended, bool(line.get("hold")))
@@ -263,6 +275,10 @@ class Sidecar:
 
     def _ended(self, ended: RunEnded, hold: bool) -> None:
         self._books.noted.pop(ended.run.id, None)
+        if ended.run.id in self._waiting:
+            # Its alert may be on its way. If Slack cannot be reached, it must not come long after the end.
+            self._waiting.discard(ended.run.id)
+            self._timers.after(FRESH + 1.0, lambda: self._books.resume(ended.run.id))
         ended = replace(ended, cpu=self._courses.end(ended.run.id))
         self._panels.news()
         if ended.run.options.together:
@@ -280,10 +296,17 @@ class Sidecar:
             self._timers.after(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
         self._books.tell(ended, self._destination, due)
 
+    def _busy(self, is_busy: bool) -> None:
+        """A cell began right after one of a group, or ended: what is held waits for the cells that follow it."""
+        self._is_busy = is_busy
+        if not is_busy:
+            self._together_last = time.monotonic()
+            self._timers.after(TOGETHER_PAUSE, self._tell_together)
+
     def _tell_together(self) -> None:
-        """Tell what was held, unless a further cell of the group began or ended since."""
+        """Tell what was held, unless a further cell of the group, or of its Run All, began or ended since."""
         quiet = time.monotonic() - self._together_last >= TOGETHER_PAUSE - 0.01
-        if quiet and not self._books.together_is_running(self._kernel):
+        if quiet and not self._is_busy and not self._books.together_is_running(self._kernel):
             self._books.tell_held(self._kernel)
             self._delivery.wake()
 

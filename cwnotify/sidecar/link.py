@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cwnotify import native
-from cwnotify.alerts.events import Run, RunEnded
+from cwnotify.alerts.events import Run, RunEnded, Wait
 from cwnotify.alerts.records import to_record
 from cwnotify.screen import say_once
 from cwnotify.settings import Secret
@@ -88,6 +88,23 @@ class Link:
             return
         with self._lock:
             self._write(encode("noted", ended=to_record(so_far)), at_most_once=True)
+
+    def waiting(self, run: Run, wait: Wait, in_notebook: bool) -> None:
+        """Report that a run waits for a person, in a notebook or at its terminal."""
+        self._send(f"{run.id} waiting", "waiting", run=to_record(run), wait=wait, notebook=in_notebook)
+
+    def resumed(self, run: Run) -> None:
+        """Report that a run waits no longer."""
+        with self._lock:
+            if os.getpid() == self.process:
+                self._unacknowledged.pop(f"{run.id} waiting", None)
+                self._write(encode("resumed", run=run.id))
+
+    def busy(self, is_busy: bool) -> None:
+        """Report that a cell began, or ended, that may belong to the same Run All as a group of runs."""
+        with self._lock:
+            if os.getpid() == self.process:
+                self._write(encode("busy", busy=is_busy))
 
     def ended(self, ended: RunEnded, hold: bool = False) -> None:
         """Tell how a run ended.

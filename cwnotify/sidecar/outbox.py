@@ -27,6 +27,8 @@ IN_MEMORY = "file:/cwnotify?vfs=memdb"
 NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
 PATIENCE_WITH_OTHERS = 10.0
 LEASE = 120.0
+# A message this young (in seconds) is on its way.
+FRESH = 10.0
 FARTHEST_DUE = 3700.0
 KEPT = 14 * 86400.0
 # Past the patience of whoever has the webhook, with an hour for good measure.
@@ -196,6 +198,21 @@ class Outbox:
             "UPDATE messages SET payload = ?, due = ? "
             "WHERE id = ? AND state = 'pending' AND attempts = 0 AND leased_until <= ?",
             (json.dumps(payload), now if due is None else due, id, now),
+        )
+        return done.rowcount > 0
+
+    def withdraw(self, id: str, now: float) -> bool:
+        """Delete a message that would come too late: not due yet, failed before, or older than `FRESH`.
+
+        Returns
+        -------
+        bool
+            Whether it was deleted. A message that is being sent stays.
+        """
+        done = self._db.execute(
+            "DELETE FROM messages WHERE id = ? AND state = 'pending' AND leased_until <= ? "
+            "AND (due > ? OR attempts > 0 OR created < ?)",
+            (id, now, now, now - FRESH),
         )
         return done.rowcount > 0
 

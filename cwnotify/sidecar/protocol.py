@@ -9,6 +9,11 @@ hello       who speaks: pid, protocol, the webhook               no
 webhook     the webhook changed                                  no
 started     a `cwnotify.alerts.events.Run` began                 yes
 noted       how far a run has come: a `RunEnded`, as if lost now no
+waiting     ``run`` waits for a person: ``wait`` names for what, yes
+            ``notebook`` whether in a notebook
+resumed     the run with the id ``run`` waits no longer          no
+busy        a cell began that may belong to the Run All of a     no
+            group, or ended
 ended       a `cwnotify.alerts.events.RunEnded`                  yes
 watch       ``panel`` opened, or asks for something else:        no
             ``request`` is a `cwnotify.sidecar.snapshot.Request`,

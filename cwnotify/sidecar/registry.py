@@ -129,6 +129,8 @@ def _over(ended: RunEnded, told: float) -> RunShown:
         detail = ": ".join(filter(None, (ended.failure.type, ended.failure.message.partition("\n")[0])))
     if ended.outcome is Outcome.LOST and ended.loss:
         detail = ended.loss.signal or str(ended.loss.cause)
+    if command := ended.command:
+        detail = f"!{command.text}: {command.signal or f'exit code {command.code}'}"
     return _shown(ended.run, ended.ended, str(ended.outcome), detail[:MOST_DETAIL], ended.cpu, told)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.events import (
+    FailedCommand,
     Failure,
     Loss,
     LossCause,
@@ -22,9 +23,10 @@ from cwnotify.alerts.events import (
     RunKind,
     Shown,
     Vitals,
+    Wait,
 )
 from cwnotify.alerts.options import LANGUAGES, RunOptions
-from cwnotify.alerts.runs import hello_message, place_line, run_message, sentence, together_message
+from cwnotify.alerts.runs import hello_message, place_line, run_message, sentence, together_message, waiting_message
 from tests import slack_rules
 from tests.golden import DATA, holds
 from tests.slack_rules import check
@@ -69,6 +71,8 @@ MESSAGES = {
         shown=tuple(Shown(f"x{number}", f"{number * 1.5}") for number in range(7)),
         tail="epoch 9 loss 0.04\nepoch 10 loss 0.03",
     ),
+    "finished with a failed command": ended(command=FailedCommand("python train.py", 1)),
+    "finished with a killed command": ended(seconds=9.0, command=FailedCommand("python train.py", signal="SIGKILL")),
     "failed": FAILED,
     "failed at once": replace(FAILED, seconds=0.02, ended=NOON + 0.02),
     "failed command": replace(ended(Outcome.FAILED, 70.0, failure=Failure("exit code 3")), run=COMMAND),
@@ -90,7 +94,18 @@ TRAIN = replace(ended(), ended=NOON + 12 + HOURS)
 SAVE = replace(ended(seconds=3.0, name=""), ended=NOON + 15 + HOURS)
 TOGETHER = {
     "together finished": (LOAD, TRAIN, SAVE),
+    "together with a failed command": (
+        LOAD,
+        replace(TRAIN, command=FailedCommand("python train.py --lr {lr}", 2)),
+        SAVE,
+    ),
     "together failed": (LOAD, replace(FAILED, run=replace(FAILED.run, name=""), ended=NOON + 204.4)),
+}
+
+
+WAITING = {
+    "waiting in the debugger": (Wait.DEBUGGER, True),
+    "waiting for input": (Wait.INPUT, False),
 }
 
 
@@ -99,12 +114,14 @@ def in_language(one: RunEnded, lang: str) -> RunEnded:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-@pytest.mark.parametrize("name", [*MESSAGES, *TOGETHER, "hello"])
+@pytest.mark.parametrize("name", [*MESSAGES, *TOGETHER, *WAITING, "hello"])
 def test_the_message_is_the_one_in_the_file(name, lang):
     if name in MESSAGES:
         payload = run_message(in_language(MESSAGES[name], lang))
     elif name in TOGETHER:
         payload = together_message([in_language(one, lang) for one in TOGETHER[name]])
+    elif name in WAITING:
+        payload = waiting_message(in_language(ended(), lang).run, *WAITING[name], NOON + 192.4)
     else:
         payload = hello_message("train-3", lang)
 
@@ -125,7 +142,8 @@ def test_any_end_of_any_run_is_a_message_that_slack_takes_and_only_its_mention_p
 
     check(payload, (mention,) if mention else ())
     has_no_other_markup(payload, mention)
-    colour = {Outcome.FINISHED: b.GOOD, Outcome.INTERRUPTED: b.NO_DATA}.get(one.outcome, b.BAD)
+    good = b.AMBER if one.command else b.GOOD
+    colour = {Outcome.FINISHED: good, Outcome.INTERRUPTED: b.NO_DATA}.get(one.outcome, b.BAD)
     assert [attachment["color"] for attachment in payload["attachments"]] == [colour]
 
 
@@ -148,6 +166,21 @@ def has_no_other_markup(payload: dict, mention: str) -> None:
         is_escaped(text.removesuffix(mention) if text == first else text)
 
 
+@settings(max_examples=25)
+@given(endings(texts()), st.sampled_from(Wait), st.booleans())
+def test_so_is_any_run_that_waits(one, wait, in_notebook):
+    mention = one.run.options.mention
+    payload = waiting_message(one.run, wait, in_notebook, one.ended)
+
+    check(payload, (mention,) if mention else ())
+    has_no_other_markup(payload, mention)
+
+
+@given(texts().filter(lambda text: not WORDS.search(text)), st.sampled_from(Wait), st.booleans())
+def test_a_run_that_waits_has_not_ended(name, wait, in_notebook):
+    assert not WORDS.search(waiting_message(ended(name=name).run, wait, in_notebook, NOON)["text"])
+
+
 QUIET = texts().filter(lambda text: not WORDS.search(text))
 CAUSES = [one.loss for one in MESSAGES.values() if one.loss]
 
@@ -156,8 +189,10 @@ CAUSES = [one.loss for one in MESSAGES.values() if one.loss]
 def test_an_english_sentence_holds_exactly_one_word_for_the_outcome(name, error, outcome, loss, kind, seconds):
     one = ended(outcome, seconds, name, failure=Failure(error), loss=loss)
     told = sentence(replace(one, run=replace(one.run, kind=kind)))
+    failed = sentence(replace(one, command=FailedCommand(error, 1, loss.signal), run=replace(one.run, kind=kind)))
 
     assert WORDS.findall(told) == [outcome]
+    assert WORDS.findall(failed) == [outcome]
 
 
 @given(texts())

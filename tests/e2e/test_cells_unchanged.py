@@ -370,10 +370,57 @@ def test_a_statement_alone_is_told_and_gives_its_value(one: Statement, kernel: K
     assert len(slack.payloads) == before + 2
 
 
-def test_a_statement_assigns_in_the_notebook(kernel: Kernel):
+@pytest.mark.parametrize(
+    ("cell", "prints"),
+    [
+        ("x = 5\n%notify_on_finish print('{x}', '$x', '{{x}}')", "{x} $x {{x}}\n"),
+        ("x = 5\n%notify_on_finish print(f'{x + 1}')", "6\n"),
+        ("def f(n):\n    %notify_on_finish print(n)\n\nf(3)", "3\n"),
+        ("def f(n):\n    %notify_on_finish print(n, x)\n\nx = 9\nf(3)", "3 9\n"),
+        ("def f(n):\n    value = %notify_on_finish n + 1\n    print(value)\n\nf(3)", "4\n"),
+    ],
+)
+def test_a_statement_is_run_as_it_is_written_where_it_is_written(cell: str, prints: str, kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    result = kernel.run(cell)
+    same = kernel.run(cell.replace("%notify_on_finish", "%time"))
+    slack.wait_for(before + 1)
+
+    assert result.stdout == prints
+    assert prints in same.stdout
+    assert outcome(slack.payloads[before]) == "finished"
+
+
+def test_a_statement_shows_local_names_and_its_last_lines(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    kernel.run(
+        "def f(rate):\n    for line in ('one', 'two', 'three'):\n        print('outside', line)\n"
+        "    %notify_on_finish --tail 2 --show rate print('a\\nb\\nc')\n    print('after')\n\nf(0.25)"
+    )
+    slack.wait_for(before + 1)
+    told = wording(slack.payloads[before])
+
+    assert "*rate*\n0.25" in told
+    assert "```\nb\nc\n```" in told
+
+
+def test_braces_in_a_header_are_for_after_the_cell(kernel: Kernel, slack: Slack, name: str):
+    kernel.run("epoch = 1")
+    kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90", {{"a": epoch}}["a"]\nepoch = 7')
+
+    assert "7/90" in wording(alert(slack, name))
+    assert '*{"a": epoch}["a"]*\n7' in wording(alert(slack, name))
+
+
+def test_names_in_our_other_magics_are_replaced_as_ever(kernel: Kernel):
+    assert "does not know 'nothing'" in kernel.run("word = 'nothing'\n%cwnotify {word}").text
+
+
+def test_a_statement_assigns_in_the_notebook(kernel: Kernel, slack: Slack):
     kernel.run("%notify_on_finish assigned = 7")
 
     assert kernel.run("assigned").values == ["7"]
+    alert(slack, "assigned = 7")
 
 
 def test_all_cells_that_take_long_are_told_until_it_is_switched_off(kernel: Kernel, slack: Slack, name: str):
@@ -572,6 +619,44 @@ def test_cells_told_together_are_told_once_when_two_seconds_passed_without_anoth
     assert [name for name in names if f"{name} ·" in wording(one.payload)] == names
     nothing_further(kernel, slack)
     assert len(slack.delivered) == before + 2
+
+
+def test_slow_plain_cells_between_do_not_split_a_run_all(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    names = [next(NAMES) for _ in range(3)]
+    first, second, third = together(*names)
+    slow = "import time\ntime.sleep(2.6)"
+    kernel.run_all(first, slow, second, "1", slow, third, slow)
+    ended = time.time()
+    slack.wait_for(before + 1)
+
+    (one,) = slack.delivered[before:]
+    assert 1.9 < one.at - ended < 3.0
+    assert "3 cells finished" in one.payload["text"]
+    nothing_further(kernel, slack)
+    assert len(slack.delivered) == before + 2
+
+
+def test_a_plain_cell_that_a_person_starts_later_does_not_hold_up_the_group(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    kernel.run_all(*together(next(NAMES), next(NAMES)))
+    ended = time.time()
+    time.sleep(1.2)
+    kernel.run("import time\ntime.sleep(4)")
+
+    (one,) = slack.delivered[before:]
+    assert one.at - ended < 3.0
+
+
+def test_a_plain_cell_that_fails_ends_the_run_all(kernel: Kernel, slack: Slack):
+    before = len(slack.delivered)
+    names = [next(NAMES) for _ in range(3)]
+    first, second, third = together(*names)
+    results = kernel.run_all(first, second, "import time\ntime.sleep(2.6)\n1 / 0", third)
+    slack.wait_for(before + 1)
+
+    assert [result.status for result in results] == ["ok", "ok", "error", "aborted"]
+    assert "2 cells finished" in slack.delivered[before].payload["text"]
 
 
 def test_a_failure_among_cells_told_together_is_told_at_once_and_named(kernel: Kernel, slack: Slack):

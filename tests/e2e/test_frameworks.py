@@ -181,3 +181,19 @@ def test_what_rank_0_notes_in_a_process_of_its_own_reaches_the_cell(
     told = alert(slack, "train")
     assert outcome(told) == "finished", done.stdout + done.stderr
     assert noted.items() <= values(wording(told)).items()
+
+
+@pytest.mark.parametrize("callback", ["", "cwnotify.callbacks.lightning()"])
+def test_a_lightning_training_that_the_user_stops_is_interrupted(
+    callback: str, python: Path, world: World, slack: Slack
+):
+    """Lightning catches the interrupt and exits."""
+    cell = (
+        f"%%notify_on_finish stopped{len(callback)}\nimport signal\nimport cwnotify.callbacks\n"
+        "from lightning.pytorch import Callback\nclass Stop(Callback):\n"
+        "    def on_train_epoch_end(self, trainer, pl_module):\n        signal.raise_signal(signal.SIGINT)\n\n"
+        f"Trainer(max_epochs=3, callbacks=[Stop(), {callback}]).fit(model, train_loader)"
+    )
+    done = world.command(python, "-c", RUN, input=f"{LIGHTNING}@@@{cell}", timeout=180)
+
+    assert outcome(alert(slack, f"stopped{len(callback)}")) == "interrupted", done.stdout + done.stderr

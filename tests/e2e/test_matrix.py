@@ -94,6 +94,52 @@ def test_a_cell_whose_error_a_magic_swallows(kernel: Kernel, slack: Slack, name:
     assert outcome(alert(slack, name)) == "failed"
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("r = get_ipython().run_cell('1 / 0')", "finished"),
+        ("%%time\nr = get_ipython().run_cell('1 / 0')", "finished"),
+        ("%time %run broken.py", "failed"),
+        ("x = %run broken.py", "failed"),
+        ("%run broken.ipy", "failed"),
+        ("import sys\ntry:\n    1 / 0\nexcept Exception:\n    sys.exit(1)", "`ZeroDivisionError`"),
+        ("!exit 3", "but `!exit 3` exited with code 3"),
+        ("x = !exit 3", "but `!exit 3` exited with code 3"),
+        ("import asyncio\nt = asyncio.ensure_future(asyncio.sleep(9))\nt.cancel()\nawait t", "`CancelledError`"),
+    ],
+)
+def test_what_ipython_displays_as_the_cells_own(kernel: Kernel, slack: Slack, name: str, body: str, told: str):
+    (kernel.world.home / "broken.py").write_text("1 / 0")
+    (kernel.world.home / "broken.ipy").write_text("!true\n1 / 0\n")
+    kernel.run(f"%%notify_on_finish {name}\n{body}")
+
+    assert told in alert(slack, name)["text"]
+
+
+def test_braces_of_a_header_and_a_statement_stay_as_they_are(kernel: Kernel, slack: Slack, name: str):
+    kernel.run("epoch = 1")
+    kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90"\nepoch = 7')
+
+    assert "7/90" in wording(alert(slack, name))
+    assert kernel.run("%notify_on_finish print('{epoch}')").stdout == "{epoch}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "typed", "says"),
+    [
+        ("input()", "y", "waits for your input"),
+        ("import pdb\npdb.set_trace()\nx = 1", "c", "waits for you in the debugger"),
+    ],
+)
+def test_a_cell_that_waits_for_the_user(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str):
+    cell = kernel.start(f"%%notify_on_finish {name}\n{body}", typed)
+    slack.wait_for(lambda _: any(says in payload["text"] for payload in alerts(slack, name)))
+    cell.result()
+    slack.wait_for(lambda _: any("finished" in payload["text"] for payload in alerts(slack, name)))
+
+    assert len(alerts(slack, name)) == 2
+
+
 def test_a_cell_that_is_interrupted(kernel: Kernel, slack: Slack, name: str):
     cell = kernel.start(f"%%notify_on_finish {name}\n{BUSY}")
     cell.prints("begun")

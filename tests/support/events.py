@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from cwnotify.alerts.events import (
+    FailedCommand,
     Failure,
     Loss,
     LossCause,
@@ -120,6 +121,7 @@ def endings(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None =
         loss=st.none() | loss,
         shown=st.lists(st.builds(Shown, expression=text, value=text, error=text), max_size=9).map(tuple),
         tail=text,
+        command=st.none() | st.builds(FailedCommand, text=text, code=st.integers(0, 255), signal=text),
         cpu=st.lists(st.floats(0, 100), max_size=120).map(tuple),
         vitals=st.none()
         | st.builds(

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -401,6 +401,21 @@ class Kernel:
     def interrupt(self) -> None:
         """As the stop button does."""
         self._manager.interrupt_kernel()
+
+    @contextmanager
+    def debugger(self) -> Iterator[Callable[..., dict[str, Any]]]:
+        """Speak the debug adapter protocol, by a function that sends a command and returns the reply."""
+        client = self._client
+        assert client
+
+        def send(command: str, **arguments: Any) -> dict[str, Any]:
+            request = {"type": "request", "seq": 1, "command": command, "arguments": arguments}
+            client.control_channel.send(client.session.msg("debug_request", request))
+            reply: dict[str, Any] = client.get_control_msg(timeout=20)["content"]
+            return reply
+
+        client.control_channel.start()
+        yield send
 
     def kill(self, number: int = signal.SIGKILL) -> float:
         """Send the kernel, and nobody else, a signal; gives the time at which it was sent, in Unix seconds."""

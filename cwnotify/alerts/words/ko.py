@@ -16,6 +16,8 @@ SENTENCES = {
     "process.command": "프로세스가",
     # 실행
     "run.finished": ":white_check_mark: {name} 실행이 {time} 만에 끝났어요",
+    "run.finished.code": ":warning: {name} 실행이 {time} 만에 끝났지만 {command} 명령은 실패했어요 (종료 코드 {code})",
+    "run.finished.signal": ":warning: {name} 실행이 {time} 만에 끝났지만 {command} 명령은 실패했어요 ({signal})",
     "run.failed": ":x: {name} 실행이 {time} 만에 실패했어요: {error}",
     "run.interrupted": ":black_square_for_stop: {name} 실행이 {time} 만에 중단됐어요",
     "run.lost": ":skull: {name} 실행이 {time} 만에 끊겼어요: {why}",
@@ -28,7 +30,16 @@ SENTENCES = {
     "loss.reboot": "컴퓨터가 꺼지거나 재시작됐어요",
     "loss.unknown": "이유를 남기지 않고 사라졌어요",
     "together.finished": ":white_check_mark: 셀 {count}개가 {time} 만에 모두 끝났어요",
+    "together.finished.code": (
+        ":warning: 셀 {count}개가 {time} 만에 끝났지만 {command} 명령은 실패했어요 (종료 코드 {code})"
+    ),
+    "together.finished.signal": ":warning: 셀 {count}개가 {time} 만에 끝났지만 {command} 명령은 실패했어요 ({signal})",
     "together.line": "{mark} {name} · {time}",
+    "wait.debugger": ":double_vertical_bar: {name} 실행이 디버거에서 멈춰 있어요. {place} 확인해 주세요",
+    "wait.input": ":double_vertical_bar: {name} 실행이 입력을 기다리고 있어요. {place} 확인해 주세요",
+    "wait.notebook": "노트북에서",
+    "wait.terminal": "터미널에서",
+    "waits since": "대기 시작",
     "started": "시작",
     "ended": "종료",
     "cpu over the run": "실행 중 CPU",

@@ -1,0 +1,173 @@
+"""What runs in a shell right now, and what IPython showed of it. Standard library and `waiting` only."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from cwnotify.waiting import module_of
+
+if TYPE_CHECKING:
+    from cwnotify.alerts.events import FailedCommand
+    from cwnotify.recording import Recording
+    from cwnotify.tail import Tail
+
+_SHELL = "IPython.core.interactiveshell"
+_MAGIC_RUNNERS = ("run_line_magic", "run_cell_magic", "safe_execfile", "safe_execfile_ipy", "safe_run_module")
+_CELL_RUNNERS = ("run_code", "run_ast_nodes", "run_cell_async", "_run_cell", "run_cell")
+_LIBRARIES = ("IPython", "ipykernel", "decorator", "cwnotify")
+MAX_TEXT = 120
+
+
+class Execution:
+    """A cell that runs, perhaps inside another one, or a statement of ``%notify_on_finish``.
+
+    Attributes
+    ----------
+    error
+        What IPython displayed as an error of this execution although the cell went on.
+    display_error
+        What went wrong while its value was displayed.
+    command
+        The first shell command that did not exit with 0.
+    was_interrupted
+        Whether the user's interrupt ended that command.
+    """
+
+    def __init__(self, info: Any = None, number: int | None = None, parent: Execution | None = None) -> None:
+        self.info = info
+        self.number = number
+        self.parent = parent
+        self.recording: Recording | None = None
+        self.tail: Tail | None = None
+        self.error: BaseException | None = None
+        self.display_error: BaseException | None = None
+        self.command: FailedCommand | None = None
+        self.was_interrupted = False
+        self.is_over = False
+        self.holds_group = False
+
+    def begin(self) -> None:
+        """Make this the current execution of the context."""
+        _current.set(self)
+
+    def end(self) -> None:
+        """Make the outer execution the current one again."""
+        self.is_over = True
+        if _current.get() is self:
+            _current.set(self.parent)
+
+    def run_around(self) -> Recording | None:
+        """Return the recording of this execution, or of the nearest around it."""
+        around: Execution | None = self
+        while around is not None:
+            if around.recording is not None:
+                return around.recording
+            around = around.parent
+        return None
+
+    def pass_on(self, error: BaseException | None) -> None:
+        """Let the outer execution have what went wrong in here, as if it had happened there."""
+        if self.parent is None:
+            return
+        self.parent.error = self.parent.error or self.error or error
+        if self.parent.command is None:
+            self.parent.command, self.parent.was_interrupted = self.command, self.was_interrupted
+
+
+# A thread or task that an earlier cell left behind still has that cell's execution.
+_current: ContextVar[Execution | None] = ContextVar("cwnotify_execution", default=None)
+
+
+def current() -> Execution | None:
+    """Return the execution that this code belongs to; None if it is over or there is none."""
+    execution = _current.get()
+    return None if execution is None or execution.is_over else execution
+
+
+def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
+    """Say for whom an error is displayed, by the callers from `frame` outwards.
+
+    Returns
+    -------
+    str
+        ``magic`` if a magic, or IPython running a script, displays what it caught; ``display`` if a cell's value
+        could not be displayed; empty if it is a cell's own error, or the user's code displays it.
+    """
+    while frame is not None:
+        module, function = module_of(frame), frame.f_code.co_name
+        if module == _SHELL:
+            if function in _MAGIC_RUNNERS:
+                return "magic"
+            if function in _CELL_RUNNERS:
+                return ""
+        elif function == "__call__" and module == "IPython.core.displayhook":
+            return "display"
+        elif function == "tb" and module == "IPython.core.magics.execution":
+            # It displays an earlier error again.
+            return ""
+        elif module == "IPython.core.events":
+            return ""
+        elif _is_users(frame, user_ns):
+            # A magic that the user wrote is called by IPython itself.
+            return "magic" if _is_magic_runner(frame.f_back) else ""
+        frame = frame.f_back
+    return ""
+
+
+def is_run_by_magic(frame: FrameType | None, user_ns: dict[str, Any]) -> bool:
+    """Return whether a magic runs the cell whose hook has `frame`, such as ``%%capture``, and not the user's code."""
+    while frame is not None and not (frame.f_code.co_name == "run_cell" and module_of(frame) == _SHELL):
+        frame = frame.f_back
+    while frame is not None and frame.f_code.co_name == "run_cell":
+        # ipykernel's calls IPython's.
+        frame = frame.f_back
+    return shown_by(frame, user_ns) == "magic"
+
+
+def silent_info(frame: FrameType | None) -> Any:
+    """Return the info of the silent cell that is about to run, given a frame of IPython's event."""
+    while frame is not None and module_of(frame) == "IPython.core.events":
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_name != "run_cell_async":
+        return None
+    info = frame.f_locals.get("info")
+    return info if getattr(info, "silent", False) else None
+
+
+def typed_command(command: str, typed: object, frame: FrameType | None) -> str:
+    """Return a shell command as the user wrote it, or its first word if that is not known.
+
+    IPython puts values in place of ``{names}``; these may be secret, so only text that the user's code holds is shown.
+    """
+    while frame is not None and module_of(frame).partition(".")[0] in _LIBRARIES:
+        frame = frame.f_back
+    constants = [one for one in (frame.f_code.co_consts if frame else ()) if isinstance(one, str)]
+    for text in (typed, command):
+        if isinstance(text, str) and text.strip() and any(text.strip() in constant for constant in constants):
+            shown = " ".join(text.split())
+            return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
+    words = [word for word in command.split() if "=" not in word]
+    return f"{words[0][:MAX_TEXT]} …" if words else "…"
+
+
+def caught(exc_tuple: object) -> BaseException | None:
+    """Return the exception that IPython is about to display; None if nothing was raised here."""
+    if isinstance(exc_tuple, tuple) and len(exc_tuple) == 3:
+        value = exc_tuple[1]
+        return value if isinstance(value, BaseException) else None
+    return sys.exc_info()[1]
+
+
+def _is_magic_runner(frame: FrameType | None) -> bool:
+    return (
+        frame is not None
+        and frame.f_code.co_name in ("run_line_magic", "run_cell_magic")
+        and module_of(frame) == _SHELL
+    )
+
+
+def _is_users(frame: FrameType, user_ns: dict[str, Any]) -> bool:
+    return frame.f_globals is user_ns or module_of(frame) == "__main__" or frame.f_code.co_name == "<module>"

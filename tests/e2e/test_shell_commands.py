@@ -1,0 +1,158 @@
+"""A finished cell whose shell command did not exit with 0 says so. Real kernels, real commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from cwnotify.alerts.blocks import AMBER, GOOD
+from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.slack import Slack
+
+NAMES = (f"run{number}" for number in count(1))
+PYTHON = "!python -c 'import time; print(\"begun\", flush=True); time.sleep(60)'"
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+        (world.home / "train.py").write_text("import sys\nsys.exit(1)\n")
+        one.run("%load_ext cwnotify")
+        one.run("def train(n):\n    !exit {n}")
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("!python train.py", "`!python train.py` exited with code 1"),
+        ("!true\n!exit 4\n!exit 5\n!true", "`!exit 4` exited with code 4"),
+        ("!kill -9 $$", "`!kill -9 $$` was killed by SIGKILL"),
+        ("!sh -c 'kill -TERM $$'; exit $?", "was killed by SIGTERM"),
+        ("!no-such-program", "`!no-such-program` exited with code 127"),
+        ("x = !exit 6", "`!exit 6` exited with code 6"),
+        ("%sx exit 6", "`!exit 6` exited with code 6"),
+        ("%system exit 6", "`!exit 6` exited with code 6"),
+        ("!!exit 6", "`!exit 6` exited with code 6"),
+        ("%%!\nexit 6", "`!exit 6` exited with code 6"),
+        ("x = !kill -9 $$", "`!kill -9 $$` was killed by SIGKILL"),
+        ("get_ipython().system('exit 8')", "`!exit 8` exited with code 8"),
+        ("get_ipython().getoutput('exit 8')", "`!exit 8` exited with code 8"),
+        ("for n in (0, 3):\n    !exit {n}", "`!exit {n}` exited with code 3"),
+        ("train(5)", "`!exit {n}` exited with code 5"),
+        ("%%time\n!exit 1", "`!exit 1` exited with code 1"),
+        ("%%capture\n!exit 1", "`!exit 1` exited with code 1"),
+        ("%time !exit 1", "`!exit 1` exited with code 1"),
+        ("if True:\n    !exit 1\n    x = 1", "`!exit 1` exited with code 1"),
+        ("%notify_on_finish --min 1h !exit 1", "`!exit 1` exited with code 1"),
+        ("%ls /no/such/folder", "exited with code 2"),
+        ("!exit 2; echo `*<!channel>*`", "exited with code 2"),
+    ],
+)
+def test_the_first_command_that_fails_is_in_the_first_line(body: str, says: str, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    result = kernel.run(f"%%notify_on_finish {name}\n{body}")
+    told = alert(slack, name)
+
+    assert result.status == "ok"
+    assert outcome(told) == "finished"
+    assert says in told["text"]
+    assert told["attachments"][0]["color"] == AMBER
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print(_exit_code)",
+        "!true",
+        "x = !echo 1",
+        "get_ipython().run_cell('!exit 1')",
+        "import subprocess\nsubprocess.run(['false'])",
+    ],
+)
+def test_what_did_not_fail_in_this_cell_is_not_named(body: str, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run("!exit 9")
+    kernel.run(f"%%notify_on_finish {name}\n{body}")
+    told = alert(slack, name)
+
+    assert "exited" not in told["text"]
+    assert told["attachments"][0]["color"] == GOOD
+
+
+def test_values_that_python_puts_into_a_command_stay_out_of_slack(kernel: Kernel, slack: Slack):
+    first, second = next(NAMES), next(NAMES)
+    kernel.run("word = 'hunter' + str(2)")
+    kernel.run(f"%%notify_on_finish {first}\n!echo {{word}}; exit 2")
+    kernel.run(f"%%notify_on_finish {second}\nget_ipython().system(f'WORD={{word}} sh -c \"exit 2\"')")
+
+    assert "`!echo {word}; exit 2`" in alert(slack, first)["text"]
+    assert "`!sh …`" in alert(slack, second)["text"]
+    assert "hunter2" not in wording(alert(slack, first)) + wording(alert(slack, second))
+
+
+def test_an_error_after_the_command_is_the_outcome(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}\n!python train.py\nopen('no such model')")
+
+    assert outcome(alert(slack, name)) == "failed"
+    assert "`FileNotFoundError`" in alert(slack, name)["text"]
+
+
+@pytest.mark.parametrize("body", [PYTHON, f"x = {PYTHON}"])
+def test_a_command_that_the_user_interrupts_was_interrupted(body: str, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    shown = "print('begun', flush=True)\n" if body.startswith("x") else ""
+    cell = kernel.start(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
+    cell.prints("begun")
+    if shown:
+        # The command itself prints into a variable.
+        kernel.listen(lambda: kernel.world.processes("time.sleep(60)"), 10, "the command")
+    kernel.interrupt()
+
+    assert "after" in cell.result().stdout
+    assert outcome(alert(slack, name)) == "interrupted"
+
+
+@pytest.mark.parametrize(("on", "names"), [("error", 1), ("finish", 1), ("always", 1)])
+def test_a_command_that_fails_is_both_an_end_and_an_error(on: str, names: int, kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name} --on {on}\n!python train.py")
+
+    assert outcome(alert(slack, name)) == "finished"
+
+
+def test_a_command_in_a_terminals_ipython(tmp_path, slack: Slack):
+    """There IPython runs commands another way, and expands the names of the caller's frame."""
+    with World(tmp_path, slack.url) as world:
+        names = [next(NAMES) for _ in range(4)]
+        cells = [
+            f"%%notify_on_finish {names[0]}\n!exit 3",
+            "def f(n):\n    !echo [{n}] $n; exit {n}\n",
+            f"%%notify_on_finish {names[1]}\nf(4)",
+            f"%%notify_on_finish {names[2]}\nx = !exit 5",
+            f"%%notify_on_finish {names[3]}\nprint(_exit_code)",
+        ]
+        script = (
+            "from IPython.terminal.interactiveshell import TerminalInteractiveShell as T\n"
+            "from traitlets.config import Config\n"
+            "shell = T.instance(config=Config({'HistoryManager': {'enabled': False}}))\n"
+            "shell.run_line_magic('load_ext', 'cwnotify')\n"
+            f"for cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
+        )
+        done = world.command("python", "-c", script)
+        told = [alert(slack, name)["text"] for name in names]
+
+    assert "[4] 4" in done.stdout
+    assert "`!exit 3` exited with code 3" in told[0]
+    assert "exited with code 4" in told[1]
+    assert "`!exit 5` exited with code 5" in told[2]
+    assert "exited" not in told[3]

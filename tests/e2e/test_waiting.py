@@ -1,0 +1,211 @@
+"""A run that waits for a person is reported at once, once, and its end as always. Real kernels, real terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from cwnotify.alerts.blocks import AMBER
+from tests.slack_rules import check
+from tests.support.kernel import Kernel, World
+from tests.support.slack import Payload, Slack
+from tests.support.waiting import until
+
+NAMES = (f"run{number}" for number in count(1))
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    with Slack() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+        one.run("%load_ext cwnotify")
+        yield one
+
+
+def told(slack: Slack, name: str, number: int) -> list[Payload]:
+    """What was sent about `name`, once there are `number` messages."""
+
+    def about() -> list[Payload]:
+        return [payload for payload in slack.payloads if f"*{name}*" in payload["text"]]
+
+    until(lambda: len(about()) >= number, 10, f"{number} messages about {name}")
+    return about()
+
+
+DEBUGGER, INPUT = "waits for you in the debugger (in the notebook)", "waits for your input (in the notebook)"
+
+
+@pytest.mark.parametrize(
+    ("body", "typed", "says", "end"),
+    [
+        ("input('Go on? ')", "y", INPUT, "finished"),
+        ("for _ in range(3):\n    input()", "y", INPUT, "finished"),
+        ("import getpass\ngetpass.getpass()", "y", INPUT, "finished"),
+        ("import asyncio\nawait asyncio.to_thread(input)", "y", INPUT, "finished"),
+        ("import threading\nt = threading.Thread(target=input)\nt.start(); t.join()", "y", INPUT, "finished"),
+        ("import pdb\npdb.set_trace()\nx = 1", "c", DEBUGGER, "finished"),
+        ("import pdb\npdb.set_trace()\nx = 1", "q", DEBUGGER, "interrupted"),
+        ("%pdb on\n1 / 0", "q", DEBUGGER, "failed"),
+        ("%pdb off\n1", "", "", "finished"),
+        ("try:\n    1 / 0\nexcept Exception:\n    import pdb\n    pdb.post_mortem()", "q", DEBUGGER, "finished"),
+        ("%debug x = 1", "c", DEBUGGER, "finished"),
+    ],
+)
+def test_a_cell_that_waits_is_reported_at_once_and_once(
+    body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack
+):
+    name = next(NAMES)
+    cell = kernel.start(f"%%notify_on_finish {name} --on {'error' if end == 'failed' else 'always'}\n{body}", typed)
+    if says:
+        # The answer is typed only when the kernel is listened to.
+        (waiting,) = told(slack, name, 1)
+        assert says in waiting["text"]
+        assert waiting["attachments"][0]["color"] == AMBER
+        check(waiting)
+    cell.result()
+    messages = told(slack, name, 2 if says else 1)
+
+    assert len(messages) == (2 if says else 1)
+    assert end in messages[-1]["text"]
+
+
+def test_a_breakpoint_that_the_front_ends_debugger_has(kernel: Kernel, slack: Slack):
+    """As JupyterLab does when its debugger is switched on: messages of the debug adapter protocol."""
+    name = next(NAMES)
+    with kernel.debugger() as debug:
+        debug("initialize", clientID="test", adapterID="", pathFormat="path")
+        debug("attach")
+        debug("configurationDone")
+        cell = kernel.start(f"%%notify_on_finish {name}\nbreakpoint()\nx = 1")
+        (waiting,) = told(slack, name, 1)
+        debug("continue", threadId=debug("threads")["body"]["threads"][0]["id"])
+        cell.result()
+        debug("disconnect", restart=False, terminateDebuggee=False)
+    messages = told(slack, name, 2)
+
+    assert DEBUGGER in waiting["text"]
+    assert ("finished" in messages[1]["text"], len(messages)) == (True, 2)
+
+
+def test_without_anybody_to_ask_nothing_waits(kernel: Kernel, slack: Slack):
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}\ninput()")
+
+    (message,) = told(slack, name, 1)
+    assert "`StdinNotImplementedError`" in message["text"]
+
+
+def test_a_wait_in_a_run_too_short_for_an_alert_is_reported_when_the_run_is_long_enough(kernel: Kernel, slack: Slack):
+    quick, slow = next(NAMES), next(NAMES)
+    kernel.start(f"%%notify_on_finish {quick} --min 1h\ninput()", "y").result()
+    begun = time.monotonic()
+    cell = kernel.start(f"%%notify_on_finish {slow} --min 2s\ninput()", "y")
+    (waiting,) = told(slack, slow, 1)
+    seconds = time.monotonic() - begun
+    cell.result()
+
+    assert INPUT in waiting["text"]
+    assert seconds > 1.5
+    assert "finished" in told(slack, slow, 2)[1]["text"]
+    assert not [payload for payload in slack.payloads if f"*{quick}*" in payload["text"]]
+    until(lambda: not kernel.world.messages("pending"), 5, "an outbox without a message that is not wanted")
+
+
+def test_a_cell_that_is_not_registered_may_wait(kernel: Kernel, slack: Slack):
+    before = len(slack.payloads)
+    kernel.start("input()", "y").result()
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}")
+    told(slack, name, 1)
+
+    assert len(slack.payloads) == before + 1
+
+
+def test_a_wait_that_slack_never_heard_of_is_dropped_when_the_run_ends(tmp_path: Path):
+    name = next(NAMES)
+    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        own.refuse()
+        cell = kernel.start(f"%%notify_on_finish {name}\ninput()", "y")
+        until(lambda: world.messages("pending"), 10, "the message about the wait")
+        cell.result()
+        until(lambda: [one.id for one in world.messages("pending") if "waits" not in one.id], 10, "the end")
+        until(lambda: not [one for one in world.messages("pending") if "waits" in one.id], 30, "no wait")
+
+
+SCRIPT = """
+import builtins, getpass, sys
+import cwnotify
+before = builtins.input, getpass._raw_input
+with cwnotify.notify("{name}"):
+    {body}
+assert (builtins.input, getpass._raw_input) == before
+"""
+
+
+def at_a_terminal(world: World, program: list[str], answers: list[tuple[str, str]], seconds: float = 30.0) -> str:
+    """Run a program at a terminal of its own; each answer is typed when its text has come."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(world.home)
+        os.execve(program[0], program, world.environ | {"TERM": "dumb"})
+    seen, deadline = "", time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(terminal, 4096).decode("utf-8", "replace")
+                except OSError:
+                    break
+            if answers and answers[0][0] in seen:
+                os.write(terminal, answers.pop(0)[1].encode())
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("body", "prompt", "typed", "says"),
+    [
+        ("input('Go on? ')", "Go on?", "y\n", "waits for your input (in its terminal)"),
+        ("getpass.getpass('Word: ')", "Word:", "y\n", "waits for your input (in its terminal)"),
+        ("breakpoint(); x = 1", "(Pdb)", "c\n", "waits for you in the debugger (in its terminal)"),
+    ],
+)
+def test_a_program_at_a_terminal(body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack):
+    name = next(NAMES)
+    with World(tmp_path, slack.url) as world:
+        script = tmp_path / "train.py"
+        script.write_text(SCRIPT.format(name=name, body=body))
+        seen = at_a_terminal(world, [sys.executable, str(script)], [(prompt, typed)])
+        messages = told(slack, name, 2)
+
+    assert "Error" not in seen
+    assert [says in messages[0]["text"], "finished" in messages[1]["text"]] == [True, True]
+
+
+def test_a_program_without_a_terminal_waits_for_nobody(tmp_path: Path, slack: Slack):
+    name = next(NAMES)
+    with World(tmp_path, slack.url) as world:
+        done = world.command("python", "-c", SCRIPT.format(name=name, body="input()"), input="y\n")
+        messages = told(slack, name, 1)
+
+    assert done.returncode == 0, done.stderr
+    assert len(messages) == 1
+    assert "finished" in messages[0]["text"]

@@ -164,16 +164,20 @@ class Upward:
         self._pid: int | None = None
         self._searched = -SEARCH_INTERVAL
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there was no such process a moment ago."""
+        return self._pid is None and monotonic() - self._searched < SEARCH_INTERVAL
+
     def send(self, message: Message) -> bool:
         """Send `message` there; tells whether a process took it."""
         if self._pid is not None:
             if send(self._pid, message):
                 return True
             self._pid = None
-        now = monotonic()
-        if now - self._searched < SEARCH_INTERVAL:
+        if self.is_alone:
             return False
-        self._searched = now
+        self._searched = monotonic()
         for pid in _ancestors():
             if send(pid, message):
                 self._pid = pid

@@ -39,6 +39,7 @@ from cwnotify.values import text_of
 
 MOST_NAME = 80
 MOST_NOTED = 50
+MAX_ORDINALS = 10_000
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
 _HOST = os.uname().nodename
@@ -199,7 +200,7 @@ class _Upward:
         """Keep `values`, and pass them on; only rank 0 does."""
         if self._process != os.getpid():
             self._begin()
-        if ranks.rank():
+        if self._upward.is_alone:
             return
         self._notes.keep(values)
         self._is_late = True
@@ -217,7 +218,7 @@ class _Upward:
 
     def pass_on(self) -> None:
         """Send what has been noted since the last time."""
-        if not self._is_late or self._process != os.getpid():
+        if not self._is_late or self._process != os.getpid() or ranks.rank():
             return
         self._is_late = False
         run = next((run for run in (*enclosing(), *_under_way[::-1])), None)
@@ -289,6 +290,8 @@ class Recording:
         self._passed: dict[str, Shown] = {}
         self._name = name
         self._is_open = False
+        if len(_ordinals) > MAX_ORDINALS:
+            _ordinals.clear()
         self._ordinal = _ordinals[name] = _ordinals.get(name, 0) + 1
         self.is_over = False
         self.outer: Recording | None = None
@@ -401,7 +404,7 @@ class Recording:
             how["command"] = command
         ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), **how)
         if not self._speaks and self._rank and failure:
-            ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}"))
+            ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}".rstrip()))
         failed = outcome in (Outcome.FAILED, Outcome.LOST)
         if not self._speaks and not failed and self._is_open:
             # It turned out to be another rank than the first after the sidecar had heard of it.

@@ -2,6 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERSION_OF = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+
+# `make test PYTHON=python3.13` must not pass with the environment that another Python has made.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(and $(wildcard $(BIN)/python),$(call VERSION_OF,$(PYTHON))),)
+ifneq ($(call VERSION_OF,$(PYTHON)),$(call VERSION_OF,$(BIN)/python))
+$(info Removing $(VENV), which another Python made)
+$(shell rm -rf $(VENV))
+endif
+endif
+endif
 
 .PHONY: test frameworks quick golden lint docs demo lab bench clean
 

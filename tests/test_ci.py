@@ -39,6 +39,28 @@ def test_ci_lints_then_tests_and_ends_with_pytests_own_line(lint: int, test: int
     assert lines.index("lint ran") < lines.index("test ran")
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone in which make has made an environment."""
+    (tmp_path / "Makefile").write_text((TOP / "Makefile").read_text())
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    return tmp_path
+
+
+def test_an_environment_of_another_python_is_not_used_for_the_one_that_is_asked_for(clone: Path):
+    other = clone / "python3.99"
+    other.write_text("#!/bin/sh\necho '(3, 99)'\n")
+    other.chmod(0o755)
+    for python, stays in ((None, True), (sys.executable, True), ("no-such-python", True), (str(other), False)):
+        arguments = [f"PYTHON={python}"] if python else []
+        done = subprocess.run(
+            ["make", "-n", "lint", *arguments], cwd=clone, capture_output=True, text=True, check=False
+        )
+        assert (clone / ".venv").exists() == stays, python
+        assert ("Removing .venv" in done.stdout) != stays
+
+
 TESTS = """
 from pathlib import Path
 import pytest

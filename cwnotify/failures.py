@@ -33,7 +33,7 @@ MOST_LINE = 200
 MAX_NOTES, MAX_MEMBERS = 3, 3
 # How far a chain of causes, and a tree of groups, is followed.
 MAX_CHAIN, MAX_LEAVES = 50, 1000
-# Machinery between the user's code and the top: nobody wants to read of it.
+# Machinery between the user's code and the top, which an alert leaves out.
 _OURS = __file__.removesuffix("failures.py")
 _MACHINERY = (
     *("/IPython/core/", "/ipykernel/", "/asyncio/", "/contextlib.py", "<frozen ", _OURS),
@@ -141,7 +141,7 @@ def _cut(lines: list[str], most: int) -> list[str]:
 
 
 def _whole(error: BaseException) -> str:
-    """A message that holds a traceback is no longer one to show, so it is read further."""
+    """The message, long enough for a traceback in it."""
     return str.__str__(str(error))[: 20 * MOST_MESSAGE]
 
 
@@ -264,7 +264,7 @@ def _remote(text: str) -> Remote | None:
 
 
 def _where_raised(error: BaseException, cell: int | None, most: int) -> list[str]:
-    """The lines for the most telling places, at most `most` lines."""
+    """The lines for the most useful places, at most `most` lines."""
     if issubclass(type(error), SyntaxError):
         syntax = _syntax_frame(error, cell)  # type: ignore[arg-type]
         if syntax:

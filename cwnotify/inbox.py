@@ -1,6 +1,6 @@
 """Notes from child processes: a process with runs listens for them on a socket. Linux; elsewhere there is none.
 
-Whoever forked, spawned or started the child, it finds the socket by its parent's pid, so nothing is put into the
+However the child was started, it finds the socket by its parent's pid, so nothing is put into the
 environment. Both ends check that the other one belongs to the same user. Standard library and `ranks` only.
 
 A message is one packet, a JSON object: ``run`` (a run's id, or empty for the newest run) and ``shown``, a list of
@@ -54,7 +54,7 @@ class Inbox:
         self.is_open = False
 
     def open(self) -> None:
-        """Listen, where that is possible; `is_open` says whether it is. It takes microseconds."""
+        """Listen, where that is possible; `is_open` shows whether it worked. It takes microseconds."""
         try:
             if self.is_open and self._is_ours():
                 return
@@ -98,7 +98,7 @@ class Inbox:
                 sleep(ERROR_PAUSE)
 
     def _take(self) -> bool:
-        """Read one message; tells whether there may be more."""
+        """Read one message; return whether there may be more."""
         assert self._socket
         try:
             descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # what `socket.accept` calls
@@ -136,7 +136,7 @@ class Inbox:
 
 
 def send(pid: int, message: Message) -> bool:
-    """Send `message` to the process `pid`; tells whether it took it."""
+    """Send `message` to the process `pid`; return whether it took it."""
     packet = json.dumps(message).encode("ascii")
     if len(packet) > MAX_PACKET or not sys.platform.startswith("linux"):
         return False
@@ -170,7 +170,7 @@ class Upward:
         return self._pid is None and monotonic() - self._searched < SEARCH_INTERVAL
 
     def send(self, message: Message) -> bool:
-        """Send `message` there; tells whether a process took it."""
+        """Send `message` there; return whether a process took it."""
         if self._pid is not None:
             if send(self._pid, message):
                 return True

@@ -18,7 +18,7 @@ from cwnotify.alerts.frozen import frozen
 
 @frozen
 class Launcher:
-    """How one launcher tells a process its rank.
+    """The variables in which one launcher passes a process its rank.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _size(text: str | None) -> int | None:
 
 
 def _is_kernel() -> bool:
-    """Whether this process is a notebook's kernel. It can inherit any variables, but nobody launched several of it."""
+    """Whether this process is a notebook's kernel. It can inherit any variables, but is no rank."""
     if os.getpid() != _PROCESS or is_multiprocessing_child():
         return False
     try:

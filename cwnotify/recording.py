@@ -40,7 +40,7 @@ from cwnotify.values import text_of
 MOST_NAME = 80
 MOST_NOTED = 50
 MAX_ORDINALS = 10_000
-# So many notes are passed on at once, and one a second after that.
+# Up to this many notes are passed on at once, then one a second.
 BURST = 20.0
 _HOST = os.uname().nodename
 # Not the system's, for the cell would wait for that; not the one that a cell may seed.
@@ -152,7 +152,7 @@ def _shown(name: str, value: object) -> Shown:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # Also `SystemExit`: a value that is only told of ends nothing.
+        # Also `SystemExit`: a value that is only shown ends nothing.
         return Shown(name, error=type(error).__name__)
 
 

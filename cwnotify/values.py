@@ -63,7 +63,7 @@ def _is_decimal(value: object) -> bool:
 def _whole(value: int) -> str:
     if value.bit_length() < 256:
         return int.__repr__(value)
-    # Python refuses to write thousands of digits, and nobody reads them.
+    # Python refuses to write thousands of digits.
     exponent = math.floor(math.log10(abs(value)))
     mantissa = 10 ** (math.log10(abs(value)) - exponent)
     return f"{'-' if value < 0 else ''}{mantissa:.6g}e+{exponent}"

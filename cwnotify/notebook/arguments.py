@@ -144,12 +144,12 @@ def read_all(line: str) -> Asked | None:
 
 
 def read_statement(line: str) -> tuple[Asked, str]:
-    """Split ``[options] STATEMENT``; the statement is everything from the first word that is no option.
+    """Split ``[options] STATEMENT``; the statement is everything from the first word that is not an option.
 
     Raises
     ------
     UsageError
-        If an option is unknown, because nobody can say whether the next word is its value or the statement.
+        If an option is unknown, because the next word may be its value or the statement.
     """
     flags = {option.flag: option for option in OPTIONS}
     words: list[str] = []
@@ -212,7 +212,7 @@ class _Reader:
             self._problems.append(f"{flag} expects {option.metavar}")
 
     def _ignore(self, word: str, has_value: bool) -> None:
-        """Pass over a word that is no option, and over the value of the one that was meant."""
+        """Skip a word that is not an option, and the value of the one that was meant."""
         self._problems.append(self._parser.misplaced(word))
         plain = self._plain()
         meant = self._options.get(self._parser.nearest(word))

@@ -7,14 +7,13 @@ All times are Unix seconds (UTC); whatever is not known is left at its default.
 from __future__ import annotations
 
 import re
-import sys
 
 from cwnotify.alerts.frozen import frozen
 
 # The kernel imports this module, too: one file less for it.
-if sys.version_info >= (3, 11):  # noqa: UP036 (the function runs on Python 3.10 too)
+try:
     from enum import StrEnum
-else:
+except ImportError:
     from cwnotify.alerts.python310 import StrEnum
 
 TYPE_CHECKING = False

@@ -179,7 +179,7 @@ def test_a_kernel_and_every_command_use_a_kept_webhook(slack: Slack, environ: di
 
         assert world.command("cwnotify", "login", "--stdin", input=KEPT).returncode == 0
         assert world.command("cwnotify", "test", "--alarm", "--lang", "ko").returncode == 0
-        assert "CPUUtilization" in json.dumps(slack.wait_for(3)[2])
+        assert "학습이 끝났어요" in slack.wait_for(3)[2]["text"]
         slack.answer = REMOVED
         world.command("cwnotify", "run", "--name", "unheard", "--", "true")
         until(lambda: world.messages("dead"), 15, "giving up")

@@ -3,11 +3,12 @@
 A drop-in for AWS's blueprint *cloudwatch-alarm-to-slack-python*. Its environment:
 
 ``hookUrl``
-    The webhook's URL, with or without ``https://``; or where it is kept, ``ssm:/name`` or ``secretsmanager:name``.
+    The webhook's URL, with or without ``https://``; or where it is stored, ``ssm:/name`` or ``secretsmanager:name``.
+    Also as `cwnotify.alerts.webhook_text.read_webhook` finds it in quotes, ``NAME=URL`` or JSON.
 ``kmsEncryptedHookUrl``
     In its stead: base64 of the URL, encrypted by KMS.
 ``slackChannel``, ``lang``, ``timeZone``
-    None of them has to be set; only a legacy webhook heeds the channel.
+    None of them has to be set; only legacy webhooks support the channel.
 ``contributorEvents``
     ``true`` where the EventBridge rules also bring ``CloudWatch Alarm Contributor State Change``. The event that only
     counts an alarm's time series is then left out: each of them has its own.
@@ -58,7 +59,7 @@ LONGEST_ATTEMPT = 10.0
 SHORTEST_ATTEMPT = 0.25
 # While other messages wait, an attempt takes its share of the time that remains, but not less than this (seconds).
 FAIR_ATTEMPT = 2.0
-# When Slack refuses this many messages in a row, smaller digests will not help.
+# When Slack refuses this many messages in a row and has accepted none, smaller digests will not help.
 MAX_REFUSALS = 16
 # What is kept back to say what went wrong, before AWS ends the function without a word.
 FAREWELL = 0.5
@@ -123,7 +124,8 @@ def handle(event: object, environ: Mapping[str, str], sender: Sender, request: s
         lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
         return _messages(some, lang, zone, channel, sender.now())
 
-    unsent = sender.send(plan([one for one in events if _key(one) in set().union(*due.values())]), plan)
+    wanted = set().union(*due.values())
+    unsent = sender.send(plan([one for one in events if _key(one) in wanted]), plan)
     left = _keys([one for message in unsent for one in message.events])
     failed = [id for id in records if due[id] & left]
     for id in failed:
@@ -160,8 +162,8 @@ class Message:
         The events that it reports.
     subjects
         Their alarms.
-    is_text
-        Whether Slack cannot read the blocks, and gets what they say as text.
+    is_text, is_unreadable
+        Whether Slack cannot read the blocks, and gets what they say as text; whether it cannot read that either.
     attempts, due
         How often it was tried; when to try it next (Unix seconds).
     reason
@@ -171,7 +173,8 @@ class Message:
     def __init__(self, payload: Payload, events: Sequence[AwsEvent] = ()) -> None:
         self.payload, self.events = payload, events
         self.subjects = {getattr(event, "key", event.id) for event in events}
-        self.is_text, self.attempts, self.due, self.reason = False, 0, 0.0, ""
+        self.is_text = self.is_unreadable = False
+        self.attempts, self.due, self.reason = 0, 0.0, ""
 
 
 class Sender:
@@ -234,7 +237,9 @@ class Sender:
         try:
             self._url = self._find(False) if waiting else ""
         except NotDeliveredError as error:
-            waiting, refused, reason = [], waiting, str(error)
+            waiting, refused = [], waiting
+            for message in refused:
+                message.reason = str(error)
         while waiting:
             message = _next(waiting)
             if not self._wait_for(message):
@@ -254,7 +259,7 @@ class Sender:
             place = waiting.index(message)
             waiting[place : place + 1] = parts
         for message in (*refused, *waiting):
-            message.reason = message.reason or reason
+            message.reason = message.reason or f"no time was left; before: {reason}"
             self._log("not delivered:", *f"{plain(message.payload['text'])}: {message.reason}".split())
         return refused + waiting
 
@@ -282,6 +287,7 @@ class Sender:
             message.is_text = True
         elif isinstance(decision, Dead):
             self._refusals += 1
+            message.is_unreadable = is_text and reply.status == 400
             return self._looked_up_again(decision) if reply.status in GONE else decision
         # One failure can be the message's own fault; after two in a row all messages wait.
         elif decision.is_asked or failures > 1:
@@ -302,7 +308,8 @@ class Sender:
     def _parts(self, message: Message, plan: Callable[[Sequence[AwsEvent]], list[Message]]) -> list[Message]:
         """The messages to send instead of a digest that Slack refuses also as text: one alarm in it may be why."""
         half = len(message.events) // 2
-        if not half or not message.is_text or self._refusals > MAX_REFUSALS:
+        is_hopeless = self._refusals > MAX_REFUSALS and not self.accepted
+        if not half or not message.is_unreadable or is_hopeless:
             return []
         return [*plan(message.events[:half]), *plan(message.events[half:])]
 

@@ -201,6 +201,15 @@ def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
     assert second.payload.keys() == {"text"}
 
 
+def test_what_is_no_alarm_keeps_its_content_without_blocks(slack: Slack) -> None:
+    slack.judge = lambda payload: INVALID if "blocks" in payload else None
+    lambda_handler({"Records": [{"Sns": {"Subject": "Nightly job", "Message": "it was 7 °C"}}]}, Context(10))
+    (payload,) = slack.wait_for(1)
+    assert payload.keys() == {"text"}
+    assert "Nightly job" in payload["text"]
+    assert "it was 7 °C" in payload["text"]
+
+
 def test_a_redirect_takes_nothing_along(slack: Slack) -> None:
     with Slack() as elsewhere:
         slack.answer = Answer(307, "", {"Location": elsewhere.url})
@@ -317,6 +326,19 @@ def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack,
     batch |= {"bad": change("poison")} | {name: change(name) for name in names[alarms // 2 :]}
     assert failures(lambda_handler(sqs(**batch), Context(30))) == {"bad"}
     assert came(slack, *names)
+
+
+def test_many_that_slack_refuses_take_no_other_along(slack: Slack) -> None:
+    slack.judge = refuses("aaa")
+    bad = [f"aaa-{i:03}" for i in range(40)]
+    good = [f"cpu-{i:03}" for i in range(40)]
+    batch = {name: change(name) for pair in zip(bad, good, strict=True) for name in pair}
+    for _ in range(5):
+        batch = {name: batch[name] for name in failures(lambda_handler(sqs(**batch), Context(30)))}
+        if batch.keys() <= set(bad):
+            break
+    assert batch.keys() == set(bad)
+    assert came(slack, *good)
 
 
 def test_slack_that_refuses_everything_is_not_asked_for_each_alarm(slack: Slack) -> None:

@@ -294,9 +294,10 @@ def test_a_change_arrives_within_a_poll_whatever_else_aws_refuses(world, cloud, 
         for count, state in enumerate(("ALARM", "OK", "ALARM"), 1):
             began = time.monotonic()
             cloud.set_state(BUSY, state, reason="a test says so")
-            world.slack.wait_for(count, seconds=6)
+            world.slack.wait_for(count, seconds=10)
             took = time.monotonic() - began
-            assert took < 5, f"{state} took {took:.1f} s"
+            # A poll, and the longest that one waits for what is only shown.
+            assert took < 8, f"{state} took {took:.1f} s"
         cloud.fault = None
         watch.until(state_of(BUSY, "ALARM"), "the alarm")
         # Long enough for everything that was put off.

@@ -213,7 +213,7 @@ def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
     first, second = texts(box)
     assert "is in ALARM" in first
     assert "is in ALARM now" in second
-    assert "*2×*" in second
+    assert "only now (2)" in second
 
 
 def test_of_two_who_fill_a_gap_one_does(path):

@@ -128,8 +128,7 @@ SENTENCES = {
     "alarm.muted.until": ":no_bell: Muted by {rule} until {until}",
     "alarm.sample": "This is a sample: nothing has happened. A real message has the alarm's own description here.",
     "alarm.late": ":hourglass: No watch was running from {since} until {until}",
-    "alarm.meanwhile": ":hourglass: {name} is in {state} now. It changed *{n}×* before that, "
-    "which CloudWatch's history only shows now:",
+    "alarm.meanwhile": ":hourglass: {name} is in {state} now. Earlier changes that its history shows only now ({n}):",
     "alarm.flapping": "{mark} {name} changed *{n} times* in {time} and is now in {after}",
     "alarm.flapping.line": "{at}  {before} → {after}",
     "alarm.flapping.released": "{at}  {after}, no longer held back by {why}",

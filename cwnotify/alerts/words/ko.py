@@ -131,8 +131,7 @@ SENTENCES = {
     "alarm.muted.until": ":no_bell: {rule} 규칙으로 {until}까지 음소거돼 있어요",
     "alarm.sample": "샘플 메시지예요. 실제로 일어난 일은 없어요. 진짜 경보라면 이 자리에 경보 설명이 나와요.",
     "alarm.late": ":hourglass: {since}부터 {until}까지 지켜보는 곳이 없었어요",
-    "alarm.meanwhile": ":hourglass: {name} 경보는 지금 {state} 상태예요. 그 전에 *{n}번* 바뀐 기록을 "
-    "CloudWatch 이력에서 뒤늦게 확인했어요",
+    "alarm.meanwhile": ":hourglass: {name} 경보는 지금 {state} 상태예요. 이력에서 뒤늦게 확인한 이전 변경 {n}건:",
     "alarm.flapping": "{mark} {name} 경보가 {time} 동안 *{n}번* 바뀌었고 지금은 {after} 상태예요",
     "alarm.flapping.line": "{at}  {before} → {after}",
     "alarm.flapping.released": "{at}  {after}, {why} 보류 해제",

@@ -25,8 +25,8 @@ MAX_PAUSE = 8
 class _Kind:
     """Calls of one kind: the one under way, and when the next may be made."""
 
-    def __init__(self, left: float) -> None:
-        self.left = left
+    def __init__(self, wait: float) -> None:
+        self.wait = self.left = wait
         self.failures = 0
         self.next_at = 0.0
         self.thread: threading.Thread | None = None
@@ -52,9 +52,11 @@ class Lookups:
     def begin(self) -> None:
         """Begin a poll, in which there is time for calls again."""
         for kind in self._kinds.values():
-            kind.left = self._max_wait
+            kind.left = kind.wait
 
-    def get(self, kind: str, key: Hashable, call: Callable[[], T], backs_off: bool = True) -> T:
+    def get(
+        self, kind: str, key: Hashable, call: Callable[[], T], wait: float | None = None, backs_off: bool = True
+    ) -> T:
         """Return what `call` returns.
 
         Parameters
@@ -63,6 +65,8 @@ class Lookups:
             What is asked; one kind's failures do not hold up another.
         key
             What is asked about: a late answer is for this alone.
+        wait
+            Seconds that a poll waits for all calls of this kind together, if not `max_wait`.
         backs_off
             Whether polls leave the call out after it has failed, more of them each time.
 
@@ -71,7 +75,7 @@ class Lookups:
         AwsError
             If the call fails; with the kind ``late``, if it takes too long or is not made because of that.
         """
-        state = self._kinds.setdefault(kind, _Kind(self._max_wait))
+        state = self._kinds.setdefault(kind, _Kind(self._max_wait if wait is None else wait))
         if state.thread is not None and state.thread.is_alive():
             raise AwsError(f"AWS ({kind}) has not answered yet", kind="late")
         is_late, state.thread = state.thread is not None, None

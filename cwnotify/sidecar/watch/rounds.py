@@ -37,6 +37,8 @@ PATIENCE_WITH_METADATA = 1.5
 INSTANCE_ROUNDS = 4
 AGENT_ROUNDS = 40
 LISTING_ROUNDS = 20
+# Seconds that a poll waits for what is only shown.
+PICTURE_WAIT = 5.0
 ALARMS_A_PAGE = 100
 
 POLICIES = ("always", "auto", "never")
@@ -191,7 +193,7 @@ class Watch(threading.Thread):
             with self._troubles.attempt(scope):
                 aws = self._session().aside
                 read = partial(instances.read_instances, aws, ids, tag)
-                told = {one.id: one for one in self._lookups.get("ec2", scope, read, backs_off=False)}
+                told = {one.id: one for one in self._lookups.get("ec2", scope, read, PICTURE_WAIT, backs_off=False)}
                 if missing := [id for id in ids if id not in told]:
                     where = f"{', '.join(missing)} in {self._session().region}"
                     raise AwsError(f"there is no instance {where}; is that the right region?", kind="missing")
@@ -205,7 +207,7 @@ class Watch(threading.Thread):
         asked, found = self._metrics.get(key, (0.0, ()))
         if not found or again or now - asked >= AGENT_ROUNDS * self._pause():
             read = partial(cloudwatch.find_metrics, self._session(), sight.request.metric, ids)
-            found = self._lookups.get("metrics' names", key, read, backs_off=False)
+            found = self._lookups.get("metrics' names", key, read, PICTURE_WAIT, backs_off=False)
             self._metrics[key] = now, found
         return found
 
@@ -226,7 +228,7 @@ class Watch(threading.Thread):
                     return cloudwatch.read_series(aws, due, since, now), since, now, round
 
                 # A late answer is taken by the next poll, whatever that would have asked for.
-                points.take(*self._lookups.get("datapoints", "", read, backs_off=False))
+                points.take(*self._lookups.get("datapoints", "", read, PICTURE_WAIT, backs_off=False))
             points.forget(wanted, start)
 
     def _read_alarms(self, sights: dict[str, Sight], destinations: dict[str, str], again: bool, now: float) -> None:

@@ -114,8 +114,9 @@ def _cause(event: AlarmChanged, lang: str) -> str:
     """``: CPU 96.4 % > 50 % (2 of the last 3 datapoints)``, or for a composite alarm which alarms it is about."""
     if event.children:
         return f": {_summary(event, lang)}"
-    if counted := re.match(r"(\d{1,6}) out of (\d{1,6}) time series evaluated to", event.reason):
-        return f": {say(lang, 'alarm.series', n=counted[1], of=counted[2])}"
+    if counted := re.match(r"(\d{1,6}\+?)(?: out of (\d{1,6}\+?))? time series evaluated to", event.reason):
+        key = "alarm.series" if counted[2] else "alarm.series.all"
+        return f": {say(lang, key, n=counted[1], of=counted[2])}"
     if is_unmeasured(event):
         return f": {_missing(event, lang)}"
     if event.value is None:

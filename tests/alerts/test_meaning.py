@@ -204,6 +204,8 @@ def test_metric_math_over_cpus_is_a_load() -> None:
          "🚨 all 경보가 ALARM 상태예요: 경보 2개: web, deploys (OK)"),
         (AlarmChanged("all", OK, ALARM, children=(ChildAlarm("web", OK),)),
          "✅ all is OK again: web", "✅ all 경보가 OK로 돌아왔어요: web"),
+        (AlarmChanged("idle-tables", OK, ALARM, reason="6 time series evaluated to OK"),
+         "✅ idle-tables is OK again: 6 time series", "✅ idle-tables 경보가 OK로 돌아왔어요: 시계열 6개"),
         (AlarmChanged("idle-tables", ALARM, OK, reason="1 out of 7 time series evaluated to ALARM"),
          "🚨 idle-tables is in ALARM: 1 of 7 time series",
          "🚨 idle-tables 경보가 ALARM 상태예요: 시계열 7개 중 1개"),

@@ -80,6 +80,7 @@ SENTENCES = {
     "alarm.changed": "{mark} {name} changed{facts}",
     "alarm.of": " ({m} of the last {n} datapoints)",
     "alarm.series": "{n} of {of} time series",
+    "alarm.series.all": "{n} time series",
     "alarm.children": "{n} alarms: {names}",
     "alarm.and": "{names} and {n} more",
     "alarm.missing": "no {what}data",

@@ -85,6 +85,7 @@ SENTENCES = {
     "alarm.changed": "{mark} {name} 경보에 변화가 있어요{facts}",
     "alarm.of": " (최근 {n}개 중 {m}개)",
     "alarm.series": "시계열 {of}개 중 {n}개",
+    "alarm.series.all": "시계열 {n}개",
     "alarm.children": "경보 {n}개: {names}",
     "alarm.and": "{names} 외 {n}개",
     "alarm.missing": "{what}데이터가 없어요",

@@ -57,6 +57,7 @@ class Metadata:
                 metadata.asked.append(self.path)
                 if metadata.hangs in (self.path, self.command):
                     metadata.stopped.wait()
+                    return
                 self.send_response(404 if text is None else 200)
                 self.end_headers()
                 self.wfile.write((text or "").encode())

@@ -33,12 +33,12 @@ def slack() -> Iterator[Slack]:
 
 
 @pytest.fixture
-def post(tmp_path: Path, slack: Slack) -> Post:
+def post(tmp_path: Path, slack: Slack) -> Iterator[Post]:
     """Alerts that wait for Slack; nothing is sent yet."""
-    post = Post(tmp_path)
-    for id in MANY:
-        post.put(id, "slack")
-    return post
+    with Post(tmp_path) as post:
+        for id in MANY:
+            post.put(id, "slack")
+        yield post
 
 
 def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() -> None:

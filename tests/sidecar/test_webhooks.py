@@ -67,8 +67,21 @@ def keep(url: str) -> None:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path)
+def post(tmp_path: Path) -> Iterator[Post]:
+    with Post(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def silent() -> Iterator[str]:
+    """The address of an AWS that takes connections and never answers.
+
+    It stays until the end: boto3 asks again, and its port must not be another test's by then.
+    """
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.mark.usefixtures("aws")
@@ -114,19 +127,17 @@ def test_an_alert_waits_for_a_webhook_that_is_not_there_yet_and_says_so(post: Po
     post.becomes("early", "done")
 
 
-def test_an_aws_that_hangs_holds_up_nothing_else(post: Post, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        for name, value in KEYS.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        post.delivery.aim(Secret("ssm:/behind/it"), "kept")
-        post.delivery.aim(Secret(slack.url), "plain")
-        post.put("held", "kept")
-        post.put("free", "plain")
-        post.becomes("free", "done", seconds=5)
-        assert post.message("held").state == "pending"
+def test_an_aws_that_hangs_holds_up_nothing_else(
+    post: Post, slack: Slack, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": silent}.items():
+        monkeypatch.setenv(name, value)
+    post.delivery.aim(Secret("ssm:/behind/it"), "kept")
+    post.delivery.aim(Secret(slack.url), "plain")
+    post.put("held", "kept")
+    post.put("free", "plain")
+    post.becomes("free", "done", seconds=5)
+    assert post.message("held").state == "pending"
 
 
 @pytest.mark.usefixtures("aws")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cwnotify.alerts import blocks as b
 from cwnotify.alerts.words import clock, say, zone
 
 LATE_SECONDS = 900.0
@@ -18,6 +19,23 @@ def late_line(at: float | None, now: float | None, lang: str, zone_name: str) ->
         return ""
     moment = clock(at, zone(zone_name, lang), seconds=False)
     return say(lang, "late", time=rough(now - at, lang), at=moment)
+
+
+def delivered_late(payload: b.Payload, written: float, now: float, lang: str, zone_name: str) -> b.Payload:
+    """Return `payload`, with a second line that says how long it waited if that was long.
+
+    A message is worded when it is written. If Slack was away for hours, "in about two minutes" is no longer true.
+    """
+    if not is_late(written, now):
+        return payload
+    moment = clock(written, zone(zone_name, lang), seconds=False)
+    line = say(lang, "late.delivered", time=rough(now - written, lang), at=moment)
+    first, *others = payload.get("blocks") or [{}]
+    text = first.get("text", {}).get("text", "") if first.get("type") == "section" else ""
+    if text and len(text) + len(line) < b.MOST_SECTION:
+        first = first | {"text": first["text"] | {"text": f"{text}\n{line}"}}
+    blocks = {"blocks": [first, *others]} if first else {}
+    return payload | blocks | {"text": f"{payload['text'][: b.MOST_TEXT - len(line) - 1]}\n{line}"}
 
 
 def rough(seconds: float, lang: str) -> str:

@@ -15,8 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from cwnotify import settings
 from cwnotify.alerts import retries
-from cwnotify.alerts.blocks import text_only
+from cwnotify.alerts.blocks import Payload, text_only
+from cwnotify.alerts.late import delivered_late, is_late
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from cwnotify.sidecar.outbox import Outbox
@@ -225,7 +227,8 @@ def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> r
         url = webhook.url()
     except AwsError as error:
         return retries.postpone(str(error), tried, since, time.time(), random.random(), failures)
-    reply = post(url, text_only(message.payload) if is_text else message.payload)
+    payload = _worded_for(time.time(), message)
+    reply = post(url, text_only(payload) if is_text else payload)
     now = time.time()
     decision = retries.decide(reply, tried, since, now, random.random(), is_text, failures=failures)
     if isinstance(decision, retries.Dead) and reply.status in retries.GONE and webhook.reference:
@@ -233,3 +236,11 @@ def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> r
             return retries.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
         return retries.Dead(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
+
+
+def _worded_for(now: float, message: Message) -> Payload:
+    """The message as it reads at `now`, in the language of the settings where it has to say that it is late."""
+    if not is_late(message.created, now):
+        return message.payload
+    chosen, _ = settings.gather()
+    return delivered_late(message.payload, message.created, now, chosen.lang, chosen.zone)

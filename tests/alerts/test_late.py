@@ -8,7 +8,7 @@ from cwnotify.alerts.alarm_events import AlarmChanged, Dimension, InstanceNotice
 from cwnotify.alerts.alarms import alarm_message
 from cwnotify.alerts.digests import digest_messages
 from cwnotify.alerts.flapping import flapping_message
-from cwnotify.alerts.late import LATE_SECONDS, late_line, rough
+from cwnotify.alerts.late import LATE_SECONDS, delivered_late, late_line, rough
 from cwnotify.alerts.render import render
 from tests import slack_rules
 
@@ -115,3 +115,26 @@ def test_a_digest_without_times_has_none() -> None:
     (payload,) = digest_messages([change("a", None), change("b", None)], 30, "en", now=DAYS)
     assert payload["text"] == ":rotating_light: *2 alarms changed* within 30 s: 2 in ALARM"
     assert "UTC" not in str(payload)
+
+
+@pytest.mark.parametrize(("lang", "line"), [
+    ("en", ":hourglass: Delivered 3 hours late: written 2026-11-22 03:00 UTC"),
+    ("ko", ":hourglass: 3시간 늦게 전달됐어요. 2026-11-22 12:00 KST에 작성된 메시지예요"),
+])  # fmt: skip
+def test_a_message_that_waited_says_when_it_was_written(lang: str, line: str) -> None:
+    written = render(EVENTS["spot"], lang, now=AT)
+    assert delivered_late(written, AT, AT + 60, lang, "") == written
+
+    late = delivered_late(written, AT, AT + 3 * 3600, lang, "")
+
+    slack_rules.check(late)
+    assert late["text"] == f"{written['text']}\n{line}"
+    assert late["blocks"][0]["text"]["text"].endswith(f"\n{line}")
+    assert (late["blocks"][1:], late.get("attachments")) == (written["blocks"][1:], written.get("attachments"))
+
+
+def test_a_late_message_without_blocks_or_room_stays_within_the_limits() -> None:
+    for payload in ({"text": "x" * 40_000}, {"text": "x", "blocks": [{"type": "divider"}]}):
+        late = delivered_late(payload, AT, DAYS, "en", "")
+        assert late["text"].endswith("written 2026-11-22 03:00 UTC")
+        assert len(late["text"]) <= 40_000

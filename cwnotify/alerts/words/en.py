@@ -55,6 +55,7 @@ SENTENCES = {
     # late news
     "late": ":hourglass: {time} late: this happened {at}",
     "late.up to": ":hourglass: Up to {time} late: the first of these happened {at}",
+    "late.delivered": ":hourglass: Delivered {time} late: written {at}",
     "late.day": "1 day",
     "late.days": "{n} days",
     "late.hour": "1 hour",

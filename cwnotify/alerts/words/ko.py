@@ -60,6 +60,7 @@ SENTENCES = {
     # 늦은 소식
     "late": ":hourglass: {time} 늦은 소식이에요. {at}에 일어난 일이에요",
     "late.up to": ":hourglass: 최대 {time} 늦은 소식이에요. 가장 이른 일은 {at}에 일어났어요",
+    "late.delivered": ":hourglass: {time} 늦게 전달됐어요. {at}에 작성된 메시지예요",
     "late.day": "1일",
     "late.days": "{n}일",
     "late.hour": "1시간",

@@ -1,0 +1,35 @@
+"""One attempt at a message of the outbox, against a Slack on a real socket."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cwnotify.settings import Secret
+from cwnotify.sidecar.delivery import deliver
+from cwnotify.sidecar.outbox import Outbox
+from cwnotify.sidecar.rest import Rest
+from cwnotify.sidecar.webhooks import Webhook
+from tests.support.slack import Slack
+
+
+@pytest.mark.parametrize(
+    ("age", "note"), [(30.0, ""), (3 * 3600.0 + 5, "\n:hourglass: Delivered 3 hours late: written ")]
+)
+def test_message_that_waited_for_hours_says_when_it_was_written(age: float, note: str, tmp_path: Path) -> None:
+    with Slack() as slack, closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as outbox:
+        blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "*train* finished"}}]
+        outbox.put("train", "slack", {"text": "*train* finished", "blocks": blocks}, time.time() - age)
+        rest = Rest()
+        message = outbox.claim("slack", "me", time.time(), rest.since())
+        assert message is not None
+
+        assert deliver(outbox, Webhook(Secret(slack.url), lambda: None), message, rest) == ("done", "")
+
+        arrived = slack.wait_for(1)[0]
+        assert arrived["text"].startswith(f"*train* finished{note}")
+        assert arrived["blocks"][0]["text"]["text"] == arrived["text"]
+        assert outbox.messages("done")[0].payload["text"] == "*train* finished"

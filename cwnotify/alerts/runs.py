@@ -58,9 +58,10 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
     options = last.run.options
     if len(runs) == 1:
         return run_message(last)
-    failed = last.outcome is not Outcome.FINISHED
+    # Run All stops at an error, but a cell can also be lost or interrupted before others finish.
+    failed = next((ended for ended in reversed(runs) if ended.outcome is not Outcome.FINISHED), None)
     time = b.bold(duration(last.ended - runs[0].run.started, options.lang))
-    told = sentence(last) if failed else _all_finished(runs, time)
+    told = sentence(failed) if failed else _all_finished(runs, time)
     text = " ".join(filter(None, (told, options.mention)))
     lines = [
         say(
@@ -78,8 +79,8 @@ def together_message(runs: Sequence[RunEnded]) -> b.Payload:
     # Ten lines to a section keeps any of them far under a section's 3000 characters.
     listed = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
     amber = next((ended for ended in runs if _command(ended)), last)
-    colour = _colour(last if failed else amber)
-    details = [*listed[-20:], *(_details(last) if failed else []), *_scrubbed(runs)]
+    colour = _colour(failed or amber)
+    details = [*listed[-20:], *(_details(failed) if failed else []), *_scrubbed(runs)]
     return b.message(text, top, colour, details, options.channel)
 
 

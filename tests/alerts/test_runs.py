@@ -270,3 +270,11 @@ def test_what_the_user_asked_to_be_shown_is_shown_also_when_empty():
     cells = [cell["text"] for block in payload["attachments"][0]["blocks"] for cell in block.get("fields", [])]
     assert "*loss*\n0.5" in cells
     assert any(cell.startswith("*note*\n") for cell in cells)
+
+
+def test_group_with_a_failure_before_its_last_run_reports_the_failure():
+    payload = together_message([replace(FAILED, run=replace(FAILED.run, name="load")), ended(name="train")])
+
+    assert "failed" in payload["text"]
+    assert "finished" not in payload["text"]
+    assert payload["attachments"][0]["color"] == "#eb4034"

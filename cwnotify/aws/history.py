@@ -27,12 +27,16 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Item:
-    """One change as the history has it; `state` is what EventBridge calls so."""
+    """One change as the history has it; `state` is what EventBridge calls so.
+
+    `began` is when the state before it began, if the history shows that nothing came in between.
+    """
 
     at: float
     before: str
     after: str
     state: Mapping[str, object]
+    began: float | None = None
 
 
 def changes(alarm: AlarmReading, items: Iterable[Item], before: str, since: float) -> tuple[AlarmChanged, ...]:
@@ -86,11 +90,20 @@ def reconcile(found: Iterable[Item], alarm: AlarmReading, before: str, since: fl
     items = items[first if known is None else known + 1 :]
     last = _nearest(items, alarm.state, alarm.since)
     if last is None:
-        items = [one for one in items if one.at < alarm.since]
+        items = _with_beginnings([one for one in items if one.at < alarm.since], before, since)
         return [*items, _now(alarm, items[-1].after if items else before)]
     # What is later than the alarm that was read is the next look's.
     end = items[last]
-    return [*items[:last], Item(alarm.since, end.before, end.after, end.state)]
+    return _with_beginnings([*items[:last], Item(alarm.since, end.before, end.after, end.state)], before, since)
+
+
+def _with_beginnings(items: list[Item], before: str, since: float) -> list[Item]:
+    """The items, each with the time at which the state before it began."""
+    earlier = [(before, since), *((one.after, one.at) for one in items)]
+    return [
+        replace(one, began=at) if state == one.before else one
+        for one, (state, at) in zip(items, earlier[:-1], strict=True)
+    ]
 
 
 def newest(aws: Aws, name: str, kind: str, **which: Any) -> Iterator[Mapping[str, Any]]:
@@ -108,7 +121,7 @@ def as_event(item: Item, settings: Mapping[str, Any]) -> dict[str, object]:
         "detail": {
             "alarmName": settings.get("AlarmName"),
             "state": {"value": item.after, "timestamp": _written(item.at), **item.state},
-            "previousState": {"value": item.before},
+            "previousState": {"value": item.before, "timestamp": None if item.began is None else _written(item.began)},
             "configuration": {"description": settings.get("AlarmDescription"), **settings},
         },
     }

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.alarm_events import AlarmChanged
+from cwnotify.alerts.render import render
 from cwnotify.aws import cloudwatch, history
 from cwnotify.aws.client import Aws
 from cwnotify.aws.history import Item
@@ -146,6 +147,20 @@ def test_a_long_history_is_read_to_its_end(busy: CloudWatch, watching: Aws) -> N
     assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 3
 
 
+def test_recovery_knows_how_long_the_alarm_fired(busy: CloudWatch, watching: Aws) -> None:
+    busy.set_state("busy", "ALARM", SINCE + 60, REASON)
+    busy.set_state("busy", "OK", SINCE + 180)
+    (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
+
+    fired, recovered = told(watching, alarm)
+
+    assert (fired.before_since, recovered.before_since) == (SINCE, SINCE + 60)
+    assert "is OK again after 2 min" in render(recovered, "en")["text"]
+    # Without the history it may have been OK in between.
+    (alone,) = history.changes(alarm, (), "ALARM", SINCE)
+    assert alone.before_since is None
+
+
 def test_without_its_history_the_last_change_is_known(busy: CloudWatch, watching: Aws) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60, REASON)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
@@ -228,6 +243,7 @@ def test_whenever_somebody_looks_each_change_is_told_once(steps: list[tuple[floa
         if after != life[-1][1]:
             life.append((at, after))
     written = [Item(at, old, new, {}) for (_, old), (at, new) in pairwise(life)]
+    complete = [Item(at, old, new, {}, began) for (began, old), (at, new) in pairwise(life)]
     middle = life[cut % len(life)]
 
     found: list[Item] = []
@@ -236,7 +252,7 @@ def test_whenever_somebody_looks_each_change_is_told_once(steps: list[tuple[floa
             alarm = AlarmReading("busy", "arn", after, until)
             found += history.reconcile([one for one in written if one.at >= since - 5], alarm, before, since)
 
-    assert found == written
+    assert found == complete
 
 
 def test_the_last_change_has_the_id_that_every_other_copy_of_it_has(busy: CloudWatch, watching: Aws) -> None:

@@ -41,7 +41,7 @@ MAY_IMPORT = {
         "cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
     ),
     "cwnotify.sidecar.launch": "cwnotify.settings",
-    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native",
+    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native cwnotify.shorten",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
     "cwnotify.sidecar.outbox": (
@@ -61,7 +61,8 @@ MAY_IMPORT = {
     "cwnotify.waiting": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.outcomes cwnotify.patience",
     "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
-    "cwnotify.inbox": "cwnotify.ranks",
+    "cwnotify.inbox": "cwnotify.ranks cwnotify.shorten",
+    "cwnotify.shorten": "",
     "cwnotify.values": "",
     "cwnotify.names": "",
     "cwnotify.decorate": "cwnotify.errors",
@@ -71,7 +72,7 @@ MAY_IMPORT = {
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
-        "cwnotify.screen"
+        "cwnotify.screen cwnotify.values"
     ),
     "cwnotify.child": "",
     "cwnotify.forwarding": "",

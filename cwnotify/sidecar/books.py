@@ -323,6 +323,7 @@ class Books:
                 lost = RunEnded(
                     run=so_far.run if so_far else one.run,
                     shown=so_far.shown if so_far else (),
+                    values_left_out=so_far.values_left_out if so_far else 0,
                     outcome=Outcome.LOST,
                     seconds=self._lasted(one.run, ended),
                     ended=ended,

@@ -26,15 +26,16 @@ MAY_IMPORT = {
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
     "cwnotify.settings": (
-        "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options cwnotify.alerts.webhook_text "
-        "cwnotify.alerts.words"
+        "cwnotify.errors cwnotify.ownership cwnotify.alerts.frozen cwnotify.alerts.options "
+        "cwnotify.alerts.webhook_text cwnotify.alerts.words"
     ),
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.instance": "cwnotify.alerts cwnotify.aws.readings",
     "cwnotify.aws.readings": "",
     "cwnotify.aws.lambda_function": "cwnotify.alerts boto3 botocore",
     "cwnotify.sidecar": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
+        "cwnotify.alerts cwnotify.errors cwnotify.ownership cwnotify.settings cwnotify.aws requests urllib3 matplotlib "
+        "numpy PIL psutil"
     ),
     "cwnotify.sidecar.link": (
         "cwnotify.alerts cwnotify.errors cwnotify.native cwnotify.screen cwnotify.settings cwnotify.sidecar.launch "
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
     "cwnotify.sidecar.postmortem": "cwnotify.alerts cwnotify.sidecar.memory",
     "cwnotify.sidecar.memory": "",
-    "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
+    "cwnotify.sidecar.state": "cwnotify.errors cwnotify.ownership cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
     "cwnotify.patience": "cwnotify.native",
@@ -63,6 +64,7 @@ MAY_IMPORT = {
     "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
     "cwnotify.inbox": "cwnotify.ranks cwnotify.shorten",
     "cwnotify.shorten": "",
+    "cwnotify.ownership": "",
     "cwnotify.values": "",
     "cwnotify.names": "",
     "cwnotify.decorate": "cwnotify.errors",

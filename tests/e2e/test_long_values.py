@@ -98,3 +98,11 @@ def test_a_long_line_from_another_version_still_says_how_the_run_ended(
     assert outcome(alert(slack, "train", 30)) == word
     if size > 1 << 24:
         assert "the alert about train has no details" in done.stderr
+
+
+def test_an_end_that_does_not_fit_into_the_pipe_at_once_does_not_wait_for_the_next_event(world: World, slack: Slack):
+    code = ANOTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
+    running = world.begin("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
+
+    assert outcome(alert(slack, "train", 30)) == "finished"
+    assert running.poll() is None

@@ -16,7 +16,6 @@ from cwnotify.alerts.webhook_text import LOOPBACK as LOOPBACK
 from cwnotify.alerts.webhook_text import REFERENCES as REFERENCES
 from cwnotify.alerts.webhook_text import WebhookError, read_webhook
 from cwnotify.errors import SettingsError
-from cwnotify.ownership import private_folder
 from cwnotify.settings.places import read_text, webhook_path
 
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
@@ -120,6 +119,9 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
 
 
 def _write_secret(path: Path, secret: Secret) -> None:
+    # Here, because a registered cell does not need it.
+    from cwnotify.ownership import private_folder
+
     # Others may read the folder, but not put files of theirs into it.
     with private_folder(path.parent, forbidden=0o022) as folder:
         new = f".{path.name}.{os.getpid()}"

@@ -1,7 +1,8 @@
 """Notes from child processes: a process with runs listens for them on a socket. Linux; elsewhere there is none.
 
 However the child was started, it finds the socket by its parent's pid, so nothing is put into the
-environment. Both ends check that the other one belongs to the same user. Standard library and `ranks` only.
+environment. Both ends check that the other one belongs to the same user. Standard library, `ranks` and
+`shorten` only.
 
 A message is one packet, a JSON object: ``run`` (a run's id, or empty for the newest run) and ``shown``, a list of
 ``[name, value, error]``.
@@ -22,6 +23,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from cwnotify import ranks
+from cwnotify.shorten import to_line
 
 MAX_PACKET = 200_000  # bytes; Linux sends up to 212,992 at once by default
 BACKLOG = 128
@@ -137,7 +139,7 @@ class Inbox:
 
 def send(pid: int, message: Message) -> bool:
     """Send `message` to the process `pid`; return whether it took it."""
-    packet = json.dumps(message).encode("ascii")
+    packet = to_line(message, MAX_PACKET)
     if len(packet) > MAX_PACKET or not sys.platform.startswith("linux"):
         return False
     try:

@@ -19,6 +19,7 @@ from cwnotify.failures import describe, outcome_of
 from cwnotify.names import name_of_function
 from cwnotify.recording import Recording, as_shown, enclosing, here, inside
 from cwnotify.screen import say, say_once
+from cwnotify.values import name_of_error
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -135,7 +136,8 @@ class notify:  # noqa: N801 (used like a function)
         try:
             outcome = _outcome(error)
             failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
-            recording.end(outcome, failure, shown=_shown(self._show))
+            shown, left_out = _shown(self._show)
+            recording.end(outcome, failure, shown=shown, left_out=left_out)
         except Exception as trouble:
             say(f"the end of this run could not be reported: {type(trouble).__name__}")
 
@@ -192,10 +194,13 @@ def _outcome(error: BaseException | None) -> Outcome:
     return outcome_of(error)
 
 
-def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[Shown, ...]:
+def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[tuple[Shown, ...], int]:
+    """The values that the alert shows, and how many it leaves out."""
     if show is None:
-        return ()
+        return (), 0
     try:
-        return as_shown(show())
+        values = show()
+        shown = as_shown(values)
+        return shown, max(len(values) - len(shown), 0)
     except Exception as error:
-        return (Shown("show", error=type(error).__name__),)
+        return (Shown("show", error=name_of_error(error)),), 0

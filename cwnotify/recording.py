@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -35,11 +36,12 @@ from cwnotify.inbox import Inbox, Message, Upward
 from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
-from cwnotify.values import text_of
+from cwnotify.values import MAX_VALUES, name_of_error, text_of
 
 MOST_NAME = 80
-MOST_NOTED = 50
 MAX_ORDINALS = 10_000
+# How many names are counted that a run has noted and that its alert leaves out.
+MAX_DROPPED = 10_000
 # Up to this many notes are passed on at once, then one a second.
 BURST = 20.0
 _HOST = os.uname().nodename
@@ -126,9 +128,9 @@ def note_interrupt() -> None:
 
 
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
-    """Values as the alert shows them; one that has no text, or comes too late to have one, is shown by its error."""
+    """The first `MAX_VALUES` as the alert shows them; one without a text, or with a late one, is shown by its error."""
     # At once, for another thread may note something meanwhile.
-    asked = [(str(name)[:MOST_NAME], value) for name, value in tuple(values.items())]
+    asked = [(str(name)[:MOST_NAME], value) for name, value in tuple(islice(values.items(), MAX_VALUES))]
     shown: list[Shown] = []
 
     def ask() -> None:
@@ -153,21 +155,29 @@ def _shown(name: str, value: object) -> Shown:
         raise
     except BaseException as error:
         # Also `SystemExit`: a value that is only shown ends nothing.
-        return Shown(name, error=type(error).__name__)
+        return Shown(name, error=name_of_error(error))
 
 
 class _Notes:
-    """Values by name, the newest `MOST_NOTED`; at most `BURST` at once are passed on, then one a second."""
+    """Values by name, the newest `MAX_VALUES`; at most `BURST` at once are passed on, then one a second."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
+        self._dropped: set[str] = set()
         self._left, self._at = BURST, _Clock.steady()
 
     def keep(self, values: Mapping[str, object]) -> None:
         """Keep `values`, the oldest ones give way."""
         self.values.update((str(name)[:MOST_NAME], value) for name, value in values.items())
-        while len(self.values) > MOST_NOTED:
-            self.values.pop(next(iter(self.values)), None)
+        while len(self.values) > MAX_VALUES:
+            name = next(iter(self.values))
+            self.values.pop(name, None)
+            if len(self._dropped) < MAX_DROPPED:
+                self._dropped.add(name)
+
+    def left_out(self) -> int:
+        """How many names are no longer kept, of the first `MAX_DROPPED`."""
+        return len(self._dropped - self.values.keys())
 
     def take_turn(self) -> bool:
         """Whether they may be passed on now."""
@@ -352,7 +362,7 @@ class Recording:
         """As `note`, for texts from a child process. In another thread, so no other value is turned into text."""
         self._notes.keep({one.expression: one for one in values})
         if self._speaks and self._notes.take_turn():
-            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MOST_NOTED:])
+            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MAX_VALUES:])
 
     def _pass_on(self, shown: tuple[Shown, ...]) -> None:
         self._passed = {one.expression: one for one in shown}
@@ -380,9 +390,10 @@ class Recording:
         """Return how long ago the run ended."""
         return _Clock.steady() - self._began - (self._seconds or 0.0)
 
-    def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), **how: Any) -> RunEnded:
+    def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), left_out: int = 0, **how: Any) -> RunEnded:
         seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
-        return RunEnded(self.run, outcome, seconds, _Clock.now(), shown=shown, **how)
+        left_out += self._notes.left_out()
+        return RunEnded(self.run, outcome, seconds, _Clock.now(), shown=shown, values_left_out=left_out, **how)
 
     def end(
         self,
@@ -390,11 +401,18 @@ class Recording:
         failure: Failure | None = None,
         loss: Loss | None = None,
         shown: tuple[Shown, ...] = (),
+        left_out: int = 0,
         tail: str = "",
         hold: bool = False,
         command: FailedCommand | None = None,
     ) -> RunEnded:
-        """Tell how the run ended; gives what was told."""
+        """Report how the run ended; return what was reported.
+
+        Parameters
+        ----------
+        left_out
+            How many more values there were than `shown` holds.
+        """
         self._close()
         waiting.unwatch(self)
         if outcome is Outcome.FINISHED and self.was_interrupted:
@@ -402,7 +420,7 @@ class Recording:
         how: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
         if outcome is Outcome.FINISHED:
             how["command"] = command
-        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), **how)
+        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), left_out, **how)
         if not self._speaks and self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}".rstrip()))
         failed = outcome in (Outcome.FAILED, Outcome.LOST)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+# How many values an alert shows that were asked for, and how many of those noted.
+MAX_VALUES = 50
 MAX_TEXT = 500
+MAX_NAME = 80
 MAX_ITEMS = 50
 MAX_DEPTH = 3
 # From here on a float is written without its fraction, and from there on with an exponent, as in `%g`.
@@ -21,8 +24,17 @@ WHOLE_FROM, EXPONENT_FROM = 1e6, 1e16
 def text_of(value: object) -> str:
     """Return what an alert shows of `value`, cut to `MAX_TEXT` characters."""
     value = _scalar(value)
-    text = value if isinstance(value, str) else _text(value, 0)
-    return str(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else "")
+    return _cut(value if isinstance(value, str) else _text(value, 0), MAX_TEXT)
+
+
+def name_of_error(error: BaseException) -> str:
+    """Return what an alert shows of a value that has no text."""
+    return _cut(type(error).__name__, MAX_NAME)
+
+
+def _cut(text: str, limit: int) -> str:
+    # As a plain text: a class of the user's may slice in its own way.
+    return str.__getitem__(text, slice(limit)) + ("…" if str.__len__(text) > limit else "")
 
 
 def _text(value: Any, depth: int) -> str:
@@ -36,7 +48,10 @@ def _text(value: Any, depth: int) -> str:
         return _real(value)
     if kind in (list, tuple, set, frozenset, dict) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
         return _container(value, depth)
-    return repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        # What is cut here would be cut from the whole.
+        return repr(str.__getitem__(value, slice(MAX_TEXT + 1)))
+    return str(value)
 
 
 def _scalar(value: Any) -> Any:
@@ -83,8 +98,8 @@ def _container(value: Any, depth: int) -> str:
         return _text(item, depth + 1)
 
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{inner(key)}: {inner(item)}" for key, item in tuple(value.items())) + "}"
-    items = ", ".join(map(inner, tuple(value)))
+        return "{" + _joined(f"{inner(key)}: {inner(item)}" for key, item in tuple(value.items())) + "}"
+    items = _joined(map(inner, tuple(value)))
     brackets: dict[type, Callable[[str], str]] = {
         list: lambda text: f"[{text}]",
         tuple: lambda text: f"({text},)" if len(value) == 1 else f"({text})",
@@ -92,3 +107,15 @@ def _container(value: Any, depth: int) -> str:
         frozenset: lambda text: f"frozenset({{{text}}})" if value else "frozenset()",
     }
     return brackets[type(value)](items)
+
+
+def _joined(items: Iterable[str]) -> str:
+    """`items` with commas between them, as far as they are shown."""
+    texts: list[str] = []
+    length = 0
+    for item in items:
+        texts.append(item)
+        length += len(item)
+        if length > MAX_TEXT:
+            break
+    return ", ".join(texts)

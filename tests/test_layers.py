@@ -26,22 +26,23 @@ MAY_IMPORT = {
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
     "cwnotify.settings": (
-        "cwnotify.errors cwnotify.alerts.frozen cwnotify.alerts.options cwnotify.alerts.webhook_text "
-        "cwnotify.alerts.words"
+        "cwnotify.errors cwnotify.ownership cwnotify.alerts.frozen cwnotify.alerts.options "
+        "cwnotify.alerts.webhook_text cwnotify.alerts.words"
     ),
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
     "cwnotify.aws.instance": "cwnotify.alerts cwnotify.aws.readings",
     "cwnotify.aws.readings": "",
     "cwnotify.aws.lambda_function": "cwnotify.alerts boto3 botocore",
     "cwnotify.sidecar": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws requests urllib3 matplotlib numpy PIL psutil"
+        "cwnotify.alerts cwnotify.errors cwnotify.ownership cwnotify.settings cwnotify.aws requests urllib3 matplotlib "
+        "numpy PIL psutil"
     ),
     "cwnotify.sidecar.link": (
         "cwnotify.alerts cwnotify.errors cwnotify.native cwnotify.screen cwnotify.settings cwnotify.sidecar.launch "
         "cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
     ),
     "cwnotify.sidecar.launch": "cwnotify.settings",
-    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native",
+    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native cwnotify.shorten",
     "cwnotify.sidecar.snapshot": "cwnotify.alerts",
     "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
     "cwnotify.sidecar.outbox": (
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
     "cwnotify.sidecar.postmortem": "cwnotify.alerts cwnotify.sidecar.memory",
     "cwnotify.sidecar.memory": "",
-    "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
+    "cwnotify.sidecar.state": "cwnotify.errors cwnotify.ownership cwnotify.settings",
     "cwnotify.screen": "",
     "cwnotify.tail": "",
     "cwnotify.patience": "cwnotify.native",
@@ -61,7 +62,9 @@ MAY_IMPORT = {
     "cwnotify.waiting": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.outcomes cwnotify.patience",
     "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
-    "cwnotify.inbox": "cwnotify.ranks",
+    "cwnotify.inbox": "cwnotify.ranks cwnotify.shorten",
+    "cwnotify.shorten": "",
+    "cwnotify.ownership": "",
     "cwnotify.values": "",
     "cwnotify.names": "",
     "cwnotify.decorate": "cwnotify.errors",
@@ -71,7 +74,7 @@ MAY_IMPORT = {
     ),
     "cwnotify.programs": (
         "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
-        "cwnotify.screen"
+        "cwnotify.screen cwnotify.values"
     ),
     "cwnotify.child": "",
     "cwnotify.forwarding": "",

@@ -376,6 +376,32 @@ def test_a_webhook_is_kept_for_its_owner_alone_and_found_again(home):
     assert [file.name for file in path.parent.iterdir()] == ["webhook"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of another user")
+@pytest.mark.parametrize("planted", ["link", "folder"])
+def test_a_webhook_is_not_written_where_another_user_leads_it(home, planted):
+    folder, elsewhere = config_path(home.environ).parent, home.path / "elsewhere"
+    elsewhere.mkdir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(elsewhere) if planted == "link" else folder.mkdir()
+    os.chown(folder, 65534, -1, follow_symlinks=False)
+
+    with pytest.raises(SettingsError, match=r"webhook cannot be written: .*another user.*; set CWNOTIFY_WEBHOOK_URL"):
+        store_webhook(Secret(URL), home.environ)
+
+    assert not list(elsewhere.iterdir())
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_that_holds_a_webhook_is_closed_to_others_that_write(home):
+    folder = config_path(home.environ).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+
+    store_webhook(Secret(URL), home.environ)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_a_webhook_that_others_can_read_is_not_used(home, mode):
     path = home.write_webhook(URL, mode)

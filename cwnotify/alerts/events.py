@@ -199,6 +199,8 @@ class RunEnded:
         The first shell command in a finished run that did not exit with 0.
     shown, tail
         What ``--show`` and ``--tail`` asked for.
+    values_left_out
+        How many more values there were than `shown` holds.
     cpu
         The host's CPU over the run in percent, evenly spaced, oldest first; empty if not measured.
     vitals
@@ -216,6 +218,7 @@ class RunEnded:
     cpu: tuple[float, ...] = ()
     vitals: Vitals | None = None
     command: FailedCommand | None = None
+    values_left_out: int = 0
 
     @property
     def is_wanted(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from cwnotify.alerts import blocks as b
 from cwnotify.alerts.events import FailedCommand, LossCause, Outcome, Place, Run, RunEnded, Shown, Wait
@@ -20,6 +21,8 @@ _MARKS = {
 _COLOURS = {Outcome.FINISHED: b.GOOD, Outcome.INTERRUPTED: b.NO_DATA}
 _TELLING_LENGTH = 60.0
 _MOST_VALUE_FIELDS = 6
+# The longest line of one of many values, and what their block holds, in characters.
+_VALUE_ROOMS, _VALUES_ROOM = (600, 200, 100, 50), b.MOST_SECTION - 50
 _FEWEST_SAMPLES = 3
 _GIB = 1 << 30
 
@@ -176,7 +179,7 @@ def _details(ended: RunEnded) -> list[b.Block]:
         pairs += _times(ended)
     if ended.outcome is Outcome.LOST:
         pairs += _evidence(ended)
-    few = len(ended.shown) <= _MOST_VALUE_FIELDS
+    few = len(ended.shown) <= _MOST_VALUE_FIELDS and not ended.values_left_out
     pairs += [(b.label(one.expression, 80), _value(one, lang)) for one in ended.shown if few]
     details = b.fields(pairs)
     if not details and not ended.failure:
@@ -187,10 +190,30 @@ def _details(ended: RunEnded) -> list[b.Block]:
         message = f": {ended.failure.message}" if ended.failure.message else ""
         details.append(b.section(b.code_block(f"{head}{ended.failure.type}{message}")))
     if not few:
-        lines = [f"{one.expression} = {one.value or one.error}" for one in ended.shown]
-        details += [b.context(say(lang, "values")), b.section(b.code_block("\n".join(lines)))]
+        details += _values(ended)
     if ended.tail.strip():
         details += [b.context(say(lang, "tail")), b.section(b.code_block(ended.tail))]
+    return details
+
+
+def _values(ended: RunEnded) -> list[b.Block]:
+    """Many values in one block, the longest cut first; what finds no room is counted below it."""
+    lang = ended.run.options.lang
+    lines: list[str] = []
+    for room in _VALUE_ROOMS:
+        lines = [b.cut(f"{one.expression} = {one.value or one.error}", room) for one in ended.shown]
+        # What an escape adds counts too; a block has its own limit.
+        sizes = list(accumulate(len(b.escape(line)) + 1 for line in lines))
+        if not sizes or sizes[-1] <= _VALUES_ROOM:
+            break
+    else:
+        lines = [line for line, size in zip(lines, sizes, strict=True) if size <= _VALUES_ROOM]
+    left_out = len(ended.shown) - len(lines) + ended.values_left_out
+    details = [b.context(say(lang, "values"))]
+    if lines:
+        details.append(b.section(b.code_block("\n".join(lines))))
+    if left_out:
+        details.append(b.context(say(lang, "values.more" if left_out > 1 else "values.more.one", n=f"{left_out:,}")))
     return details
 
 

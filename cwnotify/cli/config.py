@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,12 +56,16 @@ def _show(rows: tuple[Explained, ...], files: dict[str, bool]) -> None:
 
 
 def _begin() -> str:
+    from cwnotify.ownership import private_folder
     from cwnotify.settings.explain import template
 
     path = settings.config_path()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("x", encoding="utf-8") as file:
+        with (
+            private_folder(path.parent, forbidden=0o022) as folder,
+            os.fdopen(os.open(path.name, flags, 0o644, dir_fd=folder), "w", encoding="utf-8") as file,
+        ):
             file.write(template())
     except FileExistsError:
         raise SettingsError(f"{path} is there already, and stays as it is; edit it, or move it away first") from None

@@ -85,7 +85,7 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
 
     from cwnotify.doctor import cost
     from cwnotify.sidecar.outbox import Outbox
-    from cwnotify.sidecar.state import OUTBOX
+    from cwnotify.sidecar.state import OUTBOX, prepare
     from cwnotify.sidecar.watch.calls import SERIES, calls_on
     from cwnotify.sidecar.watch.datapoints import METRIC_ROUNDS
 
@@ -93,6 +93,7 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
     if not path.exists():
         return
     try:
+        prepare(path.parent)
         with closing(Outbox(path)) as box:
             calls = calls_on(box, time.time())
     except (sqlite3.Error, CwnotifyError):

@@ -228,7 +228,9 @@ class Cells:
             failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
             shown = evaluate(recording.run.options.show, self._shell, names)
             hold = hasattr(self._shell, "kernel")
-            ended = recording.end(outcome, failure, shown=shown, tail=tail, hold=hold, command=frame.command)
+            left_out = len(recording.run.options.show) - len(shown)
+            details: dict[str, Any] = {"shown": shown, "left_out": left_out, "tail": tail, "command": frame.command}
+            ended = recording.end(outcome, failure, hold=hold, **details)
             if recording.webhook is None:
                 _preview(ended)
         except BaseException as trouble:

@@ -8,14 +8,20 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
 from cwnotify.patience import MOST_SECONDS, within
-from cwnotify.values import text_of
+from cwnotify.values import MAX_VALUES, name_of_error, text_of
 
 
 def evaluate(
     expressions: tuple[str, ...], shell: InteractiveShell, names: dict[str, Any] | None = None
 ) -> tuple[Shown, ...]:
-    """Evaluate each expression, for a few seconds at most; long values are cut. `names` are local names."""
-    return tuple(_evaluate(expression, shell, names) for expression in expressions)
+    """Evaluate the first `MAX_VALUES` expressions, each for a few seconds at most; long values are cut.
+
+    Parameters
+    ----------
+    names
+        Local names that the expressions may use.
+    """
+    return tuple(_evaluate(expression, shell, names) for expression in expressions[:MAX_VALUES])
 
 
 def _evaluate(expression: str, shell: InteractiveShell, names: dict[str, Any] | None) -> Shown:
@@ -26,4 +32,4 @@ def _evaluate(expression: str, shell: InteractiveShell, names: dict[str, Any] | 
         return Shown(expression, value=within(MOST_SECONDS, ask))
     except BaseException as error:
         # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.
-        return Shown(expression, error=type(error).__name__)
+        return Shown(expression, error=name_of_error(error))

@@ -1,10 +1,14 @@
-"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own. Imports `alerts`, `errors`."""
+"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own.
+
+Imports `alerts`, `errors` and `ownership`.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,13 +119,19 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
 
 
 def _write_secret(path: Path, secret: Secret) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".webhook.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secret.reveal() + "\n")
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    # Here, because a registered cell does not need it.
+    from cwnotify.ownership import private_folder
+
+    # Others may read the folder, but not put files of theirs into it.
+    with private_folder(path.parent, forbidden=0o022) as folder:
+        new = f".{path.name}.{os.getpid()}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secret.reveal() + "\n")
+            os.rename(new, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=folder)
+            raise

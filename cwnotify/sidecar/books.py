@@ -100,7 +100,7 @@ class Books:
     def keep_log(self) -> None:
         """Write what goes wrong in here into the state directory; a webhook never comes near a log."""
         if self._directory:
-            file = RotatingFileHandler(self._directory / "sidecar.log", maxBytes=256 << 10, backupCount=1, delay=True)
+            file = RotatingFileHandler(self._directory / state.LOG, maxBytes=256 << 10, backupCount=1, delay=True)
             file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
             logging.getLogger("cwnotify").addHandler(file)
 
@@ -113,7 +113,7 @@ class Books:
         try:
             return state.fingerprint(webhook, self._directory)
         except OSError:
-            # Without room for a key, or with one that cannot be read, the name holds for this process.
+            # Without room for a key, or with one that is not ours or cannot be read, the name holds for this process.
             return state.fingerprint(webhook, None)
 
     def leave_home(self, error: sqlite3.Error) -> None:
@@ -323,6 +323,7 @@ class Books:
                 lost = RunEnded(
                     run=so_far.run if so_far else one.run,
                     shown=so_far.shown if so_far else (),
+                    values_left_out=so_far.values_left_out if so_far else 0,
                     outcome=Outcome.LOST,
                     seconds=self._lasted(one.run, ended),
                     ended=ended,

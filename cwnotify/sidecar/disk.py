@@ -1,6 +1,6 @@
 """What a disk can do to the outbox: be full, be shared by machines, hold a damaged file or one of another version.
 
-Standard library, `errors`, `rows`, `outbox` and `state` only.
+Standard library, `errors`, `ownership`, `rows`, `outbox` and `state` only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from cwnotify.errors import StateError
+from cwnotify.ownership import is_same_folder
 from cwnotify.sidecar import state
 from cwnotify.sidecar.outbox import Outbox
 
@@ -48,8 +49,7 @@ def open_outbox(directory: Path) -> Outbox:
     path = directory / state.OUTBOX
     for attempt in (1, 2):
         try:
-            _see_that_locks_work(directory)
-            return Outbox(path, wal=not is_shared(path))
+            return _open(directory, path)
         except sqlite3.DatabaseError as error:
             if (error.sqlite_errorcode or 0) & 0xFF not in _DAMAGE or attempt == 2:
                 raise StateError(f"{path} cannot be used: {error}; set CWNOTIFY_STATE_DIR to a local folder") from None
@@ -57,9 +57,21 @@ def open_outbox(directory: Path) -> Outbox:
     raise AssertionError
 
 
-def _see_that_locks_work(directory: Path) -> None:
+def _open(directory: Path, path: Path) -> Outbox:
+    with state.opened(directory) as folder:
+        _see_that_locks_work(directory, folder)
+        state.make_outbox(folder)
+        outbox = Outbox(path, wal=not is_shared(path))
+        # SQLite opens a path, which another user may lead elsewhere, and no descriptor.
+        if is_same_folder(directory, folder):
+            return outbox
+        outbox.close()
+        raise StateError(f"{directory} was exchanged; set CWNOTIFY_STATE_DIR to a folder of your own")
+
+
+def _see_that_locks_work(directory: Path, folder: int) -> None:
     """SQLite takes a file system without locks for one where somebody else holds them, and would wait."""
-    with (directory / "lock").open("a") as file:
+    with os.fdopen(state.open_lock(folder), "a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -71,7 +83,7 @@ def _see_that_locks_work(directory: Path) -> None:
 
 def set_aside(path: Path) -> None:
     """Rename a damaged database, and what belongs to it, so that a new one can begin in its place."""
-    with (path.parent / "lock").open("w") as lock:
+    with state.opened(path.parent) as folder, os.fdopen(state.open_lock(folder), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             # Of several that found it damaged, the first has done it by now.

@@ -83,11 +83,14 @@ def has_another(pid: int, status: int | None) -> bool:
 
 
 def others(pid: int) -> list[int]:
-    """The pids of the other sidecars of the process `pid`."""
+    """The pids of the other sidecars of the process `pid`.
+
+    Any user can give a process any command line, so only processes of this user in this pid namespace count.
+    """
     # So it stands in the argument list of the shell in between, too.
-    asked = b"\0".join((_PROGRAM.encode(), str(pid).encode(), b""))
-    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if asked in _command(folder)]
-    return [one for one in found if one != os.getpid()]
+    arguments = b"\0".join((_PROGRAM.encode(), str(pid).encode(), b""))
+    folders = [folder for folder in Path("/proc").glob("[0-9]*") if int(folder.name) != os.getpid()]
+    return [int(folder.name) for folder in folders if arguments in _command(folder) and _is_own(folder)]
 
 
 def _command(folder: Path) -> bytes:
@@ -95,6 +98,15 @@ def _command(folder: Path) -> bytes:
         return (folder / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether a process is this user's and in this pid namespace. Another one has users of its own."""
+    try:
+        namespace = os.readlink(folder / "ns" / "pid")  # noqa: PTH115 (a name, not a path)
+        return namespace == _namespace(Path("/proc")) and folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _python() -> str:

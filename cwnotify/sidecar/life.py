@@ -240,7 +240,9 @@ class Sidecar:
             case "mute":
                 AlarmBook(self._books.outbox).mute(self._destination, time.time() + line["seconds"])
                 self._panels.news()
-        if "id" in line:
+            case "too long":
+                self._too_long(line)
+        if line.get("id"):
             self._answer(encode("ack", id=line["id"]))
 
     def _aim(self, url: str | None) -> None:
@@ -261,6 +263,18 @@ class Sidecar:
         self._speak(Voice(options.lang, options.zone, options.channel))
         self._courses.begin(run.id)
         self._panels.news()
+
+    def _too_long(self, line: Line) -> None:
+        """Report how a run ended, without details, from a line of another version's that is too long to be read."""
+        runs = {one.run.id: one.run for one in self._books.outbox.open_runs()}
+        run = runs.get(line["id"].removesuffix(" ended"))
+        if line["was"] == "ended" and run and line["outcome"] in set(Outcome):
+            now = time.time()
+            self._ended(RunEnded(run, Outcome(line["outcome"]), max(now - run.started, 0.0), now), hold=False)
+            self._delivery.wake()
+            self._complain(f"the alert about {run.name or 'a cell'} has no details; they are too long to be sent")
+        else:
+            self._complain(f"a message to the sidecar ({line['was']}) is too long; an alert may be missing")
 
     def _open_panel(self, panel: str, request: Request, environ: dict[str, str]) -> None:
         self._speak(Voice(request.lang, request.zone, request.channel))

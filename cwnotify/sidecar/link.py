@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextvars
 import fcntl
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from cwnotify.alerts.events import Run, RunEnded, Wait
 from cwnotify.alerts.records import to_record
 from cwnotify.screen import say_once
 from cwnotify.settings import Secret
-from cwnotify.sidecar.launch import ends_with, launch
+from cwnotify.sidecar.launch import LONGEST_VARIABLE, ends_with, launch
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ STEADY = 60.0
 DEATHS_TO_REPORT, MAX_DEATHS = 3, 10
 # At exit, in seconds: until all is on disk, and until Slack has it where the sidecar ends with this process.
 STORE_TIMEOUT, DELIVERY_TIMEOUT = 5.0, 10.0
+# Between two attempts to write what the pipe had no room for, in seconds.
+MIN_FLUSH_PAUSE, MAX_FLUSH_PAUSE = 0.005, 0.05
 MAX_REASON, MAX_ERRORS = 300, 1 << 16
 
 
@@ -63,6 +66,7 @@ class Link:
         self._watched: dict[str, tuple[Request, Callable[[Line], None]]] = {}
         self._start_error = ""
         self._is_kept = False
+        self._is_flushing = False
         self._drained = False
         self._closed = False
         os.register_at_fork(after_in_child=self._forget)
@@ -160,8 +164,38 @@ class Link:
                 self._start()
             self._closed = True
             self._write(encode("goodbye"))
+        # What is still in this process ends with it.
+        self._flush_for(STORE_TIMEOUT)
+        with self._lock:
             self._let_go()
         self._changed.notify_all()
+
+    def _flush_later(self) -> None:
+        """Write the rest, in a thread, when the pipe has room: it may be the end of the last line for a long time."""
+        if self._is_flushing:
+            return
+        self._is_flushing = True
+        try:
+            native.start_thread(self._flush_in_thread, ())
+        except RuntimeError:
+            self._is_flushing = False
+
+    def _flush_in_thread(self) -> None:
+        self._flush_for(math.inf)
+        self._is_flushing = False
+
+    def _flush_for(self, seconds: float) -> None:
+        """Wait until the pipe has taken all lines."""
+        deadline, pause = native.monotonic() + seconds, MIN_FLUSH_PAUSE
+        while native.monotonic() < deadline:
+            with self._lock:
+                try:
+                    if self._lines is None or self._lines.flush():
+                        return
+                except OSError:
+                    return
+            self._changed.wait_for(lambda: self._lines is None, pause)
+            pause = min(2 * pause, MAX_FLUSH_PAUSE)
 
     def _send(self, id: str, kind: str, **values: object) -> None:
         """One write, microseconds; the line is kept until the sidecar has it on disk."""
@@ -195,6 +229,8 @@ class Link:
                 self._lines.offer(line)
             else:
                 self._lines.send(line)
+            if not self._lines.flush():
+                self._flush_later()
         except OSError:
             # The sidecar is gone. The keeper, which reads its answers, finds the end of them and starts another.
             self._let_go()
@@ -375,7 +411,8 @@ def _reason(errors: bytes) -> str:
 
 def _watch_line(panel: str, request: Request) -> bytes:
     # A cell may have set a profile or a region since the sidecar started.
-    environ = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    environ = {name: value for name, value in aws.items() if len(value) < LONGEST_VARIABLE}
     return encode("watch", panel=panel, request=to_record(request), environ=environ)
 
 

@@ -1,4 +1,4 @@
-"""The lines on the pipe, both ways. Standard library, `errors` and `native` only.
+"""The lines on the pipe, both ways. Standard library, `errors`, `native` and `shorten` only.
 
 A line is a JSON object with a ``kind``. From the kernel:
 
@@ -32,6 +32,10 @@ to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` 
 (words for the screen), ``drained`` and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` with few of
 its points and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe
 still full is left out: only the newest counts.
+
+No line that is written exceeds `MAX_LINE`: what a run shows is shortened until it fits. A reader takes longer ones, as
+another version may write them, up to `MAX_READ`. Of one beyond that, it still gives a line ``too long`` with what its
+beginning and its end say: ``was`` (its kind), ``id`` and ``outcome``, each empty if unknown.
 """
 
 from __future__ import annotations
@@ -39,25 +43,34 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from typing import Any
 
 from cwnotify import native
 from cwnotify.errors import ProtocolError
+from cwnotify.shorten import to_line
 
 PROTOCOL = 1
-LONGEST_LINE = 1 << 20
+# In bytes, without the newline.
+MAX_LINE, MAX_READ = 1 << 20, 1 << 24
+# How much of the end of a line beyond `MAX_READ` is kept.
+MAX_END = 1 << 16
 
 Line = dict[str, Any]
-# Made once: `json.dumps` makes one anew each time that it is asked for anything special.
-_dumps = json.JSONEncoder(separators=(",", ":")).encode
+# Quotes inside of a JSON text have a backslash before them, so no text of a user's can look like one of these.
+_PARTS = {
+    "was": rb'^\s*\{\s*"kind"\s*:\s*"([\w ]{1,40})"',
+    "id": rb'(?<!\\)"id"\s*:\s*"([\w +]{1,80})"',
+    "outcome": rb'(?<!\\)"outcome"\s*:\s*"(\w{1,20})"',
+}
 
 
 def encode(kind: str, **values: Any) -> bytes:
-    """One line. ASCII, so that a lone surrogate in some exception's message survives the trip."""
-    return _dumps({"kind": kind, **values}).encode("ascii") + b"\n"
+    """One line, shortened where it is too long. ASCII, so that a lone surrogate in some message survives the trip."""
+    return to_line({"kind": kind, **values}, MAX_LINE) + b"\n"
 
 
-def decode(line: bytes) -> Line:
+def decode(line: bytes | bytearray) -> Line:
     """Read one line.
 
     Raises
@@ -75,26 +88,42 @@ def decode(line: bytes) -> Line:
 
 
 class Lines:
-    """Bytes in, whole lines out. A line that is too long or cannot be read is dropped and counted."""
+    """Bytes in, whole lines out. A line that cannot be read is dropped and counted; one beyond `MAX_READ` is named."""
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._rest = b""
+        self._rest, self._end = bytearray(), b""
 
     def feed(self, data: bytes) -> list[Line]:
         """Take what was read and give the lines that it completes."""
-        *whole, rest = (self._rest + data).split(b"\n")
-        # Of a line that is too long, no more than shows that it is: its end must not be taken for a line.
-        self._rest = rest[: LONGEST_LINE + 1]
+        first, *others = data.split(b"\n")
+        self._add(first)
         lines = []
-        for raw in whole:
+        for following in others:
             try:
-                if len(raw) > LONGEST_LINE:
-                    raise ProtocolError("a line that is too long")
-                lines.append(decode(raw))
+                lines.append(self._line())
             except ProtocolError:
                 self.dropped += 1
+            self._rest, self._end = bytearray(), b""
+            self._add(following)
         return lines
+
+    def _add(self, data: bytes) -> None:
+        """Of a line that is too long, keep the beginning and the end: its end must not be taken for a line."""
+        room = MAX_READ + 1 - len(self._rest)
+        self._rest += data[:room]
+        self._end = (self._end + data[room:])[-MAX_END:]
+
+    def _line(self) -> Line:
+        if len(self._rest) <= MAX_READ:
+            return decode(self._rest)
+        # The end may continue the beginning.
+        known = bytes(self._rest) + self._end
+        matches = {name: re.search(pattern, known) for name, pattern in _PARTS.items()}
+        line = {name: match[1].decode() if match else "" for name, match in matches.items()}
+        if not line["was"]:
+            raise ProtocolError("a line that is too long")
+        return {"kind": "too long", **line}
 
 
 class Pipe:

@@ -1,6 +1,6 @@
 """The state directory: private, ours, and holding the key that turns a webhook into a name for it.
 
-Standard library, `errors` and `settings` only.
+Standard library, `errors`, `ownership` and `settings` only.
 """
 
 from __future__ import annotations
@@ -8,35 +8,57 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cwnotify.errors import StateError
+from cwnotify.ownership import OwnershipError, check_file, make_file, private_folder
 from cwnotify.settings import Secret
 
 OUTBOX = "outbox.sqlite3"
+LOG = "sidecar.log"
+KEY, LOCK = "key", "lock"
 
 
 def prepare(directory: Path) -> Path:
-    """Make the state directory where it is missing, and see that nobody else can reach into it.
+    """Make the state directory where it is missing; check that no other user reaches into it, or has planted a file.
 
     Raises
     ------
     StateError
-        If it belongs to somebody else, is open to others and cannot be closed, or cannot be written.
+        If it, or a file of ours in it, belongs to somebody else, leads elsewhere, or cannot be used.
     """
+    with opened(directory):
+        return directory
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[int]:
+    """As `prepare`, and keep the directory open; gives its descriptor."""
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = directory.stat()
-        if status.st_uid != os.geteuid():
-            raise StateError(f"{directory} belongs to another user; set CWNOTIFY_STATE_DIR to a folder of your own")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            directory.chmod(0o700)
+        with private_folder(directory) as folder:
+            for name in os.listdir(folder):  # noqa: PTH208 (a descriptor, not a path)
+                if name in (KEY, LOCK) or name.startswith((OUTBOX, LOG)):
+                    check_file(name, folder, directory)
+            yield folder
+    except OwnershipError as error:
+        raise StateError(f"{error.strerror}; set CWNOTIFY_STATE_DIR to a folder of your own") from None
     except OSError as error:
         raise StateError(
             f"{directory} cannot be used: {error.strerror}; set CWNOTIFY_STATE_DIR to a folder that can be written"
         ) from None
-    return directory
+
+
+def make_outbox(folder: int) -> None:
+    """Make the outbox's file in a directory that is `opened`, for this user alone, unless it is there."""
+    if OUTBOX not in os.listdir(folder):
+        make_file(OUTBOX, folder)
+
+
+def open_lock(folder: int) -> int:
+    """Open the file that sidecars lock, in a directory that is `opened`, and return its descriptor."""
+    return os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
 
 
 def fingerprint(webhook: Secret | None, directory: Path | None) -> str:
@@ -57,23 +79,28 @@ _OWN_KEY = secrets.token_bytes(32)
 
 
 def _key(directory: Path) -> bytes:
-    path = directory / "key"
-    try:
-        if len(key := path.read_bytes()) == 32:
-            return key
-        # A power cut or a full disk left a piece of one.
-        path.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
-    # Linked into place whole, so that of two first starts both read the same key.
-    new = path.with_name(f".key.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(32))
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        pass
-    finally:
-        new.unlink()
-    return path.read_bytes()
+    with private_folder(directory) as folder:
+        with suppress(FileNotFoundError):
+            check_file(KEY, folder, directory)
+            if len(key := _read(KEY, folder)) == 32:
+                return key
+            # A power cut or a full disk left a piece of one.
+            os.unlink(KEY, dir_fd=folder)
+        # Linked into place whole, so that of two first starts both read the same key.
+        new = f".key.{os.getpid()}.{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(new, KEY, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(new, dir_fd=folder)
+        check_file(KEY, folder, directory)
+        return _read(KEY, folder)
+
+
+def _read(name: str, folder: int) -> bytes:
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb") as file:
+        return file.read(33)

@@ -71,6 +71,9 @@ MESSAGES = {
         shown=tuple(Shown(f"x{number}", f"{number * 1.5}") for number in range(7)),
         tail="epoch 9 loss 0.04\nepoch 10 loss 0.03",
     ),
+    "finished with too many values": ended(
+        shown=tuple(Shown(f"x{number}", "<long>" * 80) for number in range(50)), values_left_out=2450
+    ),
     "finished with a failed command": ended(command=FailedCommand("python train.py", 1)),
     "finished with a killed command": ended(seconds=9.0, command=FailedCommand("python train.py", signal="SIGKILL")),
     "failed": FAILED,

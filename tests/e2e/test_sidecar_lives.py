@@ -158,6 +158,31 @@ def test_a_state_folder_that_cannot_be_written_is_told_and_the_alert_comes(world
     assert outcome(alert(slack, "train", 20)) == "finished"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
+@pytest.mark.parametrize("planted", ["link", "key", "folder"])
+def test_a_state_folder_that_a_stranger_prepared_is_not_touched_and_the_alert_comes(
+    planted: str, world: World, slack: Slack, tmp_path: Path
+):
+    home, state = tmp_path / "mine", tmp_path / "shared" / "cwnotify"
+    home.mkdir(mode=0o755)
+    state.parent.mkdir()
+    state.parent.chmod(0o1777)
+    if planted == "link":
+        state.symlink_to(home)
+    else:
+        state.mkdir()
+        state.chmod(0o777)
+        (state / "key").write_bytes(b"k" * 32)
+    os.chown(state / "key" if planted == "key" else state, 65534, 65534, follow_symlinks=False)
+
+    done = world.command("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": str(state)})
+
+    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert "set CWNOTIFY_STATE_DIR to a folder of your own; alerts are kept in memory" in done.stderr
+    assert [list(home.iterdir()), home.stat().st_mode & 0o777] == [[], 0o755]
+    assert planted == "link" or [path.name for path in state.iterdir()] == ["key"]
+
+
 def test_sidecars_that_are_killed_again_and_again_are_told_once(world: World, slack: Slack):
     running, _ = begun(world)
     killed: set[int] = set()

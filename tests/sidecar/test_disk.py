@@ -251,7 +251,7 @@ def test_a_message_whose_lease_has_ended_is_brought_home(tmp_path, memory):
 def test_what_is_no_damage_is_not_set_aside(tmp_path):
     (tmp_path / "outbox.sqlite3").mkdir()
 
-    with pytest.raises(StateError, match="cannot be used: unable to open database file; set CWNOTIFY_STATE_DIR"):
+    with pytest.raises(StateError, match="is not a plain file; set CWNOTIFY_STATE_DIR"):
         open_outbox(tmp_path)
     assert (tmp_path / "outbox.sqlite3").is_dir()
 

@@ -8,15 +8,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cwnotify.alerts.events import RunEnded, Shown
+from cwnotify.alerts.records import from_record, to_record
 from cwnotify.errors import ProtocolError
-from cwnotify.sidecar.protocol import LONGEST_LINE, Lines, Pipe, decode, encode
-from tests.support.events import texts
+from cwnotify.shorten import to_line
+from cwnotify.sidecar.protocol import MAX_LINE, MAX_READ, Lines, Pipe, decode, encode
+from tests.support.events import endings, texts
 
 # Lines
 
@@ -65,35 +69,98 @@ def test_a_line_comes_out_only_when_it_is_complete():
     assert reader.feed(b"\n") == [{"kind": "a"}]
 
 
-TOO_LONG = encode("a", text="x" * 2 * LONGEST_LINE)
+def raw(**values: object) -> bytes:
+    """A line as a version without limits writes it."""
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
-@pytest.mark.parametrize("size", [3 * LONGEST_LINE, LONGEST_LINE + 100, 1 << 16, 99_991])
-def test_a_line_that_is_too_long_is_dropped_whole_and_counted_once(size):
+# As an older version wrote it, with 2,500 values.
+LONG_END = {"shown": [{"value": "x" * 500}] * 2500, "run": {"name": '"outcome":"lost"'}, "outcome": "failed"}
+
+
+def test_a_long_line_of_another_version_comes_out_whole():
+    line = raw(kind="ended", id="abc ended", ended=LONG_END)
+    assert len(line) > MAX_LINE
+
+    assert Lines().feed(line) == [decode(line)]
+
+
+TOO_LONG = raw(kind="ended", id="abc ended", ended={"tail": "x" * MAX_READ} | LONG_END)
+NAMED = {"kind": "too long", "was": "ended", "id": "abc ended", "outcome": "failed"}
+
+
+@pytest.mark.parametrize("size", [3 * MAX_READ, MAX_READ + 100, 1 << 16, 99_991])
+def test_a_line_beyond_all_limits_still_says_how_a_run_ended(size):
     reader, found = Lines(), []
     stream = GOOD[0] + TOO_LONG + GOOD[1]
 
     for start in range(0, len(stream), size):
         found += reader.feed(stream[start : start + size])
 
-    assert found == [decode(GOOD[0]), decode(GOOD[1])]
-    assert reader.dropped == 1
+    assert found == [decode(GOOD[0]), NAMED, decode(GOOD[1])]
+    assert reader.dropped == 0
 
 
 def test_what_is_left_of_a_line_that_is_too_long_is_not_taken_for_a_line():
     reader = Lines()
 
-    assert reader.feed(b"x" * (LONGEST_LINE + 1)) == []
+    assert reader.feed(b"x" * (MAX_READ + 1)) == []
     assert reader.feed(b'{"kind": "goodbye"}\n') == []
     assert reader.feed(GOOD[0]) == [decode(GOOD[0])]
+    assert reader.dropped == 1
 
 
 def test_a_line_as_long_as_it_may_be_comes_out():
-    line = encode("a", text="x" * LONGEST_LINE)[-LONGEST_LINE - 1 :]
-    line = b'{"kind":"a","text":"' + line[20:]
-    assert len(line) == LONGEST_LINE + 1
+    line = raw(kind="a", text="")
+    line = raw(kind="a", text="x" * (MAX_READ + 1 - len(line)))
+    assert len(line) == MAX_READ + 1
 
     assert Lines().feed(line) == [decode(line)]
+
+
+LIMITS = st.integers(4_000, 20_000)
+
+
+@given(endings(texts()), st.sampled_from((0, 1, 3_000)), st.sampled_from(("", "가", "<")), LIMITS)
+def test_any_end_fits_into_a_line_and_keeps_its_outcome(ended, count, character, limit):
+    ended = replace(ended, shown=(*ended.shown, *[Shown(f"v{n}", character * 500) for n in range(count)]))
+
+    line = to_line({"kind": "ended", "id": "a", "ended": to_record(ended)}, limit)
+
+    assert len(line) <= limit
+    read = from_record(RunEnded, decode(line)["ended"])
+    same = ("outcome", "seconds", "ended")
+    assert [getattr(read, name) for name in same] == [getattr(ended, name) for name in same]
+    assert (read.run.id, read.run.job, read.run.kind) == (ended.run.id, ended.run.job, ended.run.kind)
+    assert read.run.options.mention in ("", ended.run.options.mention)
+    assert len(read.shown) + read.values_left_out == len(ended.shown) + ended.values_left_out
+
+
+def test_the_longest_parts_are_cut_and_the_short_ones_stay():
+    run = {"id": "abc", "name": "train", "options": {"channel": "#" * 9000, "show": ["loss"]}}
+    record = {"kind": "ended", "ended": {"run": run, "outcome": "finished", "tail": "y" * 9000, "shown": []}}
+
+    short = json.loads(to_line(record, 5_000))["ended"]
+
+    assert short["run"] == {"id": "abc", "name": "train", "options": {"channel": "", "show": ["loss"]}}
+    assert short["tail"] == "y" * 4095 + "…"
+
+
+@pytest.mark.parametrize("kind", ["webhook", "hello"])
+def test_a_webhook_is_whole_or_none(kind):
+    assert decode(encode(kind, webhook="https://x/" + "y" * 2 * MAX_LINE)) == {"kind": kind, "webhook": ""}
+
+
+def test_of_an_environment_the_variables_that_are_too_long_are_left_out():
+    environ = {"AWS_REGION": "eu-west-1", "AWS_NOISE": "x" * 2 * MAX_LINE}
+
+    assert decode(encode("watch", environ=environ))["environ"] == {"AWS_REGION": "eu-west-1"}
+
+
+def test_what_fits_is_not_touched():
+    ended = {"shown": [{"value": "x" * 5000}] * 60}
+
+    assert decode(encode("ended", ended=ended))["ended"] == ended
 
 
 # Pipes

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from cwnotify.errors import StateError
+from cwnotify.ownership import is_same_folder, make_file, private_folder
 from cwnotify.settings import Secret
+from cwnotify.sidecar.disk import open_outbox
 from cwnotify.sidecar.state import fingerprint, prepare
 
 WEBHOOK = Secret("https://hooks.slack.com/services/T0/B0/canary")
@@ -118,3 +120,199 @@ def test_first_starts_at_the_same_moment_agree_on_one_key(tmp_path):
 
             assert len(set(pool.map(name, range(starts)))) == 1
             assert [path.name for path in directory.iterdir()] == ["key"]
+
+
+# What other users can do in a folder that they may write, as /tmp is one
+
+STRANGER = 65534
+
+
+def owned_by_a_stranger(path: Path) -> Path:
+    os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Another folder of this user, to which nothing may happen."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / "key").write_text("mine")
+    return home
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder that everybody may write, as /tmp."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    return shared
+
+
+@root_only
+@pytest.mark.parametrize("place", ["link", "link/below", "link/../link"])
+def test_a_strangers_symbolic_link_is_not_followed(home: Path, shared: Path, place: str):
+    link = shared / "link"
+    link.symlink_to(home)
+    owned_by_a_stranger(link)
+
+    with pytest.raises(
+        StateError, match="another user's symbolic link; set CWNOTIFY_STATE_DIR to a folder of your own"
+    ):
+        prepare(shared / place)
+    with pytest.raises(StateError):
+        open_outbox(shared / place)
+    with pytest.raises(OSError, match="link"):
+        fingerprint(WEBHOOK, shared / place)
+
+    assert mode(home) == 0o755
+    assert [path.name for path in home.iterdir()] == ["key"]
+    assert (home / "key").read_text() == "mine"
+
+
+@root_only
+def test_a_strangers_link_behind_a_link_of_ours_is_not_followed(home: Path, shared: Path):
+    (shared / "theirs").symlink_to(home)
+    owned_by_a_stranger(shared / "theirs")
+    (shared / "ours").symlink_to("theirs")
+
+    with pytest.raises(StateError, match="another user's symbolic link"):
+        prepare(shared / "ours")
+
+    assert mode(home) == 0o755
+
+
+def test_a_link_of_our_own_is_followed(home: Path, shared: Path):
+    (shared / "ours").symlink_to(home)
+
+    open_outbox(shared / "ours" / "state").close()
+
+    assert mode(home / "state") == 0o700
+    assert mode(home) == 0o755
+
+
+@root_only
+def test_a_strangers_folder_with_a_key_is_refused_and_left_as_it_is(shared: Path):
+    theirs = shared / "cwnotify"
+    theirs.mkdir()
+    (theirs / "key").write_bytes(b"k" * 32)
+    theirs.chmod(0o777)
+    owned_by_a_stranger(theirs)
+
+    with pytest.raises(StateError, match="cwnotify belongs to another user; set CWNOTIFY_STATE_DIR"):
+        prepare(theirs)
+    with pytest.raises(OSError, match="another user"):
+        fingerprint(WEBHOOK, theirs)
+
+    assert mode(theirs) == 0o777
+    assert [path.name for path in theirs.iterdir()] == ["key"]
+
+
+FILES = ("key", "lock", "outbox.sqlite3", "outbox.sqlite3-wal", "outbox.sqlite3-shm", "sidecar.log", "sidecar.log.1")
+
+
+def planted(kind: str, place: Path, home: Path) -> None:
+    target = home / "key"
+    match kind:
+        case "a stranger's":
+            place.write_bytes(b"k" * 32)
+            owned_by_a_stranger(place)
+        case "a symbolic link":
+            place.symlink_to(target)
+        case "a stranger's symbolic link":
+            place.symlink_to(target)
+            owned_by_a_stranger(place)
+        case "a hard link":
+            place.hardlink_to(target)
+        case "a pipe":
+            os.mkfifo(place)
+        case "a folder":
+            place.mkdir()
+
+
+KINDS = ("a stranger's", "a symbolic link", "a stranger's symbolic link", "a hard link", "a pipe", "a folder")
+
+
+@root_only
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_stranger_has_planted_in_an_open_folder_is_refused(home: Path, shared: Path, name: str, kind: str):
+    state = shared / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    planted(kind, state / name, home)
+    before = (home / "key").stat()
+
+    with pytest.raises(StateError, match=f"{name} .*; set CWNOTIFY_STATE_DIR to a folder of your own"):
+        prepare(state)
+    with pytest.raises(StateError):
+        open_outbox(state)
+    if name == "key":
+        with pytest.raises(OSError, match="key"):
+            fingerprint(WEBHOOK, state)
+
+    assert (home / "key").read_text() == "mine"
+    assert (home / "key").stat().st_mode == before.st_mode
+    assert (home / "key").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_files_that_others_could_read_are_closed(tmp_path: Path):
+    for name in ("key", "lock", "sidecar.log"):
+        (tmp_path / name).write_bytes(b"k" * 32)
+        (tmp_path / name).chmod(0o666)
+
+    prepare(tmp_path)
+
+    assert {mode(path) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_files_that_are_made_are_closed_from_the_beginning(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        box = open_outbox(tmp_path / "deep" / "state")
+        fingerprint(WEBHOOK, tmp_path / "deep" / "state")
+    finally:
+        os.umask(before)
+
+    assert mode(tmp_path / "deep") == 0o700
+    assert {path.name: mode(path) for path in (tmp_path / "deep" / "state").iterdir()} == dict.fromkeys(
+        FILES[:5], 0o600
+    )
+    box.close()
+
+
+def test_a_key_that_a_crash_left_with_its_first_name_is_used(tmp_path: Path):
+    name = fingerprint(WEBHOOK, tmp_path)
+    (tmp_path / ".key.1.abcd").hardlink_to(tmp_path / "key")
+
+    assert fingerprint(WEBHOOK, prepare(tmp_path)) == name
+
+
+def test_checks_do_not_take_away_the_locks_of_an_open_outbox(tmp_path: Path):
+    box = open_outbox(tmp_path)
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+    command = [sys.executable, "-c", script, str(tmp_path / "outbox.sqlite3")]
+    with box.transaction():
+        prepare(tmp_path)
+        open_outbox(tmp_path).close()
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "database is locked" in other.stderr
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    box.close()
+
+
+def test_a_folder_that_is_exchanged_after_its_check_is_noticed(tmp_path: Path):
+    state, other = tmp_path / "state", tmp_path / "other"
+    other.mkdir()
+
+    with private_folder(state) as folder:
+        assert is_same_folder(state, folder)
+        state.rename(tmp_path / "gone")
+        other.rename(state)
+        assert not is_same_folder(state, folder)
+        make_file("outbox.sqlite3", folder)
+
+    assert not list(state.iterdir())
+    assert (tmp_path / "gone" / "outbox.sqlite3").exists()

@@ -47,6 +47,8 @@ SENTENCES = {
     "no value": "no value: {error}",
     "tail": "The last it printed",
     "values": "Values",
+    "values.more": "… and {n} more values",
+    "values.more.one": "… and {n} more value",
     "scrubbed": ":lock: What looked like a secret was taken out; `{mark}` stands in its place",
     # greetings
     "hello": ":wave: Hello, World! This is cwnotify on {host}",

@@ -52,6 +52,8 @@ SENTENCES = {
     "no value": "값 없음: {error}",
     "tail": "마지막 출력",
     "values": "값",
+    "values.more": "… 그 밖의 값 {n}개",
+    "values.more.one": "… 그 밖의 값 {n}개",
     "scrubbed": ":lock: 비밀번호나 키로 보이는 값은 빼고, 그 자리에 `{mark}`를 적었어요",
     # 인사
     "hello": ":wave: 안녕하세요! {host} 에서 cwnotify가 인사드려요",

@@ -1,0 +1,108 @@
+"""However much a run shows, its alert says how it ended, and what was left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.slack import Slack
+
+
+def test_a_cell_that_shows_2500_values_is_reported_as_finished(world: World, slack: Slack):
+    names = [f"v{number}" for number in range(2_500)]
+    with Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify\n" + "\n".join(f"{name} = '가' * 400" for name in names))
+        kernel.run(f"%%notify_on_finish train --show {','.join(names)}\npass")
+        payload = alert(slack, "train", 20)
+
+    assert outcome(payload) == "finished"
+    assert "v0 = 가" in wording(payload)
+    assert "… and 2,450 more values" in wording(payload)
+
+
+def test_a_cell_with_a_megabyte_of_expressions_is_reported(world: World, slack: Slack):
+    expressions = ",".join(f"len('{'x' * 30_000}') + {number}" for number in range(60))
+    with Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"%%notify_on_finish train --show {expressions}\nraise ValueError('y' * 3_000_000)", 60)
+        payload = alert(slack, "train", 30)
+
+    assert outcome(payload) == "failed"
+    # As many as there is room for.
+    assert "more values" in wording(payload)
+
+
+BODIES = {
+    "values of 10 MB": ("show = lambda: {f'v{n}': 'x' * 10_000_000 for n in range(60)}", "pass", True),
+    "values without end": ("show = lambda: Endless()", "pass", False),
+    "lists of long texts": ("show = lambda: {'v': [['x' * 10_000_000] * 50] * 50}", "pass", False),
+    "errors with long names": ("show = lambda: {f'v{n}': Unshown() for n in range(60)}", "pass", True),
+    "10,000 notes": ("show = None", "cwnotify.note({f'v{n}': '가' * 1000 for n in range(10_000)})", True),
+    "notes one by one": ("show = None", "for n in range(10_000): cwnotify.note({f'v{n}': '🚀' * 1000})", True),
+    "notes again": ("show = None", "for n in range(120): cwnotify.note({f'v{n % 60}': n})", True),
+}
+TYPES = """
+import collections.abc, cwnotify, os
+class Endless(collections.abc.Mapping):
+    def __getitem__(self, name): return 1
+    def __len__(self): return 1
+    def __iter__(self):
+        while True: yield 'v'
+Long = type('E' * 5_000_000, (Exception,), {})
+class Unshown:
+    def __str__(self): raise Long
+"""
+
+
+KILLED = ("10,000 notes", "notes again")
+
+
+@pytest.mark.parametrize(
+    ("case", "word"), [*((case, "finished") for case in BODIES), *((case, "lost") for case in KILLED)]
+)
+def test_a_program_is_reported_whatever_it_shows(case: str, word: str, world: World, slack: Slack):
+    show, body, has_more = BODIES[case]
+    end = "    os.kill(os.getpid(), 9)\n" if word == "lost" else ""
+
+    world.command("python", "-c", f"{TYPES}\n{show}\nwith cwnotify.notify('train', show=show):\n    {body}\n{end}")
+
+    payload = alert(slack, "train", 30)
+    assert outcome(payload) == word
+    assert "v" in wording(payload)
+    # Of what a killed process noted last, only what had been passed on is known.
+    if word == "finished":
+        assert ("more values" in wording(payload)) == has_more
+
+
+ANOTHER_VERSION = """
+import cwnotify, json
+from cwnotify.sidecar import link
+def encode(kind, **values):
+    if kind == 'ended':
+        values['ended'] |= {'tail': 'x' * SIZE}
+    return json.dumps({'kind': kind, **values}, separators=(',', ':')).encode() + b'\\n'
+link.encode = encode
+with cwnotify.notify('train'):
+    END
+"""
+
+
+@pytest.mark.parametrize("size", [3_000_000, 20_000_000])
+@pytest.mark.parametrize(("word", "end"), [("finished", "pass"), ("failed", "raise ValueError('no')")])
+def test_a_long_line_from_another_version_still_says_how_the_run_ended(
+    word: str, end: str, size: int, world: World, slack: Slack
+):
+    code = ANOTHER_VERSION.replace("SIZE", str(size)).replace("END", end)
+    done = world.command("python", "-c", code)
+
+    assert outcome(alert(slack, "train", 30)) == word
+    if size > 1 << 24:
+        assert "the alert about train has no details" in done.stderr
+
+
+def test_an_end_that_does_not_fit_into_the_pipe_at_once_does_not_wait_for_the_next_event(world: World, slack: Slack):
+    code = ANOTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
+    running = world.begin("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
+
+    assert outcome(alert(slack, "train", 30)) == "finished"
+    assert running.poll() is None

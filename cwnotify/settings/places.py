@@ -10,20 +10,66 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TEAM_CONFIG = "/etc/cwnotify/config.toml"
-_started: dict[str, str] | None = None
+# A cell may change the working directory, which relative paths depend on, and any name of `sys`.
+_PATHS = (
+    *("HOME", "CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
+    *("PYTHONPATH", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_DATA_PATH"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+_PREFIX, _EXECUTABLE = sys.prefix, sys.executable
+
+
+def _at_start() -> dict[str, str]:
+    try:
+        pairs = [pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0")]
+        environ = {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if name and mark}
+    except OSError:
+        environ = {}
+    # Not Linux, or overwritten by setproctitle: as it is when cwnotify is loaded.
+    environ = environ or dict(os.environ)
+    return environ | {name: _absolute(environ[name]) for name in _PATHS if environ.get(name)}
+
+
+def _absolute(paths: str) -> str:
+    """Paths that do not depend on the working directory; one that begins with ~ or is empty stays as it is."""
+    try:
+        parts = [os.path.abspath(path) if path and path[0] not in "/~" else path for path in paths.split(os.pathsep)]  # noqa: PTH100 (in the kernel: no cost)
+    except OSError:
+        # The working directory was removed.
+        return paths
+    return os.pathsep.join(parts)
+
+
+_started: Mapping[str, str] = _at_start()
 
 
 def started() -> Mapping[str, str]:
-    """The environment with which this process was started, whatever its cells have made of it since."""
-    global _started
-    if _started is None:
-        try:
-            pairs = [pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0")]
-            _started = {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if mark}
-        except OSError:
-            # Not Linux: as it is when somebody asks for the first time.
-            _started = dict(os.environ)
+    """Return the environment with which this process was started. No cell has changed it."""
     return _started
+
+
+def start_from(environ: Mapping[str, str]) -> None:
+    """Let `environ` count as what this process was started with, as the demo does for its stand-ins."""
+    global _started
+    _started = dict(environ)
+
+
+def runs_cells() -> bool:
+    """Return whether this process is IPython's: what runs in it may be a notebook that somebody else wrote."""
+    shell = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
+    return bool(shell and shell.initialized())
+
+
+def python() -> str:
+    """Return the path of this Python, whatever a cell or an embedding program has made of `sys.executable`."""
+    try:
+        command = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0]
+        path = os.fsdecode(command)
+        if os.path.isabs(path) and os.path.samefile(path, "/proc/self/exe") and "python" in os.path.basename(path):  # noqa: PTH117, PTH119, PTH121 (in the kernel: no cost)
+            return path
+    except OSError:
+        pass
+    return _EXECUTABLE or f"{sys.exec_prefix}/bin/python3"
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -40,7 +86,7 @@ def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     environ = os.environ if environ is None else environ
     own = environ.get("JUPYTER_CONFIG_DIR") or f"{_user_home(environ)}/.jupyter"
     more = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
-    folders = (*more, own, f"{sys.prefix}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
+    folders = (*more, own, f"{_PREFIX}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
     jupyter = [f"{folder}/cwnotify.toml" for folder in folders]
     team = environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG
     return tuple(dict.fromkeys((f"{_config_folder(environ)}/config.toml", *jupyter, team)))
@@ -86,4 +132,12 @@ def _folder(environ: Mapping[str, str], variable: str, below: str) -> str:
 
 
 def _user_home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 (in the kernel: no cost)
+    if home := environ.get("HOME"):
+        return home
+    # Not `expanduser`, which reads os.environ.
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/"

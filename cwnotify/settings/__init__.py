@@ -176,7 +176,11 @@ def gather(
     if environ is not None:
         return read()
     given = None if overrides is None else tuple(overrides.items())
-    return _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
+    settings, troubles = _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
+    if troubles:
+        # The cure may be one that no file shows: the mode of a folder.
+        _last.forget()
+    return settings, troubles
 
 
 def _all_files() -> dict[str, float]:
@@ -311,7 +315,7 @@ def _files(environ: Mapping[str, str], troubles: list[str]) -> tuple[Mapping[str
         return {}, None
     from cwnotify.settings.files import read_files
 
-    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()))
+    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()), environ)
     troubles += wrong
     sentences = tuple((lang, key, sentence) for (lang, key), (sentence, _) in words.items())
     where = ", ".join(dict.fromkeys(path for _, path in words.values()))

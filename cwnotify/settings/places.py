@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 TEAM_CONFIG = "/etc/cwnotify/config.toml"
@@ -105,19 +105,80 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     return Path(_folder(environ, "XDG_STATE_HOME", ".local/state"))
 
 
-def read_text(path: Path) -> str:
-    """What a file says. A pipe in its place is not opened, for that waits until somebody writes.
+def read_text(path: Path, environ: Mapping[str, str] | None = None) -> str:
+    """Read a file of settings. A pipe in its place is not opened, for that waits until somebody writes.
 
     Raises
     ------
     OSError
         If it cannot be read.
+    UnsafeError
+        If others than the user and root can write it, or put another file in its place.
     UnicodeDecodeError
         If it is not UTF-8.
     """
     if stat.S_ISFIFO(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is a pipe, not a file")
+    _check_writers(path, os.environ if environ is None else environ)
     return path.read_bytes().decode()
+
+
+class UnsafeError(OSError):
+    """A file of settings that another user can write. The message says which file or folder, and how to close it."""
+
+
+def _check_writers(path: Path, environ: Mapping[str, str]) -> None:
+    """Check the file, the folders that it and its links are in, and that no folder above is open to all."""
+    trusted = {0, os.geteuid()}
+    try:
+        # In a container that runs as root, a home that was mounted belongs to the user outside. Whoever owns the home
+        # can put code into its .bashrc already.
+        trusted.add(os.stat(_user_home(environ)).st_uid)  # noqa: PTH116 (a text)
+    except OSError:
+        pass
+    real = Path(os.path.realpath(path))
+    _check(real, trusted)
+    for link in _links(path):
+        _check(link.parent, trusted)
+    _check(real.parent, trusted)
+    for folder in {*real.parents, *Path(os.path.abspath(path)).parents}:  # noqa: PTH100 (links must stay)
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise UnsafeError(f"all users can write {folder}; close it with: chmod o-w {folder}")
+
+
+def _links(path: Path) -> Iterator[Path]:
+    """The path itself and all that it is a link to, one after the other."""
+    for _ in range(40):
+        yield path
+        if not path.is_symlink():
+            return
+        path = path.parent / path.readlink()
+
+
+def _check(path: Path, trusted: set[int]) -> None:
+    """Refuse a file or folder that others can write. In a folder as /tmp is, they can write their own files alone."""
+    found = path.stat()
+    if found.st_uid not in trusted:
+        raise UnsafeError(f"{path} belongs to another user; make it yours with: sudo chown {os.geteuid()} {path}")
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+        return
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_of_user_alone(found.st_gid)):
+        raise UnsafeError(f"other users can write {path}; close it with: chmod go-w {path}")
+
+
+def _is_of_user_alone(group: int) -> bool:
+    """Whether `group` is root's, or the user's private one, in which many systems let a new file be written."""
+    import grp
+    import pwd
+
+    if group == 0:
+        return True
+    try:
+        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return group == user.pw_gid and entry.gr_name == user.pw_name and {*entry.gr_mem} <= {user.pw_name}
 
 
 def _config_folder(environ: Mapping[str, str]) -> str:

@@ -146,7 +146,7 @@ os.environ["LD_LIBRARY_PATH"] = os.environ["PATH"] = str(theirs)
 (theirs / "python").chmod(0o755)
 sys.executable = str(theirs / "python")
 sys.prefix = sys.exec_prefix = str(theirs)
-os.chdir(theirs)
+os.chdir(theirs / "cwnotify")
 """
 
 

@@ -48,8 +48,8 @@ def amend(own: Iterable[tuple[str, str, str]]) -> None:
     Parameters
     ----------
     own
-        (language, key, sentence), free of what `fault` finds. No text in them becomes a link or a mention; `*`, `` ` ``,
-        `_` and emoji format as in our own.
+        (language, key, sentence), free of what `fault` finds. No text in them becomes a link or a mention; asterisks,
+        backticks, underscores and emoji format as in our own.
     """
     global _own
     _own = {(lang, key): _escaped(sentence) for lang, key, sentence in own}

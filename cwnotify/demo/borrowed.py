@@ -21,8 +21,8 @@ from cwnotify.demo.aws import ENVIRONMENT, Ministack
 from cwnotify.demo.checks import sentence
 from cwnotify.demo.slack import SlackStandIn
 from cwnotify.errors import SettingsError
-from cwnotify.settings import LOOPBACK, look
-from cwnotify.settings.places import started
+from cwnotify.settings import LOOPBACK, forget_choice, look
+from cwnotify.settings.places import start_from, started
 
 _PAUSE = 0.5
 _PERIOD = 300
@@ -53,8 +53,13 @@ def borrow(instances: int = 1, **tags: str) -> None:
         _print_what_comes(slack)
         webhook, told = slack.webhook_url, "Slack is one too."
     aws = borrowed.enter_context(Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / ENVIRONMENT))
-    os.environ |= aws.environ() | {"CWNOTIFY_WEBHOOK_URL": webhook, "XDG_CONFIG_HOME": folder}
-    os.environ["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
+    ours = aws.environ() | {"CWNOTIFY_WEBHOOK_URL": webhook, "XDG_CONFIG_HOME": folder}
+    ours["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
+    os.environ |= ours
+    # No cell can set these for the sidecar and the commands of a kernel; `_webhook_of_lab` has made sure that nothing
+    # is led away from a Slack of the user's own.
+    start_from({**started(), **ours})
+    forget_choice()
     # So that a line that begins with ! finds the command of this very Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ids = [_start(aws, number, tags) for number in range(1, instances + 1)]

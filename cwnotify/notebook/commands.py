@@ -5,24 +5,16 @@ from __future__ import annotations
 import getpass
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from IPython.core.error import StdinNotImplementedError
 
 from cwnotify.screen import say
-from cwnotify.settings import environ_of_commands
-from cwnotify.settings.places import started
+from cwnotify.settings import forget_choice
+from cwnotify.settings.inherited import changed_aws, inherited
+from cwnotify.settings.places import python
 
 _PROGRAM = str(Path(__file__).parent.with_name("__main__.py"))
-
-
-def _environ() -> dict[str, str]:
-    """A cell may have set a PYTHONHOME in which no Python starts."""
-    environ, home = environ_of_commands(), started().get("PYTHONHOME")
-    if (changed := environ.pop("PYTHONHOME", None)) != home:
-        say(f"PYTHONHOME was changed in this notebook, to {changed}; Python processes, also the sidecar, may not start")
-    return environ if home is None else {**environ, "PYTHONHOME": home}
 
 
 def run_command(word: str, rest: str) -> None:
@@ -40,12 +32,17 @@ def run_command(word: str, rest: str) -> None:
             say("this front end has no field to type into; in a terminal: cwnotify login")
             return
         arguments.append("--stdin")
+    if names := changed_aws():
+        say(
+            f"{', '.join(names)} changed in this notebook; %cwnotify commands use AWS as the kernel was started. "
+            f"To use these, set them before you start Jupyter, or run in a terminal: cwnotify {word}"
+        )
     with subprocess.Popen(
-        [sys.executable, "-P", _PROGRAM, *arguments],
+        [python(), "-P", _PROGRAM, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_environ(),
+        env=inherited(),
         text=True,
     ) as command:
         assert command.stdin
@@ -54,3 +51,5 @@ def run_command(word: str, rest: str) -> None:
         command.stdin.close()
         for line in command.stdout:
             print(line, end="")
+    if word == "login" and command.returncode == 0:
+        forget_choice()

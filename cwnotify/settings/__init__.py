@@ -5,7 +5,7 @@ Standard library, `errors`, and of `alerts` only `frozen`, `options` and `words`
 Magic arguments come first, then ``%config CWNotify``, then the environment, then the user's ``config.toml``, then
 Jupyter's and the team's, then defaults. The webhook is a password: it comes from the environment or from the file that
 ``cwnotify login`` wrote, never from a notebook, and it lives in a `Secret`. Where the user has chosen one before the
-kernel began, no cell leads alerts elsewhere, be it through the environment.
+kernel began, no cell leads alerts elsewhere by a setting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of, time_zone
 from cwnotify.errors import SettingsError, UsageError
-from cwnotify.settings.places import config_path, config_paths, started, state_dir, webhook_path
+from cwnotify.settings.places import config_path, config_paths, runs_cells, started, state_dir, webhook_path
 from cwnotify.settings.unchanged import Unchanged
 from cwnotify.settings.webhook import (
     LOOPBACK,
@@ -40,9 +40,10 @@ __all__ = [
     "Settings",
     "Source",
     "check_webhook",
+    "chose_before_cells",
     "config_path",
     "config_paths",
-    "environ_of_commands",
+    "forget_choice",
     "gather",
     "load",
     "look",
@@ -137,6 +138,8 @@ _LEADING_VARIABLES = (
 _SECONDS_OF_TEAM = 10.0
 _VARIABLES = (*_LEADING_VARIABLES, *(source.variable for source in SOURCES.values()))
 _last: Unchanged[tuple[Settings, tuple[str, ...]]] = Unchanged()
+# The webhook and the channel of this kernel, once they were read.
+_pinned: tuple[Found, Found | None] | None = None
 
 
 @frozen
@@ -173,7 +176,11 @@ def gather(
     if environ is not None:
         return read()
     given = None if overrides is None else tuple(overrides.items())
-    return _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
+    settings, troubles = _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
+    if troubles:
+        # The cure may be one that no file shows: the mode of a folder.
+        _last.forget()
+    return settings, troubles
 
 
 def _all_files() -> dict[str, float]:
@@ -201,14 +208,16 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def environ_of_commands() -> dict[str, str]:
-    """The environment for a command that a notebook starts: where alerts go is what the user chose before any cell."""
-    environ, chosen = dict(os.environ), started()
-    found, _ = look(chosen)
-    if "webhook" in found:
-        environ = {name: value for name, value in environ.items() if name not in _LEADING_VARIABLES}
-        environ |= {name: chosen[name] for name in _LEADING_VARIABLES if name in chosen}
-    return environ
+def chose_before_cells() -> bool:
+    """Return whether the user chose a webhook outside of the cells, so that no cell may lead alerts elsewhere."""
+    return _pinned is not None or "webhook" in look(started())[0]
+
+
+def forget_choice() -> None:
+    """Read the webhook again with the next cell, because the user has just stored another one: ``%cwnotify login``."""
+    global _pinned
+    _pinned = None
+    _last.forget()
 
 
 def look(
@@ -226,21 +235,40 @@ def look(
 
     now = os.environ if environ is None else environ
     # A cell can change the environment; what the user chose before it is where alerts go.
-    chosen = started() if environ is None and overrides is not None else now
+    is_notebook = environ is None and (overrides is not None or runs_cells())
+    chosen = started() if is_notebook else now
     texts, words = _files(chosen, troubles)
     webhook = attempt(partial(_webhook, chosen, texts))
-    if webhook is None and chosen is not now:
+    if is_notebook and webhook is None and _pinned is None:
         chosen, webhook = now, attempt(partial(_webhook, now, texts))
-    elif webhook and chosen is not now and any(now.get(name) != chosen.get(name) for name in WEBHOOK_VARIABLES):
-        troubles.append(
-            f"a cell set another webhook; alerts still go to the one from {webhook.where}, which comes first"
-        )
+    elif is_notebook and any(now.get(name) != chosen.get(name) for name in WEBHOOK_VARIABLES):
+        where = (_pinned[0] if _pinned else webhook).where
+        troubles.append(f"a cell set another webhook; alerts still go to the one from {where}, which comes first")
     found = {"webhook": webhook, "words": words}
     for name, source in SOURCES.items():
         given = {} if name in _LEADING else overrides or {}
         place = chosen if name in _LEADING else now
         found[name] = attempt(partial(_find, name, source, place, given, texts))
+    if is_notebook and chosen is not now:
+        found |= _pin(found, troubles)
     return {name: one for name, one in found.items() if one}, tuple(troubles)
+
+
+def _pin(found: Mapping[str, Found | None], troubles: list[str]) -> dict[str, Found | None]:
+    """Where alerts go stays what it was when this kernel first read it: a cell can write the files, too."""
+    global _pinned
+    new = found["webhook"], found["channel"]
+    if _pinned is None:
+        assert new[0]
+        _pinned = new[0], new[1]
+    for name, one, old in zip(("webhook", "channel"), new, _pinned, strict=True):
+        if (one and one.value) != (old and old.value):
+            where = (old or one or Found("", "")).where
+            troubles.append(
+                f"the {name} in {where} changed after this notebook's kernel had read it; alerts still go to the "
+                f"earlier one. To use the new one, restart the kernel"
+            )
+    return dict(zip(("webhook", "channel"), _pinned, strict=True))
 
 
 def _find(
@@ -287,7 +315,7 @@ def _files(environ: Mapping[str, str], troubles: list[str]) -> tuple[Mapping[str
         return {}, None
     from cwnotify.settings.files import read_files
 
-    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()))
+    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()), environ)
     troubles += wrong
     sentences = tuple((lang, key, sentence) for (lang, key), (sentence, _) in words.items())
     where = ", ".join(dict.fromkeys(path for _, path in words.values()))

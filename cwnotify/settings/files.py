@@ -10,20 +10,24 @@ from typing import Any
 
 from cwnotify.alerts.words import fault
 from cwnotify.errors import SettingsError
-from cwnotify.settings.places import read_text
+from cwnotify.settings.places import UnsafeError, read_text
 from cwnotify.settings.webhook import REFERENCES
 
 Texts = dict[str, tuple[str, str]]
 Words = dict[tuple[str, str], tuple[str, str]]
 
 
-def read_files(paths: Iterable[str], keys: Iterable[str]) -> tuple[Texts, Words, tuple[str, ...]]:
+def read_files(
+    paths: Iterable[str], keys: Iterable[str], environ: Mapping[str, str] | None = None
+) -> tuple[Texts, Words, tuple[str, ...]]:
     """Read files of settings, the one that counts most first.
 
     Parameters
     ----------
     keys
         The keys that set something.
+    environ
+        Names the user's home, whose owner may write settings.
 
     Returns
     -------
@@ -37,7 +41,7 @@ def read_files(paths: Iterable[str], keys: Iterable[str]) -> tuple[Texts, Words,
     known = {*keys, "webhook", "words"}
     for path in paths:
         try:
-            table = _read(Path(path))
+            table = _read(Path(path), environ)
         except SettingsError as error:
             troubles.append(str(error))
             continue
@@ -51,11 +55,13 @@ def read_files(paths: Iterable[str], keys: Iterable[str]) -> tuple[Texts, Words,
     return texts, words, tuple(troubles)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path, environ))
     except FileNotFoundError:
         return {}
+    except UnsafeError as error:
+        raise SettingsError(f"{path} is not used: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

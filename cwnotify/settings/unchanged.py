@@ -39,6 +39,10 @@ class Unchanged(Generic[T]):
             known = self._known = asked, looked, read()
         return known[2]
 
+    def forget(self) -> None:
+        """Read again next time."""
+        self._known = None
+
 
 class _File:
     def __init__(self, path: str, seconds: float, now: float) -> None:

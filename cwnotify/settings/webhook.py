@@ -16,7 +16,7 @@ from cwnotify.alerts.webhook_text import LOOPBACK as LOOPBACK
 from cwnotify.alerts.webhook_text import REFERENCES as REFERENCES
 from cwnotify.alerts.webhook_text import WebhookError, read_webhook
 from cwnotify.errors import SettingsError
-from cwnotify.settings.places import read_text, webhook_path
+from cwnotify.settings.places import UnsafeError, read_text, webhook_path
 
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
@@ -54,7 +54,8 @@ def masked(webhook: Secret) -> str:
     if value.startswith(REFERENCES):
         return value
     parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/…"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}/…"
 
 
 def check_webhook(text: str | bytes, where: str, bare: bool = False) -> Secret:
@@ -90,13 +91,15 @@ def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     path = webhook_path(environ)
     try:
         mode = path.stat().st_mode
-        url = read_text(path).strip()
+        if stat.S_IMODE(mode) & 0o077:
+            raise SettingsError(f"{path} can be read by others; close it with: chmod 600 {path}")
+        url = read_text(path, environ).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
+    except UnsafeError as error:
+        raise SettingsError(f"{path} is not used: {error}") from None
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{path} cannot be read; store the webhook again: cwnotify login") from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise SettingsError(f"{path} can be read by others; close it with: chmod 600 {path}")
     return (check_webhook(url, str(path)), str(path)) if url else (None, "")
 
 

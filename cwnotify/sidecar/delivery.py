@@ -25,7 +25,7 @@ from cwnotify.sidecar.outbox import Outbox
 from cwnotify.sidecar.post import post
 from cwnotify.sidecar.rest import Rest
 from cwnotify.sidecar.rows import Message
-from cwnotify.sidecar.webhooks import Webhook
+from cwnotify.sidecar.webhooks import LookUp, Webhook, look_up
 
 # How often to look for messages that another sidecar, now gone, had claimed.
 IDLE_PAUSE = 15.0
@@ -72,12 +72,12 @@ class Delivery(threading.Thread):
         self._owed: tuple[Message, retries.Decision, bool] | None = None
         self.failed: sqlite3.Error | None = None
 
-    def aim(self, webhook: Secret | None, destination: str) -> None:
+    def aim(self, webhook: Secret | None, destination: str, look_up: LookUp = look_up) -> None:
         """Deliver to this webhook too. What is meant for an earlier one still goes there."""
         if webhook and destination not in self._webhooks:
             # New tables, for the thread may be going through the old ones; and this one first, for it belongs to both.
             self._rests = {**self._rests, destination: Rest()}
-            self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake)}
+            self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake, look_up)}
         self.wake()
 
     def destinations(self) -> list[str]:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwnotify.settings import WEBHOOK_VARIABLES, state_dir
+from cwnotify.settings.inherited import inherited
+from cwnotify.settings.places import python, runs_cells
 
 # A cell may fill the environment until no process can be started with all of it.
 LONGEST_VARIABLE = 1 << 15
@@ -39,7 +41,7 @@ def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
     # In the child other numbers than here, because a copy to its own number stays closed on exec with older glibcs.
     targets = [number for number in range(3, 12) if number not in (*sources, errors)][: len(sources)]
     numbers = [*targets, -1][:3]
-    environ = os.environ or _ENVIRONMENT
+    environ = inherited() or _ENVIRONMENT
     environment = {
         **{
             name: value
@@ -110,7 +112,9 @@ def _is_own(folder: Path) -> bool:
 
 
 def _python() -> str:
-    """This Python; a program that has one built in, or a cell, may say nothing of where it lies."""
+    """This Python; a program that has one built in may say nothing of where it lies."""
+    if runs_cells():
+        return python()
     return sys.executable or f"{sys.exec_prefix}/bin/python3"
 
 

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 from cwnotify import settings
 from cwnotify.alerts import words
@@ -24,6 +25,8 @@ from cwnotify.alerts.records import from_record
 from cwnotify.alerts.retries import PATIENCE
 from cwnotify.alerts.scrub import scrub_ended, scrub_run
 from cwnotify.settings import Secret
+from cwnotify.settings.inherited import adopt, may_change
+from cwnotify.sidecar import webhooks
 from cwnotify.sidecar.alarm_book import AlarmBook, Voice
 from cwnotify.sidecar.books import PLACE_TIMEOUT, Books
 from cwnotify.sidecar.courses import Courses
@@ -202,7 +205,7 @@ class Sidecar:
     def _obey(self, line: Line) -> None:
         match line["kind"]:
             case "hello" | "webhook":
-                self._aim(line["webhook"])
+                self._aim(line["webhook"], line.get("environ"))
             case "started":
                 self._started(scrub_run(from_record(Run, line["run"]), self._delivery.urls()))
             case "noted":
@@ -245,10 +248,16 @@ class Sidecar:
         if line.get("id"):
             self._answer(encode("ack", id=line["id"]))
 
-    def _aim(self, url: str | None) -> None:
+    def _aim(self, url: str | None, environ: dict[str, str] | None = None) -> None:
         webhook = Secret(url) if url else None
         self._destination = self._books.destination(webhook)
-        self._delivery.aim(webhook, self._destination)
+        look_up = webhooks.look_up
+        if environ is not None:
+            # An open panel has its own view of AWS.
+            adopt(environ, lambda name: may_change(name) and not (self._panels.is_open and name.startswith("AWS_")))
+            kept = {name: value for name, value in os.environ.items() if not may_change(name)}
+            look_up = partial(webhooks.look_up_apart, {**kept, **environ})
+        self._delivery.aim(webhook, self._destination, look_up)
         self._machine.listen(self._destination, self._voice)
         self._panels.aim(self._destination)
 

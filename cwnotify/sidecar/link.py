@@ -20,6 +20,7 @@ from cwnotify.alerts.events import Run, RunEnded, Wait
 from cwnotify.alerts.records import to_record
 from cwnotify.screen import say_once
 from cwnotify.settings import Secret
+from cwnotify.settings.inherited import for_delivery, for_panel, inherited
 from cwnotify.sidecar.launch import LONGEST_VARIABLE, ends_with, launch
 from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
 
@@ -79,7 +80,7 @@ class Link:
         with self._lock:
             if webhook != self._webhook:
                 self._webhook = webhook
-                self._write(encode("webhook", webhook=webhook.reveal() if webhook else None))
+                self._write(encode("webhook", webhook=webhook.reveal() if webhook else None, environ=for_delivery()))
 
     def started(self, run: Run) -> None:
         """Tell that a run began."""
@@ -270,7 +271,7 @@ class Link:
         os.set_blocking(errors, False)
         self._errors = Pipe(errors, writes=False)
         url = self._webhook.reveal() if self._webhook else None
-        hello = encode("hello", protocol=PROTOCOL, webhook=url)
+        hello = encode("hello", protocol=PROTOCOL, webhook=url, environ=for_delivery())
         watching = [_watch_line(panel, request) for panel, (request, _) in self._watched.items()]
         self._write(hello + b"".join([*self._unacknowledged.values(), *watching]))
 
@@ -404,15 +405,14 @@ def _reason(errors: bytes) -> str:
     lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip() and line[0] != " "]
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     reason = [*lines, *fatal][-1].strip()[:MAX_REASON] if lines else "it left no message; perhaps it was killed"
-    if fatal and (home := os.environ.get("PYTHONHOME")):
+    if fatal and (home := inherited().get("PYTHONHOME")):
         return f"{reason} (PYTHONHOME is {home})"
     return reason
 
 
 def _watch_line(panel: str, request: Request) -> bytes:
     # A cell may have set a profile or a region since the sidecar started.
-    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    environ = {name: value for name, value in aws.items() if len(value) < LONGEST_VARIABLE}
+    environ = {name: value for name, value in for_panel().items() if len(value) < LONGEST_VARIABLE}
     return encode("watch", panel=panel, request=to_record(request), environ=environ)
 
 

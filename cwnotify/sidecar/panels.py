@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cwnotify.alerts.events import Vitals
+from cwnotify.settings.inherited import adopt
 from cwnotify.sidecar.live import Live
 from cwnotify.sidecar.machine import Machine
 from cwnotify.sidecar.outbox import Outbox
@@ -110,11 +110,5 @@ class Panels:
 
 
 def _adopt(environ: Mapping[str, str]) -> bool:
-    """Take over what the kernel's environment says of AWS now; tells whether that is something new."""
-    if not environ:
-        return False
-    old = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    for name in old.keys() - environ.keys():
-        del os.environ[name]
-    os.environ.update(environ)
-    return old != dict(environ)
+    """Take over what the kernel says of AWS now; tells whether that is something new."""
+    return bool(environ) and adopt(environ, lambda name: name.startswith("AWS_"))

@@ -8,18 +8,22 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cwnotify.alerts.blocks import Payload
 from cwnotify.alerts.retries import Reply
 from cwnotify.settings import Secret
 
+if TYPE_CHECKING:
+    import requests
+
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 # A server that sends a byte now and then would never run into the time for one read.
 WHOLE_TIMEOUT = 40.0
 LONGEST_BODY = 512
+_ONCE: Any = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "allow_redirects": False, "stream": True}
 
 
 def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> Reply:
@@ -30,24 +34,17 @@ def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> R
     seconds
         How long the attempt may take, from the name's look-up to the reply's end.
     """
-    import requests
-
     line = _Line()
     alarm = threading.Timer(seconds, line.cut)
     alarm.daemon = True
     try:
         alarm.start()
-        with requests.Session() as session:
+        with _session() as session:
             session.mount("http://", adapter := _adapter(line))
             session.mount("https://", adapter)
-            with session.post(
-                webhook.reveal(),
-                json=payload,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = response.raw.read(LONGEST_BODY, decode_content=True)
+            with session.post(webhook.reveal(), json=payload, **_ONCE) as response:
+                # Never unpacked: urllib3 before 2.6 unpacks all of a small reply, which can be gigabytes.
+                body = response.raw.read(LONGEST_BODY, decode_content=False)
         reply = Reply(response.status_code, body.decode("utf-8", "replace"), response.headers.get("Retry-After", ""))
     except Exception as error:
         reply = Reply(trouble=_trouble(error))
@@ -58,18 +55,30 @@ def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> R
 
 def reach(webhook: Secret) -> str:
     """What keeps us from the webhook's host; empty if it answers. Nothing of the webhook but its host is used."""
-    import requests
-
     parts = urlsplit(webhook.reveal())
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     try:
-        requests.head(
-            f"{parts.scheme}://{host}{port}/", timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False
-        ).close()
+        with _session() as session:
+            session.head(f"{parts.scheme}://{host}{port}/", **_ONCE).close()
     except Exception as error:
         return _trouble(error)
     return ""
+
+
+def _session() -> requests.Session:
+    """A session that takes proxies and certificates from the environment, but no password from a ``.netrc``."""
+    import requests
+
+    session = requests.Session()
+    session.auth = _without_password
+    session.headers["Accept-Encoding"] = "identity"
+    return session
+
+
+def _without_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # With none at all, requests looks into ~/.netrc, whose default entry is for any host.
+    return request
 
 
 class _Line:

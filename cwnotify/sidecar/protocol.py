@@ -5,8 +5,10 @@ A line is a JSON object with a ``kind``. From the kernel:
 =========== ==================================================== =======
 kind        what it tells                                        ``id``
 =========== ==================================================== =======
-hello       who speaks: pid, protocol, the webhook               no
-webhook     the webhook changed                                  no
+hello       who speaks: pid, protocol, the webhook, and in       no
+            ``environ`` what it takes to reach it; None in a
+            program, whose environment the sidecar has
+webhook     the webhook changed; ``environ`` as above            no
 started     a `cwnotify.alerts.events.Run` began                 yes
 noted       how far a run has come: a `RunEnded`, as if lost now no
 waiting     ``run`` waits for a person: ``wait`` names for what, yes

@@ -6,16 +6,23 @@ meant for other webhooks. What was found is kept until Slack says that it is gon
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import REFERENCES, Secret
 
 # Seconds for which a look-up that failed is not made again.
 LOOK_AGAIN = 2.0
+# boto3 itself gives up long before, with the reason.
+LOOK_UP_TIMEOUT = 120.0
+_PROGRAM = str(Path(__file__).with_name("look_up.py"))
 
 LookUp = Callable[[str], Secret]
 
@@ -33,6 +40,35 @@ def look_up(reference: str) -> Secret:
     from cwnotify.aws.stores import find_webhook
 
     return find_webhook(Aws.for_watching(), reference)
+
+
+def look_up_apart(environ: Mapping[str, str], reference: str) -> Secret:
+    """As `look_up`, in a process with its own environment: this one's may have what a panel says of AWS.
+
+    Raises
+    ------
+    CwnotifyError
+        As `look_up`, or if that process fails.
+    """
+    # Only the name is in the arguments; the URL comes back through a pipe.
+    command = [sys.executable, "-P", _PROGRAM, reference]
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=LOOK_UP_TIMEOUT,
+            check=False,
+        )
+        answer = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        # Not the text, which can hold what was read so far.
+        raise AwsError(f"the process that asks AWS failed: {type(error).__name__}") from None
+    if "webhook" not in answer:
+        raise AwsError(str(answer.get("error")))
+    return Secret(answer["webhook"])
 
 
 class Webhook:

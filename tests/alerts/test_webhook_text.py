@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
+import requests
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.webhook_text import WRAPPING, WebhookError, is_workflow, read_webhook
+from cwnotify.aws.lambda_function import _connection
+from cwnotify.settings import Secret
+from cwnotify.settings.webhook import masked
 
 URL = "https://hooks.slack.com/services/T0000/B0000/canary"
 OTHER = "https://hooks.slack-gov.com/services/T0000/B0000/canary2"
@@ -125,6 +131,140 @@ def test_elsewhere_such_a_path_means_nothing() -> None:
     assert not is_workflow("https://example.com/workflows/x")
     assert not is_workflow("https://hooks.slack.com/services/T0/B0/workflows")
     assert read_webhook("https://chat.example.com/triggers/x") == "https://chat.example.com/triggers/x"
+
+
+# Each is another host, port or path to some of: RFC 3986, browsers, urllib.parse, urllib3, curl, inet_aton.
+AMBIGUOUS = [
+    "http://127.0.0.1:8080\\@localhost/canary",
+    "http://localhost\\@evil.example/canary",
+    "https://hooks.slack.com\\.evil.example/canary",
+    "https://hooks.slack.com/\\evil.example/canary",
+    "https:\\\\hooks.slack.com/canary",
+    "https://hooks.slack.com@evil.example/canary",
+    "https://user:word@hooks.slack.com/canary",
+    "https://@hooks.slack.com/canary",
+    "https://a@b@hooks.slack.com/canary",
+    "https://hooks.slack.com#@evil.example/canary",
+    "https://hooks.slack.com?@evil.example/canary",
+    "https://hooks.slack.com#/services/canary",
+    "https://hooks.slack.com/services/canary#x",
+    "https://hooks%2eslack.com/canary",
+    "https://hooks.slack.com%2f@evil.example/canary",
+    "https://hooks.slack.com:443:80/canary",
+    "https://hooks.slack.com:/canary",
+    "https://hooks.slack.com:0/canary",
+    "https://hooks.slack.com:0443/canary",
+    "https://hooks.slack.com:65536/canary",
+    "https://hooks.slack.com:-1/canary",
+    "https://hooks.slack.com:+443/canary",
+    "https://hooks.slack.com:4_43/canary",
+    "https://hooks.slack.com:443a/canary",
+    "https://hooks..slack.com/canary",
+    "https://.hooks.slack.com/canary",
+    "https://hooks.slack.com../canary",
+    "https://-hooks.slack.com/canary",
+    "https://*.slack.com/canary",
+    "https://hooks,slack.com/canary",
+    "https://hooks.slack.com;evil.example/canary",
+    "https://hooks.slack.com&evil.example/canary",
+    "https://127.1/canary",
+    "https://2130706433/canary",
+    "https://0x7f000001/canary",
+    "https://0x7f.0.0.0x1/canary",
+    "https://0177.0.0.1/canary",
+    "https://127.0.0.256/canary",
+    "https://127.0.0.1.2/canary",
+    "https://a.0x/canary",
+    "https://[fe80::1%25eth0]/canary",
+    "https://[fe80::1%eth0]/canary",
+    "https://[::ffff:127.0.0.256]/canary",
+    "https://[::1/canary",
+    "https://::1/canary",
+    "https://[hooks.slack.com]/canary",
+    "https://[v1.x]/canary",
+    "https://[::1]evil.example/canary",
+    "https://hooks.slack.com/services/../triggers/canary",
+    "https://hooks.slack.com/services/%2E%2e/triggers/canary",
+    "https://hooks.slack.com/./canary",
+    "https://hooks.slack.com/canary/..",
+    "https://h\u00f6oks.slack.com/canary",
+    "https://hooks\u3002slack.com/canary",
+    "https://hooks.slack.com\uff0fevil.example/canary",
+    "https://hooks.slack.com\u2044evil.example/canary",
+    "https://hooks.slack.com\t.evil.example/canary",
+    "https://hooks.slack.com\n.evil.example/canary",
+    "https://hooks.slack.com\x00.evil.example/canary",
+    "https://hooks.slack.com .evil.example/canary",
+    "https:///hooks.slack.com/canary",
+    "https:hooks.slack.com/canary",
+    "https:/hooks.slack.com/canary",
+]
+
+
+@pytest.mark.parametrize("url", AMBIGUOUS, ids=ascii)
+@pytest.mark.parametrize("shape", ["{url}", '{{"webhook": {quoted}}}'])
+def test_a_url_that_programs_read_differently_is_refused(url: str, shape: str) -> None:
+    for bare in (False, True):
+        with pytest.raises(WebhookError) as raised:
+            read_webhook(shape.format(url=url, quoted=json.dumps(url)), bare)
+        assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.slack.com:443/services/T0/B0/canary?thread=1&x=%20",
+        "https://HOOKS.slack.com./services/canary",
+        "https://chat.xn--bcher-kva.example/hooks/canary",
+        "https://mattermost_1.internal:8065/hooks/canary",
+        "https://10.0.0.7/hooks/canary",
+        "https://[2001:db8::7]:8443/hooks/canary",
+        "http://[::1]:8080/services/canary",
+        "http://localhost:8080/services/canary",
+        "https://chat.example/hooks/a.b/..c/.d",
+        "https://chat.example",
+    ],
+)
+def test_an_ordinary_url_is_taken(url: str) -> None:
+    assert read_webhook(url) == url
+
+
+PARTS = [
+    *"\\@:/?#%[].-_ 0179axX",
+    "//",
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "hooks.slack.com",
+    "evil.example",
+    "%2e",
+    "0x7f",
+]
+
+
+@given(
+    st.sampled_from(["https://", "http://", "https:", ""]), st.lists(st.sampled_from(PARTS), max_size=8), st.booleans()
+)
+def test_every_client_connects_to_the_host_that_is_shown(scheme: str, parts: list[str], bare: bool) -> None:
+    try:
+        url = read_webhook(scheme + "".join(parts), bare)
+    except WebhookError:
+        return
+    if url.startswith(("ssm:", "secretsmanager:")):
+        return
+    split = urlsplit(url)
+    shown = (split.scheme, split.hostname, split.port or {"http": 80, "https": 443}[split.scheme])
+    prepared = requests.Request("POST", url).prepare()
+    host, adapter = str(prepared.url), requests.adapters.HTTPAdapter()
+    pool = adapter.get_connection_with_tls_context(prepared, verify=True)
+    function = _connection(split, 1.0)
+    other = urllib3.util.parse_url(url)
+
+    assert masked(Secret(url)) == f"{split.scheme}://{split.netloc.lower()}/…"
+    assert (pool.scheme, pool.host.strip("[]"), pool.port) == shown
+    assert (function.host, function.port) == shown[1:]
+    assert (other.host or "").strip("[]") == split.hostname
+    assert urlsplit(host).path in (split.path or "/", "/" + split.path.lstrip("/"))
 
 
 @given(

@@ -133,6 +133,49 @@ def test_a_sentence_of_the_users_own_is_said_instead_of_ours(amended):
 
 
 @pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("<!channel> {name}", "&lt;!channel&gt; X"),
+        (
+            "<!here|you> <@U012> <#C012> <!subteam^S0>",
+            "&lt;!here|you&gt; &lt;@U012&gt; &lt;#C012&gt; &lt;!subteam^S0&gt;",
+        ),
+        ("<https://evil.example|see {name}>", "&lt;https://evil.example|see X&gt;"),
+        ("<!date^1^{{x}}^https://evil.example|now>", "&lt;!date^1^{x}^https://evil.example|now&gt;"),
+        ("&lt;!channel&gt; & &amp;lt;!here&amp;gt;", "&lt;!channel&gt; &amp; &amp;lt;!here&amp;gt;"),
+        ("*{name}* `x` _y_ :tada: {time}", "*X* `x` _y_ :tada: Y"),
+        ("@here @channel @everyone a@b.example", "@\u2060here @\u2060channel @\u2060everyone a@b.example"),
+        ("a\u202eb\x1b[31mc", "a\ufffdbc"),
+    ],
+)
+def test_a_sentence_from_a_file_holds_no_link_and_no_mention(amended, sentence, said):
+    assert fault("en", "run.finished", sentence) == ""
+    amended([("en", "run.finished", sentence)])
+
+    assert say("en", "run.finished", name="X", time="Y") == said
+
+
+@given(st.text("<>&;!@|lgtamp{}nae: ", max_size=30))
+def test_no_sentence_from_a_file_brings_an_angle_bracket(sentence):
+    amend([("en", "cell", sentence)])
+    try:
+        shown = say("en", "cell", n=3) if not fault("en", "cell", sentence) else ""
+    finally:
+        amend(())
+
+    assert not {"<", ">"} & {*shown}
+    assert "&" not in shown.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
+
+
+def test_each_of_our_own_sentences_is_the_same_when_it_comes_from_a_file(amended):
+    for lang, table in (("en", en.SENTENCES), ("ko", ko.SENTENCES)):
+        amended([(lang, key, sentence) for key, sentence in table.items()])
+        for key, sentence in table.items():
+            values = dict.fromkeys(gaps(sentence), "1")
+            assert say(lang, key, **values) == sentence.format(**values)
+
+
+@pytest.mark.parametrize(
     ("lang", "key", "sentence", "why"),
     [
         ("en", "run.finished", "{name} is done", ""),

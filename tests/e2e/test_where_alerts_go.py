@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
+from types import TracebackType
 
-from cwnotify.settings import Secret, store_webhook
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from cwnotify.settings import Secret, store_webhook, webhook_path
 from tests.support.kernel import Kernel, World, alert
 from tests.support.slack import Slack
+from tests.support.waiting import until
+
+
+class Trap:
+    """A server that no process of ours may ever connect to; it notes what it is sent."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.received: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                self.received.append(connection.recv(1 << 16))
+
+    def __enter__(self) -> Trap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
 
 # All the ways in which a cell can name another webhook: the variables, and another home with a file in it.
 REDIRECT = """
@@ -79,3 +115,146 @@ def test_the_users_own_words_are_said_as_they_are_when_a_run_begins(tmp_path: Pa
             "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}"
             in told.stderr
         )
+
+
+# A cell that sets all that can lead a request elsewhere, or bring its own code or wording.
+SETTINGS = r"""
+import os, pathlib, sys
+theirs = pathlib.Path("theirs").absolute()
+(theirs / "cwnotify").mkdir(parents=True, exist_ok=True)
+ran = theirs / "ran"
+for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    os.environ[name] = os.environ[name.lower()] = "TRAP"
+for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "AWS_CA_BUNDLE"):
+    os.environ[name] = str(theirs / "ca.pem")
+for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+    os.environ[name] = "TRAP"
+(theirs / "aws").write_text(f"[default]\nendpoint_url = TRAP\ncredential_process = touch {ran}\n")
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(theirs / "aws")
+words = '[words.en]\n"run.finished" = "<!channel> {name} <https://evil/|see>"\n'
+(theirs / "cwnotify" / "config.toml").write_text(words)
+os.environ["XDG_CONFIG_HOME"] = os.environ["HOME"] = os.environ["XDG_STATE_HOME"] = str(theirs)
+os.environ["CWNOTIFY_STATE_DIR"] = str(theirs / "state")
+os.environ["CWNOTIFY_TEAM_CONFIG"] = str(theirs / "cwnotify" / "config.toml")
+for name in ("sitecustomize", "usercustomize", "requests", "json", "boto3"):
+    (theirs / f"{name}.py").write_text(f"import pathlib; pathlib.Path({str(ran)!r}).touch()")
+os.environ["PYTHONPATH"] = str(theirs)
+os.environ["PYTHONSTARTUP"] = str(theirs / "requests.py")
+os.environ["PYTHONHOME"] = os.environ["PYTHONUSERBASE"] = str(theirs)
+os.environ["LD_LIBRARY_PATH"] = os.environ["PATH"] = str(theirs)
+(theirs / "python").write_text(f"#!/bin/sh\ntouch {ran}\n")
+(theirs / "python").chmod(0o755)
+sys.executable = str(theirs / "python")
+sys.prefix = sys.exec_prefix = str(theirs)
+os.chdir(theirs / "cwnotify")
+"""
+
+
+def settings(trap: Trap) -> str:
+    return SETTINGS.replace("TRAP", trap.url)
+
+
+def test_no_setting_of_a_cell_reaches_the_sidecar_or_a_command(tmp_path: Path):
+    with Slack() as slack, Trap() as trap, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        assert not kernel.run(settings(trap)).errors
+
+        kernel.run("%%notify_on_finish mine\n1")
+        tested = kernel.run("%cwnotify test")
+        kernel.run("from cwnotify import notify\nwith notify('by hand'):\n    pass")
+
+        assert alert(slack, "mine")["text"].startswith(":white_check_mark: *mine* finished in")
+        assert "*by hand* finished in" in alert(slack, "by hand")["text"]
+        assert "Slack said ok" in tested.stdout
+        assert "AWS_CONFIG_FILE" in tested.stderr
+        assert not trap.received
+        assert not (world.home / "theirs" / "ran").exists()
+        assert not (world.home / "theirs" / "state").exists()
+
+
+def test_a_notebook_that_begins_with_such_a_cell_changes_nothing_either(tmp_path: Path):
+    with Slack() as slack, Trap() as trap, World(tmp_path) as world, Kernel(world) as kernel:
+        store_webhook(Secret(slack.url), world.environ)
+        kernel.run(settings(trap))
+
+        kernel.run("%load_ext cwnotify")
+        kernel.run("%%notify_on_finish mine\n1")
+
+        assert "*mine* finished in" in alert(slack, "mine")["text"]
+        assert not trap.received
+        assert not (world.home / "theirs" / "ran").exists()
+
+
+KEYS = {"AWS_DEFAULT_REGION": "ap-northeast-2", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+@pytest.mark.parametrize("panel_first", [False, True])
+def test_a_webhook_that_aws_stores_is_looked_up_as_the_kernel_was_started(panel_first: bool, tmp_path: Path):
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    aws = {**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_EC2_METADATA_DISABLED": "true"}
+    session = boto3.Session("test", "test", region_name=KEYS["AWS_DEFAULT_REGION"])
+    store = session.client("ssm", endpoint_url=aws["AWS_ENDPOINT_URL"])
+    try:
+        with (
+            Slack() as slack,
+            Trap() as trap,
+            World(tmp_path, "ssm:/team/slack", **aws) as world,
+            Kernel(world) as kernel,
+        ):
+            store.put_parameter(Name="/team/slack", Value=slack.url, Type="SecureString", Overwrite=True)
+            kernel.run("%load_ext cwnotify")
+            kernel.run(settings(trap))
+            # An identity of the cells' own, which a panel uses and the look-up does not: there it would find nothing.
+            kernel.run("os.environ['AWS_DEFAULT_REGION'] = 'eu-west-1'")
+            if panel_first:
+                kernel.run("import cwnotify\ncwnotify.panel()")
+
+            kernel.run("%%notify_on_finish mine\n1")
+            tested = kernel.run("%cwnotify test")
+
+            assert "*mine* finished in" in alert(slack, "mine", 40)["text"]
+            assert "Slack said ok" in tested.stdout
+            assert not trap.received
+    finally:
+        server.stop()
+
+
+def test_the_webhook_that_a_kernel_has_read_stays_when_its_file_is_overwritten(tmp_path: Path):
+    with Slack() as slack, Slack() as theirs, World(tmp_path) as world, Kernel(world) as kernel:
+        path = store_webhook(Secret(slack.url), world.environ)
+        kernel.run("%load_ext cwnotify")
+        kernel.run("%%notify_on_finish first\n1")
+        for number, change in enumerate((f"write_text({theirs.url!r})", "chmod(0o644)", "unlink()")):
+            kernel.run(f"import pathlib\npathlib.Path({str(path)!r}).{change}")
+            result = kernel.run(f"%%notify_on_finish run {number}\n1")
+            assert number or f"the webhook in {path} changed after this notebook's kernel had read it" in result.stderr
+            alert(slack, f"run {number}")
+
+        assert not theirs.received
+        assert not webhook_path(world.environ).exists()
+
+
+def test_a_channel_in_the_users_file_stays_too(tmp_path: Path):
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run("%%notify_on_finish first\n1")
+        config = world.home / ".config" / "cwnotify" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text('channel = "#theirs"')
+
+        told = kernel.run("%%notify_on_finish second\n1")
+
+        assert "channel" not in alert(slack, "second")
+        assert f"the channel in {config} changed" in told.stderr
+
+
+def test_before_a_webhook_is_chosen_a_cell_may_also_set_the_way_to_it(tmp_path: Path):
+    with Slack() as slack, Trap() as proxy, World(tmp_path) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}\n%env HTTP_PROXY={proxy.url}")
+
+        kernel.run("%%notify_on_finish mine\n1")
+
+        until(lambda: proxy.received, 20, "the request at the proxy")

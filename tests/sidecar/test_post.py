@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -14,7 +16,7 @@ import trustme
 
 from cwnotify.alerts.retries import Delivered, RetryAt, decide
 from cwnotify.settings import Secret
-from cwnotify.sidecar.post import post
+from cwnotify.sidecar.post import post, reach
 from tests.support.slack import OK, Answer, Slack
 
 PAYLOAD = {"text": "hello"}
@@ -182,6 +184,39 @@ def test_a_proxy_is_used_but_where_it_should_not_be(monkeypatch, slack: Slack):
         post(Secret(slack.url), PAYLOAD)
         assert len(asked) == 1
     assert [one.answer for one in slack.received] == [OK]
+
+
+@pytest.mark.parametrize("ask", [lambda url: post(Secret(url), PAYLOAD), lambda url: reach(Secret(url))])
+def test_no_password_of_a_netrc_is_sent_and_a_proxy_still_gets_its_own(ask, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login alice password netrc-canary\nmachine 127.0.0.1 login bob password netrc-canary\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with proxy(TOOK) as (url, received):
+        ask(f"{url}/services/canary")
+        monkeypatch.setenv("HTTP_PROXY", url.replace("//", "//user:word@"))
+        ask(f"{url}/services/canary")
+
+    assert len(received) == 2
+    assert b"\r\nauthorization:" not in b"".join(received).lower()
+    assert b"Proxy-Authorization: Basic dXNlcjp3b3Jk" in received[1]
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"gzip, gzip", b"deflate", b"br", b"zstd"])
+def test_a_reply_is_never_unpacked(encoding):
+    packed = gzip.compress(gzip.compress(bytes(1 << 26)))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(packed))
+    with proxy(head + packed) as (url, received):
+        tracemalloc.start()
+        reply = post(Secret(f"{url}/services/canary"), PAYLOAD)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert b"Accept-Encoding: identity" in received[0]
+    assert (reply.status, reply.trouble) == (200, "")
+    assert reply.body.encode("utf-8", "replace").startswith(b"\x1f")
+    assert len(reply.body) <= 512
+    assert peak < 8e6
+    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)
 
 
 @pytest.mark.parametrize("answer", [Answer(mode="reset"), Answer(mode="late_reset"), Answer(mode="cut")])

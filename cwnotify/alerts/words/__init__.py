@@ -7,6 +7,7 @@ English. Values that go into a sentence are ready mrkdwn: escaped, and bold or c
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _languages: dict[str, Any] = {"en": en}
 _own: dict[tuple[str, str], str] = {}
 LONGEST = 300
+_MENTION = re.compile(r"@(?=here|channel|everyone)", re.I)
 _SPARKS = "▁▂▃▄▅▆"  # higher bars would touch the line above
 
 
@@ -46,10 +48,20 @@ def amend(own: Iterable[tuple[str, str, str]]) -> None:
     Parameters
     ----------
     own
-        (language, key, sentence), free of what `fault` finds.
+        (language, key, sentence), free of what `fault` finds. No text in them becomes a link or a mention; asterisks,
+        backticks, underscores and emoji format as in our own.
     """
     global _own
-    _own = {(lang, key): sentence for lang, key, sentence in own}
+    _own = {(lang, key): _escaped(sentence) for lang, key, sentence in own}
+
+
+def _escaped(sentence: str) -> str:
+    """A sentence from a file as mrkdwn. Entities that are written out, as in ours, stay what they are."""
+    from cwnotify.alerts.blocks import escape
+
+    plain = sentence.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    # Slack reads @here without brackets, too, where it looks for mentions.
+    return _MENTION.sub("@\N{WORD JOINER}", escape(plain, 6 * LONGEST))
 
 
 def fault(lang: str, key: str, sentence: object) -> str:

@@ -225,7 +225,7 @@ def test_what_cannot_be_used_is_told_with_its_place_and_the_rest_is_used(home):
         "%config CWNotify.mention",
         "CWNOTIFY_MIN_DURATION",
     ]
-    with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is no dur"):
+    with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"):
         load(environ)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from types import TracebackType
@@ -50,11 +51,11 @@ class Imds:
 
     def interrupt(self, action: str = "terminate") -> None:
         """Say that the instance is taken back in two minutes."""
-        self.says[ACTION_PATH] = json.dumps({"action": action, "time": "2026-11-24T08:22:00Z"})
+        self.says[ACTION_PATH] = json.dumps({"action": action, "time": _in(120)})
 
     def recommend_rebalance(self) -> None:
         """Say that the instance is at risk."""
-        self.says[REBALANCE_PATH] = json.dumps({"noticeTime": "2026-11-24T08:20:00Z"})
+        self.says[REBALANCE_PATH] = json.dumps({"noticeTime": _in(0)})
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         imds = self
@@ -84,3 +85,8 @@ class Imds:
                 pass
 
         return Handler
+
+
+def _in(seconds: float) -> str:
+    """The time in so many seconds, as AWS writes it; an older one would be reported as late."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -100,6 +100,9 @@ def custom_message(
 
 def plain_message(plain: Plain, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> b.Payload:
     """The payload for what is no alarm: its beginning, as it is, in a code block."""
+    if plain.left_out:
+        text = say(lang, "plain.left out", n=plain.left_out)
+        return b.message(text, [b.section(text)], b.NO_DATA, channel=channel)
     title = b.bold(plain.title, 300)
     text = say(lang, "plain.title", title=title) if title else say(lang, "plain")
     text = _late(text, plain.at, now, lang, zone)

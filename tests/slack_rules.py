@@ -100,6 +100,8 @@ def _check_block(block: Json, mentions: tuple[str, ...]) -> None:
 def _check_text(text: Json, limit: int, mentions: tuple[str, ...]) -> None:
     assert text.keys() <= _PROPERTIES[text["type"]]
     if text["type"] == "mrkdwn":
+        # Or Slack makes links and mentions out of what a name or an error only looks like.
+        assert text.get("verbatim") is True
         check_mrkdwn(text["text"], limit, mentions)
     assert 1 <= len(text["text"].strip()) <= len(text["text"]) <= limit
 

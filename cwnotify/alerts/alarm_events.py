@@ -325,6 +325,8 @@ class Plain:
         The message's own id, else its text.
     redacted
         Whether it held what looked like a secret.
+    left_out
+        How many entries of a list it stands for, which were too many to read.
     """
 
     text: str
@@ -332,6 +334,7 @@ class Plain:
     id: str = ""
     at: float | None = None
     redacted: bool = False
+    left_out: int = 0
 
 
 AwsEvent = AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain

@@ -222,7 +222,7 @@ def _description(event: AlarmChanged) -> list[b.Block]:
     fires = event.after == AlarmState.ALARM and not is_unmeasured(event)
     shown = mrkdwn(event.description, b.MOST_SECTION - 100, lead=fires, bold=fires)
     # Without Slack's own search for links and names, which would find mentions in plain text.
-    return [b.section(shown, verbatim=True)] if shown else []
+    return [b.section(shown)] if shown else []
 
 
 def _measurements(event: AlarmChanged, lang: str) -> list[b.Block]:

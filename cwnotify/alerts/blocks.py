@@ -113,10 +113,18 @@ def code_block(text: str, limit: int = MOST_SECTION) -> str:
     return "```\n" + ("…" if start else "") + "".join(pieces[start:]) + "\n```"
 
 
-def section(text: str, verbatim: bool = False) -> Block:
-    """A paragraph of ready mrkdwn; with `verbatim` Slack does not look for links and names in it itself."""
-    body: Block = {"type": "mrkdwn", "text": text}
-    return {"type": "section", "text": body | {"verbatim": True} if verbatim else body}
+def mrkdwn(text: str) -> Block:
+    """Ready mrkdwn as it is: Slack makes no link and no mention out of what only looks like one.
+
+    ``<https://…|text>`` stays a link. Nearly every text here holds something from outside (a name, a reason, an error),
+    so all of them are verbatim: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
+    """
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def section(text: str) -> Block:
+    """A paragraph of ready mrkdwn."""
+    return {"type": "section", "text": mrkdwn(text)}
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> list[Block]:
@@ -135,15 +143,13 @@ def facts(pairs: Iterable[tuple[str, str]]) -> list[Block]:
 
 def fields(pairs: Iterable[tuple[str, str]]) -> list[Block]:
     """Name and ready mrkdwn value in two columns; pairs without a value are left out, ten to a section at most."""
-    cells = [
-        {"type": "mrkdwn", "text": _fit(f"*{name}*\n{value}", MOST_FIELD)} for name, value in pairs if value.strip()
-    ]
+    cells = [mrkdwn(_fit(f"*{name}*\n{value}", MOST_FIELD)) for name, value in pairs if value.strip()]
     return [{"type": "section", "fields": cells[i : i + MOST_FIELDS]} for i in range(0, len(cells), MOST_FIELDS)]
 
 
 def context(*texts: str) -> Block:
     """A quiet line of ready mrkdwn."""
-    elements = [{"type": "mrkdwn", "text": _fit(text, MOST_SECTION)} for text in texts if text.strip()]
+    elements = [mrkdwn(_fit(text, MOST_SECTION)) for text in texts if text.strip()]
     return {"type": "context", "elements": elements[:MOST_CONTEXT]}
 
 

@@ -19,10 +19,14 @@ from cwnotify.alerts.late import LATE_SECONDS, is_late, rough
 from cwnotify.alerts.meaning import COLOURS, News, Tone, mark_of, news_of, tone_of
 from cwnotify.alerts.regions import alarm_link
 from cwnotify.alerts.render import render
-from cwnotify.alerts.words import clock, duration, say
+from cwnotify.alerts.words import clock, duration, plain, say
 from cwnotify.alerts.words import zone as zone_of
 
 MOST_MESSAGE = 30_000  # characters of names and links in one message
+# Messages of their own for what is no alarm's change, and lines for the rest, `_LINES` in a message.
+MAX_ALONE = 20
+MAX_LISTED = 300
+_LINES = 100
 _MOST_SECTIONS = b.MOST_BLOCKS - 3  # beside the first line, the quiet line and the button
 _HEAD_ROOM = 120
 _KIND_ROOM = 60
@@ -104,12 +108,36 @@ def digest_pages(
     kept = unique(events)
     changes = [event for event in kept if isinstance(event, AlarmChanged)]
     alone = [event for event in kept if not isinstance(event, AlarmChanged)]
+    # A note of what was left out is never left out itself.
+    alone.sort(key=lambda event: not getattr(event, "left_out", 0))
+    alone, rest = alone[:MAX_ALONE], alone[MAX_ALONE:]
     alarms = _latest(changes)
     single: list[tuple[AwsEvent, tuple[AwsEvent, ...]]] = [(event, (event,)) for event in alone]
     if len(alarms) <= 1:
         single[:0] = [(event, tuple(changes)) for event in alarms]
     pages = _Digest(alarms, changes, seconds, lang, zone, channel, now).pages() if len(alarms) > 1 else []
-    return (*pages, *(Page(render(event, lang, zone, channel, now), about) for event, about in single))
+    alone_pages = (Page(render(event, lang, zone, channel, now), about) for event, about in single)
+    return (*pages, *alone_pages, *_rest_pages(rest, lang, zone, channel, now))
+
+
+def _rest_pages(events: Sequence[AwsEvent], lang: str, zone: str, channel: str, now: float | None) -> tuple[Page, ...]:
+    """Messages that have a line for each of `events`, up to `MAX_LISTED`, and say how many more there were."""
+    listed = events[:MAX_LISTED]
+    pages = []
+    for start in range(0, len(listed), _LINES):
+        some = listed[start : start + _LINES]
+        text = say(lang, "digest.rest", n=len(events))
+        lines = [_first_line(render(event, lang, zone, channel, now)) for event in some]
+        details = [b.section("\n".join(lines[i : i + 10])) for i in range(0, len(lines), 10)]
+        if start + _LINES >= len(listed) and len(events) > len(listed):
+            details.append(b.context(say(lang, "digest.rest.more", n=len(events) - len(listed))))
+            some = events[start:]
+        pages.append(Page(b.message(text, [b.section(text)], b.NO_DATA, details, channel), tuple(some)))
+    return tuple(pages)
+
+
+def _first_line(payload: b.Payload) -> str:
+    return "• " + b.prose(next(iter(plain(str(payload["text"])).splitlines()), ""), 250)
 
 
 class _Digest:

@@ -10,21 +10,27 @@ https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 
 from __future__ import annotations
 
+import json
 from zlib import crc32
 
 from cwnotify.alerts.alarm_events import AwsEvent, FunctionFailed, InstanceNotice, NoticeKind, Plain
 from cwnotify.alerts.alarm_fields import Carrier, read_alarm
 from cwnotify.alerts.listings import read_item, read_listing
-from cwnotify.alerts.loose import Node, decoded, moment, node, shown, text
+from cwnotify.alerts.loose import MAX_SHOWN, Node, decoded, moment, node, shown, text
 from cwnotify.alerts.redact import MARK, redact, redact_event, redact_value
 from cwnotify.alerts.regions import partition_of, read_arn, region_code
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 # Real ones nest four deep: a failure's record, SQS, SNS, EventBridge.
 _MAX_DEPTH = 12
+# Entries of lists that are opened in one event; 1,000 characters that are written out count as one more. The records of
+# a batch from SQS are events of their own.
+MAX_OPENED = 5_000
 # One of these is in a custom notification, a failed function's record, and an HTTPS request.
 _OTHERS = {"content", "requestcontext", "headers", "multivalueheaders"}
-# Larger values are redacted as text: a message shows 3,000 characters of them.
-_MAX_STRUCTURE = 100_000
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html,
 # .../rebalance-recommendations.html and .../monitoring-instance-state-changes.html
@@ -49,50 +55,74 @@ def parse(event: object) -> tuple[AwsEvent, ...]:
     tuple
         At least one event; one for each record of a batch, in its order.
     """
+    budget = _Budget()
     try:
-        return tuple(map(redact_event, _open(event, Carrier(), 0)))
+        events = tuple(map(redact_event, _open(event, Carrier(), 0, budget)))
+        whole = len(events) == 1 and isinstance(events[0], Plain)
+        # What is one text is shown as such; of what was opened the rest is counted.
+        return events if whole or not budget.left_out else (*events, _left_out(budget.left_out, events[-1]))
     except Exception:
         # Left over are values whose own methods raise, which no JSON makes: they too are shown, not dropped.
-        return (_plain(shown(event), Carrier()),)
+        return (_plain(shown(event), Carrier(), budget),)
 
 
-def _open(value: object, carrier: Carrier, depth: int) -> list[AwsEvent]:
+class _Budget:
+    """How many entries of lists are still opened, and how many were not."""
+
+    def __init__(self) -> None:
+        self.left, self.left_out = MAX_OPENED, 0
+
+    def spend(self, items: Sequence[object]) -> Iterator[object]:
+        """Those of `items` that the budget allows."""
+        for number, item in enumerate(items):
+            if self.left <= 0:
+                self.left_out += len(items) - number
+                return
+            self.left -= 1
+            yield item
+
+
+def _left_out(count: int, last: AwsEvent) -> Plain:
+    return Plain("", id=f"{count} after {last.id}", left_out=count)
+
+
+def _open(value: object, carrier: Carrier, depth: int, budget: _Budget) -> list[AwsEvent]:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     content = decoded(value)
     if depth < _MAX_DEPTH:
         if isinstance(content, str) and content != value:
-            return _open(content, carrier, depth + 1)
+            return _open(content, carrier, depth + 1, budget)
         if isinstance(content, list):
-            opened = [event for item in content for event in _open(item, carrier, depth + 1)]
+            opened = [event for item in budget.spend(content) for event in _open(item, carrier, depth + 1, budget)]
             if not all(isinstance(event, Plain) for event in opened):
                 return opened
         if isinstance(content, dict):
-            return _open_mapping(content, carrier, depth + 1)
-    return [_plain(value if isinstance(value, str) and content == value else content, carrier)]
+            return _open_mapping(content, carrier, depth + 1, budget)
+    return [_plain(value if isinstance(value, str) and content == value else content, carrier, budget)]
 
 
-def _open_mapping(content: dict[object, object], carrier: Carrier, depth: int) -> list[AwsEvent]:
+def _open_mapping(content: dict[object, object], carrier: Carrier, depth: int, budget: _Budget) -> list[AwsEvent]:
     message = node(content)
     records = message.get("records")
     if isinstance(records, list) and records:
-        return [event for record in records for event in _open(record, carrier, depth)]
+        return [event for record in budget.spend(records) for event in _open(record, carrier, depth, budget)]
     items = read_listing(message)
     if items:
-        return [event for item in items for event in _open(item, carrier, depth)]
+        return [event for item in budget.spend(items) for event in _open(item, carrier, depth, budget)]
     for key, inside, outside in _openings(message, carrier):
         if isinstance(inside.get(key), str | dict):
-            return _open(inside[key], outside, depth)
+            return _open(inside[key], outside, depth, budget)
     event = read_alarm(message, carrier) or _notice(message)
     if event is not None:
         return [event]
-    if message.keys() & _OTHERS and (others := _open_other(content, carrier, depth)):
+    if message.keys() & _OTHERS and (others := _open_other(content, carrier, depth, budget)):
         return others
     item = read_item(message)
-    return [_plain(content, _signed(message, carrier))] if item is None else _open(item, carrier, depth)
+    return [_plain(content, _signed(message, carrier), budget)] if item is None else _open(item, carrier, depth, budget)
 
 
-def _open_other(content: dict[object, object], carrier: Carrier, depth: int) -> list[AwsEvent]:
+def _open_other(content: dict[object, object], carrier: Carrier, depth: int, budget: _Budget) -> list[AwsEvent]:
     """What is inside of a failed function's record or a request, or a custom notification; nothing for all else."""
     message = node(content)
     # Seldom, and so imported only here.
@@ -101,12 +131,12 @@ def _open_other(content: dict[object, object], carrier: Carrier, depth: int) -> 
     if other_events.is_custom(message):
         return [other_events.read_custom(message, carrier)]
     if other_events.is_failure(message):
-        inside = _open(message.get("requestpayload"), carrier, depth)
+        inside = _open(message.get("requestpayload"), carrier, depth, budget)
         # The record of an alarm is that alarm, whichever function failed to send it.
         known = not all(isinstance(event, Plain) for event in inside)
         return inside if known else [other_events.read_failure(content, carrier)]
     request = other_events.read_request(message, carrier)
-    return _open(*request, depth) if request else []
+    return _open(*request, depth, budget) if request else []
 
 
 def _openings(message: Node, carrier: Carrier) -> list[tuple[str, Node, Carrier]]:
@@ -184,17 +214,27 @@ def _signed(message: Node, carrier: Carrier) -> Carrier:
     return Carrier(id, carrier.topic_arn, title or carrier.subject, at, carrier.region, carrier.error)
 
 
-def _plain(content: object, carrier: Carrier) -> Plain | FunctionFailed:
+def _plain(content: object, carrier: Carrier, budget: _Budget) -> Plain | FunctionFailed:
     if carrier.error:
         from cwnotify.alerts.other_events import failed
 
         return failed(content, carrier.error, id=carrier.id, at=carrier.at)
     raw = shown(content).strip()
-    if not isinstance(content, str) and len(raw) <= _MAX_STRUCTURE:
+    budget.left -= len(raw) // 1_000
+    if not isinstance(content, str) and len(raw) <= MAX_SHOWN:
         safe = redact(shown(redact_value(content)).strip())
     else:
         safe = redact(raw)
     title = redact(carrier.subject)
     # Texts that differ only in what is not shown are two messages all the same.
-    id = carrier.id or (safe if safe == raw else f"{safe}#{crc32(raw.encode(errors='replace'))}")
+    id = carrier.id or (safe if safe == raw else f"{safe}#{_checksum(content, raw)}")
     return Plain(safe, title, id, carrier.at, redacted=MARK in safe or MARK in title)
+
+
+def _checksum(content: object, raw: str) -> int:
+    """A checksum of all of `content`; `raw` shows it, or its beginning."""
+    try:
+        whole = raw if len(raw) <= MAX_SHOWN or isinstance(content, str) else json.dumps(content, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        whole = raw
+    return crc32(whole.encode(errors="replace"))

@@ -21,6 +21,9 @@ _MOST_TEXT = 20_480
 # As many attributes as a contributor may have; a metric has at most 30 dimensions.
 _MAX_DIMENSIONS = 150
 
+# Characters of a value that are written out; a message shows 3,000 of them.
+MAX_SHOWN = 100_000
+
 # Any time that AWS can send: 2001 to 2286.
 _EARLIEST, _LATEST = 1e9, 1e10
 
@@ -109,10 +112,13 @@ def decoded(value: object) -> object:
 
 
 def shown(value: object) -> str:
-    """Any value as text that a person can read: text as it is, the rest as indented JSON."""
+    """Any value as text that a person can read: text as it is, the rest as indented JSON, cut where it grows too long.
+
+    Indented, 240 kB of deeply nested JSON would be 200 MB.
+    """
     if isinstance(value, str):
         return value
-    for write in (_as_json, repr):
+    for write in (_as_json, _as_line, repr):
         try:
             return write(value)
         except Exception:
@@ -121,4 +127,15 @@ def shown(value: object) -> str:
 
 
 def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    pieces, length = [], 0
+    # Piece by piece, and so never cut inside a string, where a secret could lose its form.
+    for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_SHOWN:
+            return "".join((*pieces, "…"))
+    return "".join(pieces)
+
+
+def _as_line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -82,10 +82,10 @@ def custom_message(
     """The payload for a custom notification: its title first, as its sender wrote it."""
     title = b.prose(custom.title or custom.summary or custom.description.partition("\n")[0], 300)
     text = _late(say(lang, "custom", title=title) if title else say(lang, "plain"), custom.at, now, lang, zone)
-    details = [b.section(part, verbatim=True) for part in [mrkdwn(custom.description)] if part.strip()]
+    details = [b.section(part) for part in [mrkdwn(custom.description)] if part.strip()]
     if custom.next_steps:
         steps = "\n".join(f"• {' '.join(mrkdwn(step, 260).splitlines())}" for step in custom.next_steps[:10])
-        details.append(b.section(f"*{say(lang, 'custom.steps')}*\n{steps}", verbatim=True))
+        details.append(b.section(f"*{say(lang, 'custom.steps')}*\n{steps}"))
     details += b.fields((b.label(one.name, 80), b.prose(one.value, 400)) for one in custom.context[: b.MOST_FIELDS])
     summary = "" if custom.summary in (custom.title or custom.summary, custom.description) else custom.summary
     quiet = (
@@ -100,6 +100,9 @@ def custom_message(
 
 def plain_message(plain: Plain, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> b.Payload:
     """The payload for what is no alarm: its beginning, as it is, in a code block."""
+    if plain.left_out:
+        text = say(lang, "plain.left out", n=plain.left_out)
+        return b.message(text, [b.section(text)], b.NO_DATA, channel=channel)
     title = b.bold(plain.title, 300)
     text = say(lang, "plain.title", title=title) if title else say(lang, "plain")
     text = _late(text, plain.at, now, lang, zone)

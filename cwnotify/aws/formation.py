@@ -102,6 +102,19 @@ def deploy_stack(
     _wait(aws, id, name, token, "CREATE_COMPLETE" if is_new else "UPDATE_COMPLETE", tell)
 
 
+def check_template(aws: Aws, name: str, template: str) -> None:
+    """Compare the stack's template with the one that was meant, if it went through a bucket.
+
+    Raises
+    ------
+    AwsError
+        If it is another one.
+    """
+    if aws.ask("cloudformation", "get_template", StackName=name)["TemplateBody"] != template:
+        what = f"stack {name} has another template than was uploaded; another process wrote to the bucket"
+        raise AwsError(f"{what}. Look at what it holds, then remove it with: cwnotify teardown", "Tampered")
+
+
 def delete_stack(aws: Aws, stack: Stack, tell: Tell) -> None:
     """Remove the stack and wait until it is gone."""
     token = str(uuid.uuid4())

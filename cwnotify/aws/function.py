@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cwnotify.aws.client import Aws
+from cwnotify.errors import AwsError
 
 
 def example_event(topic: str, at: float) -> dict[str, object]:
@@ -73,6 +75,30 @@ def call(aws: Aws, function: str, event: str) -> Called:
 def ping(aws: Aws, function: str, topic: str) -> Called:
     """Call the function with the test event of AWS's guide."""
     return call(aws, function, json.dumps(example_event(topic, aws.clock())))
+
+
+def deployed_sha256(aws: Aws, function: str) -> str:
+    """The SHA-256 of the code that the function runs, in hexadecimal; empty if there is no such function."""
+    answer = aws.find("lambda", "get_function", ("ResourceNotFoundException",), FunctionName=function)
+    return base64.b64decode(answer["Configuration"]["CodeSha256"]).hex() if answer else ""
+
+
+def ensure_code(aws: Aws, function: str, code: bytes, bucket: str) -> None:
+    """Compare what the function runs with `code`; replace it if it differs.
+
+    Raises
+    ------
+    AwsError
+        If it differed. The function has `code` by then, sent directly and not through the bucket.
+    """
+    wanted, deployed = hashlib.sha256(code).hexdigest(), deployed_sha256(aws, function)
+    if deployed == wanted:
+        return
+    aws.ask("lambda", "update_function_code", FunctionName=function, ZipFile=code)
+    what = f"function {function} got other code (SHA-256 {deployed}) than was put into {bucket} (SHA-256 {wanted})"
+    raise AwsError(
+        f"{what}, and it was replaced. Find out who else writes to that bucket, then deploy again", "Tampered"
+    )
 
 
 def _raised(said: str) -> str:

@@ -25,9 +25,11 @@ from __future__ import annotations
 
 import functools
 import http.client  # urllib.request would take as long again as all of the rest here
+import io
 import json
 import os
 import random
+import socket
 import time
 import urllib.parse
 
@@ -68,6 +70,8 @@ KEPT = 300.0
 # What is assumed where no context says it, as when a person calls the handler.
 SECONDS = 30.0
 _LONGEST_BODY = 512
+# Bytes that are sent under one timeout; a record of TLS.
+_PIECE = 16_384
 # Partly delivered records that a warm function remembers.
 _MAX_REMEMBERED = 100
 # Seconds for a connection to AWS and for its answer, when the webhook is looked up.
@@ -346,12 +350,13 @@ def deliver_now(payload: Payload, hook: str) -> None:
 
 
 def post(url: str, payload: Payload, seconds: float) -> Reply:
-    """Make one attempt. Never raises, follows no redirect, and tells nothing of the URL."""
+    """Make one attempt that ends within `seconds`. Never raises, follows no redirect, and tells nothing of the URL."""
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "cwnotify"}
     try:
         parts = urllib.parse.urlsplit(url)
-        connection = _connection(parts, max(seconds, SHORTEST_ATTEMPT))
+        connection = _connection(parts, time.monotonic() + max(seconds, SHORTEST_ATTEMPT))
         try:
+            connection.connect()
             connection.request("POST", parts._replace(scheme="", netloc="").geturl(), json.dumps(payload), headers)
             answer = connection.getresponse()
             body = answer.read(_LONGEST_BODY).decode(errors="replace")
@@ -362,16 +367,83 @@ def post(url: str, payload: Payload, seconds: float) -> Reply:
         return Reply(trouble=_trouble(error))
 
 
-def _connection(parts: urllib.parse.SplitResult, seconds: float) -> http.client.HTTPConnection:
+class _Timed:
+    """What makes an `http.client` connection end at `deadline`, however slowly the other side answers or reads.
+
+    A socket's timeout only limits one operation: a server that sends a byte a second never exceeds it. (Not limited
+    is the look-up of the host's name, which has the resolver's own timeout.)
+    """
+
+    deadline: float
+    sock: Any
+
+    def left(self) -> float:
+        """Return the seconds that remain, for a socket's timeout."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _create_connection(self, address: tuple[str, int], *ignored: object) -> socket.socket:
+        """Connect to the first of the host's addresses that answers; each has its share of the time."""
+        places, error = socket.getaddrinfo(*address, type=socket.SOCK_STREAM), OSError()
+        for number, (family, kind, protocol, _, place) in enumerate(places):
+            made = socket.socket(family, kind, protocol)
+            try:
+                made.settimeout(self.left() / (len(places) - number))
+                made.connect(place)
+                made.settimeout(self.left())
+                return made
+            except OSError as refused:
+                error = refused
+                made.close()
+        raise error
+
+    def send(self, data: Any) -> None:
+        """Send `data` piece by piece, because TLS applies the socket's timeout to each of its records."""
+        for start in range(0, len(data), _PIECE):
+            self.sock.settimeout(self.left())
+            self.sock.sendall(data[start : start + _PIECE])
+
+    def response_class(self, sock: Any, *how: Any, **named: Any) -> http.client.HTTPResponse:
+        """Make a response that reads until the deadline."""
+        response = http.client.HTTPResponse(sock, *how, **named)
+        response.fp = io.BufferedReader(_Reader(self, sock, response.fp.detach()))
+        return response
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, connection: _Timed, sock: Any, raw: Any) -> None:
+        self._connection, self._sock, self._raw = connection, sock, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._connection.left())
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        # The socket closes once its readers have.
+        self._raw.close()
+        super().close()
+
+
+def _connection(parts: urllib.parse.SplitResult, deadline: float) -> http.client.HTTPConnection:
     """A connection to the webhook's host, through the proxy that the environment may name."""
     host = parts.hostname or ""
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(host, parts.port, timeout=seconds)
-    proxy = _proxy(host)
+    proxy = None if parts.scheme == "http" else _proxy(host)
+    kind = http.client.HTTPConnection if parts.scheme == "http" else http.client.HTTPSConnection
+    made: Any = type("Timed", (_Timed, kind), {"deadline": deadline})
+    connection: http.client.HTTPConnection
     if proxy is None:
-        return http.client.HTTPSConnection(host, parts.port, timeout=seconds)
-    connection = http.client.HTTPSConnection(proxy.hostname or "", proxy.port or 80, timeout=seconds)
-    connection.set_tunnel(host, parts.port, _credentials(proxy))
+        connection = made(host, parts.port)
+    else:
+        connection = made(proxy.hostname or "", proxy.port or 80)
+        connection.set_tunnel(host, parts.port, _credentials(proxy))
+    # An attribute of the instance, which hides the method.
+    connection._create_connection = _Timed._create_connection.__get__(connection)  # type: ignore[attr-defined]
     return connection
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cwnotify.aws import formation, stores
+from cwnotify.aws import formation, function, stores
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Stack, Tell
 from cwnotify.aws.keys import HOW_TO_ALLOW, check_key
@@ -42,13 +42,15 @@ _MAX_ACCOUNTS = 300
 _FLEET = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
 
 
-def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], bytes]) -> Plan:
+def plan_deploy(wish: Wish, found: Found, code: bytes, nonce: str) -> Plan:
     """The steps that make what is there into what is wished; none if it is so already.
 
     Parameters
     ----------
     code
-        The hash of the function's source.
+        The function's zip.
+    nonce
+        Makes the keys of what is uploaded impossible to guess, so that no object is there before ours.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], byte
     text = stack.template if stack else ""
     _check_dropped(wish, found, text)
     watches = _watches(wish, read_watches(text))
-    parameters = _parameters(wish, found, code)
+    parameters = _parameters(wish, found, code, nonce)
     bucket, prefix = parameters["CodeBucket"], parameters["Prefix"]
     followed = prefix if parameters["Fleet"] == "yes" else None
     _check_alarms(wish, found, followed, [prefix + name for watch in watches for name in watch.names])
@@ -70,12 +72,11 @@ def plan_deploy(wish: Wish, found: Found, code: str, make_zip: Callable[[], byte
     _check_size(watches, routes)
     template = compose(watches, routes, _apart(found, followed))
     kept = {parameters["CodeKey"]}
-    steps: list[Step] = [*_code_steps(found, wish, bucket, parameters["CodeKey"], make_zip)]
+    steps: list[Step] = [*_code_steps(found, bucket, parameters["CodeKey"], code)]
     steps += _webhook_steps(wish, found)
-    if len(template.encode()) > MOST_BODY:
-        kept.add(template_key(place, template))
+    steps += _boundary_notes(wish, found, parameters["Boundary"])
     if stack is None or stack.template != template or dict(stack.parameters) != parameters:
-        steps.append(_stack_step(found, template, parameters, watches))
+        steps.append(_stack_step(found, template, parameters, watches, code, nonce))
     steps += _notes(wish, found, read_routes(text), followed)
     steps += _stale_code(found, bucket, kept)
     if found.webhook and parameters["WebhookName"] != place.parameter:
@@ -126,11 +127,6 @@ def _check_ours(place: Place, stack: Stack) -> None:
 def webhook_reference(stack: Stack) -> str:
     """Where a stack's function finds the webhook, as its environment says it."""
     return f"{stack.parameters.get('WebhookStore', '')}:{stack.parameters.get('WebhookName', '')}"
-
-
-def template_key(place: Place, template: str) -> str:
-    """Where a template too long to be sent is put."""
-    return f"{place.keys}{hashlib.sha256(template.encode()).hexdigest()[:16]}.yaml"
 
 
 def _check_size(watches: Sequence[Watch], routes: Sequence[Route]) -> None:
@@ -227,7 +223,16 @@ def _wished_key(wish: Wish, place: Place) -> str | None:
     return key
 
 
-def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
+def _code_key(found: Found, bucket: str, code: bytes, nonce: str) -> str:
+    """The key of the code: the stack's own if its object and the function are exactly `code`, or a new one."""
+    sha256 = hashlib.sha256(code).hexdigest()
+    parameters = found.stack.parameters if found.stack else {}
+    if parameters.get("CodeBucket") == bucket and found.stored_sha256 == found.deployed_sha256 == sha256:
+        return parameters["CodeKey"]
+    return f"{found.place.keys}{sha256[:16]}-{nonce}.zip"
+
+
+def _parameters(wish: Wish, found: Found, code: bytes, nonce: str) -> dict[str, str]:
     place, old = found.place, found.stack.parameters if found.stack else {}
 
     def chosen(value: str | None, key: str, default: str) -> str:
@@ -235,11 +240,12 @@ def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
 
     fleet = None if wish.fleet is None else ("yes" if wish.fleet else "no")
     store, _, name = _reference(wish, found).partition(":")
+    bucket = chosen(wish.bucket, "CodeBucket", place.bucket)
     return {
         "WebhookStore": store,
         "WebhookName": name,
-        "CodeBucket": chosen(wish.bucket, "CodeBucket", place.bucket),
-        "CodeKey": f"{place.keys}{code}.zip",
+        "CodeBucket": bucket,
+        "CodeKey": _code_key(found, bucket, code, nonce),
         "Prefix": chosen(wish.prefix, "Prefix", f"{place.name}-"),
         "Fleet": chosen(fleet, "Fleet", "no"),
         "Lang": chosen(wish.lang, "Lang", "en"),
@@ -247,6 +253,7 @@ def _parameters(wish: Wish, found: Found, code: str) -> dict[str, str]:
         "Channel": chosen(wish.channel, "Channel", ""),
         "KmsKey": chosen(_wished_key(wish, place), "KmsKey", ""),
         "Accounts": _wished_accounts(wish, found),
+        "Boundary": chosen(wish.boundary if wish.boundary is not None else found.boundary or None, "Boundary", ""),
     }
 
 
@@ -273,18 +280,47 @@ def _check_alarms(wish: Wish, found: Found, followed: str | None, own: list[str]
             raise AwsError(f"there is no alarm named {name} in {found.place.region}")
 
 
-def _code_steps(found: Found, wish: Wish, bucket: str, key: str, make_zip: Callable[[], bytes]) -> list[Step]:
+def _code_steps(found: Found, bucket: str, key: str, code: bytes) -> list[Step]:
     steps = []
+    stack = found.stack
+    used = stack.parameters["CodeBucket"] if stack else ""
     if bucket not in found.code:
         if bucket != found.place.bucket:
             raise AwsError(f"this account has no bucket {bucket}; leave --bucket out to have one made")
         line = Change("+", "bucket", bucket, "for the function's code")
         steps.append(_quiet(line, partial(stores.make_bucket, bucket=bucket)))
-    if key not in found.code.get(bucket, ()):
-        body = make_zip()
-        put = partial(stores.put_object, bucket=bucket, key=key, body=body)
-        steps.append(_quiet(Change("+", "code", key, f"{len(body) / 1000:.0f} kB, in {bucket}"), put))
+    elif bucket == found.place.bucket != used:
+        what = "exists already, in this account; nothing that is in it now is deployed"
+        steps.append(_note(bucket, what, kind="bucket"))
+    if stack is None or key != stack.parameters["CodeKey"]:
+        steps += _replaced_notes(found, code)
+        sha256 = hashlib.sha256(code).hexdigest()
+        put = partial(stores.put_object, bucket=bucket, key=key, body=code)
+        line = Change("+", "code", key, f"{len(code) / 1000:.0f} kB, in {bucket}, SHA-256 {sha256}")
+        steps.append(_quiet(line, put))
     return steps
+
+
+def _replaced_notes(found: Found, code: bytes) -> list[Step]:
+    """Notes if a key named after this very code holds other bytes, or its function runs other code."""
+    sha256, stack = hashlib.sha256(code).hexdigest(), found.stack
+    if stack is None or not stack.parameters["CodeKey"].startswith(f"{found.place.keys}{sha256[:16]}-"):
+        return []
+    notes = []
+    if found.stored_sha256 not in ("", sha256):
+        what = f"holds other code (SHA-256 {found.stored_sha256}) than cwnotify put there; it is not used"
+        notes.append(_note(stack.parameters["CodeKey"], what, kind="code"))
+    if found.deployed_sha256 != sha256:
+        other = f"SHA-256 {found.deployed_sha256}" if found.deployed_sha256 else "none that could be read"
+        notes.append(_note(found.place.name, f"runs other code ({other}) than was deployed; replaced", kind="function"))
+    return notes
+
+
+def _boundary_notes(wish: Wish, found: Found, boundary: str) -> list[Step]:
+    if found.stack or boundary or wish.boundary is not None:
+        return []
+    what = "does not exist, so only an administrator may create the role; see: cwnotify policy --help"
+    return [_note(found.place.boundary, what, kind="boundary")]
 
 
 def _webhook_steps(wish: Wish, found: Found) -> list[Step]:
@@ -297,16 +333,28 @@ def _webhook_steps(wish: Wish, found: Found) -> list[Step]:
     return [_quiet(line, partial(stores.write_webhook, name=name, webhook=wish.webhook))]
 
 
-def _stack_step(found: Found, template: str, parameters: Mapping[str, str], watches: tuple[Watch, ...]) -> Step:
+def _stack_step(
+    found: Found,
+    template: str,
+    parameters: Mapping[str, str],
+    watches: tuple[Watch, ...],
+    code: bytes,
+    nonce: str,
+) -> Step:
     place, stack = found.place, found.stack
 
     def do(aws: Aws, tell: Tell) -> None:
-        where = {"TemplateBody": template}
+        where, key = {"TemplateBody": template}, ""
         if len(template.encode()) > MOST_BODY:
-            bucket, key = parameters["CodeBucket"], template_key(place, template)
+            bucket, key = parameters["CodeBucket"], f"{place.keys}{nonce}.yaml"
             stores.put_object(aws, bucket, key, template.encode())
             where = {"TemplateURL": stores.address(aws, bucket, key)}
         formation.deploy_stack(aws, place.name, where, parameters, stack is None, tell)
+        # CloudFormation and Lambda read the bucket after we wrote it, and check no hash.
+        function.ensure_code(aws, place.name, code, parameters["CodeBucket"])
+        if key:
+            stores.delete_objects(aws, bucket, (key,))
+            formation.check_template(aws, place.name, template)
 
     lines = _updated(stack, template, parameters, place) if stack else _made(parameters, place)
     text, old = (stack.template, stack.parameters) if stack else ("", {})
@@ -388,8 +436,8 @@ def _stale_code(found: Found, bucket: str, kept: set[str]) -> list[Step]:
     return steps
 
 
-def _note(alarm: str, what: str) -> Step:
-    return _quiet(Change("!", "alarm", alarm, what), lambda aws: None)
+def _note(name: str, what: str, kind: str = "alarm") -> Step:
+    return _quiet(Change("!", kind, name, what), lambda aws: None)
 
 
 def _delete_webhook(place: Place) -> Step:

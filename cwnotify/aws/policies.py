@@ -2,10 +2,15 @@
 
 Where an action can be narrowed to what belongs to one stack, it is. The function's own is what stack.yaml gives it; it
 is told here for those who make its role by hand.
+
+The deployer creates a role and the code that runs with it. Without a permissions boundary that is an administrator's
+right: every role and role policy that the deployer writes has to carry the boundary.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,16 +19,23 @@ from cwnotify.aws.wishes import Place
 Policy = dict[str, Any]
 
 
-def deployer(place: Place, prefix: str | None = None) -> Policy:
+def deployer(place: Place, prefix: str | None = None, boundary: str | None = None) -> Policy:
     """For who runs deploy, stack, teardown, test --lambda, replay and redrive.
 
     Parameters
     ----------
     prefix
         How the names of the stack's own alarms begin; None for the stack's name and a hyphen.
+    boundary
+        ARN of the policy that every role has to have as its permissions boundary; None for the stack's own.
     """
     arn, name = _arns(place), place.name
-    own = f"{name}-" if prefix is None else prefix
+    own = _literal(f"{name}-" if prefix is None else prefix)
+    role = f"arn:{place.partition}:iam::{place.account}:role/{name}-Role-*"
+    limit = boundary or place.boundary
+    bounded = {"StringLike" if "*" in limit else "StringEquals": {"iam:PermissionsBoundary": limit}}
+    rules = [arn("events", f"rule/{name}{rest}") for rest in ("", "-alarms-*")]
+    function, changes = arn("lambda", f"function:{name}"), arn("sqs", f"{name}-changes")
     return _policy(
         _allow(
             "Stack",
@@ -33,27 +45,47 @@ def deployer(place: Place, prefix: str | None = None) -> Policy:
             ),
             arn("cloudformation", f"stack/{name}/*"),
         ),
+        # Two statements: a wildcard in the bucket's name would match its keys too.
         _allow(
-            "Code",
+            "Bucket",
             (
                 *("s3:CreateBucket", "s3:DeleteBucket", "s3:ListBucket"),
-                *("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+                *("s3:PutBucketPublicAccessBlock", "s3:PutBucketOwnershipControls"),
             ),
-            *(f"arn:{place.partition}:s3:::{place.bucket}{rest}" for rest in ("", f"/{place.keys}*")),
+            f"arn:{place.partition}:s3:::{place.bucket}",
+        ),
+        _allow(
+            "Code",
+            ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+            f"arn:{place.partition}:s3:::{place.bucket}/{place.keys}*",
         ),
         _allow(
             "Webhook",
             ("ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"),
             arn("ssm", f"parameter{place.parameter}"),
         ),
+        # Only roles with the boundary can be made or given rights, and nothing here removes or replaces it.
+        _allow(
+            "BoundedRole",
+            ("iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"),
+            role,
+            condition=bounded,
+        ),
         _allow(
             "Role",
             (
-                *("iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription"),
-                *("iam:PutRolePolicy", "iam:GetRolePolicy", "iam:DeleteRolePolicy", "iam:PassRole"),
+                *("iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription"),
+                *("iam:GetRolePolicy", "iam:DeleteRolePolicy"),
             ),
-            f"arn:{place.partition}:iam::{place.account}:role/{name}-Role-*",
+            role,
         ),
+        _allow(
+            "PassTheRole",
+            ("iam:PassRole",),
+            role,
+            condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+        ),
+        _allow("SeeTheBoundary", ("iam:GetPolicy",), limit),
         _allow(
             "Function",
             (
@@ -61,7 +93,7 @@ def deployer(place: Place, prefix: str | None = None) -> Policy:
                 *("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:InvokeFunction"),
                 *("lambda:AddPermission", "lambda:RemovePermission", "lambda:GetPolicy"),
             ),
-            arn("lambda", f"function:{name}"),
+            function,
         ),
         _allow(
             "Log",
@@ -85,21 +117,51 @@ def deployer(place: Place, prefix: str | None = None) -> Policy:
             ),
             *(arn("sqs", f"{name}-{queue}") for queue in ("undelivered", "changes")),
         ),
-        # The stack's own alarms. Those that existed before are routed by rules, and never written.
-        _allow("Alarms", ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"), arn("cloudwatch", f"alarm:{own}*")),
+        # The stack's own alarms and no others with its prefix: those are routed by rules, and never written. Conditions
+        # keep an alarm from stopping an instance, and a rule from reading other events or calling other targets.
+        _allow(
+            "Alarms",
+            ("cloudwatch:PutMetricAlarm",),
+            *_own_alarms(arn, own),
+            condition={"ForAllValues:StringLike": {"cloudwatch:AlarmActions": arn("sns", name)}},
+        ),
+        _allow("RemoveAlarms", ("cloudwatch:DeleteAlarms",), *_own_alarms(arn, own)),
         _allow(
             "Rules",
-            ("events:PutRule", "events:DeleteRule", "events:DescribeRule", "events:PutTargets", "events:RemoveTargets"),
-            *(arn("events", f"rule/{name}{rest}") for rest in ("", "-alarms-*")),
+            ("events:DeleteRule", "events:DescribeRule", "events:RemoveTargets"),
+            *rules,
+        ),
+        _allow(
+            "AlarmRules",
+            ("events:PutRule",),
+            *rules,
+            condition={
+                "ForAllValues:StringEquals": {"events:source": "aws.cloudwatch"},
+                "Null": {"events:source": "false"},
+            },
+        ),
+        _allow(
+            "Targets",
+            ("events:PutTargets",),
+            *rules,
+            condition={"ForAllValues:ArnLike": {"events:TargetArn": [function, changes]}},
+        ),
+        # The API has no resource for a mapping that does not exist yet; the function that it calls is a condition.
+        _allow(
+            "Source",
+            (
+                *("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping"),
+                "lambda:DeleteEventSourceMapping",
+            ),
+            "*",
+            condition={"ArnLike": {"lambda:FunctionArn": function}},
         ),
         # What AWS does not narrow to one resource.
         _allow(
             "All",
             (
                 *("cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory"),
-                *("ec2:DescribeInstances", "logs:DescribeLogGroups"),
-                *("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping"),
-                *("lambda:DeleteEventSourceMapping", "lambda:GetEventSourceMapping"),
+                *("ec2:DescribeInstances", "logs:DescribeLogGroups", "lambda:GetEventSourceMapping"),
             ),
             "*",
         ),
@@ -125,16 +187,32 @@ def notebook(place: Place) -> Policy:
     )
 
 
-def function(place: Place) -> Policy:
-    """For the function's role, its queue for a fleet included."""
+def boundary(place: Place, webhook: str = "") -> Policy:
+    """The permissions boundary: the most that the function's role may be allowed.
+
+    Parameters
+    ----------
+    webhook
+        ``ssm:/name`` or ``secretsmanager:name`` if the webhook is stored under a name of your own.
+    """
+    return function(place, webhook)
+
+
+def function(place: Place, webhook: str = "") -> Policy:
+    """For the function's role, its queue for a fleet included; `webhook` as for `boundary`."""
     arn, name = _arns(place), place.name
+    store, _, stored = webhook.partition(":")
+    read = ("ssm:GetParameter", arn("ssm", f"parameter{_literal(stored or place.parameter)}"))
+    if store == "secretsmanager":
+        # A secret's ARN ends at random.
+        read = ("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{_literal(stored)}-??????"))
     return _policy(
         _allow(
             "WriteItsLog",
             ("logs:CreateLogStream", "logs:PutLogEvents"),
             arn("logs", f"log-group:/aws/lambda/{name}:*"),
         ),
-        _allow("ReadTheWebhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.parameter}")),
+        _allow("ReadTheWebhook", read[:1], read[1]),
         _allow("KeepTheUndelivered", ("sqs:SendMessage",), arn("sqs", f"{name}-undelivered")),
         _allow(
             "TakeFromTheQueue",
@@ -144,7 +222,7 @@ def function(place: Place) -> Policy:
     )
 
 
-POLICIES = {"deployer": deployer, "notebook": notebook, "function": function}
+POLICIES = {"deployer": deployer, "notebook": notebook, "function": function, "boundary": boundary}
 
 
 def _arns(place: Place) -> Any:
@@ -158,5 +236,15 @@ def _policy(*statements: Policy) -> Policy:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _allow(sid: str, actions: Iterable[str], *resources: str) -> Policy:
-    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+def _own_alarms(arn: Any, prefix: str) -> tuple[str, ...]:
+    return tuple(arn("cloudwatch", f"alarm:{prefix}{rest}") for rest in ("i-*-busy", "i-*-off", "undelivered"))
+
+
+def _literal(text: str) -> str:
+    """`text` in an ARN's pattern, without a meaning of its own: a wildcard or a variable would widen the policy."""
+    return re.sub(r"[*?$]", lambda mark: f"${{{mark[0]}}}", text)
+
+
+def _allow(sid: str, actions: Iterable[str], *resources: str, condition: Policy | None = None) -> Policy:
+    allowed = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+    return allowed | {"Condition": condition} if condition else allowed

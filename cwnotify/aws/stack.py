@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cwnotify.aws import stores
 from cwnotify.aws.alarms import alarms_on, find_alarms
-from cwnotify.aws.bundle import make_zip, source_hash
+from cwnotify.aws.bundle import make_zip
 from cwnotify.aws.client import Aws
 from cwnotify.aws.formation import Progress, Stack, find_stack
+from cwnotify.aws.function import deployed_sha256
 from cwnotify.aws.instance import this_instance
 from cwnotify.aws.instances import describe, is_alive
 from cwnotify.aws.plan import plan_deploy, plan_teardown, webhook_reference
@@ -101,7 +103,19 @@ def look(aws: Aws, wish: Wish) -> Found:
 def plan(aws: Aws, wish: Wish) -> Plan:
     """What ``cwnotify deploy`` would do; changes nothing."""
     check_instances(aws, wish.instances)
-    return plan_deploy(wish, look(aws, wish), source_hash(), make_zip)
+    found = look(aws, wish)
+    if wish.boundary is None:
+        found = replace(found, boundary=find_boundary(aws, found.place.boundary))
+    if found.stack and "CodeKey" in found.stack.parameters:
+        bucket, key = found.stack.parameters["CodeBucket"], found.stack.parameters["CodeKey"]
+        stored = stores.stored_sha256(aws, bucket, key) if bucket in found.code else ""
+        found = replace(found, stored_sha256=stored, deployed_sha256=deployed_sha256(aws, wish.name))
+    return plan_deploy(wish, found, make_zip(), secrets.token_hex(8))
+
+
+def find_boundary(aws: Aws, arn: str) -> str:
+    """`arn` if there is such a policy; empty if there is none."""
+    return arn if aws.find("iam", "get_policy", ("NoSuchEntity",), PolicyArn=arn) else ""
 
 
 def plan_removal(aws: Aws, name: str) -> Plan:

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from typing import Any
+
 from cwnotify.aws.client import Aws
 from cwnotify.errors import AwsError, SettingsError
 from cwnotify.settings import REFERENCES, Secret, check_webhook
 
+# Bytes of an object that are read to compare it; our code has less than a hundredth of that.
+MAX_CODE = 50_000_000
 _NO_BUCKET = ("404", "NoSuchBucket")
 _NO_KEY = ("404", "NoSuchKey", "NoSuchBucket")
 
 
 def has_bucket(aws: Aws, bucket: str) -> bool:
-    """Whether this account has the bucket."""
-    return _ask_own(aws, "head_bucket", bucket, _NO_BUCKET) is not None
+    """Whether this account has the bucket.
+
+    Raises
+    ------
+    AwsError
+        Also if another account has it.
+    """
+    try:
+        return _ask_own(aws, "head_bucket", bucket, _NO_BUCKET) is not None
+    except AwsError as error:
+        if error.code not in ("403", "AccessDenied"):
+            raise
+        what = f"bucket {bucket} belongs to another account, or you may not list it (s3:ListBucket)"
+        raise AwsError(f"{what}; it is not used. Name a bucket of your own with --bucket", error.code) from None
 
 
 def make_bucket(aws: Aws, bucket: str) -> None:
-    """Make a bucket here. AWS itself keeps new ones private and encrypted."""
+    """Make a bucket here: its objects are this account's, never public, and encrypted (which is S3's default)."""
     # The oldest region is the one that must not be named.
     where = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
-    aws.ask("s3", "create_bucket", Bucket=bucket, **where)
+    aws.ask("s3", "create_bucket", Bucket=bucket, ObjectOwnership="BucketOwnerEnforced", **where)
+    closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    aws.ask(
+        "s3",
+        "put_public_access_block",
+        Bucket=bucket,
+        PublicAccessBlockConfiguration=closed,
+        ExpectedBucketOwner=aws.account,
+    )
 
 
 def delete_bucket(aws: Aws, bucket: str) -> None:
@@ -53,8 +79,25 @@ def address(aws: Aws, bucket: str, key: str) -> str:
 
 def put_object(aws: Aws, bucket: str, key: str, body: bytes) -> None:
     """Write an object."""
-    # The owner is named, lest somebody else own a bucket that is called as ours would be.
-    aws.ask("s3", "put_object", Bucket=bucket, Key=key, Body=body, ExpectedBucketOwner=aws.account)
+    # The owner is named because another account can own a bucket that is called as ours would be.
+    aws.ask(
+        "s3",
+        "put_object",
+        Bucket=bucket,
+        Key=key,
+        Body=body,
+        ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
+        ExpectedBucketOwner=aws.account,
+    )
+
+
+def stored_sha256(aws: Aws, bucket: str, key: str) -> str:
+    """The SHA-256 of an object's bytes, in hexadecimal; empty if there is no such object.
+
+    The bytes are read: whoever writes an object also chooses what its metadata says.
+    """
+    answer = _ask_own(aws, "get_object", bucket, _NO_KEY, Key=key)
+    return hashlib.sha256(answer["Body"].read(MAX_CODE + 1)).hexdigest() if answer else ""
 
 
 def delete_objects(aws: Aws, bucket: str, keys: tuple[str, ...]) -> None:
@@ -115,5 +158,5 @@ def delete_webhook(aws: Aws, name: str) -> None:
     aws.find("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
 
 
-def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> object:
+def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> Any:
     return aws.find("s3", operation, missing, Bucket=bucket, ExpectedBucketOwner=aws.account, **arguments)

@@ -33,6 +33,8 @@ class Wish:
         For `instances`; see `cwnotify.aws.template.Watch`.
     bucket
         Somebody's own bucket for the code.
+    boundary
+        ARN of the policy that limits the function's role; empty for none.
     webhook
         The URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept.
     """
@@ -48,6 +50,7 @@ class Wish:
     period: int | None = None
     datapoints: tuple[int, int] | None = None
     bucket: str | None = None
+    boundary: str | None = None
     fleet: bool | None = None
     prefix: str | None = None
     lang: str | None = None
@@ -63,6 +66,8 @@ class Wish:
         for account in self.accounts:
             if not re.fullmatch("[0-9]{12}", account):
                 raise UsageError(f"--allow-account takes an account's twelve digits, not {account!r}")
+        if self.boundary and not re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[!-~]+", self.boundary):
+            raise UsageError(f"--boundary takes the ARN of an IAM policy, or none; not {self.boundary!r}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class Place:
     def alarm(self, name: str) -> str:
         """The ARN of an alarm here."""
         return f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
+
+    @property
+    def boundary(self) -> str:
+        """The ARN of the permissions boundary, which an administrator creates once."""
+        return f"arn:{self.partition}:iam::{self.account}:policy/{self.name}-boundary"
 
     @property
     def bucket(self) -> str:
@@ -113,6 +123,12 @@ class Found:
         Alarms not of the stack that act on its topic.
     alarms
         Those of the alarms wished for that exist.
+    boundary
+        The ARN of the stack's permissions boundary, if it exists.
+    stored_sha256
+        Of the object that the stack names as its code; empty if there is none.
+    deployed_sha256
+        Of the code that the function runs.
     """
 
     place: Place
@@ -121,6 +137,9 @@ class Found:
     code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     on_topic: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    boundary: str = ""
+    stored_sha256: str = ""
+    deployed_sha256: str = ""
 
 
 @dataclass(frozen=True)

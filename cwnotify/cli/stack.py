@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cwnotify.aws.formation import Progress
     from cwnotify.aws.wishes import Change, Plan
 
-POLICY_NAMES = ("deployer", "notebook", "function")
+POLICY_NAMES = ("deployer", "notebook", "function", "boundary")
 _name = click.option("--name", default="cwnotify", show_default=True, help="The stack's name.")
 
 
@@ -55,10 +55,11 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @click.option("--fleet/--no-fleet", default=None, help="Follow alarms by --prefix, in digests.")
 @click.option("--prefix", metavar="TEXT", help="How their names begin (stack's name, a hyphen).")
 @click.option("--bucket", metavar="NAME", help="Your own bucket for the function's code.")
+@click.option("--boundary", metavar="ARN", help="The role's limit, or none (NAME-boundary).")
 @click.option("--kms-key", metavar="KEY", help="Encrypt the topic; KEY's policy must allow CloudWatch.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
 @click.option("--timezone", "zone", metavar="ZONE", help="In which times are shown, such as Asia/Seoul.")
-@click.option("--channel", metavar="NAME", help="Only legacy webhooks support this.")
+@click.option("--channel", metavar="NAME", help="Only legacy webhooks support this.", hidden=True)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
@@ -67,6 +68,7 @@ def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> 
     from cwnotify.aws.client import Aws
 
     aws = Aws()
+    asked["boundary"] = "" if asked["boundary"] == "none" else asked["boundary"]
     wish = stack.wish(aws, settings.load(), tags, asked)
     steps = stack.plan(aws, wish)
     if all(step.is_note for step in steps):
@@ -152,17 +154,35 @@ def stack(name: str, as_json: bool) -> None:
 @click.option("--account", default="*", metavar="ID", help="Your account's twelve digits (any).")
 @click.option("--region", default="*", help="The region (any).")
 @click.option("--prefix", metavar="TEXT", help="As deploy's (stack's name, a hyphen).")
+@click.option("--boundary", "limit", metavar="ARN", help="As deploy's (NAME-boundary).")
+@click.option("--webhook", default="", metavar="REFERENCE", help="Your own ssm:/name or secretsmanager:name.")
 @_name
-def policy(who: str | None, name: str, account: str, region: str, prefix: str | None) -> None:
-    """Print the smallest IAM policy for WHO: the deployer, the notebook's instance, the function; or all three."""
+def policy(
+    who: str | None, name: str, account: str, region: str, prefix: str | None, limit: str | None, webhook: str
+) -> None:
+    """Print the smallest IAM policy for WHO: deployer, notebook's instance, function, its boundary; or all of them.
+
+    An administrator creates the boundary once; only then can the deployer deploy:
+
+    \b
+    cwnotify policy boundary > boundary.json
+    aws iam create-policy --policy-name cwnotify-boundary \\
+      --policy-document file://boundary.json
+    """
     from cwnotify.alerts.regions import partition_of
-    from cwnotify.aws.policies import POLICIES, deployer
+    from cwnotify.aws.policies import boundary, deployer, function, notebook
     from cwnotify.aws.wishes import Place
 
+    if webhook and not webhook.startswith(("ssm:/", "secretsmanager:")):
+        raise click.BadParameter("it is neither ssm:/name nor secretsmanager:name", param_hint="--webhook")
     place = Place(name, account, region, partition_of(region))
-    policies: Any = {one: make(place) for one, make in POLICIES.items()} | {"deployer": deployer(place, prefix)}
-    chosen = policies[who] if who else policies
-    click.echo(json.dumps(chosen, indent=2))
+    policies = {
+        "deployer": deployer(place, prefix, limit),
+        "notebook": notebook(place),
+        "function": function(place, webhook),
+        "boundary": boundary(place, webhook),
+    }
+    click.echo(json.dumps(policies[who] if who else policies, indent=2))
 
 
 @click.command()

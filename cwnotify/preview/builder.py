@@ -19,7 +19,7 @@ def builder_link(payload: object) -> str:
     blocks = as_list(message.get("blocks"))
     text = as_str(message.get("text"))
     if not blocks and text:
-        blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
+        blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}]
     shown = {"blocks": blocks, "attachments": as_list(message.get("attachments"))}
     try:
         return BUILDER + quote(json.dumps(shown, separators=(",", ":"), skipkeys=True, default=str), safe="")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from cwnotify.aws.bundle import files, make_zip, source_hash
+from cwnotify.aws.bundle import files, make_zip
 from cwnotify.cli import cwnotify
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +24,15 @@ def test_same_source_same_bytes(tmp_path: Path) -> None:
     elsewhere = {**os.environ, "TZ": "Asia/Seoul", "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     again = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=elsewhere, capture_output=True, check=True)
     assert again.stdout == make_zip()
-    assert len(source_hash()) == 16
 
 
 def test_small_and_fixed() -> None:
     content = make_zip()
-    assert len(content) < 72_000
+    assert len(content) < 230_000
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
+        # Another zlib compresses otherwise, and the hash of the zip has to be the same on every machine.
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         assert archive.namelist() == sorted(archive.namelist())
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,14 @@ from cwnotify.settings import Secret
 
 PLACE = Place("cwnotify", "123456789012", "ap-northeast-2")
 ONE, TWO = "i-0abc1234567890def", "i-0123456789abcdef0"
+CODE = b"zip"
+SHA256 = hashlib.sha256(CODE).hexdigest()
 WEBHOOK = Secret("https://hooks.slack.com/services/T/B/canary")
 PARAMETERS = {
     "WebhookStore": "ssm",
     "WebhookName": PLACE.parameter,
     "CodeBucket": PLACE.bucket,
-    "CodeKey": f"{PLACE.keys}abc.zip",
+    "CodeKey": f"{PLACE.keys}{SHA256[:16]}-first.zip",
     "Prefix": "cwnotify-",
     "Fleet": "no",
     "Lang": "en",
@@ -29,6 +32,7 @@ PARAMETERS = {
     "Channel": "",
     "KmsKey": "",
     "Accounts": "",
+    "Boundary": "",
 }
 KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"
 
@@ -37,11 +41,12 @@ def there(*watches: Watch, alarms: tuple[str, ...] = (), **parameters: str) -> F
     """A stack that is deployed, with rules for `alarms`."""
     merged = {**PARAMETERS, **parameters}
     stack = Stack("arn", "cwnotify", "UPDATE_COMPLETE", merged, {}, compose(watches, route((), alarms)))
-    return Found(PLACE, stack, WEBHOOK, {merged["CodeBucket"]: (merged["CodeKey"],)})
+    code = {merged["CodeBucket"]: (merged["CodeKey"],)}
+    return Found(PLACE, stack, WEBHOOK, code, stored_sha256=SHA256, deployed_sha256=SHA256)
 
 
-def planned(found: Found, code: str = "abc", **wish: Any) -> Plan:
-    return plan_deploy(Wish(**{"webhook": WEBHOOK, **wish}), found, code, lambda: b"zip")
+def planned(found: Found, code: bytes = CODE, **wish: Any) -> Plan:
+    return plan_deploy(Wish(**{"webhook": WEBHOOK, **wish}), found, code, "nonce")
 
 
 def lines(plan: Plan) -> list[str]:
@@ -51,8 +56,9 @@ def lines(plan: Plan) -> list[str]:
 def test_from_nothing() -> None:
     assert lines(planned(Found(PLACE), instances=(ONE,))) == [
         "+ bucket cwnotify-code-123456789012-ap-northeast-2",
-        "+ code cwnotify/cwnotify/abc.zip",
+        f"+ code cwnotify/cwnotify/{SHA256[:16]}-nonce.zip",
         "+ parameter /cwnotify/cwnotify/webhook",
+        f"! boundary {PLACE.boundary}",
         "+ stack cwnotify",
         f"+ alarm cwnotify-{ONE}-busy",
         f"+ alarm cwnotify-{ONE}-off",
@@ -137,20 +143,68 @@ def test_key_and_accounts_are_added_kept_and_removed() -> None:
 
 
 def test_new_code_replaces_the_old() -> None:
-    assert lines(planned(there(Watch(ONE)), code="def")) == [
-        "+ code cwnotify/cwnotify/def.zip",
+    assert lines(planned(there(Watch(ONE)), code=b"def")) == [
+        "+ code cwnotify/cwnotify/cb8379ac2098aa16-nonce.zip",
         "~ function cwnotify",
-        "- code cwnotify/cwnotify/abc.zip",
+        f"- code {PARAMETERS['CodeKey']}",
     ]
+
+
+def test_the_plan_names_bucket_key_and_hash_of_the_code() -> None:
+    (line,) = [one for step in planned(Found(PLACE), instances=(ONE,)) for one in step.changes if one.kind == "code"]
+    assert line.name.endswith("-nonce.zip")
+    assert PLACE.bucket in line.detail
+    assert f"SHA-256 {SHA256}" in line.detail
+
+
+def test_a_bucket_that_exists_before_the_stack_is_named_and_nothing_in_it_is_used() -> None:
+    planted = f"{PLACE.keys}{SHA256[:16]}.zip"
+    found = Found(PLACE, code={PLACE.bucket: (planted,)})
+    told = lines(planned(found, instances=(ONE,)))
+    assert told[:2] == [f"! bucket {PLACE.bucket}", f"+ code {PLACE.keys}{SHA256[:16]}-nonce.zip"]
+    assert f"- code {planted}" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"stored_sha256": "0" * 64}, f"! code {PARAMETERS['CodeKey']}"),
+        ({"deployed_sha256": "0" * 64}, "! function cwnotify"),
+        ({"deployed_sha256": ""}, "! function cwnotify"),
+        ({"stored_sha256": ""}, None),
+    ],
+)
+def test_code_that_is_not_what_was_deployed_is_replaced(change: dict[str, str], note: str | None) -> None:
+    found = replace(there(Watch(ONE)), **change)  # type: ignore[arg-type]
+    assert lines(planned(found)) == [
+        *([note] if note else []),
+        f"+ code {PLACE.keys}{SHA256[:16]}-nonce.zip",
+        "~ function cwnotify",
+        f"- code {PARAMETERS['CodeKey']}",
+    ]
+
+
+def test_a_boundary_that_exists_is_used_and_stays() -> None:
+    def limit(found: Found, **wish: Any) -> list[str]:
+        return [one.detail for step in planned(found, **wish) for one in step.changes if "Boundary" in one.detail]
+
+    assert lines(planned(Found(PLACE, boundary=PLACE.boundary), instances=(ONE,)))[3] == "+ stack cwnotify"
+    assert limit(replace(there(), boundary=PLACE.boundary)) == [f"Boundary: none → {PLACE.boundary}"]
+    bounded = there(Boundary=PLACE.boundary)
+    assert planned(bounded) == ()
+    assert limit(bounded, boundary="") == [f"Boundary: {PLACE.boundary} → none"]
+    with pytest.raises(UsageError, match="--boundary takes the ARN"):
+        planned(bounded, boundary="cwnotify-boundary")
 
 
 def test_a_bucket_of_ones_own_takes_the_place_of_ours() -> None:
     found = there(Watch(ONE))
     found = replace(found, code={**found.code, "mine": ()})
     assert lines(planned(found, bucket="mine")) == [
-        "+ code cwnotify/cwnotify/abc.zip",
+        f"+ code cwnotify/cwnotify/{SHA256[:16]}-nonce.zip",
         "~ stack cwnotify",
-        "- code cwnotify/cwnotify/abc.zip",
+        "~ function cwnotify",
+        f"- code {PARAMETERS['CodeKey']}",
         f"- bucket {PLACE.bucket}",
     ]
 
@@ -223,7 +277,7 @@ def test_teardown_takes_all_and_nothing_else() -> None:
     found = replace(
         there(Watch(ONE), alarms=("mine",)),
         on_topic=("old",),
-        code={PLACE.bucket: ("cwnotify/cwnotify/abc.zip",), "own": ()},
+        code={PLACE.bucket: (PARAMETERS["CodeKey"],), "own": ()},
     )
     assert lines(plan_teardown(found)) == [
         "- stack cwnotify",
@@ -232,7 +286,7 @@ def test_teardown_takes_all_and_nothing_else() -> None:
         f"- alarm cwnotify-{ONE}-off",
         "! alarm old",
         "- parameter /cwnotify/cwnotify/webhook",
-        "- code cwnotify/cwnotify/abc.zip",
+        f"- code {PARAMETERS['CodeKey']}",
         f"- bucket {PLACE.bucket}",
     ]
     assert plan_teardown(Found(PLACE)) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cwnotify.cli import cwnotify as command
 
 PLACE = Place("cwnotify", "123456789012", "ap-northeast-2")
 ASKERS = ("alarms", "client", "formation", "function", "history", "instances", "redrive", "replay", "stack", "stores")
-SERVICES = ("cloudformation", "cloudwatch", "ec2", "events", "lambda", "s3", "sns", "sqs", "ssm")
+SERVICES = ("cloudformation", "cloudwatch", "ec2", "events", "iam", "lambda", "s3", "sns", "sqs", "ssm")
 WATCHERS = ("cloudwatch", "history", "instances", "reporting")
 
 
@@ -31,10 +32,7 @@ def asked(modules: Iterable[str] = ASKERS) -> set[str]:
             if isinstance(node, ast.Call):
                 words = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
                 service = "s3" if getattr(node.func, "id", "") == "_ask_own" else words.pop(0) if len(words) > 1 else ""
-                if (
-                    service in ("cloudformation", "cloudwatch", "ec2", "events", "lambda", "s3", "sns", "sqs", "ssm")
-                    and words
-                ):
+                if service in SERVICES and words:
                     found.add(action(service, words[0]))
     return found
 
@@ -54,7 +52,9 @@ def test_the_deployer_may_do_all_that_the_code_asks_for() -> None:
 def test_the_deployer_has_no_right_without_bounds_that_could_have_some() -> None:
     for statement in deployer(PLACE)["Statement"]:
         assert all("*" not in one for one in statement["Action"])
-        assert (statement["Resource"] == ["*"]) == (statement["Sid"] == "All")
+        assert (statement["Resource"] == ["*"]) == (statement["Sid"] in ("All", "Source"))
+        if statement["Resource"] == ["*"] and "Condition" not in statement:
+            assert all(re.match(r"\w+:(Describe|Get|List)", one) for one in statement["Action"])
 
 
 def test_the_notebook_only_reads() -> None:

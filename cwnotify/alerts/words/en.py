@@ -173,6 +173,7 @@ SENTENCES = {
     "plain": ":envelope: AWS sent something that is no alarm",
     "plain.title": ":envelope: AWS sent something that is no alarm: {title}",
     "plain.empty": "It was empty.",
+    "plain.left out": ":warning: {n} more entries of the same event were too many to read and are left out",
     # digests
     "digest.hello": ":fairy: Hi, it's the AWS fairy, with a lot of news",
     "digest": "{mark} *{alarms} alarms changed*: {counts}",
@@ -196,5 +197,7 @@ SENTENCES = {
     "digest.head.work": "*At work ({n})*",
     "digest.head.again": "*OK again ({n})*",
     "digest.head.OK": "*OK ({n})*",
+    "digest.rest": ":envelope: *{n} more messages* came with the same event",
+    "digest.rest.more": "… and {n} more, which are left out",
     "digest.page": "Message {page} of {pages} · every alarm is named once",
 }

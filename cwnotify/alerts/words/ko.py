@@ -178,6 +178,7 @@ SENTENCES = {
     "plain": ":envelope: AWS에서 경보가 아닌 소식이 왔어요",
     "plain.title": ":envelope: AWS에서 경보가 아닌 소식이 왔어요: {title}",
     "plain.empty": "내용은 비어 있어요.",
+    "plain.left out": ":warning: 같은 이벤트에 항목이 너무 많아 {n}개는 읽지 않고 뺐어요",
     # 모아 보기
     "digest.hello": ":fairy: 안녕? AWS 요정이야, 소식이 많아",
     "digest": "{mark} *경보 {alarms}개* 상태가 바뀌었어요: {counts}",
@@ -201,5 +202,7 @@ SENTENCES = {
     "digest.head.work": "*일하는 중 ({n})*",
     "digest.head.again": "*OK로 복귀 ({n})*",
     "digest.head.OK": "*OK ({n})*",
+    "digest.rest": ":envelope: 같은 이벤트로 *메시지 {n}개*가 더 왔어요",
+    "digest.rest.more": "… 이 밖에 {n}개는 뺐어요",
     "digest.page": "메시지 {pages}개 중 {page}번째 · 모든 경보를 한 번씩 적었어요",
 }

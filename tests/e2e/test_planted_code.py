@@ -1,0 +1,237 @@
+"""Code that someone else in the account put where `deploy` puts its own, and the deployer's own tries for more."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from cwnotify.aws import stack, stores
+from cwnotify.aws.bundle import make_zip
+from cwnotify.aws.client import Aws
+from cwnotify.aws.function import deployed_sha256
+from cwnotify.aws.policies import boundary, deployer
+from cwnotify.aws.wishes import Place, Wish
+from cwnotify.errors import AwsError
+from cwnotify.settings import Secret
+from tests.support.ministack import REGION, Ministack
+from tests.support.slack import Slack
+
+PLACE = Place("cwnotify", "000000000000", REGION)
+OURS = hashlib.sha256(make_zip()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    with Ministack(tmp_path_factory.mktemp("ministack")) as running:
+        yield running
+
+
+@pytest.fixture
+def slack() -> Iterator[Slack]:
+    with Slack() as running:
+        yield running
+
+
+def evil() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("lambda_function.py", "def lambda_handler(event, context): return 'planted'\n")
+    return content.getvalue()
+
+
+@pytest.fixture
+def client(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    for name, value in aws.environ().items():
+        monkeypatch.setenv(name, value)
+    yield Aws()
+    stack.apply(Aws(), stack.plan_removal(Aws(), "cwnotify"), lambda change: None, lambda progress: None)
+
+
+def deploy(client: Aws, slack: Slack, instance: str) -> list[str]:
+    steps = stack.plan(client, Wish(webhook=Secret(slack.url), instances=(instance,)))
+    stack.apply(client, steps, lambda change: None, lambda progress: None)
+    return [f"{one.sign} {one.kind} {one.name} {one.detail}" for step in steps for one in step.changes]
+
+
+def the_key(aws: Ministack) -> str:
+    (found,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}["CodeKey"]
+
+
+def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Slack, client: Aws) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=PLACE.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    planted = [f"{PLACE.keys}{OURS[:16]}.zip", f"{PLACE.keys}{OURS}.zip"]
+    for key in planted:
+        s3.put_object(Bucket=PLACE.bucket, Key=key, Body=evil(), Metadata={"sha256": OURS})
+    told = deploy(client, slack, aws.run_instance())
+    assert any(line.startswith(f"! bucket {PLACE.bucket} exists already") for line in told)
+    assert any(f"in {PLACE.bucket}, SHA-256 {OURS}" in line for line in told)
+    assert deployed_sha256(client, "cwnotify") == OURS
+    assert not {*planted} & {*stores.keys(client, PLACE.bucket, "")}
+
+
+def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, client: Aws) -> None:
+    instance = aws.run_instance()
+    deploy(client, slack, instance)
+    assert deploy(client, slack, instance) == []
+    key = the_key(aws)
+    aws.client("s3").put_object(Bucket=PLACE.bucket, Key=key, Body=evil())
+    told = deploy(client, slack, instance)
+    assert any(line.startswith(f"! code {key} holds other code") for line in told)
+    assert deployed_sha256(client, "cwnotify") == OURS
+    assert stores.stored_sha256(client, PLACE.bucket, the_key(aws)) == OURS
+    assert deploy(client, slack, instance) == []
+
+
+def test_a_function_that_was_changed_by_another(aws: Ministack, slack: Slack, client: Aws) -> None:
+    instance = aws.run_instance()
+    deploy(client, slack, instance)
+    aws.client("lambda").update_function_code(FunctionName="cwnotify", ZipFile=evil())
+    assert any(line.startswith("! function cwnotify runs other code") for line in deploy(client, slack, instance))
+    assert deployed_sha256(client, "cwnotify") == OURS
+
+
+def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack: Slack, client: Aws) -> None:
+    steps = stack.plan(client, Wish(webhook=Secret(slack.url), instances=(aws.run_instance(),)))
+
+    def swap(change: Any) -> None:
+        if change.kind == "stack":
+            (key,) = stores.keys(client, PLACE.bucket, PLACE.keys)
+            aws.client("s3").put_object(Bucket=PLACE.bucket, Key=key, Body=evil())
+
+    with pytest.raises(AwsError, match=r"got other code \(SHA-256 [0-9a-f]{64}\) than was put into .*replaced"):
+        stack.apply(client, steps, swap, lambda progress: None)
+    assert deployed_sha256(client, "cwnotify") == OURS
+
+
+def test_a_new_bucket_is_closed_to_the_public(aws: Ministack, slack: Slack, client: Aws) -> None:
+    deploy(client, slack, aws.run_instance())
+    s3 = aws.client("s3")
+    closed = s3.get_public_access_block(Bucket=PLACE.bucket)["PublicAccessBlockConfiguration"]
+    assert len(closed) == 4
+    assert all(closed.values())
+    (rule,) = s3.get_bucket_ownership_controls(Bucket=PLACE.bucket)["OwnershipControls"]["Rules"]
+    assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
+
+
+def test_the_boundary_is_used_once_an_administrator_has_created_it(aws: Ministack, slack: Slack, client: Aws) -> None:
+    instance = aws.run_instance()
+    assert any(line.startswith(f"! boundary {PLACE.boundary}") for line in deploy(client, slack, instance))
+    document = json.dumps(boundary(PLACE))
+    iam = aws.client("iam")
+    arn = iam.create_policy(PolicyName="cwnotify-boundary", PolicyDocument=document)["Policy"]["Arn"]
+    assert arn == PLACE.boundary
+    assert deploy(client, slack, instance) == [f"~ stack cwnotify Boundary: none → {arn}"]
+    assert deploy(client, slack, instance) == []
+    iam.delete_policy(PolicyArn=arn)
+
+
+def test_the_deployers_keys_open_no_way_to_more_rights(aws: Ministack) -> None:
+    iam = aws.client("iam")
+    iam.create_user(UserName="climber")
+    iam.put_user_policy(UserName="climber", PolicyName="it", PolicyDocument=json.dumps(deployer(PLACE)))
+    key = iam.create_access_key(UserName="climber")["AccessKey"]
+    import boto3
+
+    def climber(service: str) -> Any:
+        make: Any = boto3.client
+        keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        return make(service, endpoint_url=aws.url, region_name=REGION, **keys)
+
+    trust = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        }
+    )
+    everything = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    )
+    iam.create_role(RoleName="cwnotify-Role-X", AssumeRolePolicyDocument=trust)
+    aws.client("s3").create_bucket(Bucket="payroll", CreateBucketConfiguration={"LocationConstraint": REGION})
+    role, name = climber("iam"), "cwnotify-Role-X"
+    admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+    tries = [
+        lambda: role.create_role(RoleName="cwnotify-Role-Y", AssumeRolePolicyDocument=trust),
+        lambda: role.create_role(RoleName="admin", AssumeRolePolicyDocument=trust),
+        lambda: role.put_role_policy(RoleName=name, PolicyName="admin", PolicyDocument=everything),
+        lambda: role.attach_role_policy(RoleName=name, PolicyArn=admin),
+        lambda: role.delete_role_permissions_boundary(RoleName=name),
+        lambda: role.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=admin),
+        lambda: role.update_assume_role_policy(RoleName=name, PolicyDocument=trust),
+        lambda: role.put_user_policy(UserName="climber", PolicyName="admin", PolicyDocument=everything),
+        lambda: role.create_access_key(UserName="climber"),
+        lambda: climber("lambda").update_function_code(FunctionName="payroll", ZipFile=evil()),
+        lambda: climber("ssm").put_parameter(Name="/prod/database", Value="x", Type="String", Overwrite=True),
+        lambda: climber("s3").put_object(Bucket="payroll", Key="x", Body=b""),
+    ]
+    for attempt in tries:
+        with pytest.raises(ClientError) as refused:
+            attempt()
+        assert refused.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+    iam.delete_role(RoleName=name)
+    aws.client("s3").delete_bucket(Bucket="payroll")
+
+
+class Strict(BaseHTTPRequestHandler):
+    """S3 where every bucket belongs to another account: it refuses whoever names an owner, as S3 does."""
+
+    seen: list[tuple[str, str | None]]
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        owner = self.headers.get("x-amz-expected-bucket-owner")
+        self.seen.append((f"{self.command} {self.path}", owner))
+        body = b"" if self.command == "HEAD" else b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+        self.send_response(403 if owner else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815 (http.server's own names)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_bucket_of_another_account_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    handler = type("Theirs", (Strict,), {"seen": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": REGION}.items():
+        monkeypatch.setenv(name, value)
+    client = Aws()
+    client.account = PLACE.account
+    calls = [
+        lambda: stores.has_bucket(client, PLACE.bucket),
+        lambda: stores.keys(client, PLACE.bucket, PLACE.keys),
+        lambda: stores.put_object(client, PLACE.bucket, "key", b"code"),
+        lambda: stores.stored_sha256(client, PLACE.bucket, "key"),
+        lambda: stores.delete_objects(client, PLACE.bucket, ("key",)),
+        lambda: stores.delete_bucket(client, PLACE.bucket),
+    ]
+    try:
+        for call in calls:
+            with pytest.raises(AwsError):
+                call()
+        with pytest.raises(AwsError, match="belongs to another account"):
+            stores.has_bucket(client, PLACE.bucket)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(handler.seen) == len(calls) + 1
+    assert {owner for _, owner in handler.seen} == {PLACE.account}

@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-# The secret of an access key, by the key and the session token sent with it; raises Refused.
+# The secret of an access key, by the key and the session token sent with it; raises RefusedError.
 SecretOf = Callable[[str, str], str]
 
 MAX_BODY = 64 << 20  # bytes; the deployed function's bundle has less than 1 MB
@@ -40,7 +40,7 @@ _AUTHORIZATION = re.compile(
 _BROWSERS = ("origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that the account never sees.
 
     Parameters
@@ -79,7 +79,7 @@ class Guard:
         else:
             try:
                 body = await self._checked_body(scope, receive)
-            except Refused as refused:
+            except RefusedError as refused:
                 await _refuse(refused, scope, send)
             else:
                 await self._app(scope, _replay(body, receive), send)
@@ -87,12 +87,12 @@ class Guard:
     async def _checked_body(self, scope: Message, receive: Receive) -> bytes:
         headers = join_headers(scope["headers"])
         if headers.get("host", "") not in self._hosts:
-            raise Refused("AccessDenied", "this server answers to its own address only")
+            raise RefusedError("AccessDenied", "this server answers to its own address only")
         if any(name in headers for name in _BROWSERS):
-            raise Refused("AccessDenied", "this server answers no web page")
+            raise RefusedError("AccessDenied", "this server answers no web page")
         match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
         if match is None:
-            raise Refused("MissingAuthenticationToken", "the request is not signed in its Authorization header")
+            raise RefusedError("MissingAuthenticationToken", "the request is not signed in its Authorization header")
         # Before the body is read: a stranger's may be long.
         secret = self._secret_of(match[1], headers.get("x-amz-security-token", ""))
         body = await _read_body(receive)
@@ -123,19 +123,19 @@ def check_signature(
 
     Raises
     ------
-    Refused
+    RefusedError
         If the signature is not `secret`'s, leaves out what has to be signed, or is too old.
     """
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if match is None:
-        raise Refused("IncompleteSignature", "the Authorization header is not AWS4-HMAC-SHA256's")
+        raise RefusedError("IncompleteSignature", "the Authorization header is not AWS4-HMAC-SHA256's")
     _, scope, service, signed_names, signature = match.groups()
     names, date = signed_names.split(";"), headers.get("x-amz-date", "")
     payload_hash = hashlib.sha256(body).hexdigest()
     if "host" not in names or "x-amz-date" not in names or any(name not in headers for name in names):
-        raise Refused("IncompleteSignature", "Host and X-Amz-Date have to be signed")
+        raise RefusedError("IncompleteSignature", "Host and X-Amz-Date have to be signed")
     if headers.get("x-amz-content-sha256", payload_hash) != payload_hash:
-        raise Refused("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
+        raise RefusedError("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
     _check_time(date, scope, now)
     # S3 signs the path as it is sent, all others encode it once more.
     sent = path.decode("latin-1") or "/"
@@ -147,16 +147,16 @@ def check_signature(
     for part in (*scope.split("/"), text):
         key = hmac.digest(key, part.encode(), "sha256")
     if not hmac.compare_digest(key.hex(), signature):
-        raise Refused("SignatureDoesNotMatch", "the signature does not match the request and its key's secret")
+        raise RefusedError("SignatureDoesNotMatch", "the signature does not match the request and its key's secret")
 
 
 def _check_time(date: str, scope: str, now: datetime) -> None:
     try:
         at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise Refused("IncompleteSignature", "X-Amz-Date is not a time") from None
+        raise RefusedError("IncompleteSignature", "X-Amz-Date is not a time") from None
     if abs(now - at) > MAX_SKEW or not scope.startswith(date[:8]):
-        raise Refused("RequestExpired", "the request was signed too long ago, or for another day")
+        raise RefusedError("RequestExpired", "the request was signed too long ago, or for another day")
 
 
 def _canonical_query(query: bytes) -> str:
@@ -174,10 +174,10 @@ async def _read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused("RequestTimeout", "the client left before its request was complete")
+            raise RefusedError("RequestTimeout", "the client left before its request was complete")
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
-            raise Refused("RequestEntityTooLarge", f"the body has more than {MAX_BODY} bytes")
+            raise RefusedError("RequestEntityTooLarge", f"the body has more than {MAX_BODY} bytes")
         if not message.get("more_body"):
             return bytes(body)
 
@@ -192,7 +192,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse(refused: Refused, scope: Message, send: Send) -> None:
+async def _refuse(refused: RefusedError, scope: Message, send: Send) -> None:
     """Answer as AWS does, in JSON or XML; never what was sent."""
     sent = dict(scope["headers"])
     if b"json" in sent.get(b"content-type", b"") or scope["raw_path"].startswith(b"/20"):
@@ -214,13 +214,13 @@ def _ministacks_secret_of(key: str, token: str) -> str:
 
     if hmac.compare_digest(key, os.environ["AWS_ACCESS_KEY_ID"]):
         return os.environ["AWS_SECRET_ACCESS_KEY"]
-    unknown = Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+    unknown = RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
     if iam_evaluator.is_root_access_key(key):
         raise unknown
     account = iam_evaluator.find_iam_access_key_account(key) or responses._account_from_sts_session(key)
     found = iam_evaluator.resolve_credential(key, account, token)
     if isinstance(found, iam_evaluator.CredentialResolutionError):
-        raise Refused(found.code, found.message)
+        raise RefusedError(found.code, found.message)
     return str(found.secret_access_key)
 
 

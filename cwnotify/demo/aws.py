@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import http.client
 import os
+import re
 import secrets
 import signal
 import socket
@@ -23,35 +24,47 @@ from types import TracebackType
 from typing import Any
 
 REGION = "ap-northeast-2"
-# ministack pins the botocore that goes with this boto3; the functions that it runs need boto3, as on AWS.
-PINS = ("ministack==1.5.33", "boto3==1.43.106")
+# `make lock` writes it; ministack and the boto3 that its functions need, as on AWS, with all that they need.
+LOCK = Path(__file__).with_name("ministack.txt")
 ENVIRONMENT = Path(".matrix/ministack")
 _GUARD = Path(__file__).with_name("guard.py")
 _PATIENCE = 30.0
 
 
-def make_environment(folder: Path, *pins: str, modules: Sequence[Path] = ()) -> Path:
-    """The Python of the virtual environment in `folder`, in which `pins` are installed, and else what they need.
+def make_environment(folder: Path, *pins: str, lock: Path | None = None, modules: Sequence[Path] = ()) -> Path:
+    """Return the Python of the virtual environment in `folder`, in which `pins` are installed, and what they need.
 
-    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first.
+    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first. What
+    will be installed is printed first.
 
     Parameters
     ----------
+    lock
+        A file of requirements with hashes, all that is needed, in place of `pins`. Only wheels are installed from it,
+        so that nothing runs while they are.
     modules
         Folders where it finds further ones, after its own; what is installed there is not installed again.
     """
     python, made = folder.resolve() / "bin" / "python", folder / "made"
-    wanted = "\n".join((sys.version, *pins, *map(str, modules)))
+    locked = lock.read_text() if lock else ""
+    names = pins or tuple(re.findall(r"^\S+==[^\s;]+", locked, re.MULTILINE))
+    wanted = "\n".join((sys.version, *pins, locked, *map(str, modules)))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder.with_name(f"{folder.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         if not made.exists() or made.read_text() != wanted:
+            print(
+                f"Installing {', '.join(names)} into {folder.resolve()}, from PyPI or the index that pip is configured "
+                f"with{', checked by their hashes' * bool(lock)}. This happens once and takes half a minute.",
+                flush=True,
+            )
             # This Python's pip serves there too: one of its own would take longer to make than the rest.
             subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
             own = next(folder.glob("lib/python*/site-packages"))
             (own / "further.pth").write_text("".join(f"{one}\n" for one in modules))
             pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", *pins], check=True, stdout=subprocess.PIPE)
+            what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)] if lock else [*pins]
+            subprocess.run([*pip, "install", *what], check=True, stdout=subprocess.PIPE)
             made.write_text(wanted)
     return python
 
@@ -77,7 +90,7 @@ class Ministack:
         self._secret = secrets.token_urlsafe(30)
 
     def __enter__(self) -> Ministack:
-        programs = make_environment(self._environment, *PINS).parent
+        programs = make_environment(self._environment, lock=LOCK).parent
         environ = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self._folder),

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_plus
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -166,7 +166,7 @@ def _canonical_query(query: bytes) -> str:
 
 
 def _encode(text: str) -> str:
-    return quote(unquote(text, "latin-1"), safe="-_.~", encoding="latin-1")
+    return quote(unquote_plus(text, "latin-1"), safe="-_.~", encoding="latin-1")
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -14,24 +14,26 @@ endif
 endif
 endif
 
-.PHONY: test frameworks quick golden lint docs demo lab bench clean
+.PHONY: test frameworks quick golden lint lock docs demo lab bench clean
 
 define environment
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 endef
 
-# The environment, with the extra that the stamp is named for.
+# What is locked with hashes, and then this tree: nothing else is downloaded, not even to build it.
 define install
 	$(call environment)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		-r requirements/build.txt -r requirements/$(1).txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
 
-$(VENV)/.demo $(VENV)/.lab $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml
+$(VENV)/.demo $(VENV)/.lab $(VENV)/.bench $(VENV)/.docs: $(VENV)/.%: setup.cfg pyproject.toml requirements/build.txt requirements/%.txt
 	$(call install,$*)
 
-$(VENV)/.test: setup.cfg pyproject.toml .ci/packages
+$(VENV)/.test: setup.cfg pyproject.toml .ci/packages requirements/build.txt requirements/test.txt
 	sh .ci/packages
 	$(call install,test)
 
@@ -43,9 +45,9 @@ frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and T
 	@$(BIN)/python -m pytest -m frameworks
 
 # The core is the standard library's own: a newcomer need not wait for what the rest stands on.
-$(VENV)/.quick: Makefile
+$(VENV)/.quick: requirements/quick.txt
 	$(call environment)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check hypothesis pytest slack_sdk
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser, no AWS
@@ -53,6 +55,9 @@ quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser,
 
 golden: $(VENV)/.quick  ## write the messages that the tests of the core expect anew; read the diff
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/alerts
+
+lock:  ## resolve all dependencies again, for every Python that is supported; read the diff
+	sh requirements/lock
 
 docs: $(VENV)/.docs  ## the reference of the public API, as HTML in build/docs
 	$(BIN)/python -m docs.make_reference

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from cwnotify.demo import alarms
-from cwnotify.demo.aws import ENVIRONMENT, Ministack, without_accounts
+from cwnotify.demo.aws import Ministack, without_accounts
 from cwnotify.demo.checks import Check, check_messages, sentence
 from cwnotify.demo.lab import open_lab
 from cwnotify.demo.notebook import EXPECTED, execute
@@ -32,8 +32,6 @@ def main() -> int:
     parser.add_argument("--lab", action="store_true", help="leave JupyterLab and the page open")
     asked = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if not ENVIRONMENT.exists():
-        print(f"Installing a stand-in for AWS (ministack) in {ENVIRONMENT}; the first time this takes half a minute.")
     with (
         tempfile.TemporaryDirectory(prefix="cwnotify-demo-") as home,
         SlackStandIn() as slack,

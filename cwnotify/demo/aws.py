@@ -1,13 +1,16 @@
 """AWS on this machine: ministack, in a virtual environment of its own, with its rights enforced.
 
-Nothing that runs with `Ministack.environ` can reach AWS itself: the endpoint is this machine's, the key is none of
-anybody's, and what the user has configured for boto3 is not read.
+Nothing that runs with `Ministack.environ` can reach AWS itself: the endpoint is this machine's, the key is random, and
+what the user has configured for boto3 is not read. Without that key nothing can use it (see `cwnotify.demo.guard`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
+import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,39 +18,53 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 REGION = "ap-northeast-2"
-# ministack pins the botocore that goes with this boto3; the functions that it runs need boto3, as on AWS.
-PINS = ("ministack==1.5.33", "boto3==1.43.106")
+# `make lock` writes it; ministack and the boto3 that its functions need, as on AWS, with all that they need.
+LOCK = Path(__file__).with_name("ministack.txt")
 ENVIRONMENT = Path(".matrix/ministack")
+_GUARD = Path(__file__).with_name("guard.py")
 _PATIENCE = 30.0
 
 
-def make_environment(folder: Path, *pins: str, modules: Sequence[Path] = ()) -> Path:
-    """The Python of the virtual environment in `folder`, in which `pins` are installed, and else what they need.
+def make_environment(folder: Path, *pins: str, lock: Path | None = None, modules: Sequence[Path] = ()) -> Path:
+    """Return the Python of the virtual environment in `folder`, in which `pins` are installed, and what they need.
 
-    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first.
+    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first. What
+    will be installed is printed first.
 
     Parameters
     ----------
+    lock
+        A file of requirements with hashes, all that is needed, in place of `pins`. Only wheels are installed from it,
+        so that nothing runs while they are.
     modules
         Folders where it finds further ones, after its own; what is installed there is not installed again.
     """
     python, made = folder.resolve() / "bin" / "python", folder / "made"
-    wanted = "\n".join((sys.version, *pins, *map(str, modules)))
+    locked = lock.read_text() if lock else ""
+    names = pins or tuple(re.findall(r"^\S+==[^\s;]+", locked, re.MULTILINE))
+    wanted = "\n".join((sys.version, *pins, locked, *map(str, modules)))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder.with_name(f"{folder.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         if not made.exists() or made.read_text() != wanted:
+            print(
+                f"Installing {', '.join(names)} into {folder.resolve()}, from PyPI or the index that pip is configured "
+                f"with{', checked by their hashes' * bool(lock)}. This happens once and takes half a minute.",
+                flush=True,
+            )
             # This Python's pip serves there too: one of its own would take longer to make than the rest.
             subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
             own = next(folder.glob("lib/python*/site-packages"))
             (own / "further.pth").write_text("".join(f"{one}\n" for one in modules))
             pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", *pins], check=True, stdout=subprocess.PIPE)
+            what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)] if lock else [*pins]
+            subprocess.run([*pip, "install", *what], check=True, stdout=subprocess.PIPE)
             made.write_text(wanted)
     return python
 
@@ -65,18 +82,21 @@ class Ministack:
 
     def __init__(self, folder: Path, environment: Path = ENVIRONMENT) -> None:
         self._folder, self._environment = folder, environment
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        # The server inherits it: a port that is free until it starts could be taken by another user.
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
+        self._key = f"AKIA{secrets.token_hex(8).upper()}"
+        self._secret = secrets.token_urlsafe(30)
 
     def __enter__(self) -> Ministack:
-        programs = make_environment(self._environment, *PINS).parent
+        programs = make_environment(self._environment, lock=LOCK).parent
         environ = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self._folder),
             "TMPDIR": str(self._folder),
-            "BIND_HOST": "127.0.0.1",
+            "AWS_ACCESS_KEY_ID": self._key,
+            "AWS_SECRET_ACCESS_KEY": self._secret,
             "GATEWAY_PORT": str(self._port),
             "MINISTACK_REGION": REGION,
             "AUTH": "true",
@@ -86,8 +106,15 @@ class Ministack:
         with (self._folder / "ministack.log").open("wb") as log:
             # A session of its own, so that the functions' processes can be ended with it.
             self._process = subprocess.Popen(
-                [programs / "ministack"], env=environ, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                [programs / "python", "-I", _GUARD, str(self._socket.fileno())],
+                env=environ,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[self._socket.fileno()],
             )
+        self._socket.close()
         try:
             self._wait()
         except BaseException:
@@ -102,14 +129,14 @@ class Ministack:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def environ(self, key: str = "test", secret: str = "test") -> dict[str, str]:
+    def environ(self, key: str | None = None, secret: str | None = None) -> dict[str, str]:
         """What a program needs to be this account's root, or the user whose key it is."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_ACCESS_KEY_ID": self._key if key is None else key,
+            "AWS_SECRET_ACCESS_KEY": self._secret if secret is None else secret,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -125,8 +152,8 @@ class Ministack:
             service,
             endpoint_url=self.url,
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=self._key,
+            aws_secret_access_key=self._secret,
         )
 
     def run_instance(self, **how: Any) -> str:
@@ -160,8 +187,14 @@ class Ministack:
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+        probe = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)
+        try:
+            probe.request("GET", "/")
+            return probe.getresponse().status == HTTPStatus.FORBIDDEN
+        except OSError:
+            return False
+        finally:
+            probe.close()
 
 
 def without_accounts(environ: Mapping[str, str]) -> dict[str, str]:

@@ -47,7 +47,7 @@ def borrow(instances: int = 1, **tags: str) -> None:
     borrowed = ExitStack()
     atexit.register(borrowed.close)
     folder = borrowed.enter_context(tempfile.TemporaryDirectory(prefix="cwnotify-borrowed-"))
-    told = f"what Slack is told is on {urlsplit(webhook)._replace(path='/').geturl()}"
+    told = "what Slack receives is on the page whose address make lab printed"
     if not webhook:
         slack = borrowed.enter_context(SlackStandIn())
         _print_what_comes(slack)

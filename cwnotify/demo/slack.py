@@ -1,8 +1,12 @@
 """Slack on this machine: takes what a webhook takes, answers what Slack answers, shows it as Slack does.
 
-Standard library and `cwnotify.preview` only. Listens on 127.0.0.1 alone. The webhook's path is a secret, as
-Slack's own is: it stands on no page and in no log. Requests are refused unless they name this very server as
-their host, lest a stranger's web page read it by pointing its own name at 127.0.0.1 (DNS rebinding).
+Standard library and `cwnotify.preview` only. Listens on 127.0.0.1 alone, which every user of the machine can reach. So
+the webhook's path is a secret, as Slack's own is, and so is the page's: neither is in any log. Requests are refused
+unless they name this very server as their host, lest a stranger's web page read it by pointing its own name at
+127.0.0.1 (DNS rebinding), and when a page of another site sent them.
+
+The page has its token in the path and not in a cookie: a browser sends a cookie to every port of 127.0.0.1, and another
+user may have one of them.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ let seen = list.children.length;
 function say(words) { if (status.textContent !== words) status.textContent = words; }
 async function look() {
   try {
-    const news = await (await fetch(`/messages?after=${seen}`)).json();
+    const news = await (await fetch(`messages?after=${seen}`)).json();
     for (const entry of news) list.insertAdjacentHTML("beforeend", entry);
     seen += news.length;
     say("New messages appear by themselves.");
@@ -82,9 +86,9 @@ class SlackStandIn:
     Attributes
     ----------
     webhook_url
-        Where to post. Its path is a secret; nobody else is told.
+        Where to post. Its path is a secret.
     page_url
-        Where a browser sees the messages arrive.
+        Where a browser sees the messages arrive. Its path is a secret too, but not the webhook's.
     """
 
     def __init__(self, port: int = 0, now: Callable[[], datetime] = _local_now) -> None:
@@ -95,11 +99,13 @@ class SlackStandIn:
         self._path = f"/services/T{_random_id()}/B{_random_id()}/{secrets.token_urlsafe(18)}"
         self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="slack-stand-in", daemon=True)
-        self.page_url = f"http://127.0.0.1:{self._server.server_port}/"
-        self.webhook_url = f"{self.page_url.rstrip('/')}{self._path}"
+        self.page_path = f"/{secrets.token_urlsafe(18)}/"
+        self._address = f"http://127.0.0.1:{self._server.server_port}"
+        self.page_url = f"{self._address}{self.page_path}"
+        self.webhook_url = f"{self._address}{self._path}"
 
     def __repr__(self) -> str:
-        return f"<SlackStandIn at {self.page_url}>"
+        return f"<SlackStandIn at {self._address}>"
 
     def start(self) -> SlackStandIn:
         """Begin to answer; once in a life."""
@@ -196,15 +202,18 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_asked_by_name():
             return
         parts = urlsplit(self.path)
-        if parts.path == "/":
+        folder, _, name = parts.path.rpartition("/")
+        if not secrets.compare_digest(f"{folder}/".encode(), self._slack.page_path.encode()):
+            self._reply(HTTPStatus.FORBIDDEN, "the page's whole address is where this server was started")
+        elif name == "":
             shown = [(message.payload, message.received) for message in self._slack.messages]
             self._reply(HTTPStatus.OK, page(shown, _TITLE, lead=_LEAD, above=_ABOVE, script=_SCRIPT), "text/html")
-        elif parts.path == "/messages":
+        elif name == "messages":
             news = self._slack.messages[_number(parse_qs(parts.query).get("after", ["0"])[0]) :]
             entries = [entry_html(message.payload, message.received) for message in news]
             self._reply(HTTPStatus.OK, json.dumps(entries), "application/json")
         else:
-            self._reply(HTTPStatus.NOT_FOUND, "there is nothing here; the page is at /")
+            self._reply(HTTPStatus.NOT_FOUND, "there is nothing here")
 
     def do_POST(self) -> None:
         """The webhook."""
@@ -220,10 +229,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_asked_by_name(self) -> bool:
         port = urlsplit(self._slack.page_url).port
-        if self.headers.get("Host", "").lower() in (f"127.0.0.1:{port}", f"localhost:{port}"):
-            return True
-        self._reply(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address alone")
-        return False
+        own = (f"127.0.0.1:{port}", f"localhost:{port}")
+        if self.headers.get("Host", "").lower() not in own:
+            self._reply(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address alone")
+            return False
+        # Absent where no page is behind the request; "none" where a person typed the address or followed a link
+        # from outside the browser.
+        origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
+        if origin not in (None, *(f"http://{one}" for one in own)) or site not in ("none", "same-origin"):
+            self._reply(HTTPStatus.FORBIDDEN, "this server answers no page but its own")
+            return False
+        return True
 
     def _reply(self, status: int, text: str, kind: str = "text/plain") -> None:
         body = text.encode()

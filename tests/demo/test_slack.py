@@ -61,7 +61,7 @@ def test_only_the_webhooks_own_path_is_a_service(slack: SlackStandIn) -> None:
     path = urlsplit(slack.webhook_url).path
     for wrong in ("/", "/services/T0/B0/x", path[:-1], f"{path}x", "/%EB%81%9D"):
         assert ask(slack, "POST", wrong, b'{"text": "x"}')[:2] == (404, "no_service")
-    assert ask(slack, "GET", path)[0] == 404
+    assert ask(slack, "GET", path)[0] == 403
     assert slack.messages == ()
 
 
@@ -72,16 +72,50 @@ def test_the_secret_path_is_long_its_own_and_shown_nowhere(slack: SlackStandIn, 
     with SlackStandIn() as other:
         assert path != urlsplit(other.webhook_url).path
     post(slack, {"text": "hello"})
-    for shown in ("/", "/messages", "/nothing"):
+    token = urlsplit(slack.page_url).path
+    for shown in ("/", f"{token}", f"{token}messages", f"{token}nothing"):
         assert secret not in ask(slack, "GET", shown)[1]
-    assert secret not in repr(slack) + "".join(capfd.readouterr())
+    printed = repr(slack) + "".join(capfd.readouterr())
+    assert secret not in printed
+    assert token not in printed
+    assert len(token) >= 24
+    assert secret not in token
+
+
+def test_another_user_of_the_machine_reads_no_message_without_the_pages_token(slack: SlackStandIn) -> None:
+    post(slack, {"text": "private"})
+    token = urlsplit(slack.page_url).path
+    with SlackStandIn() as other:
+        others = urlsplit(other.page_url).path
+    for path in ("/", "/messages", "/messages?after=0", "//", token[:-2] + "/", others, f"{others}messages", "/%2F"):
+        status, body, headers = ask(slack, "GET", path)
+        assert (status, "private" in body) == (403, False), path
+        assert "Set-Cookie" not in headers
+    assert ask(slack, "GET", token)[0] == ask(slack, "GET", f"{token}messages")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_page_of_another_site_reads_and_posts_nothing(slack: SlackStandIn, header: dict[str, str]) -> None:
+    post(slack, {"text": "private"})
+    assert ask(slack, "GET", urlsplit(slack.page_url).path, **header)[0] == 403
+    assert ask(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', **header)[0] == 403
+    assert len(slack.messages) == 1
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
 def test_a_stranger_who_points_its_name_here_reads_and_posts_nothing(slack: SlackStandIn, host: str) -> None:
     post(slack, {"text": "private"})
     host = host.format(port=urlsplit(slack.page_url).port)
-    for path in ("/", "/messages"):
+    for path in (urlsplit(slack.page_url).path, f"{urlsplit(slack.page_url).path}messages"):
         status, body, _ = ask(slack, "GET", path, Host=host)
         assert (status, "private" in body) == (421, False)
     assert ask(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', Host=host)[0] == 421
@@ -89,9 +123,10 @@ def test_a_stranger_who_points_its_name_here_reads_and_posts_nothing(slack: Slac
 
 
 def test_the_page_shows_the_messages_without_javascript(slack: SlackStandIn) -> None:
-    assert "No message has arrived yet." in ask(slack, "GET", "/")[1]
+    path = urlsplit(slack.page_url).path
+    assert "No message has arrived yet." in ask(slack, "GET", path)[1]
     post(slack, {"text": "hello <script>alert(1)</script>"})
-    _, shown, headers = ask(slack, "GET", "/")
+    _, shown, headers = ask(slack, "GET", path)
     assert "hello &lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "https://app.slack.com/block-kit-builder/#" in shown
     assert headers["Cache-Control"] == "no-store"
@@ -104,7 +139,7 @@ def test_a_page_asks_only_for_what_it_does_not_have(slack: SlackStandIn) -> None
     for text in ("first", "second"):
         post(slack, {"text": text})
     for after, count in (("0", 2), ("1", 1), ("2", 0), ("9", 0), ("-1", 2), ("x", 2)):
-        assert len(json.loads(ask(slack, "GET", f"/messages?after={after}")[1])) == count
+        assert len(json.loads(ask(slack, "GET", f"{urlsplit(slack.page_url).path}messages?after={after}")[1])) == count
 
 
 def test_waiting_ends_with_the_message_or_at_the_deadline(slack: SlackStandIn) -> None:

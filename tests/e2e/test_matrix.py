@@ -1,7 +1,7 @@
 """The same cells on the oldest, the newest and two pairs of ipykernel and IPython between. Real kernels.
 
-Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its pins changed; all
-else is what the other tests have.
+Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its lock file
+changed (``requirements/lock`` has the pairs); all else is what the other tests have.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def name() -> str:
 
 @pytest.fixture(scope="module", params=PAIRS, ids=[f"ipykernel-{a}-ipython-{b}" for a, b in PAIRS])
 def python(request: pytest.FixtureRequest) -> Path:
-    ipykernel, ipython = request.param
-    return variant(f"ipykernel-{ipykernel}", f"ipykernel=={ipykernel}", f"ipython=={ipython}")
+    ipykernel, _ = request.param
+    return variant(f"ipykernel-{ipykernel}")
 
 
 @pytest.fixture(scope="module")

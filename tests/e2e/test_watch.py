@@ -227,7 +227,8 @@ def test_credentials_that_come_in_mid_run_are_found(aws, world, instance, tmp_pa
         trouble = watch.until(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
         assert "credentials" in trouble.text
 
-        file.write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
+        key, secret = (aws.environ()[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
         watch.until(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
 
 

@@ -11,23 +11,28 @@ from cwnotify.demo.aws import make_environment
 ROOT = Path(__file__).parents[2]
 
 
-def environment(name: str, *pins: str, modules: Sequence[Path] = (), with_tree: bool = True) -> Path:
+def environment(
+    name: str, *pins: str, locked: bool = False, modules: Sequence[Path] = (), with_tree: bool = True
+) -> Path:
     """The Python of ``.matrix/NAME``, in which `pins` are installed and nothing else.
 
     Parameters
     ----------
+    locked
+        Whether to install what ``requirements/NAME.txt`` has, checked by hashes, in place of `pins`.
     modules
         Folders where it finds further modules.
     with_tree
         Whether this tree can be imported there; what it needs itself is not installed.
     """
     folder = ROOT / ".matrix" / name
-    python = make_environment(folder, *pins, modules=modules)
+    lock = ROOT / "requirements" / f"{name}.txt" if locked else None
+    python = make_environment(folder, *pins, lock=lock, modules=modules)
     if with_tree:
         (next(folder.glob("lib/python*/site-packages")) / "tree.pth").write_text(f"{ROOT}\n")
     return python
 
 
-def variant(name: str, *pins: str) -> Path:
-    """The Python of ``.matrix/NAME``, which has what the tests' own has, except for `pins`."""
-    return environment(name, *pins, modules=[Path(sysconfig.get_path("purelib"))])
+def variant(name: str) -> Path:
+    """The Python of ``.matrix/NAME``, which has what the tests' own has, except for ``requirements/NAME.txt``."""
+    return environment(name, locked=True, modules=[Path(sysconfig.get_path("purelib"))])

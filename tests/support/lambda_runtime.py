@@ -62,7 +62,7 @@ class Function:
 
     def __enter__(self) -> Function:
         self._thread.start()
-        python = environment("lambda", "awslambdaric==4.2.2", with_tree=False)
+        python = environment("lambda", locked=True, with_tree=False)
         command = [python, "-m", "awslambdaric", "lambda_function.lambda_handler"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self._task, env=self._environ, stdout=log, stderr=log)

@@ -25,6 +25,7 @@ def actions(**button: Any) -> dict[str, Any]:
     return {"type": "actions", "elements": [{"type": "button", "text": PLAIN, **button}]}
 
 
+DIVIDER = {"type": "divider"}
 ACCEPTED = {
     "text": {"text": "hello"},
     "channel": {"text": "hello", "channel": "#alerts"},
@@ -34,18 +35,18 @@ ACCEPTED = {
     "header of 150": {"blocks": [{"type": "header", "text": {**PLAIN, "text": "x" * 150}}]},
     "section of 3000": {"blocks": [b.section("x" * 3000)]},
     "10 fields of 2000": {"blocks": [section(fields=[{**TEXT, "text": "x" * 2000}] * 10)]},
-    "50 blocks": {"blocks": [b.divider()] * 50},
+    "50 blocks": {"blocks": [DIVIDER] * 50},
     "url of 3000": {"blocks": [actions(url="https://a.b/".ljust(3000, "x"))]},
     "button of 75": {"blocks": [actions(text={**PLAIN, "text": "x" * 75, "emoji": True}, style="danger")]},
     "image": {"blocks": [{"type": "image", "image_url": "https://a.b/c.png", "alt_text": "x", "title": PLAIN}]},
     "accessory": {"blocks": [section(text=TEXT, accessory=actions()["elements"][0])]},
 }
 REFUSED_BLOCKS = {
-    "51 blocks": [b.divider()] * 51,
+    "51 blocks": [DIVIDER] * 51,
     "an object": {"type": "divider"},
     "no type": [{}],
     "unknown type": [{"type": "paragraph"}],
-    "unknown property": [{**b.divider(), "text": TEXT}],
+    "unknown property": [{**DIVIDER, "text": TEXT}],
     "header of 151": [{"type": "header", "text": {**PLAIN, "text": "x" * 151}}],
     "header in mrkdwn": [{"type": "header", "text": TEXT}],
     "section of 3001": [b.section("x" * 3001)],
@@ -69,8 +70,8 @@ REFUSED_BLOCKS = {
     "image without alt": [{"type": "image", "image_url": "https://a.b/c.png"}],
     "image of 3001": [{"type": "image", "image_url": "https://a.b/".ljust(3001, "x"), "alt_text": "x"}],
     "image without url": [{"type": "image", "alt_text": "x"}],
-    "block_id twice": [{**b.divider(), "block_id": "1"}, {**b.divider(), "block_id": "1"}],
-    "block_id of 256": [{**b.divider(), "block_id": "x" * 256}],
+    "block_id twice": [{**DIVIDER, "block_id": "1"}, {**DIVIDER, "block_id": "1"}],
+    "block_id of 256": [{**DIVIDER, "block_id": "x" * 256}],
 }
 REFUSED = {
     "no object": ([], "invalid_payload"),
@@ -81,7 +82,7 @@ REFUSED = {
     "101 attachments": ({"text": "x", "attachments": [{"text": "x"}] * 101}, "too_many_attachments"),
     "attachments no list": ({"text": "x", "attachments": "x"}, "invalid_attachments"),
     "footer beside blocks": (
-        {"text": "x", "attachments": [{"blocks": [b.divider()], "footer": "x"}]},
+        {"text": "x", "attachments": [{"blocks": [DIVIDER], "footer": "x"}]},
         "invalid_attachments",
     ),
 }

@@ -167,6 +167,7 @@ _PICTURES = {
     ":x:": "❌",
     ":black_square_for_stop:": "⏹️",
     ":skull:": "💀",
+    ":double_vertical_bar:": "⏸️",
     ":wave:": "👋",
     ":rotating_light:": "🚨",
     ":grey_question:": "❔",

@@ -16,7 +16,8 @@ from cwnotify.alerts.digests import digest_messages
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.redact import MARK, redact
 from cwnotify.alerts.render import render
-from cwnotify.alerts.secret_forms import redact_value, scrub
+from cwnotify.alerts.secret_forms import scrub
+from cwnotify.alerts.secret_values import redact_value
 from tests import slack_rules
 from tests.alerts.test_envelopes import EVENTS
 from tests.hostile import anything

@@ -1,7 +1,8 @@
 """An exception -> what an alert can say of it. Standard library, `alerts`, `errors` and `patience` only.
 
 The exception is the user's: its ``__str__`` may raise, block or return megabytes, its class may lie about its name.
-None of that may reach the cell, so everything is contained, given a few seconds and cut here.
+None of that may reach the cell, so everything is contained, given a few seconds and cut here, to a margin more than a
+message shows: `cwnotify.alerts.scrub` redacts and cuts it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from functools import partial
 from types import TracebackType
 
 from cwnotify.alerts.events import Failure, Outcome
+from cwnotify.alerts.limits import MARGIN, MAX_FRAME_LINE, MAX_MESSAGE, MAX_TYPE
 from cwnotify.patience import MOST_SECONDS, within
 
-MOST_MESSAGE = 1500
 MOST_FRAMES = 5
-MOST_LINE = 200
 # Machinery between the user's code and the top: nobody wants to read of it.
 _OURS = __file__.removesuffix("failures.py")
 _MACHINERY = ("/IPython/core/", "/ipykernel/", "/asyncio/", "/contextlib.py", _OURS)
@@ -44,7 +44,7 @@ def describe(error: BaseException, cell: int | None = None) -> Failure:
         The execution count, by which frames of the cell itself are called.
     """
     return Failure(
-        type=_in_time(lambda: type(error).__name__[:80], "Exception"),
+        type=_in_time(lambda: type(error).__name__[: MAX_TYPE + MARGIN], "Exception"),
         message=_in_time(lambda: _message(error), "(its message cannot be shown)"),
         frames=_in_time(lambda: _where_raised(error, cell), ""),
     )
@@ -65,7 +65,7 @@ def _contained(ask: Callable[[], str], otherwise: str) -> str:
 def _message(error: BaseException) -> str:
     reason = getattr(error, "msg", None) if issubclass(type(error), SyntaxError) else None
     text = reason if isinstance(reason, str) else str(error)
-    return text[:MOST_MESSAGE] + ("…" if len(text) > MOST_MESSAGE else "")
+    return text[: MAX_MESSAGE + MARGIN]
 
 
 def _where_raised(error: BaseException, cell: int | None) -> str:
@@ -89,13 +89,13 @@ def _frames(trace: TracebackType | None, cell: int | None) -> str:
 def _source(path: str, number: int, names: dict[str, object]) -> str:
     import linecache
 
-    return _contained(lambda: linecache.getline(path, number, names).strip()[:MOST_LINE], "")
+    return _contained(lambda: linecache.getline(path, number, names).strip()[: MAX_FRAME_LINE + MARGIN], "")
 
 
 def _syntax_frame(error: SyntaxError, cell: int | None) -> str:
     if error.lineno is None:
         return ""
-    text = error.text.strip()[:MOST_LINE] if isinstance(error.text, str) else ""
+    text = error.text.strip()[: MAX_FRAME_LINE + MARGIN] if isinstance(error.text, str) else ""
     head = f"{_where(str(error.filename), cell)}, line {error.lineno}"
     return f"{head}\n    {text}" if text else head
 
@@ -104,4 +104,4 @@ def _where(path: str, cell: int | None) -> str:
     # ipykernel compiles a cell as /tmp/ipykernel_PID/HASH.py, IPython as <ipython-input-N-…>.
     if "ipykernel_" in path or path.startswith("<ipython-input-"):
         return "the cell" if cell is None else f"In [{cell}]"
-    return path.rpartition("/")[2][:120]
+    return path.rpartition("/")[2][:MARGIN]

@@ -19,6 +19,7 @@ from typing import IO, Any, TypeVar
 
 from cwnotify.alerts import options
 from cwnotify.alerts.events import Failure, Loss, LossCause, Outcome, RunKind, Shown
+from cwnotify.alerts.redact import short_name
 from cwnotify.failures import describe, outcome_of
 from cwnotify.recording import Recording, as_shown, here
 from cwnotify.screen import say, say_once
@@ -195,7 +196,7 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
     int
         The program's own exit code; 128 + n if signal n ended it; 127 or 126 if it could not be started.
     """
-    recording = _begin(name or " ".join(command)[:80], RunKind.COMMAND, asked)
+    recording = _begin(name or short_name(shlex.join(command)), RunKind.COMMAND, asked)
     tail = Tail(recording.run.options.tail) if recording and recording.run.options.tail else None
     pipe = subprocess.PIPE if tail else None
     signals = _Signals()

@@ -17,12 +17,12 @@ from typing import Any
 from cwnotify import ranks, settings
 from cwnotify.alerts import words
 from cwnotify.alerts.events import Failure, Loss, Outcome, Place, Run, RunEnded, RunKind, Shown
+from cwnotify.alerts.limits import MARGIN, MAX_LABEL, MAX_NAME, MAX_VALUE
 from cwnotify.alerts.options import RunOptions
 from cwnotify.patience import MOST_SECONDS, within
 from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
 
-MOST_NAME, MOST_VALUE = 80, 500
 MOST_NOTED = 50
 # So many notes are passed on at once, and one a second after that.
 BURST = 20.0
@@ -70,7 +70,7 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
     """Values as the alert shows them; one that has no text, or comes too late to have one, is shown by its error."""
     # At once, for another thread may note something meanwhile.
-    asked = [(str(name)[:MOST_NAME], value) for name, value in tuple(values.items())]
+    asked = [(str(name)[: MAX_LABEL + MARGIN], value) for name, value in tuple(values.items())]
     shown: list[Shown] = []
 
     def ask() -> None:
@@ -90,7 +90,7 @@ def _shown(name: str, value: object) -> Shown:
         if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
             # A tensor or an array that holds one number.
             value = value.item()
-        return Shown(name, value=f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_VALUE])
+        return Shown(name, value=f"{value:.6g}" if isinstance(value, float) else str(value)[: MAX_VALUE + MARGIN])
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -133,7 +133,7 @@ class Recording:
         self._notes_left, self._note_at = BURST, self._began
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
-            name=name[:200],
+            name=name[: MAX_NAME + MARGIN],
             started=_Clock.now(),
             kind=kind,
             place=place,
@@ -163,7 +163,7 @@ class Recording:
 
     def note(self, values: Mapping[str, object]) -> None:
         """Keep `values` for the end, and let the sidecar know of them in case that this process is lost."""
-        self._noted.update((str(name)[:MOST_NAME], value) for name, value in values.items())
+        self._noted.update((str(name)[: MAX_LABEL + MARGIN], value) for name, value in values.items())
         while len(self._noted) > MOST_NOTED:
             del self._noted[next(iter(self._noted))]
         now = _Clock.steady()

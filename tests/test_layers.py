@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.postmortem": "cwnotify.alerts",
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.settings",
     "cwnotify.screen": "",
-    "cwnotify.tail": "",
+    "cwnotify.tail": "cwnotify.alerts.limits",
     "cwnotify.patience": "",
     "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.patience",
     "cwnotify.ranks": "cwnotify.sidecar.processes",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.alarm_events import AlarmChanged, Dimension, Tag
+from cwnotify.alerts.alarm_events import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
 from cwnotify.alerts.blocks import clean, cut
 from cwnotify.alerts.limits import MARGIN, MAX_DERIVED_NAME
 
@@ -28,6 +28,8 @@ _HINTS = (
     *("redis-cli", "valkey-cli", "keydb-cli", "mongo", "sqlcmd", "bcp", "ldap", "zip", "7z", "http", "xh", "ipmitool"),
     *("snowsql", "clickhouse", "rar", "smbclient", "identified", "fernet", "-----begin"),
 )
+# What tells one alarm from another, and holds no text.
+_IDENTITY = ("arn", "account", "region", "partition", "contributor_id", "instance")
 _LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20}|\\u[bc][0-9a-f]{3}")
 
 
@@ -69,18 +71,25 @@ def redact_event(event: AwsEvent) -> AwsEvent:
     """`event` without the secrets in its texts; it says whether there were any."""
     if not isinstance(event, AlarmChanged):
         return event
-    texts: dict[str, object] = {
-        "description": redact(event.description),
-        "reason": redact(event.reason),
-        "query": redact(event.query),
-        "log_lines": tuple(map(redact, event.log_lines)),
-        "tags": tuple(Tag(one.key, _valued(one.key, one.value)) for one in event.tags),
-        "contributor": tuple(Dimension(one.name, _valued(one.name, one.value)) for one in event.contributor),
-    }
-    changed = {name: value for name, value in texts.items() if value != getattr(event, name)}
+    values = {name: value for name, value in vars(event).items() if name not in _IDENTITY}
+    changed = {name: safe for name, value in values.items() if (safe := _safe(value)) != value}
     if not changed:
         return event
     return AlarmChanged(**{**vars(event), **changed, "redacted": MARK in repr(changed)})
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, tuple):
+        return tuple(map(_safe, value))
+    if isinstance(value, Dimension):
+        return Dimension(redact(value.name), _valued(value.name, value.value))
+    if isinstance(value, Tag):
+        return Tag(redact(value.key), _valued(value.key, value.value))
+    if isinstance(value, WatchedMetric):
+        return WatchedMetric(**{name: _safe(item) for name, item in vars(value).items()})
+    return ChildAlarm(redact(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
 
 
 def _valued(name: str, value: str) -> str:

@@ -15,7 +15,7 @@ from cwnotify.alerts.redact import MARK
 from cwnotify.alerts.secret_forms import scrub
 from cwnotify.alerts.secret_labels import name_strength
 
-__all__ = ["MARK", "scrub", "scrub_ended", "scrub_run"]
+__all__ = ["MARK", "last_lines", "scrub", "scrub_ended", "scrub_run"]
 
 
 def scrub_run(run: Run, known: Iterable[str] = ()) -> Run:
@@ -36,7 +36,7 @@ def scrub_ended(ended: RunEnded, known: Iterable[str] = ()) -> RunEnded:
     known = tuple(known)
     failure = _scrub_failure(ended.failure, known) if ended.failure else None
     shown = tuple(_scrub_shown(one, known) for one in ended.shown)
-    run, tail = scrub_run(ended.run, known), _tail(ended.tail, ended.run.options.tail, known)
+    run, tail = scrub_run(ended.run, known), last_lines(ended.tail, ended.run.options.tail, known)
     after = replace(ended, run=run, failure=failure, shown=shown, tail=tail)
     return replace(after, run=replace(run, scrubbed=True)) if _marks(after) > _marks(ended) else after
 
@@ -62,25 +62,25 @@ def _head(text: str, limit: int, known: tuple[str, ...]) -> str:
     """The first `limit` characters of `text`, redacted."""
     window = limit + limits.MARGIN
     safe = scrub(text[:window], known)
-    # Its end may hold a part of a secret.
-    return _cut(safe if len(text) < window else safe[: -limits.MARGIN] + "…", limit)
+    if len(text) >= window:
+        # Its end may hold a part of a secret.
+        safe = safe[: _outside_mark(safe, max(0, len(safe) - limits.MARGIN))] + "…"
+    return _cut(safe, limit)
 
 
-def _tail(text: str, lines: int, known: tuple[str, ...]) -> str:
-    """The last `lines` lines of `text`, redacted."""
+def last_lines(text: str, lines: int, known: tuple[str, ...] = ()) -> str:
+    """The last `lines` lines of `text`, redacted; all that fit if `lines` is 0."""
     safe = scrub(text[-limits.TAIL_WINDOW :], known)
     if len(text) >= limits.TAIL_WINDOW:
+        # Its start may hold a part of a secret.
         safe = safe[limits.MARGIN :]
-    safe = "\n".join(safe.split("\n")[-lines:]) if lines else safe
-    if len(safe) <= limits.MAX_TAIL:
-        return safe
-    start = _outside_mark(safe, len(safe) - limits.MAX_TAIL)
-    return safe[start:]
+    safe = "\n".join(safe.split("\n")[-lines:])
+    return safe[_outside_mark(safe, max(0, len(safe) - limits.MAX_TAIL)) :]
 
 
 def _cut(text: str, limit: int) -> str:
     """`text`, with an ellipsis if it is longer than `limit`; a mark is not cut."""
-    if len(text) <= limit or text[limit:] == "…":
+    if len(text) <= limit:
         return text
     start = _outside_mark(text, limit - 1)
     return text[:start] + "…"

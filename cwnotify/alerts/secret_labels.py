@@ -18,6 +18,8 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+_MAX_QUOTED = 8_192  # characters; a longer value is read once, to the end of its line
+_MAX_JUDGED = 512  # characters of a value
 _MAX_NAME = 60  # characters on either side of the word that names a secret
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 
@@ -40,9 +42,7 @@ _STRONG = re.compile(
     r"|x_amz_(?:signature|credential)|(?:\w*_)?connection_?string)"
     r"(?:e?s)?(?:_?\d+)?(?P<rest>(?:_\w+)?)"
 )
-_WEAK = re.compile(
-    r"(?:\w*_)?(?:token|key|pass|credentials?|auth|signature|dsn|sig|토큰)(?:_?\d+)?(?P<rest>(?:_\w+)?)|\w*[a-z]token"
-)
+_WEAK = re.compile(r"(?:\w*_)?(?:token|key|pass|credentials?|auth|dsn|토큰)(?:_?\d+)?(?P<rest>(?:_\w+)?)|\w*[a-z]token")
 # Words behind the noun (and, for what counts or measures, before it) that make it the name of something else.
 _ABOUT = _set(
     "min max minimum maximum len length count num number total avg mean std sum size file files filename path paths"
@@ -86,8 +86,13 @@ _BETWEEN = re.compile(
 )
 _OPENING = re.compile(rf"[bruf]{{0,2}}({_QUOTE})", re.IGNORECASE)
 _LIST = re.compile(r"\\?[\[({]\s{0,4}[bruf]?\\{0,64}[\"']")
-_BARE = re.compile(r"(?:(?!\\+(?:[nrt\"'`]|x1b|u001b|u00[23][2367cCeE])|&(?:quot|amp|lt|gt);)[^\s,;&\"'`<>])+")
+_BARE_FORM = r"(?:(?!\\+(?:[nrt\"'`]|x1b|u001b|u00[23][2367cCeE])|&(?:quot|amp|lt|gt);)[^\s,;&\"'`<>])"
+# Judged by its beginning, so that a harmless one is not read to its end at every name in it.
+_BARE = re.compile(_BARE_FORM + f"{{1,{_MAX_JUDGED}}}")
+_BARE_REST = re.compile(_BARE_FORM + "*")
 _SHELL_NAME = re.compile(r"(?:\bset(?:x|env)?|\bENV|\bset-string|\bexport)[ \t]{1,4}\Z")
+
+_WORD_AHEAD = re.compile(r"(?i:\b(api|access|secret|private|auth|session|bearer|signing|encryption|account))[ ]\Z")
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}|\d{1,12}[.,]\d*|\.\d+)(?:[eE][-+]?\d+)?(?:%|[a-zA-Z]{1,5}(?:/[a-z]{1,5})?)?")
 _ANY_NUMBER = re.compile(r"[-+]?\d[\d.,_]*(?:[eE][-+]?\d+)?(?:%|[kKMGTBsx]{1,3}|/s|ms)?")
@@ -182,6 +187,9 @@ def _value(text: str, start: int, end: int) -> tuple[int, int] | None:
     )
     if not certain and name[:1] and name[0] in escaped:
         certain = strength(name[1:])
+    if certain < 2 and (ahead := _WORD_AHEAD.search(text, max(0, start - 16), start)):
+        # "API key: ..."
+        certain = max(certain, strength(f"{ahead[1]}_{name}"))
     if not certain:
         return None
     between = _BETWEEN.match(text, start + len(name))
@@ -248,7 +256,10 @@ def _judged(
         return None
     if re.match(r"[\w-]*[(\[]", text[end : end + 60]) and value.isidentifier():
         return None
-    return (start, end) if _is_secret(value, name, certain, quoted=False) else None
+    if not _is_secret(value, name, certain, quoted=False):
+        return None
+    rest = _BARE_REST.match(text, bare.end())
+    return start, rest.end() if rest and rest[0] else end
 
 
 def _untrimmed(value: str) -> str:
@@ -268,23 +279,30 @@ def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
     if quote[0] in "&%" or len(quote) - quote.count("\\") >= 3:
         end = text.find(quote, start)
         return start, end if end >= 0 else len(text)
-    depth, mark = quote.count("\\"), quote[-1]
-    line = text.find("\n", start)
-    line = len(text) if line < 0 else line
-    at = start
+    line = text.find("\n", start, start + _MAX_QUOTED)
+    if line < 0 and _closing(text, quote, start, start + _MAX_QUOTED) is None:
+        line = text.find("\n", start)
+        line = len(text) if line < 0 else line
+    line = start + _MAX_QUOTED if line < 0 else line
+    end = _closing(text, quote, start, line)
+    return start, line if end is None else end
+
+
+def _closing(text: str, quote: str, start: int, line: int) -> int | None:
+    depth, mark, at = quote.count("\\"), quote[-1], start
     while (end := text.find(mark, at, line)) >= 0:
         slashes = 0
         while end - slashes > start and text[end - slashes - 1] == "\\":
             slashes += 1
         # JSON within JSON: a quote of the value's own has more backslashes, one of the text around it has fewer.
         if slashes < depth or (slashes - depth) % (2 * (depth + 1)) == 0:
-            return start, end - min(slashes, depth)
+            return end - min(slashes, depth)
         at = end + 1
-    return start, line
+    return None
 
 
 def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
-    value = value.strip()
+    value = value[:_MAX_JUDGED].strip()
     lowered = value.lower().strip(".,:;!?)")
     if not value or MARK in value or lowered in _PLAIN or _PLACEHOLDER.fullmatch(value) or _NUMBER.fullmatch(value):
         return False
@@ -295,7 +313,7 @@ def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
         return not is_code and (len(value) == 40 or not _FILE.fullmatch(value))
     if _ANY_NUMBER.fullmatch(value) or _FILE.fullmatch(value) or (not quoted and _CODE.fullmatch(value)):
         return False
-    if name.lower().rstrip("0123456789_")[-3:] == "key" or "sig" in name.lower():
+    if name.lower().rstrip("0123456789_")[-3:] == "key":
         # Caches and tables have keys too.
         return _RANDOM.fullmatch(value) is not None and not _HEX_OR_UUID.fullmatch(value)
     return _SECRET_LIKE.fullmatch(value) is not None

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.options import OPTIONS, Option, duration
+from cwnotify.alerts.redact import short_name
 from cwnotify.errors import UsageError
 
 _NAME = re.compile(r"[\w.]*")
@@ -128,7 +129,7 @@ def read_statement(line: str) -> tuple[Asked, str]:
             words.append(value[1] if value else "")
             rest = rest[value.end() :] if value else ""
     asked = read_cell(" ".join(words))
-    return Asked(rest.strip().splitlines()[0][:80] if rest.strip() else "", asked.options), rest
+    return Asked(short_name(rest.strip().splitlines()[0]) if rest.strip() else "", asked.options), rest
 
 
 def _read(found: dict[str, Any], parser: Parser) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from IPython.core.interactiveshell import InteractiveShell
 
 from cwnotify.alerts.events import Shown
+from cwnotify.alerts.limits import MARGIN, MAX_VALUE
 from cwnotify.patience import MOST_SECONDS, within
-
-MOST_VALUE = 500
 
 
 def evaluate(expressions: tuple[str, ...], shell: InteractiveShell) -> tuple[Shown, ...]:
-    """Evaluate each expression, for a few seconds at most; long values are cut."""
+    """Evaluate each expression, for a few seconds at most; long values are cut, but only redacted later."""
     return tuple(_evaluate(expression, shell) for expression in expressions)
 
 
@@ -22,7 +21,7 @@ def _evaluate(expression: str, shell: InteractiveShell) -> Shown:
 
     try:
         text = within(MOST_SECONDS, ask)
-        return Shown(expression, value=text[:MOST_VALUE] + ("…" if len(text) > MOST_VALUE else ""))
+        return Shown(expression, value=text[: MAX_VALUE + MARGIN])
     except BaseException as error:
         # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.
         return Shown(expression, error=type(error).__name__)

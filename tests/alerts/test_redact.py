@@ -206,7 +206,7 @@ def test_a_secret_at_the_cut_is_not_left_over() -> None:
 def test_the_hints_miss_nothing_that_the_patterns_find(before: str, name: str, after: str) -> None:
     text = before + SECRETS[name][0] + after
     if scrub(text) != clean(text):
-        assert light._HINTS.search(clean(text))
+        assert light._may_hold_secret(clean(text))
 
 
 def test_every_pattern_has_a_hint() -> None:

@@ -7,6 +7,7 @@ import random
 import re
 import shlex
 import string
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +139,30 @@ def test_each_pattern_has_a_name_and_a_source() -> None:
         assert pattern.source.startswith("https://")
         assert pattern.hints
         assert all(hint == hint.lower() for hint in pattern.hints)
+
+
+# How long it takes
+
+REPEATED = (
+    *("a", "eyJ", "eyJ-", "eyJhbGciOiJ.", "eyJaaaaa.eyJ", '"', "'", "\\", '\\"', "@", "1", " ", "[", "{", "a.", "a_"),
+    *("password=", "password='", 'password="\\', "password: ", "--password ", "token=", 'token="', "token ", "key=a1B"),
+    *('api_key": "', 'password=["', "비밀번호", "://", "://a:", "://a:b", "AAAA+/", "ghp_", "sk-", "s.", "SG.", "-a"),
+    *("Bearer ", "Authorization: ", "Cookie: a=", "auth=('a',", "sig=", "-----BEGIN PRIVATE KEY-----", "ab\n"),
+    *("-----END PRIVATE KEY-----", "ab\n-----END PRIVATE KEY-----", "mysql -", "curl -u ", "docker login ", "http "),
+)
+
+
+@pytest.mark.parametrize("piece", REPEATED)
+def test_the_time_grows_with_the_text_and_not_faster(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = (piece * size)[:size]
+        began = time.process_time()
+        scrub(text)
+        return time.process_time() - began
+
+    scrub(piece)
+    small, large = seconds(64_000), seconds(256_000)
+
+    # Linear is four times, quadratic sixteen.
+    assert large < 8 * small + 0.25
+    assert large < 20

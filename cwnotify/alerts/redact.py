@@ -14,6 +14,8 @@ from cwnotify.alerts.limits import MARGIN, MAX_DERIVED_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cwnotify.alerts.alarm_events import AwsEvent
 
 MARK = "[removed]"
@@ -88,7 +90,8 @@ def _safe(value: object) -> object:
     if isinstance(value, Tag):
         return Tag(redact(value.key), _valued(value.key, value.value))
     if isinstance(value, WatchedMetric):
-        return WatchedMetric(**{name: _safe(item) for name, item in vars(value).items()})
+        fields: dict[str, Any] = {name: _safe(item) for name, item in vars(value).items()}
+        return WatchedMetric(**fields)
     return ChildAlarm(redact(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
 
 

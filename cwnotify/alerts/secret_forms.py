@@ -29,10 +29,10 @@ _START = (
     r"|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
 )
 # A quote as text, JSON and Python show it, or as a shell does within quotes of its own.
-_Q = r"(?:'\"'\"'|\\{0,64}[\"'])"
+_Q = r"(?:(?:\\{0,64}[\"']){3,40}|\\{0,64}[\"'])"
 # Between the words of a command line, or of a list of its arguments as Python and JSON show it.
-_GAP = r"[\"'\\,\s]{1,12}"
-_SHELL = r"[\"'\\]{0,8}(?P<secret>[^\s\"'\\,;|&<>-][^\s\"'\\,;|&<>]*)"
+_GAP = r"[\"'\\,\s]{1,64}"
+_SHELL = r"[\"'\\]{0,64}(?P<secret>[^\s\"'\\,;|&<>-][^\s\"'\\,;|&<>]*)"
 _ARGUMENTS = r"[^\n|;&]{0,300}?"
 
 _AWS = "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html"
@@ -130,7 +130,7 @@ PATTERNS = (
     Pattern(
         "signed URL",
         r"(?i:(?:X-(?:Amz|Goog)-(?:Signature|Security-Token|Credential)|CloudFront-Signature"
-        r"|(?<![\w-])Signature)(?:=|%3D|\\{1,8}u003d))(?P<secret>[\w.~+/%=-]{10,})",
+        r"|(?<![\w-])Signature)(?:=|%3D|\\{1,64}u003d))(?P<secret>[\w.~+/%=-]{10,})",
         "https://cloud.google.com/storage/docs/access-control/signed-urls",
         "signature",
         "-security-token",
@@ -138,7 +138,7 @@ PATTERNS = (
     ),
     Pattern(
         "shared access signature",
-        r"(?i:(?<![A-Za-z0-9_-])sig(?:=|%3D|\\{1,8}u003d))(?P<secret>[\w.~+/%=-]{20,})",
+        r"(?i:(?<![A-Za-z0-9_-])sig(?:=|%3D|\\{1,64}u003d))(?P<secret>[\w.~+/%=-]{20,})",
         "https://learn.microsoft.com/azure/storage/common/storage-sas-overview",
         "sig=",
         "sig%3d",
@@ -189,7 +189,7 @@ PATTERNS = (
            "wandb_v", "local-"),
     Pattern(
         "Weights & Biases login",
-        r"(?i:" + _START + r"wandb(?:[\"'\\,\s]{1,12}|\.)login)(?:\([^)\n]{0,80}?key\s{0,3}=\s{0,3}[\"'\\]{1,8}"
+        r"(?i:" + _START + r"wandb(?:[\"'\\,\s]{1,12}|\.)login)(?:\([^)\n]{0,80}?key\s{0,3}=\s{0,3}[\"'\\]{1,64}"
         rf"|\({_GAP}|{_GAP}(?:--?[\w-]{{1,20}}(?:=\S{{1,100}})?{_GAP}){{0,4}})(?P<secret>[\w-]{{16,}})",
         "https://docs.wandb.ai/ref/cli/wandb-login/",
         "wandb",
@@ -213,8 +213,8 @@ PATTERNS = (
     _token("Kaggle token", r"KGAT_[0-9A-Za-z]{20,}", "https://www.kaggle.com/docs/api", "kgat_"),
     Pattern(
         "Kaggle key",
-        r"[\"'\\]{1,8}username[\"'\\]{1,8}\s{0,4}:[^{}\n]{1,120}?[\"'\\]key[\"'\\]{1,8}\s{0,4}:\s{0,4}"
-        r"[\"'\\]{1,8}(?P<secret>[0-9a-f]{32})",
+        r"[\"'\\]{1,64}username[\"'\\]{1,64}\s{0,4}:[^{}\n]{1,120}?[\"'\\]key[\"'\\]{1,64}\s{0,4}:\s{0,4}"
+        r"[\"'\\]{1,64}(?P<secret>[0-9a-f]{32})",
         "https://www.kaggle.com/docs/api",
         "username",
     ),
@@ -316,7 +316,8 @@ PATTERNS = (
             "https://www.rfc-editor.org/rfc/rfc7617#section-2", "basic"),
     Pattern(
         "authorization",
-        r"(?i:" + _START + r"(?:proxy-)?authorization(?:\\{0,64}[\"'])?\s{0,4}[,:=]\s{0,4}\[?\s{0,4}(?:b?\\{0,64}[\"'])?)"
+        r"(?i:" + _START + r"(?:proxy-)?authorization(?:\\{0,64}[\"'])?\s{0,4}[,:=]"
+        r"\s{0,4}\[?\s{0,4}(?:b?\\{0,64}[\"'])?)"
         r"(?!(?:[Bb]earer|BEARER|[Bb]asic|BASIC)\s)(?i:(?!none\b|null\b)[a-z][\w-]{0,40} +(?![a-z]+ ))?"
         r"(?P<secret>(?!(?:None|null|required|failed|missing|denied|error)\b)[^\s\"'\\,}]+)",
         "https://www.rfc-editor.org/rfc/rfc9110#section-11.6.2",
@@ -366,7 +367,8 @@ PATTERNS = (
             "sshpass"),
     Pattern(
         "curl",
-        _START + rf"(?:curl|wget|https?|xh)(?=[\s\"']){_ARGUMENTS}(?<![\w-])(?:-[a-zA-Z]{{0,6}}[uUa]|--(?:proxy-)?(?:user|auth))"
+        _START + rf"(?:curl|wget|https?|xh)(?=[\s\"']){_ARGUMENTS}(?<![\w-])"
+        r"(?:-[a-zA-Z]{0,6}[uUa]|--(?:proxy-)?(?:user|auth))"
         r"(?:[=\"'\\,\s]{1,12})?(?!\d+:\d+(?!\S))[^\s:\"'\\,=/]{1,100}:(?P<secret>[^\s\"'\\]+)",
         "https://curl.se/docs/manpage.html#-u",
         "curl",
@@ -382,8 +384,8 @@ PATTERNS = (
     ),
     Pattern(
         "login",
-        _START + r"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|oras|az|cf|ibmcloud|snyk|npm|gh|hf|huggingface-cli"
-        rf"|databricks|vercel|netlify|flyctl|vault|argocd|mc|rclone)\b[^\n|;&]{{0,80}}?\blogin\b{_ARGUMENTS}"
+        _START + r"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|oras|az|cf|ibmcloud|snyk|npm|gh|hf"
+        rf"|huggingface-cli|databricks|vercel|netlify|flyctl|vault|argocd|mc|rclone)\b[^\n|;&]{{0,80}}?\blogin\b{_ARGUMENTS}"
         rf"(?<![\w-])(?:-p|-t|--?(?:token|password|key|api-key|secret|pat))(?:=|{_GAP}){_SHELL}",
         "https://docs.docker.com/reference/cli/docker/login/",
         "login",
@@ -402,8 +404,8 @@ PATTERNS = (
             "https://docs.openssl.org/master/man1/openssl-passphrase-options/", "pass:"),
     Pattern(
         "option -P, -p or -w",
-        _START + rf"(?:mongo(?:sh|dump|restore|export|import)?|sqlcmd|bcp|ldap(?:search|add|modify|delete|whoami)|zip|unzip|7za?"
-        rf"|ipmitool|snowsql|clickhouse-client|htpasswd|rar|unrar){_ARGUMENTS}(?<![\w-])-[Ppw](?:{_GAP})?{_SHELL}",
+        _START + rf"(?:mongo(?:sh|dump|restore|export|import)?|sqlcmd|bcp|ldap(?:search|add|modify|delete|whoami)"
+        rf"|zip|unzip|7za?|ipmitool|snowsql|clickhouse-client|htpasswd|rar|unrar){_ARGUMENTS}(?<![\w-])-[Ppw](?:{_GAP})?{_SHELL}",
         "https://www.mongodb.com/docs/mongodb-shell/reference/options/",
         "mongo", "sqlcmd", "bcp", "ldap", "zip", "7z", "ipmitool", "snowsql", "clickhouse", "htpasswd", "rar",
     ),
@@ -438,7 +440,7 @@ PATTERNS = (
     Pattern(
         "SQL password",
         r"(?i:" + _START + r"IDENTIFIED\s{1,4}(?:WITH\s{1,4}\S{1,60}\s{1,4})?(?:BY|AS)\s{1,4}(?:PASSWORD\s{1,4})?|"
-        + _START + r"(?:ENCRYPTED\s{1,4})?PASSWORD\s{1,4}(?:TO\s{1,4})?)(?:'\"'\"'|\\{0,64}')(?P<secret>[^'\n\\]+)",
+        + _START + r"(?:ENCRYPTED\s{1,4})?PASSWORD\s{1,4}(?:TO\s{1,4})?)" + _Q + r"(?P<secret>[^'\"\n\\]+)",
         "https://www.postgresql.org/docs/current/sql-createrole.html",
         "identified",
         "password",

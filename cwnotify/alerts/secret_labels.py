@@ -63,15 +63,16 @@ _COUNTING = _set(
 )
 _OF_MODELS = _set(
     "pad padding eos bos sos unk cls sep mask special image img audio video text start end new begin stop space vocab"
-    " input output prompt completion generated predicted target source sub word bpe draft think eot pass sort cache"
+    " input output prompt completion generated predicted target source sub word bpe draft think eot sort cache"
     " partition primary foreign hash group dict public index dimension object s3 row column max min num n last first"
     " next prev forward backward train val test eval single multi by natural surrogate join shift range idempotency"
     " arrow hot short query attention attn value"
 )
 
 _COLOUR = r"(?:\\(?:x1b|u001[bB]|033|e)\[[\d;]{0,12}m){0,3}"
-_QUOTE = r"(?:'\"'\"'|\\{0,64}(?:\"\"\"|'''|[\"'`])|&quot;|&#3[49];|&#x2[27];|%2[27])"
-_ASSIGNS = r"(?:=>|:=|[!=]?==?|：|＝|:|%3[DdAa]|\\{1,8}u003[dDaA])"
+# Three or more are Python's, or a shell's within quotes of its own: '"'"'.
+_QUOTE = r"(?:(?:\\{0,64}[\"']){3,40}|\\{0,64}[\"'`]|&quot;|&#3[49];|&#x2[27];|%2[27])"
+_ASSIGNS = r"(?:=>|:=|[!=]?==?|：|＝|:|%3[DdAa]|\\{1,64}u003[dDaA])"
 # Between a name and its value. `closing` is the name's own quote.
 _BETWEEN = re.compile(
     rf"{_COLOUR}(?P<closing>{_QUOTE})?\]?{_COLOUR}(?:"
@@ -90,7 +91,7 @@ _BARE_FORM = r"(?:(?!\\+(?:[nrt\"'`]|x1b|u001b|u00[23][2367cCeE])|&(?:quot|amp|l
 # Judged by its beginning, so that a harmless one is not read to its end at every name in it.
 _BARE = re.compile(_BARE_FORM + f"{{1,{_MAX_JUDGED}}}")
 _BARE_REST = re.compile(_BARE_FORM + "*")
-_SHELL_NAME = re.compile(r"(?:\bset(?:x|env)?|\bENV|\bset-string|\bexport)[ \t]{1,4}\Z")
+_SHELL_NAME = re.compile(r"(?:(?<![A-Za-z])|(?<=\\[nrt])|(?<=m))(?:set(?:x|env|-string)?|ENV|export)[ \t]{1,4}\Z")
 
 _WORD_AHEAD = re.compile(r"(?i:\b(api|access|secret|private|auth|session|bearer|signing|encryption|account))[ ]\Z")
 
@@ -103,7 +104,7 @@ _PLAIN = _set(
     " default prompt interactive type field text secretstr self cls n/a na nan -"
 )
 _PLACEHOLDER = re.compile(
-    r"<[^<>]{0,60}>|\$\{?[A-Za-z_]\w*\}?|\$\{\{.*\}\}|\$\(.*|\{+[^{}]*\}+|%\(?\w*\)?[sdrf]|%[A-Z_]+%|[*.…•xX#_-]{3,}|[*…•]+"
+    r"<[^<>]{0,60}>|\$\{\w+\}|\$[a-z_]+|\$\{\{.*\}\}|\$\(.*|\{+[^{}]*\}+|%\(?\w*\)?[sdrf]|%[A-Z_]+%|[*.…•xX#_-]{3,}|[*…•]+"
     r"|\[(?:removed|redacted|hidden|masked|filtered|secret|\*+)\]\W*|your[-_ ].{0,40}|.{0,40}[-_]here",
     re.IGNORECASE | re.DOTALL,
 )
@@ -114,10 +115,15 @@ _CODE = re.compile(
 _FILE = re.compile(
     r"(?:~|\.{1,2})?(?:/[\w.@-]{1,60}){1,16}/?|[A-Za-z]:\\[^\s]*|(?:https?|s3|gs|file|arn|ssm|vault|op)[:/][^\s]*"
 )
+# One segment with digits and capitals is rather a password that begins with a slash.
+_ODD_FILE = re.compile(r"/(?=[^/]*\d)(?=[^/]*[A-Z])[\w+=-]{6,}")
 _PROSE = re.compile(r"[ \t]+[a-zA-Z]")
 _SECRET_LIKE = re.compile(r"(?=[^\d]*\d)(?=[^A-Za-z]*[A-Za-z])[\w.~+/=%:@!$^*?-]{8,}")
 _RANDOM = re.compile(r"(?=[^\d]*\d)(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])[\w.~+/=%-]{16,}|[0-9a-f]{16,64}")
 _HEX_OR_UUID = re.compile(r"(?:0x)?[0-9a-f]{7,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ELEMENT = re.compile(r"[^<>\n]{1,4000}(?=</)")
+# What a comma in a password cuts off; another name and value, or the next of a list, is no part of it.
+_MORE = re.compile(r"[,;&](?=[^\s=:\"'`,;&<>()\[\]{}\\]*\d)[^\s=:\"'`,;&<>()\[\]{}\\]{1,60}(?=[\s\"'`\\)\]}]|\Z)")
 _PASSPHRASE = re.compile(r"[^\n\"'\\;|&<>]+")
 
 # Keys of JSON whose values are secret whatever they look like.
@@ -201,8 +207,9 @@ def _value(text: str, start: int, end: int) -> tuple[int, int] | None:
         return None  # One part of an ARN or of an address.
     if between["comma"] is not None and not is_option and not _is_pair(text, start):
         return None
-    if between["markup"] and before != "<":
-        return None
+    if between["markup"]:
+        element = _ELEMENT.match(text, between.end())
+        return element.span() if before == "<" and element and certain == 2 else None
     at = between.end()
     if between["space"] and not is_option and not _SHELL_NAME.search(text, max(0, start - 12), start):
         return None
@@ -243,7 +250,7 @@ def _judged(
     if bare is None:
         return None
     start, end = bare.span()
-    if "cookie" in words:
+    if "cookie" in words or "authorization" in words:
         return None  # `secret_forms` has the header's own form.
     value = _untrimmed(bare[0])
     end = start + len(value)
@@ -259,7 +266,9 @@ def _judged(
     if not _is_secret(value, name, certain, quoted=False):
         return None
     rest = _BARE_REST.match(text, bare.end())
-    return start, rest.end() if rest and rest[0] else end
+    end = rest.end() if rest and rest[0] else end
+    more = _MORE.match(text, end) if certain == 2 else None
+    return start, more.end() if more else end
 
 
 def _untrimmed(value: str) -> str:
@@ -284,13 +293,16 @@ def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
         line = text.find("\n", start)
         line = len(text) if line < 0 else line
     line = start + _MAX_QUOTED if line < 0 else line
-    end = _closing(text, quote, start, line)
-    return start, line if end is None else end
+    closing = _closing(text, quote, start, line)
+    return start, line if closing is None else closing
 
 
 def _closing(text: str, quote: str, start: int, line: int) -> int | None:
     depth, mark, at = quote.count("\\"), quote[-1], start
-    while (end := text.find(mark, at, line)) >= 0:
+    while True:
+        end = text.find(mark, at, line)
+        if end < 0:
+            return None
         slashes = 0
         while end - slashes > start and text[end - slashes - 1] == "\\":
             slashes += 1
@@ -298,7 +310,6 @@ def _closing(text: str, quote: str, start: int, line: int) -> int | None:
         if slashes < depth or (slashes - depth) % (2 * (depth + 1)) == 0:
             return end - min(slashes, depth)
         at = end + 1
-    return None
 
 
 def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
@@ -310,7 +321,8 @@ def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
         if quoted:
             return not _is_a_name(value)
         is_code = _CODE.fullmatch(value) or (value.replace(".", "").isidentifier() and _is_a_name(value))
-        return not is_code and (len(value) == 40 or not _FILE.fullmatch(value))
+        is_file = len(value) != 40 and _FILE.fullmatch(value) and not _ODD_FILE.fullmatch(value)
+        return not is_code and not is_file
     if _ANY_NUMBER.fullmatch(value) or _FILE.fullmatch(value) or (not quoted and _CODE.fullmatch(value)):
         return False
     if name.lower().rstrip("0123456789_")[-3:] == "key":

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from cwnotify.alerts.events import Failure, Loss, LossCause, Outcome, RunKind
+from cwnotify.alerts.redact import short_name
 from cwnotify.child import Child, Signals, fill_standard
 from cwnotify.copying import Copies
 from cwnotify.forwarding import Witness, wait_for
@@ -49,7 +50,7 @@ def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> 
         The program's own exit code; -n if signal n ended it; 127 or 126 if it could not be started.
     """
     closed, signals = fill_standard(), Signals()
-    recording = _register(name or " ".join(command)[:80], asked)
+    recording = _register(name or short_name(" ".join(command)), asked)
     tail = Tail(recording.run.options.tail) if recording and recording.run.options.tail else None
     copies = Copies(tail, closed) if tail else None
     try:

@@ -1,7 +1,8 @@
 """An exception -> what an alert can say of it. Standard library, `alerts`, `errors`, `outcomes` and `patience` only.
 
 The exception is the user's: its ``__str__`` may raise, block or return megabytes, its class may lie about its name.
-None of that may reach the cell, so everything is contained, given a few seconds and cut here.
+None of that may reach the cell, so everything is contained, given a few seconds and cut here, to a margin more than a
+message shows: `cwnotify.alerts.scrub` redacts and cuts it.
 
 What a reader needs, in at most `MAX_LINES` lines: a place in the user's own code, the place where the error was raised,
 its message and notes, the members of a group, and its deepest cause, also one in another process that came as text.
@@ -21,15 +22,16 @@ from typing import Any, TypeVar
 
 from cwnotify.alerts.events import Failure
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.limits import MARGIN, MAX_FRAME_LINE, MAX_MESSAGE, MAX_TYPE
 from cwnotify.outcomes import outcome_of as outcome_of
 from cwnotify.outcomes import true_error
 from cwnotify.patience import MOST_SECONDS, within
 
 T = TypeVar("T")
 MAX_LINES = 12
-MOST_MESSAGE = 1500
+MOST_MESSAGE = MAX_MESSAGE + MARGIN
 MOST_FRAMES = 5
-MOST_LINE = 200
+MOST_LINE = MAX_FRAME_LINE + MARGIN
 MAX_NOTES, MAX_MEMBERS = 3, 3
 # How far a chain of causes, and a tree of groups, is followed.
 MAX_CHAIN, MAX_LEAVES = 50, 1000
@@ -91,9 +93,7 @@ def describe(error: BaseException, cell: int | None = None) -> Failure:
     no_lines: list[str] = []
     frames = _in_time(lambda: _where_raised(error, cell, room), no_lines)
     said = _cut(said, MAX_LINES - len(more) - len(frames))
-    if more:
-        said = [line[: 3 * MOST_LINE] for line in said]
-    return Failure(kind, "\n".join([*said, *more])[: 2 * MOST_MESSAGE], "\n".join(frames))
+    return Failure(kind, "\n".join([*said, *more]), "\n".join(frames))
 
 
 def _in_time(ask: Callable[[], T], otherwise: T) -> T:
@@ -109,7 +109,7 @@ def _contained(ask: Callable[[], T], otherwise: T) -> T:
 
 
 def _type(error: BaseException) -> str:
-    return str.__str__(type(error).__name__)[:80]
+    return str.__str__(type(error).__name__)[: MAX_TYPE + MARGIN]
 
 
 def _message(error: BaseException) -> str:

@@ -31,6 +31,7 @@ from cwnotify.alerts.events import (
     Shown,
     Wait,
 )
+from cwnotify.alerts.limits import MARGIN, MAX_LABEL, MAX_NAME
 from cwnotify.alerts.options import RunOptions
 from cwnotify.inbox import Inbox, Message, Upward
 from cwnotify.patience import MOST_SECONDS, within
@@ -38,7 +39,6 @@ from cwnotify.screen import say_once
 from cwnotify.sidecar.link import Link, shared
 from cwnotify.values import MAX_VALUES, name_of_error, text_of
 
-MOST_NAME = 80
 MAX_ORDINALS = 10_000
 # How many names are counted that a run has noted and that its alert leaves out.
 MAX_DROPPED = 10_000
@@ -130,7 +130,7 @@ def note_interrupt() -> None:
 def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
     """The first `MAX_VALUES` as the alert shows them; one without a text, or with a late one, is shown by its error."""
     # At once, for another thread may note something meanwhile.
-    asked = [(str(name)[:MOST_NAME], value) for name, value in tuple(islice(values.items(), MAX_VALUES))]
+    asked = [(str(name)[: MAX_LABEL + MARGIN], value) for name, value in tuple(islice(values.items(), MAX_VALUES))]
     shown: list[Shown] = []
 
     def ask() -> None:
@@ -168,7 +168,7 @@ class _Notes:
 
     def keep(self, values: Mapping[str, object]) -> None:
         """Keep `values`, the oldest ones give way."""
-        self.values.update((str(name)[:MOST_NAME], value) for name, value in values.items())
+        self.values.update((str(name)[: MAX_LABEL + MARGIN], value) for name, value in values.items())
         while len(self.values) > MAX_VALUES:
             name = next(iter(self.values))
             self.values.pop(name, None)
@@ -308,7 +308,7 @@ class Recording:
         self.was_interrupted = False
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
-            name=name[:200],
+            name=name[: MAX_NAME + MARGIN],
             started=_Clock.now(),
             kind=kind,
             place=place,

@@ -1,4 +1,4 @@
-"""The last lines that a run prints, for ``--tail``. Standard library only.
+"""The last lines that a run prints, for ``--tail``. Standard library and `alerts.limits` only.
 
 ``sys.stdout`` and ``sys.stderr`` stay the objects that they are wherever they let themselves be listened to: only
 their ``write`` is shadowed while the cell runs.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from cwnotify.alerts.limits import TAIL_WINDOW
+
 KEPT = 32_768
-MOST_CHARACTERS = 2_500
 
 
 class Tail:
@@ -32,7 +33,7 @@ class Tail:
                 continue
 
     def stop(self) -> str:
-        """Stop listening; gives the last lines."""
+        """Stop listening; gives the last lines, and what precedes them: `alerts.scrub` redacts it and cuts it off."""
         for names, name, ours, before in self._undo:
             # The cell may have put something of its own there: that stays.
             if names.get(name) is not ours:
@@ -45,7 +46,7 @@ class Tail:
         text = "".join(self._pieces)[-KEPT:]
         # A progress bar draws over its line: what a person saw last is what follows the last carriage return.
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n")]
-        return "\n".join(lines[-self._lines :])[-MOST_CHARACTERS:] if self._lines else ""
+        return "\n".join(lines)[-TAIL_WINDOW:] if self._lines else ""
 
     def _listen(self, name: str, stream: Any) -> None:
         write = stream.write

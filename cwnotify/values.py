@@ -1,4 +1,4 @@
-"""A value of the user's -> the text that an alert shows. Standard library only.
+"""A value of the user's -> the text that an alert shows. Standard library and `alerts.limits` only.
 
 ``--show``, `cwnotify.note` and ``notify(show=…)`` all use `text_of`, so a value reads the same in each of them. It
 calls the user's code, which may raise anything or block: callers contain that.
@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cwnotify.alerts.limits import MARGIN, MAX_VALUE
+
 # How many values an alert shows that were asked for, and how many of those noted.
 MAX_VALUES = 50
-MAX_TEXT = 500
+# Cut to what a message shows only after it is redacted, by `alerts.scrub`.
+MAX_TEXT = MAX_VALUE + MARGIN
 MAX_NAME = 80
 MAX_ITEMS = 50
 MAX_DEPTH = 3

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "cwnotify.sidecar.memory": "",
     "cwnotify.sidecar.state": "cwnotify.errors cwnotify.ownership cwnotify.settings",
     "cwnotify.screen": "",
-    "cwnotify.tail": "",
+    "cwnotify.tail": "cwnotify.alerts.limits",
     "cwnotify.patience": "cwnotify.native",
     "cwnotify.native": "",
     "cwnotify.outcomes": "cwnotify.alerts",
@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "cwnotify.inbox": "cwnotify.ranks cwnotify.shorten",
     "cwnotify.shorten": "",
     "cwnotify.ownership": "",
-    "cwnotify.values": "",
+    "cwnotify.values": "cwnotify.alerts.limits",
     "cwnotify.names": "",
     "cwnotify.decorate": "cwnotify.errors",
     "cwnotify.recording": (

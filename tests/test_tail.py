@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.tail import KEPT, MOST_CHARACTERS, Tail
+from cwnotify.alerts.limits import MAX_TAIL, TAIL_WINDOW
+from cwnotify.alerts.scrub import last_lines
+from cwnotify.tail import KEPT, Tail
 from tests.support.events import texts
 
 
@@ -64,7 +66,7 @@ def printed(lines: int, *pieces: str) -> str:
     tail = Tail(lines)
     for piece in pieces:
         tail.keep(piece)
-    return tail.stop()
+    return last_lines(tail.stop(), lines)
 
 
 # What is kept
@@ -97,16 +99,21 @@ def test_endless_output_takes_little_room():
     assert sum(map(len, tail._pieces)) <= 2 * KEPT
     kept = tail.stop()
     assert kept.endswith("x\nlast")
-    assert len(kept) == MOST_CHARACTERS
+    assert len(kept) == TAIL_WINDOW
 
 
 @given(st.lists(texts(), max_size=10), st.integers(1, 5))
 def test_whatever_is_printed_its_end_is_kept(pieces, lines):
-    kept = printed(lines, *pieces)
+    tail = Tail(lines)
+    for piece in pieces:
+        tail.keep(piece)
+    kept = tail.stop()
 
-    assert len(kept) <= MOST_CHARACTERS
-    assert kept.count("\n") < lines
+    assert len(kept) <= TAIL_WINDOW
     assert "".join(pieces).rstrip().endswith(kept.rpartition("\n")[2])
+    shown = last_lines(kept, lines)
+    assert len(shown) <= MAX_TAIL
+    assert shown.count("\n") < lines
 
 
 # Listening

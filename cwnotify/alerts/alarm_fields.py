@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from cwnotify.alerts.alarm_events import AlarmChanged, AlarmState, ChildAlarm, Dimension, Tag, WatchedMetric
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.limits import MARGIN
 from cwnotify.alerts.loose import Node, count, dimensions, moment, node, nodes, number, text
 from cwnotify.alerts.queries import log_lines, read_query
 from cwnotify.alerts.reasons import child_alarms, evidence
@@ -294,7 +295,11 @@ def _tags(*values: object) -> tuple[Tag, ...]:
         ]
         if isinstance(value, dict):
             pairs = list(value.items())
-        tags = tuple(Tag(text(key)[:_MAX_TAG], text(given)[:_MAX_TAG]) for key, given in pairs[:_MAX_TAGS] if text(key))
+        tags = tuple(
+            Tag(text(key)[: _MAX_TAG + MARGIN], text(given)[: _MAX_TAG + MARGIN])
+            for key, given in pairs[:_MAX_TAGS]
+            if text(key)
+        )
         if tags:
             return tags
     return ()

@@ -36,19 +36,21 @@ def read_custom(message: Node, carrier: Carrier) -> CustomNotification:
     named = redact_value(context) if isinstance(context, dict) else None
     title, description = redact(text(content.get("title"))), redact(text(content.get("description")))
     steps, summary = _texts(content.get("nextsteps")), redact(text(metadata.get("summary")))
-    pairs = tuple(Dimension(one.name, redact(one.value)) for one in dimensions(named)[:_MAX_ITEMS])
+    pairs = tuple(Dimension(redact(one.name), redact(one.value)) for one in dimensions(named)[:_MAX_ITEMS])
+    keywords, resources = _texts(content.get("keywords")), _texts(metadata.get("relatedresources"))
+    shown_texts = [title, description, *steps, summary, *keywords, *resources]
     return CustomNotification(
         title=title,
         description=description,
         next_steps=steps,
-        keywords=_texts(content.get("keywords")),
+        keywords=keywords,
         summary=summary,
-        resources=_texts(metadata.get("relatedresources")),
+        resources=resources,
         context=pairs,
         # The sender's own id may be the same for all of a thread; SNS's is not.
         id=carrier.id or text(message.get("id")) or shown([title, description, steps, summary]),
         at=carrier.at,
-        redacted=MARK in shown([title, description, list(steps), summary, [one.value for one in pairs]]),
+        redacted=MARK in shown([*shown_texts, *(one.name + one.value for one in pairs)]),
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.limits import MARGIN
 from cwnotify.alerts.loose import Node, count, decoded, node, nodes, number, text
 
 _MAX_GROUPS = 50
@@ -88,8 +89,8 @@ def _line(item: object) -> str:
         event = node(item)
         line = text(event.get("@message"), event.get("message"), event.get("line"), event.get("text"))
         fields = (f"{key}={text(value)}" for key, value in event.items() if key != "@ptr" and text(value))
-        return (line or " ".join(fields))[:_MAX_LINE]
-    return text(item)[:_MAX_LINE]
+        return (line or " ".join(fields))[: _MAX_LINE + MARGIN]
+    return text(item)[: _MAX_LINE + MARGIN]
 
 
 def _log_groups(value: object) -> tuple[str, ...]:

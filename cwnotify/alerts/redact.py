@@ -8,46 +8,63 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.alarm_events import AlarmChanged, Dimension, Tag
-from cwnotify.alerts.blocks import clean
+from cwnotify.alerts.alarm_events import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.blocks import clean, cut
+from cwnotify.alerts.limits import MARGIN, MAX_DERIVED_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cwnotify.alerts.alarm_events import AwsEvent
 
 MARK = "[removed]"
 # Far more than a message shows, and little enough for all the patterns.
 _MAX_TEXT = 20_480
-# What the end of a text that was cut may hold of a secret without showing its form.
-_UNSURE = 1_000
 
-# Every pattern of `secret_forms` needs one of these; a test holds that.
-_HINTS = re.compile(
-    r"(?i)pass|pwd|secret|key|token|credential|signature|authorization|bearer|basic|cookie|subscribe"
-    r"|akia|asia|xox|xapp-|hooks\.slack|/services/|webhook|gh[oprsu]_|github_pat|glpat-|hf_|npm_|pypi-|dop_v1_"
-    r"|[rsp]k_|sk-|aiza|ya29|sg\.|eyj|fwogzxiv|fqogzxiv|iqojb3jp|://[^\s/\"'<>]*@"
+# Each secret that `secret_forms` and `secret_labels` find has one of these, in lower case, or a long run.
+_HINTS = (
+    *("pass", "pwd", "secret", "key", "token", "cred", "signature", "auth", "bearer", "basic", "cookie", "dsn", "sig"),
+    *("subscribe", "connection", "mnemonic", "비밀", "암호", "토큰", "시크릿", "@", "%40", "login", "eyj", "xox"),
+    *("xapp-", "hooks.slack", "/services/", "webhook", "sg.", "q~", "oracle:", "mysql", "mariadb", "curl", "wget"),
+    *("redis-cli", "valkey-cli", "keydb-cli", "mongo", "sqlcmd", "bcp", "ldap", "zip", "7z", "http", "xh", "ipmitool"),
+    *("snowsql", "clickhouse", "rar", "smbclient", "identified", "fernet", "-----begin"),
 )
+# What tells one alarm from another, and holds no text.
+_IDENTITY = ("arn", "account", "region", "partition", "contributor_id", "instance")
+_LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20}|\\u[bc][0-9a-f]{3}")
 
 
 def redact(text: str) -> str:
     """`text` without secrets, cut to a bounded length."""
-    whole = len(text) <= _MAX_TEXT
+    # A text of just that length may have been cut to it.
+    whole = len(text) < _MAX_TEXT
     safe = _scrub(text[:_MAX_TEXT])
-    return safe if whole else safe[:-_UNSURE]
+    return safe if whole else safe[:-MARGIN]
+
+
+def short_name(text: str) -> str:
+    """A command line or statement as the name of a run: redacted before it is cut."""
+    return text if len(text) <= MAX_DERIVED_NAME else cut(redact(text), MAX_DERIVED_NAME)
 
 
 def _scrub(text: str) -> str:
     # A colour in the middle of a word hides it from the hints.
-    if _HINTS.search(clean(text)) is None:
+    if not _may_hold_secret(clean(text)):
         return text
     from cwnotify.alerts.secret_forms import scrub
 
     return scrub(text)
 
 
+def _may_hold_secret(text: str) -> bool:
+    lowered = text.lower()
+    return any(hint in lowered for hint in _HINTS) or _LONG_RUN.search(text) is not None
+
+
 def redact_value(value: object) -> object:
     """What JSON stands for, without the secrets in it, however its keys name them."""
-    from cwnotify.alerts.secret_forms import redact_value as redact_json
+    from cwnotify.alerts.secret_values import redact_value as redact_json
 
     return redact_json(value)
 
@@ -56,23 +73,31 @@ def redact_event(event: AwsEvent) -> AwsEvent:
     """`event` without the secrets in its texts; it says whether there were any."""
     if not isinstance(event, AlarmChanged):
         return event
-    texts: dict[str, object] = {
-        "description": redact(event.description),
-        "reason": redact(event.reason),
-        "query": redact(event.query),
-        "log_lines": tuple(map(redact, event.log_lines)),
-        "tags": tuple(Tag(one.key, _valued(one.key, one.value)) for one in event.tags),
-        "contributor": tuple(Dimension(one.name, _valued(one.name, one.value)) for one in event.contributor),
-    }
-    changed = {name: value for name, value in texts.items() if value != getattr(event, name)}
+    values = {name: value for name, value in vars(event).items() if name not in _IDENTITY}
+    changed = {name: safe for name, value in values.items() if (safe := _safe(value)) != value}
     if not changed:
         return event
     return AlarmChanged(**{**vars(event), **changed, "redacted": MARK in repr(changed)})
 
 
+def _safe(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, tuple):
+        return tuple(map(_safe, value))
+    if isinstance(value, Dimension):
+        return Dimension(redact(value.name), _valued(value.name, value.value))
+    if isinstance(value, Tag):
+        return Tag(redact(value.key), _valued(value.key, value.value))
+    if isinstance(value, WatchedMetric):
+        fields: dict[str, Any] = {name: _safe(item) for name, item in vars(value).items()}
+        return WatchedMetric(**fields)
+    return ChildAlarm(redact(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
+
+
 def _valued(name: str, value: str) -> str:
     """A value as its name allows to show it: ``password`` hides what no form gives away."""
-    if _HINTS.search(name) is None:
+    if not _may_hold_secret(name):
         return redact(value)
     hidden = redact_value({name: value})
     return next(iter(hidden.values())) if isinstance(hidden, dict) else MARK

@@ -25,6 +25,7 @@ SELDOM = (
     "cwnotify.alerts.notices",
     "cwnotify.alerts.other_events",
     "cwnotify.alerts.secret_forms",
+    "cwnotify.alerts.secret_values",
 )
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html; see cwnotify.alerts.python310 for the oldest one.
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.limits import MAX_DERIVED_NAME
 from cwnotify.alerts.options import OPTIONS, Option, duration
 from cwnotify.errors import UsageError
 
@@ -165,8 +166,18 @@ def read_statement(line: str) -> tuple[Asked, str]:
             words.append(value[1] if value else "")
             rest = rest[value.end() :] if value else ""
     asked = read_cell(" ".join(words))
-    name = rest.strip().splitlines()[0][:80] if rest.strip() else ""
-    return Asked(name, asked.options, asked.problems), rest
+    first = rest.strip().splitlines()[0] if rest.strip() else ""
+    return Asked(_short(first), asked.options, asked.problems), rest
+
+
+def _short(statement: str) -> str:
+    """The name of a statement: redacted before it is cut."""
+    if len(statement) <= MAX_DERIVED_NAME:
+        return statement
+    # Only for a long one: a cell does without this import.
+    from cwnotify.alerts.redact import short_name
+
+    return short_name(statement)
 
 
 class _Reader:

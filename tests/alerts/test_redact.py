@@ -16,7 +16,8 @@ from cwnotify.alerts.digests import digest_messages
 from cwnotify.alerts.envelopes import parse
 from cwnotify.alerts.redact import MARK, redact
 from cwnotify.alerts.render import render
-from cwnotify.alerts.secret_forms import redact_value, scrub
+from cwnotify.alerts.secret_forms import scrub
+from cwnotify.alerts.secret_values import redact_value
 from tests import slack_rules
 from tests.alerts.test_envelopes import EVENTS
 from tests.hostile import anything
@@ -205,7 +206,7 @@ def test_a_secret_at_the_cut_is_not_left_over() -> None:
 def test_the_hints_miss_nothing_that_the_patterns_find(before: str, name: str, after: str) -> None:
     text = before + SECRETS[name][0] + after
     if scrub(text) != clean(text):
-        assert light._HINTS.search(clean(text))
+        assert light._may_hold_secret(clean(text))
 
 
 def test_every_pattern_has_a_hint() -> None:

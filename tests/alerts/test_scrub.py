@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cwnotify.alerts import limits
 from cwnotify.alerts.blocks import clean
 from cwnotify.alerts.events import Failure, Outcome, Run, RunEnded, Shown
 from cwnotify.alerts.options import LANGUAGES, RunOptions
+from cwnotify.alerts.redact import short_name
 from cwnotify.alerts.runs import run_message, together_message
 from cwnotify.alerts.scrub import MARK, scrub, scrub_ended, scrub_run
 from tests.support.events import endings, texts
@@ -221,3 +223,58 @@ def test_a_run_is_called_scrubbed_only_when_something_was_taken_out(ended):
 @pytest.mark.parametrize("url", ["https://[hooks/services/T0/B0/canary", "services/T0/B0/canary", "https://", ""])
 def test_a_known_url_that_is_none_costs_nothing_else(url: str):
     assert scrub("loss 0.31, password=hunter22", [url]) == f"loss 0.31, password={MARK}"
+
+
+# Before they are cut
+
+
+@pytest.mark.parametrize(
+    "secret", [f"password={HUSH}", f"postgres://me:{HUSH}@db", f"hf_{HUSH}{'a' * 22}", f"'api_key': '{HUSH}'"]
+)
+@pytest.mark.parametrize("holder", ["name", "message", "type", "frames", "value", "tail"])
+def test_a_secret_at_the_cut_is_taken_out_before_the_cut(holder, secret):
+    limit = {
+        "name": limits.MAX_NAME,
+        "message": limits.MAX_MESSAGE,
+        "type": limits.MAX_TYPE,
+        "frames": limits.MAX_FRAME_LINE,
+        "value": limits.MAX_VALUE,
+        "tail": limits.MAX_TAIL,
+    }[holder]
+    options = RunOptions(tail=5)
+    for place in range(limit - len(secret) - 2, limit + 3):
+        text = f"{'x' * place} {secret} {'y' * 20_000}"
+        if holder == "tail":
+            text = f"{'y' * 20_000} {secret} {'x' * place}"[-limits.TAIL_WINDOW :]
+        else:
+            text = text[: limit + limits.MARGIN]
+        ended = {
+            "name": replace(ENDED, run=replace(ENDED.run, name=text)),
+            "message": replace(ENDED, failure=Failure("E", text)),
+            "type": replace(ENDED, failure=Failure(text)),
+            "frames": replace(ENDED, failure=Failure("E", "", f"In [3], line 1\n    {text}")),
+            "value": replace(ENDED, shown=(Shown("x", text),)),
+            "tail": replace(ENDED, run=replace(ENDED.run, options=options), tail=text),
+        }[holder]
+        after = scrub_ended(ended)
+
+        assert not any(HUSH[i : i + 5] in repr(after) for i in range(len(HUSH) - 4))
+        assert len(repr(after)) < len(repr(ENDED)) + limit + 120
+        assert scrub_ended(after) == after
+
+
+@pytest.mark.parametrize("place", range(limits.MAX_DERIVED_NAME - 30, limits.MAX_DERIVED_NAME + 3, 3))
+def test_a_command_line_is_redacted_before_it_becomes_a_name(place):
+    name = short_name(f"train.py {'-' * place} --password {HUSH} --epochs 3")
+
+    assert not any(HUSH[i : i + 5] in name for i in range(len(HUSH) - 4))
+    assert len(name) <= limits.MAX_DERIVED_NAME
+    assert scrub_run(replace(ENDED.run, name=f"train.py --password {MARK}")).scrubbed
+
+
+def test_lines_above_the_shown_ones_say_what_a_secret_is():
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA0123\n" * 20
+    ended = replace(ENDED, run=replace(ENDED.run, options=RunOptions(tail=3)), tail=key + "done")
+
+    assert scrub_ended(ended).tail == MARK
+    assert scrub_ended(replace(ended, tail=f"{key}-----END RSA PRIVATE KEY-----\ndone")).tail == f"{MARK}\ndone"

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 
-from cwnotify.alerts.events import Failure, Outcome
+from cwnotify.alerts.events import Failure, Outcome, Run, RunEnded
 from cwnotify.alerts.limits import MARGIN, MAX_FRAME_LINE, MAX_MESSAGE, MAX_TYPE
 from cwnotify.alerts.options import duration
+from cwnotify.alerts.scrub import scrub_ended
 from cwnotify.errors import UsageError
 from cwnotify.failures import MOST_FRAMES, describe, outcome_of
 from tests.support.events import texts
@@ -315,3 +316,14 @@ def test_describing_leaves_the_exception_as_it_was():
 
     assert traceback.format_exception(error) == before
     assert error.__context__ is None
+
+
+@pytest.mark.parametrize("place", range(MAX_MESSAGE - 25, MAX_MESSAGE + 3))
+def test_a_secret_at_the_end_of_a_long_message_is_whole_until_it_is_redacted(place):
+    error = raised(f"raise ValueError('x' * {place} + ' password=hunter2X9hush, ' + 'y' * 5000)")
+    run = Run("r1", "", 0.0)
+
+    after = scrub_ended(RunEnded(run, Outcome.FAILED, 1.0, 1.0, failure=describe(error)))
+
+    assert "hunt" not in after.failure.message
+    assert len(after.failure.message) <= MAX_MESSAGE

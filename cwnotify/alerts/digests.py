@@ -17,6 +17,7 @@ from cwnotify.alerts.alarms import contributor_label, linked
 from cwnotify.alerts.frozen import frozen
 from cwnotify.alerts.late import LATE_SECONDS, is_late, rough
 from cwnotify.alerts.meaning import COLOURS, News, Tone, mark_of, news_of, tone_of
+from cwnotify.alerts.redact import MARK
 from cwnotify.alerts.regions import alarm_link
 from cwnotify.alerts.render import render
 from cwnotify.alerts.words import clock, duration, plain, say
@@ -27,7 +28,7 @@ MOST_MESSAGE = 30_000  # characters of names and links in one message
 MAX_ALONE = 20
 MAX_LISTED = 300
 _LINES = 100
-_MOST_SECTIONS = b.MOST_BLOCKS - 3  # beside the first line, the quiet line and the button
+_MOST_SECTIONS = b.MOST_BLOCKS - 4  # beside the first line, the quiet line, the button and the note on secrets
 _HEAD_ROOM = 120
 _KIND_ROOM = 60
 _BETWEEN = " · "
@@ -175,6 +176,8 @@ class _Digest:
         link = alarm_link("", first.region, first.partition)
         button = b.buttons([(say(self._lang, "alarm.button"), link)], primary=False)
         payload["attachments"][0]["blocks"] += button
+        if any(MARK in section.text for _, sections in page for section in sections):
+            payload["attachments"][-1]["blocks"].append(b.context(say(self._lang, "scrubbed", mark=MARK)))
         keys = {key for _, sections in page for section in sections for key in section.keys}
         return Page(payload, tuple(event for event in self._changes if event.key in keys))
 

@@ -92,7 +92,7 @@ class Failure:
     type
         The exception's class name (``ValueError``) or, for a command, ``exit code 3``.
     message
-        Its message, already cut to something that a person would read.
+        Its message; `cwnotify.alerts.scrub` cuts it to what a person would read.
     frames
         The last frames of the traceback, innermost last, as text.
     """

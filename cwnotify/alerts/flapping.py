@@ -10,6 +10,7 @@ from cwnotify.alerts.alarms import button_link, contributor_label, quiet_line, u
 from cwnotify.alerts.late import late_line
 from cwnotify.alerts.meaning import COLOURS, MARKS, tone_of
 from cwnotify.alerts.measures import measured
+from cwnotify.alerts.redact import MARK
 from cwnotify.alerts.words import clock, duration, say
 from cwnotify.alerts.words import zone as zone_of
 
@@ -54,6 +55,7 @@ def flapping_message(
     details = [
         b.section(b.code_block("\n".join(lines))),
         *b.buttons([(say(lang, "alarm.button"), button_link(last))], primary=False),
+        *([b.context(say(lang, "scrubbed", mark=MARK))] if MARK in first else []),
         *([b.context(say(lang, "alarm.account", account=b.label(last.account, 40)))] if last.account else []),
     ]
     return b.message(first, top, COLOURS[tone], details, channel)

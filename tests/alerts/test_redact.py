@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwnotify.alerts import redact as light
+from cwnotify.alerts.alarm_events import AlarmChanged
 from cwnotify.alerts.blocks import clean
 from cwnotify.alerts.digests import digest_messages
 from cwnotify.alerts.envelopes import parse
+from cwnotify.alerts.flapping import flapping_message
 from cwnotify.alerts.redact import MARK, redact
 from cwnotify.alerts.render import render
 from cwnotify.alerts.secret_forms import scrub
@@ -96,6 +98,7 @@ def custom(**content: object) -> dict[str, object]:
     return {"version": "1.0", "source": "custom", "content": {"title": "t", **content}}
 
 
+ALARM = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:"
 PLACES: dict[str, Any] = {
     "text": lambda text: text,
     "SNS": sns,
@@ -122,6 +125,14 @@ PLACES: dict[str, Any] = {
         "headers": {"x": text},
         "body": json.dumps({"note": text}),
     },
+    "alarm's name": lambda text: alarm(AlarmName=f"cpu {text}"),
+    "rule": lambda text: alarm(AlarmRule=f"ALARM('{text}')"),
+    "child": lambda text: alarm(AlarmRule="ALARM(x)", TriggeringChildren=[{"Arn": f"{ALARM}{text}"}]),
+    "dimension": lambda text: alarm(Trigger={"MetricName": "m", "Dimensions": [{"name": "d", "value": text}]}),
+    "metric": lambda text: alarm(Trigger={"Metrics": [{"Id": "m", "Label": text, "Expression": text}]}),
+    "log group": lambda text: alarm(
+        Trigger={"ScheduledQueryConfiguration": {"QueryString": "q", "LogGroupIdentifiers": [text]}}
+    ),
     "far into it": lambda text: f"{'x ' * 1_000}{text}",
 }
 
@@ -250,3 +261,14 @@ def test_the_corpus_keeps_its_meaning() -> None:
     for name in ("sns_busy", "lambda_action", "eventbridge_contributor"):
         for event in parse(EVENTS[name]):
             assert not event.redacted
+
+
+def test_a_digest_and_a_flapping_alarm_say_that_something_was_removed() -> None:
+    (event,) = parse(alarm(AlarmName="cpu password=madeUp1", StateChangeTime="2026-11-24T12:00:00Z"))
+    (other,) = parse(alarm(AlarmName="cpu"))
+    assert isinstance(event, AlarmChanged)
+    for lang, words in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
+        for payload in (*digest_messages([event, other], 0.0, lang), flapping_message([event, event], lang)):
+            slack_rules.check(payload)
+            assert words in json.dumps(payload, ensure_ascii=False)
+        assert words not in json.dumps(digest_messages([other, other], 0.0, lang), ensure_ascii=False)

@@ -105,7 +105,7 @@ def test_nothing_of_a_secret_remains(kind: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), places=st.lists(st.sampled_from(sorted(AROUND)), min_size=1, max_size=2))
 def test_nothing_of_a_secret_remains_in_what_surrounds_it(kind: str, seed: int, places: list[str]) -> None:
     text, bodies = filled(SECRETS[kind], seed)

@@ -91,8 +91,10 @@ def name_of(text: str) -> str:
 
 def _word(payload: dict[str, Any]) -> str:
     """A run's outcome, or an alarm's state."""
-    state = re.search(r"to (ALARM|OK|INSUFFICIENT_DATA)", payload["text"])
-    return state[1] if state else outcome(payload)
+    state = re.search(r"is (?:still )?(?:in )?(ALARM|OK)\b|has (insufficient data)", payload["text"])
+    if state is None:
+        return outcome(payload)
+    return state[1] or "INSUFFICIENT_DATA"
 
 
 @dataclass(frozen=True)

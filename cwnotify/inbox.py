@@ -70,7 +70,7 @@ class Inbox:
             listener.setblocking(False)
             self._socket, self._file = listener, _identity(listener.fileno())
             self.is_open = True
-            _thread.start_new_thread(self._listen, (listener,))
+            _thread.start_new_thread(self._listen, (listener, listener.fileno()))
         except (OSError, RuntimeError):
             self._let_go()
 
@@ -86,9 +86,16 @@ class Inbox:
         """In a forked child: the socket is the parent's. Takes no lock: the thread that held it is not here."""
         self._let_go()
 
-    def _listen(self, listener: _socket.socket) -> None:
+    def _listen(self, listener: _socket.socket, descriptor: int) -> None:
+        try:
+            self._read(listener, descriptor)
+        except Exception:
+            # Code that closes all descriptors may do so at any moment. The next run opens another socket.
+            return
+
+    def _read(self, listener: _socket.socket, descriptor: int) -> None:
         poller = select.poll()
-        poller.register(listener.fileno(), select.POLLIN)
+        poller.register(descriptor, select.POLLIN)
         while self._socket is listener:
             # Not for ever: while it waits for a socket that was closed, its name stays in use.
             ready = poller.poll(CHECK_INTERVAL * 1000)

@@ -93,15 +93,15 @@ def test_the_corpus_is_of_two_hundred_and_both_ways() -> None:
 
 
 @pytest.mark.parametrize("place", AROUND)
-@pytest.mark.parametrize("kind", SECRETS)
-def test_nothing_of_a_secret_remains(kind: str, place: str) -> None:
-    text, bodies = filled(SECRETS[kind], 7)
-    whole = AROUND[place](text)
-    shown = scrub(whole)
+def test_nothing_of_a_secret_remains(place: str) -> None:
+    for kind, template in SECRETS.items():
+        text, bodies = filled(template, 7)
+        whole = AROUND[place](text)
+        shown = scrub(whole)
 
-    assert not remains(bodies, shown), shown
-    assert MARK in shown
-    assert not remains(bodies, redact(whole))
+        assert not remains(bodies, shown), (kind, shown)
+        assert MARK in shown, kind
+        assert not remains(bodies, redact(whole)), kind
 
 
 @pytest.mark.parametrize("kind", SECRETS)
@@ -116,20 +116,20 @@ def test_nothing_of_a_secret_remains_in_what_surrounds_it(kind: str, seed: int, 
 
 
 @pytest.mark.parametrize("place", IN_A_URL)
-@pytest.mark.parametrize("kind", TOKENS)
-def test_nothing_of_a_token_remains_in_a_url(kind: str, place: str) -> None:
-    text, bodies = filled(TOKENS[kind], 7)
+def test_nothing_of_a_token_remains_in_a_url(place: str) -> None:
+    for kind, template in TOKENS.items():
+        text, bodies = filled(template, 7)
 
-    assert not remains(bodies, scrub(IN_A_URL[place](text)))
+        assert not remains(bodies, scrub(IN_A_URL[place](text))), kind
 
 
 @pytest.mark.parametrize("place", AROUND)
-@pytest.mark.parametrize(("kind", "text"), HARMLESS)
-def test_what_only_resembles_a_secret_stays(kind: str, text: str, place: str) -> None:
-    whole = AROUND[place](text)
+def test_what_only_resembles_a_secret_stays(place: str) -> None:
+    for kind, text in HARMLESS:
+        whole = AROUND[place](text)
 
-    assert scrub(whole) == clean(whole)
-    assert redact(whole) in (whole, clean(whole))
+        assert scrub(whole) == clean(whole), kind
+        assert redact(whole) in (whole, clean(whole)), kind
 
 
 def test_each_pattern_has_a_name_and_a_source() -> None:
@@ -161,8 +161,8 @@ def test_the_time_grows_with_the_text_and_not_faster(piece: str) -> None:
         return time.process_time() - began
 
     scrub(piece)
-    small, large = seconds(64_000), seconds(256_000)
+    small, large = seconds(16_000), seconds(64_000)
 
     # Linear is four times, quadratic sixteen.
     assert large < 8 * small + 0.25
-    assert large < 20
+    assert large < 5

@@ -5,6 +5,8 @@ And the order of the tests, which of them may run twice, and what is said of tho
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -12,6 +14,15 @@ from tests.support.reruns import drives_kernel_or_browser, reason
 
 settings.register_profile("cwnotify", deadline=None)
 settings.load_profile("cwnotify")
+
+# Under nohup, or in the background of a script, these are ignored, and what we start would ignore them too.
+for _number, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
-from urllib.parse import urlsplit
 
 import nbformat
 import pytest
@@ -139,7 +138,7 @@ def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, t
         done = world.command("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
 
     assert done.returncode == 0, done.stderr
-    assert f"what Slack is told is on http://127.0.0.1:{urlsplit(slack.url).port}/" in done.stdout
+    assert "what Slack receives is on the page whose address make lab printed" in done.stdout
     assert "a cell set another webhook" not in done.stdout
     assert "Traceback" not in done.stdout
     assert any("-busy* is in ALARM" in payload["text"] for payload in slack.payloads)

@@ -43,8 +43,7 @@ def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> R
             session.mount("http://", adapter := _adapter(line))
             session.mount("https://", adapter)
             with session.post(webhook.reveal(), json=payload, **_ONCE) as response:
-                # Never unpacked: urllib3 before 2.6 unpacks all of a small reply, which can be gigabytes.
-                body = response.raw.read(LONGEST_BODY, decode_content=False)
+                body = _read(response.raw)
         reply = Reply(response.status_code, body.decode("utf-8", "replace"), response.headers.get("Retry-After", ""))
     except Exception as error:
         reply = Reply(trouble=_trouble(error))
@@ -74,6 +73,17 @@ def _session() -> requests.Session:
     session.auth = _without_password
     session.headers["Accept-Encoding"] = "identity"
     return session
+
+
+def _read(raw: Any) -> bytes:
+    """The beginning of a reply's body; raises if the body was cut off, which shows only at a further read.
+
+    It is never unpacked: urllib3 before 2.6 unpacks all of a small reply, which can be gigabytes.
+    """
+    body = b""
+    while len(body) < LONGEST_BODY and (piece := raw.read(LONGEST_BODY - len(body), decode_content=False)):
+        body += piece
+    return body
 
 
 def _without_password(request: requests.PreparedRequest) -> requests.PreparedRequest:

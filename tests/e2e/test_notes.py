@@ -273,8 +273,13 @@ def test_notes_reach_the_run_of_their_thread(world: World, slack: Slack):
         assert f"*mark*\n`{name}`" in wording(alert(slack, name))
 
 
+# While our thread waits for it, a socket that was closed still takes notes, for some seconds.
 CLOSED = (
-    "import os, cwnotify\nwith cwnotify.notify('train'):\n    os.closerange(3, 4096)\n    if os.fork() == 0:\n"
+    "import os, time, cwnotify\nwith cwnotify.notify('train'):\n    os.closerange(3, 4096)\n"
+    "    end = time.monotonic() + 20\n"
+    "    while f'/{os.getpid()}/' in open('/proc/net/unix').read() and time.monotonic() < end:\n"
+    "        time.sleep(0.05)\n"
+    "    if os.fork() == 0:\n"
     "        cwnotify.note(mark=7)\n        os._exit(0)\n    os.wait()"
 )
 

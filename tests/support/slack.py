@@ -75,8 +75,8 @@ class Slack:
         What requests get when `script`, which is used up first, is empty.
     judge
         If set, it may answer a request by its payload; None leaves it to `answer`.
-    received, delivered
-        All requests, and those that were answered with 200 ``ok``, oldest first.
+    received
+        All requests, oldest first.
     """
 
     def __init__(self, answer: Answer = OK) -> None:
@@ -84,7 +84,7 @@ class Slack:
         self.script: deque[Answer] = deque()
         self.judge: Callable[[Payload], Answer | None] = lambda payload: None
         self.received: list[Received] = []
-        self.delivered: list[Received] = []
+        self._delivered: list[Received] = []
         self.canary = f"canary{secrets.token_hex(12)}"
         self.path = f"/services/T0000TEST/B0000TEST/{self.canary}"
         self._changed = Condition()
@@ -138,9 +138,15 @@ class Slack:
             return self.payloads
 
     @property
+    def delivered(self) -> list[Received]:
+        """The requests answered with 200 ``ok``, oldest first. A client that has its answer finds its request here."""
+        with self._changed:
+            return list(self._delivered)
+
+    @property
     def payloads(self) -> list[Payload]:
-        """What was delivered."""
-        return [one.payload for one in self.delivered]
+        """The payloads of `delivered`."""
+        return [request.payload for request in self.delivered]
 
     # One thread for each connection
 
@@ -190,11 +196,17 @@ class Slack:
         elif answer.mode == "hang":
             while connection.recv(1):
                 pass
+        elif answer.delivers and answer.mode == "normal":
+            # Under the lock: the client must not have its answer before `delivered` holds the request.
+            with self._changed:
+                _send(connection, answer, self._stopped)
+                self._delivered.append(request)
+                self._changed.notify_all()
         else:
             _send(connection, answer, self._stopped)
             if answer.delivers:
                 with self._changed:
-                    self.delivered.append(request)
+                    self._delivered.append(request)
                     self._changed.notify_all()
 
     def _note(self, request: Received) -> None:

@@ -18,9 +18,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cwnotify.alerts.digests import digest_messages
-from cwnotify.alerts.envelopes import parse
-from cwnotify.alerts.render import render
+from cwnotify.alerts.messages.digest import digest_messages
+from cwnotify.alerts.messages.render import render
+from cwnotify.alerts.parsing.envelopes import parse
 from cwnotify.demo.slack_rules import answer
 from tests.hostile import NASTY
 

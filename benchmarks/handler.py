@@ -15,14 +15,14 @@ from pathlib import Path
 import slack_sdk
 
 from benchmarks.harness import Curve, Findings, Row, Spread, folder, interleaved, less, number, row, spread
-from cwnotify.aws.bundle import SELDOM, files, make_zip
-from cwnotify.aws.lambda_function import payloads
 from cwnotify.demo.slack_rules import answer
+from cwnotify.deploy.bundle import SELDOM, files, make_zip
+from cwnotify.lambda_function import payloads
 
 EVENT = Path(__file__).parents[1] / "tests" / "data" / "envelopes" / "sns_busy.json"
 TIMED = "import time; began = time.perf_counter(); {}; print(1000 * (time.perf_counter() - began))"
 LEAST = "import json, urllib.request"
-OURS = "import cwnotify.aws.lambda_function"
+OURS = "import cwnotify.lambda_function"
 # terraform-aws-notify-slack's function is on no package index. This is what it imports as it starts.
 TERRAFORM = "import os, boto3, json, base64, urllib.request, urllib.parse, logging, pprint, re"
 
@@ -67,7 +67,7 @@ def _from_the_zip(rounds: int) -> Row:
     names = [
         name
         for name in files()
-        if name.removesuffix(".py").replace("/", ".") not in (*SELDOM, "cwnotify.alerts.words.ko")
+        if name.removesuffix(".py").replace("/", ".") not in (*SELDOM, "cwnotify.alerts.locale.ko")
     ]
     alone = f"[compile(open(name, 'rb').read(), name, 'exec') for name in {names}]"
     with folder() as task:

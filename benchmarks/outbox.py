@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import Curve, Findings, Row, Spread, folder, number, spread
-from cwnotify.alerts.events import Outcome, Run, RunEnded
-from cwnotify.alerts.runs import run_message
-from cwnotify.sidecar.outbox import Outbox
+from cwnotify.alerts.events.runs import Outcome, Run, RunEnded
+from cwnotify.alerts.messages.run import run_message
+from cwnotify.store.outbox import Outbox
 
 MEMORY = Path("/dev/shm")
 ENDED = RunEnded(Run("id", "resnet50", 1_795_000_000.0), Outcome.FINISHED, 3600.0, 1_795_003_600.0)

@@ -6,7 +6,7 @@ import io
 import time
 
 from benchmarks.harness import Findings, interleaved, row, spread
-from cwnotify.sidecar.plot import Plot
+from cwnotify.view.plot import Plot
 from tests.support.panel_feed import well
 
 

@@ -26,10 +26,10 @@ from typing import Any
 import yaml
 
 from benchmarks.simulated import Clock
-from cwnotify.alerts.retries import Reply
-from cwnotify.aws import lambda_function
-from cwnotify.aws.lambda_function import NotDeliveredError, Sender, handle
+from cwnotify import lambda_function
 from cwnotify.demo.slack_rules import answer
+from cwnotify.lambda_function import NotDeliveredError, Sender, handle
+from cwnotify.slack.retry_policy import Reply
 
 STORM = 60.0
 HOUR = 3600.0

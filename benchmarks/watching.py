@@ -17,16 +17,16 @@ from typing import Any
 import boto3
 
 from benchmarks.harness import Curve, Findings, Row, folder, number, spread
-from cwnotify.aws.client import Aws
 from cwnotify.aws.cloudwatch import MOST_SERIES, read_series
-from cwnotify.aws.readings import Metric
-from cwnotify.sidecar.alarm_book import AlarmBook
-from cwnotify.sidecar.machine import Machine
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.snapshot import Request
-from cwnotify.sidecar.watch.calls import Calls
-from cwnotify.sidecar.watch.changes import Changes
-from cwnotify.sidecar.watch.rounds import JITTER, Watch
+from cwnotify.aws.models import Metric
+from cwnotify.aws.session import Aws
+from cwnotify.store.alarm_states import AlarmBook
+from cwnotify.store.api_usage import Calls
+from cwnotify.store.outbox import Outbox
+from cwnotify.view.snapshot import Request
+from cwnotify.watch.alarm_changes import Changes
+from cwnotify.watch.ec2_notices import Machine
+from cwnotify.watch.poller import JITTER, Watch
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 
 ROOT = Path(__file__).parents[1]

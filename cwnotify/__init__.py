@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from cwnotify.notebook.panel import panel as panel
-    from cwnotify.programs import notify as notify
-    from cwnotify.recording import note as note
+    from cwnotify.runs.notify import notify as notify
+    from cwnotify.runs.recorder import note as note
 
 __version__ = "0.1.0"
 __all__ = ["load_ipython_extension", "note", "notify", "panel", "unload_ipython_extension"]
@@ -43,11 +43,11 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "notify":
-        from cwnotify.programs import notify
+        from cwnotify.runs.notify import notify
 
         return notify
     if name == "note":
-        from cwnotify.recording import note
+        from cwnotify.runs.recorder import note
 
         return note
     if name == "panel":

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cwnotify.recording import note, note_interrupt
+from cwnotify.runs.recorder import note, note_interrupt
 
 
 def keras() -> Any:

@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.borrowed import put_day
-from cwnotify.demo.load import Feed, Load, to_cloudwatch
+from cwnotify.demo.cpu_load import Feed, Load, to_cloudwatch
+from cwnotify.demo.fake_account import put_day
 from cwnotify.demo.slack import SlackStandIn
 
 PANELS = ("panel.ipynb", "panel.ko.ipynb")

@@ -42,7 +42,7 @@ def alerts(notebook: str, count: int, picture: str) -> None:
 
 def alarm(event: str, lang: str, picture: str) -> None:
     """Photograph what the deployed function makes of an alarm as SNS brings it."""
-    from cwnotify.aws.lambda_function import payloads
+    from cwnotify.lambda_function import payloads
     from cwnotify.preview import page as drawn
 
     told = payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)

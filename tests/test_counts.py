@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cwnotify.sidecar.outbox import Outbox
+from cwnotify.store.outbox import Outbox
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
@@ -19,12 +19,12 @@ from tests.test_layers import in_a_fresh_interpreter
 LOADED = {
     "cwnotify",
     "cwnotify.notebook",
-    "cwnotify.notebook.cells",
+    "cwnotify.notebook.cell_hooks",
     "cwnotify.notebook.executions",
-    "cwnotify.notebook.hooks",
+    "cwnotify.notebook.ipython_patches",
     "cwnotify.notebook.magics",
-    "cwnotify.screen",
-    "cwnotify.waiting",
+    "cwnotify.console",
+    "cwnotify.runs.input_detection",
 }
 
 CELLS = """
@@ -76,10 +76,10 @@ def test_loading_the_extension_imports_eight_modules_of_ours(seen: dict[str, Any
 def test_the_first_registered_cell_imports_only_what_it_needs(seen: dict[str, Any]) -> None:
     first = ours(seen["first"])
 
-    assert "cwnotify.sidecar.link" in first
+    assert "cwnotify.sidecar.client" in first
     assert len(first) <= 31, sorted(first)
     # What only a panel, a distributed job or a failure needs.
-    assert not first & {"cwnotify.sidecar.snapshot", "cwnotify.sidecar.processes", "cwnotify.notebook.panel"}
+    assert not first & {"cwnotify.view.snapshot", "cwnotify.host.processes", "cwnotify.notebook.panel"}
 
 
 def test_a_further_registered_cell_imports_nothing_and_starts_nothing(seen: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ class Counted(BaseComm):
 
 comm.create_comm = Counted
 from dataclasses import replace
-from cwnotify.notebook.panel.widgets import View
+from cwnotify.notebook.panel_widgets import View
 from tests.support.panel_feed import well
 
 view = View(lambda name: None)
@@ -181,7 +181,7 @@ def test_an_idle_kernel_prepares_for_its_first_registered_cell(tmp_path: Path) -
         kernel.run("%load_ext cwnotify\nimport sys")
 
         def prepared() -> bool:
-            return kernel.run("'cwnotify.recording' in sys.modules").values == ["True"]
+            return kernel.run("'cwnotify.runs.recorder' in sys.modules").values == ["True"]
 
         until(prepared, 10, "the import")
         assert not world.sidecars(), "it started something"

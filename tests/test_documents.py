@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from IPython.core.inputtransformer2 import TransformerManager
 
 import cwnotify
-from cwnotify.aws.keys import lets_cloudwatch
 from cwnotify.cli import cwnotify as command_line
+from cwnotify.deploy.kms_keys import lets_cloudwatch
 from docs.make_outputs import NOTEBOOKS
 
 TOP = Path(__file__).parents[1]

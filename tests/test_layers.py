@@ -20,73 +20,73 @@ ANYTHING = "anything"
 # A module, or a package for all in it that has no line of its own, and what it may import beside the standard library
 # and itself; design.md has the reasons. The cli and the demo stand in no other line: nobody may import them.
 MAY_IMPORT = {
-    "cwnotify": "cwnotify.notebook.magics cwnotify.notebook.panel cwnotify.programs cwnotify.recording",
-    "cwnotify.callbacks": "cwnotify.recording keras lightning pytorch_lightning transformers",
+    "cwnotify": "cwnotify.notebook.magics cwnotify.notebook.panel cwnotify.runs.notify cwnotify.runs.recorder",
+    "cwnotify.callbacks": "cwnotify.runs.recorder keras lightning pytorch_lightning transformers",
     "cwnotify.__main__": "cwnotify.cli",
     "cwnotify.errors": "",
     "cwnotify.alerts": "cwnotify.errors",
     "cwnotify.settings": (
-        "cwnotify.errors cwnotify.ownership cwnotify.alerts.frozen cwnotify.alerts.options "
-        "cwnotify.alerts.webhook_text cwnotify.alerts.words"
+        "cwnotify.errors cwnotify.settings.private_files cwnotify.alerts.light_dataclass cwnotify.alerts.events.run_options "
+        "cwnotify.alerts.webhook_url cwnotify.alerts.locale"
     ),
     "cwnotify.aws": "cwnotify.alerts cwnotify.errors cwnotify.settings boto3 botocore yaml",
-    "cwnotify.aws.instance": "cwnotify.alerts cwnotify.aws.readings",
-    "cwnotify.aws.readings": "",
-    "cwnotify.aws.lambda_function": "cwnotify.alerts boto3 botocore",
+    "cwnotify.host.instance_metadata": "cwnotify.alerts cwnotify.aws.models",
+    "cwnotify.aws.models": "",
+    "cwnotify.lambda_function": "cwnotify.alerts boto3 botocore",
     "cwnotify.sidecar": (
-        "cwnotify.alerts cwnotify.errors cwnotify.ownership cwnotify.settings cwnotify.aws requests urllib3 matplotlib "
+        "cwnotify.alerts cwnotify.errors cwnotify.settings.private_files cwnotify.settings cwnotify.aws requests urllib3 matplotlib "
         "numpy PIL psutil"
     ),
-    "cwnotify.sidecar.link": (
-        "cwnotify.alerts cwnotify.errors cwnotify.native cwnotify.screen cwnotify.settings cwnotify.sidecar.launch "
-        "cwnotify.sidecar.protocol cwnotify.sidecar.snapshot"
+    "cwnotify.sidecar.client": (
+        "cwnotify.alerts cwnotify.errors cwnotify.sidecar.native_threads cwnotify.console cwnotify.settings cwnotify.sidecar.spawn "
+        "cwnotify.sidecar.protocol cwnotify.view.snapshot"
     ),
-    "cwnotify.sidecar.launch": "cwnotify.settings",
-    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.native cwnotify.shorten",
-    "cwnotify.sidecar.snapshot": "cwnotify.alerts",
-    "cwnotify.sidecar.looks": "cwnotify.alerts cwnotify.sidecar.snapshot",
-    "cwnotify.sidecar.outbox": (
-        "cwnotify.alerts cwnotify.errors cwnotify.sidecar.processes cwnotify.sidecar.rows cwnotify.sidecar.versions"
+    "cwnotify.sidecar.spawn": "cwnotify.settings",
+    "cwnotify.sidecar.protocol": "cwnotify.errors cwnotify.sidecar.native_threads cwnotify.sidecar.event_size",
+    "cwnotify.view.snapshot": "cwnotify.alerts",
+    "cwnotify.view.format": "cwnotify.alerts cwnotify.view.snapshot",
+    "cwnotify.store.outbox": (
+        "cwnotify.alerts cwnotify.errors cwnotify.host.processes cwnotify.store.schema cwnotify.store.migrations"
     ),
-    "cwnotify.sidecar.versions": "cwnotify.errors cwnotify.sidecar.rows",
-    "cwnotify.sidecar.rows": "cwnotify.alerts cwnotify.sidecar.processes",
-    "cwnotify.sidecar.processes": "cwnotify.alerts.frozen psutil",
-    "cwnotify.sidecar.postmortem": "cwnotify.alerts cwnotify.sidecar.memory",
-    "cwnotify.sidecar.memory": "",
-    "cwnotify.sidecar.state": "cwnotify.errors cwnotify.ownership cwnotify.settings",
-    "cwnotify.screen": "",
-    "cwnotify.tail": "cwnotify.alerts.limits",
-    "cwnotify.patience": "cwnotify.native",
-    "cwnotify.native": "",
-    "cwnotify.outcomes": "cwnotify.alerts",
-    "cwnotify.waiting": "",
-    "cwnotify.failures": "cwnotify.alerts cwnotify.errors cwnotify.outcomes cwnotify.patience",
-    "cwnotify.ranks": "cwnotify.alerts.frozen cwnotify.sidecar.processes",
-    "cwnotify.inbox": "cwnotify.ranks cwnotify.shorten",
-    "cwnotify.shorten": "",
-    "cwnotify.ownership": "",
-    "cwnotify.values": "cwnotify.alerts.limits",
-    "cwnotify.names": "",
-    "cwnotify.decorate": "cwnotify.errors",
-    "cwnotify.recording": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.ranks cwnotify.inbox "
-        "cwnotify.values cwnotify.screen cwnotify.patience cwnotify.waiting cwnotify.sidecar.link"
+    "cwnotify.store.migrations": "cwnotify.errors cwnotify.store.schema",
+    "cwnotify.store.schema": "cwnotify.alerts cwnotify.host.processes",
+    "cwnotify.host.processes": "cwnotify.alerts.light_dataclass psutil",
+    "cwnotify.host.exit_cause": "cwnotify.alerts cwnotify.host.memory_limit",
+    "cwnotify.host.memory_limit": "",
+    "cwnotify.store.state_dir": "cwnotify.errors cwnotify.settings.private_files cwnotify.settings",
+    "cwnotify.console": "",
+    "cwnotify.runs.output_tail": "cwnotify.alerts.text_limits",
+    "cwnotify.runs.deadline": "cwnotify.sidecar.native_threads",
+    "cwnotify.sidecar.native_threads": "",
+    "cwnotify.runs.outcome": "cwnotify.alerts",
+    "cwnotify.runs.input_detection": "",
+    "cwnotify.runs.exceptions": "cwnotify.alerts cwnotify.errors cwnotify.runs.outcome cwnotify.runs.deadline",
+    "cwnotify.runs.distributed": "cwnotify.alerts.light_dataclass cwnotify.host.processes",
+    "cwnotify.runs.child_notes": "cwnotify.runs.distributed cwnotify.sidecar.event_size",
+    "cwnotify.sidecar.event_size": "",
+    "cwnotify.settings.private_files": "",
+    "cwnotify.runs.value_format": "cwnotify.alerts.text_limits",
+    "cwnotify.runs.run_name": "",
+    "cwnotify.runs.decorator": "cwnotify.errors",
+    "cwnotify.runs.recorder": (
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.runs.exceptions cwnotify.runs.distributed cwnotify.runs.child_notes "
+        "cwnotify.runs.value_format cwnotify.console cwnotify.runs.deadline cwnotify.runs.input_detection cwnotify.sidecar.client"
     ),
-    "cwnotify.programs": (
-        "cwnotify.alerts cwnotify.errors cwnotify.decorate cwnotify.names cwnotify.failures cwnotify.recording "
-        "cwnotify.screen cwnotify.values"
+    "cwnotify.runs.notify": (
+        "cwnotify.alerts cwnotify.errors cwnotify.runs.decorator cwnotify.runs.run_name cwnotify.runs.exceptions cwnotify.runs.recorder "
+        "cwnotify.console cwnotify.runs.value_format"
     ),
-    "cwnotify.child": "",
-    "cwnotify.forwarding": "",
-    "cwnotify.copying": "cwnotify.screen cwnotify.tail",
-    "cwnotify.command": (
-        "cwnotify.alerts cwnotify.child cwnotify.copying cwnotify.forwarding cwnotify.programs cwnotify.recording "
-        "cwnotify.screen cwnotify.sidecar.link cwnotify.sidecar.memory cwnotify.sidecar.postmortem cwnotify.tail"
+    "cwnotify.runs.child_process": "",
+    "cwnotify.runs.signal_forwarding": "",
+    "cwnotify.runs.stream_copy": "cwnotify.console cwnotify.runs.output_tail",
+    "cwnotify.runs.command": (
+        "cwnotify.alerts cwnotify.runs.child_process cwnotify.runs.stream_copy cwnotify.runs.signal_forwarding cwnotify.runs.notify cwnotify.runs.recorder "
+        "cwnotify.console cwnotify.sidecar.client cwnotify.host.memory_limit cwnotify.host.exit_cause cwnotify.runs.output_tail"
     ),
     "cwnotify.notebook": (
-        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.failures cwnotify.recording cwnotify.screen "
-        "cwnotify.tail cwnotify.patience cwnotify.values cwnotify.waiting cwnotify.sidecar.link "
-        "cwnotify.sidecar.snapshot cwnotify.sidecar.looks IPython traitlets ipywidgets zmq"
+        "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.runs.exceptions cwnotify.runs.recorder cwnotify.console "
+        "cwnotify.runs.output_tail cwnotify.runs.deadline cwnotify.runs.value_format cwnotify.runs.input_detection cwnotify.sidecar.client "
+        "cwnotify.view.snapshot cwnotify.view.format IPython traitlets ipywidgets zmq"
     ),
     "cwnotify.preview": "",
     "cwnotify.doctor": "cwnotify.alerts cwnotify.errors cwnotify.settings cwnotify.aws cwnotify.sidecar",
@@ -268,7 +268,7 @@ def test_importing_the_package_is_light_and_silent(tmp_path):
 def test_what_plain_programs_import_is_light_too(tmp_path):
     seen = in_a_fresh_interpreter("from cwnotify import notify\ntold(**look())", tmp_path)
 
-    assert "cwnotify.programs" in seen["modules"]
+    assert "cwnotify.runs.notify" in seen["modules"]
     assert not heavy(seen["modules"])
     assert not [name for name in seen["modules"] if is_in(name, "IPython sqlite3")]
     assert seen["started"] == []
@@ -335,7 +335,7 @@ told(once=once, again=look(shell))
 
 
 def test_the_lambda_function_starts_without_boto3(tmp_path):
-    seen = in_a_fresh_interpreter("import cwnotify.aws.lambda_function\ntold(**look())", tmp_path)
+    seen = in_a_fresh_interpreter("import cwnotify.lambda_function\ntold(**look())", tmp_path)
 
     assert not heavy(seen["modules"])
     assert not [name for name in seen["modules"] if is_in(name, "dataclasses cwnotify.sidecar cwnotify.settings")]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cwnotify.notebook.arguments import all_parser, cell_parser
-from cwnotify.notebook.panel.arguments import panel_parser
 from cwnotify.settings import gather
+from cwnotify.view.options import panel_parser
 from tests.support.ministack import Ministack
 from tests.support.slack import Slack
 
@@ -166,7 +166,7 @@ def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_in_it_is_what_a_cell_takes(block: str) -> None:
     from cwnotify.notebook.arguments import read_cell
-    from cwnotify.notebook.panel.arguments import make_request, read_panel
+    from cwnotify.view.options import make_request, read_panel
 
     first = block.splitlines()[0]
     if first.startswith("%cwnotify"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from cwnotify.alerts.frozen import frozen
+from cwnotify.alerts.light_dataclass import frozen
 
 _CONSOLES = {
     "aws": "console.aws.amazon.com",

@@ -15,9 +15,9 @@ from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any
 
-from cwnotify.aws.alarms import Alarm, described, find_alarms
-from cwnotify.aws.client import Aws
-from cwnotify.aws.readings import AlarmReading, Metric, Series
+from cwnotify.aws.alarm_actions import Alarm, described, find_alarms
+from cwnotify.aws.models import AlarmReading, Metric, Series
+from cwnotify.aws.session import Aws
 from cwnotify.errors import UsageError
 
 Dimensions = tuple[tuple[str, str], ...]

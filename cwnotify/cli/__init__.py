@@ -75,10 +75,10 @@ class _Lazy(click.Group):
 @click.version_option(__version__, message="%(version)s")
 def cwnotify() -> None:
     """Slack tells you how your run ended, and what your instance's CPU alarm says."""
-    from cwnotify.alerts import words
+    from cwnotify.alerts import locale
     from cwnotify.settings import gather
 
-    words.amend(gather()[0].words)
+    locale.amend(gather()[0].words)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.options import LANGUAGES
+from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _show(rows: tuple[Explained, ...], files: dict[str, bool]) -> None:
 
 
 def _begin() -> str:
-    from cwnotify.ownership import private_folder
     from cwnotify.settings.explain import template
+    from cwnotify.settings.private_files import private_folder
 
     path = settings.config_path()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

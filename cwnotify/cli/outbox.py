@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.words import plain
+from cwnotify.alerts.locale import plain
 from cwnotify.errors import CwnotifyError
-from cwnotify.sidecar import state
-from cwnotify.sidecar.books import signature
-from cwnotify.sidecar.disk import open_outbox
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rows import Message
+from cwnotify.sidecar.alert_writer import signature
+from cwnotify.store import state_dir
+from cwnotify.store.outbox import Outbox
+from cwnotify.store.recovery import open_outbox
+from cwnotify.store.schema import Message
 
 if TYPE_CHECKING:
-    from cwnotify.sidecar.webhooks import Webhook
+    from cwnotify.slack.destination import Webhook
 
 # After so many failures in a row the others are not tried.
 MOST_FAILURES = 3
@@ -56,7 +56,7 @@ def list_messages(everything: bool, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that is dead.")
 def retry(ids: tuple[str, ...], everything: bool) -> None:
     """Send dead alerts again, to the webhook that is set now."""
-    from cwnotify.sidecar.webhooks import Webhook
+    from cwnotify.slack.destination import Webhook
 
     given = settings.load().webhook
     if given is None:
@@ -81,7 +81,7 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
 def _send(box: Outbox, mine: str, webhook: Webhook) -> None:
     """Send what waits for `webhook`, as far as it goes; what a sidecar that runs is at work on is waited for."""
     from cwnotify.sidecar.delivery import deliver
-    from cwnotify.sidecar.rest import Rest
+    from cwnotify.sidecar.pacing import Rest
 
     rest, deadline = Rest(), time.monotonic() + LONGEST_WAIT
     while rest.failures < MOST_FAILURES and rest.left() < LONGEST_WAIT and time.monotonic() < deadline:
@@ -110,10 +110,10 @@ def purge(ids: tuple[str, ...], everything: bool) -> None:
 @contextmanager
 def _opened() -> Iterator[tuple[Outbox, str]]:
     """The outbox, and the name under which it keeps messages for the webhook that is set."""
-    directory = state.prepare(settings.state_dir())
+    directory = state_dir.prepare(settings.state_dir())
     webhook = settings.gather()[0].webhook
     with closing(open_outbox(directory)) as box:
-        yield box, state.fingerprint(webhook, directory)
+        yield box, state_dir.fingerprint(webhook, directory)
 
 
 def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:

@@ -11,10 +11,10 @@ from typing import BinaryIO
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.blocks import Payload
-from cwnotify.alerts.listings import read_listing
-from cwnotify.alerts.loose import node
-from cwnotify.alerts.options import LANGUAGES
+from cwnotify.alerts.events.run_options import LANGUAGES
+from cwnotify.alerts.messages.block_kit import Payload
+from cwnotify.alerts.parsing.cli_output import read_listing
+from cwnotify.alerts.parsing.lenient_json import node
 from cwnotify.errors import CwnotifyError, UsageError
 
 # "[2026-11-22 04:07:20] disk full" is plain text, and so may be a list of numbers that json refuses.
@@ -59,7 +59,7 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
 
 def _payloads(content: object, lang: str, zone: str, channel: str) -> list[Payload]:
     """Messages as they are; an event as the deployed function would send it."""
-    from cwnotify.aws.lambda_function import payloads
+    from cwnotify.lambda_function import payloads
 
     messages: list[Payload] = []
     for item in content if isinstance(content, list) and content else [content]:

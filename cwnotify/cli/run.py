@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cwnotify.alerts.options import OPTIONS, Option
-from cwnotify.command import leave, run_program
+from cwnotify.alerts.events.run_options import OPTIONS, Option
 from cwnotify.errors import UsageError
+from cwnotify.runs.command import leave, run_program
 
 
 def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | None], Any]:

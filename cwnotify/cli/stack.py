@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.options import LANGUAGES
+from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.errors import AwsError, CwnotifyError
 
 if TYPE_CHECKING:
-    from cwnotify.aws.formation import Progress
-    from cwnotify.aws.wishes import Change, Plan
+    from cwnotify.deploy.cloudformation import Progress
+    from cwnotify.deploy.spec import Change, Plan
 
 POLICY_NAMES = ("deployer", "notebook", "function", "boundary")
 _name = click.option("--name", default="cwnotify", show_default=True, help="The stack's name.")
@@ -64,8 +64,8 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
     """Send CloudWatch alarms to Slack. Options left out stay as they are."""
-    from cwnotify.aws import stack
-    from cwnotify.aws.client import Aws
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy import stack
 
     aws = Aws()
     asked["boundary"] = "" if asked["boundary"] == "none" else asked["boundary"]
@@ -92,8 +92,8 @@ def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> 
 @_name
 def teardown(name: str, yes: bool, only_plan: bool) -> None:
     """Remove all that deploy has made, and nothing else. Alarms that were there before stay."""
-    from cwnotify.aws import stack
-    from cwnotify.aws.client import Aws
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy import stack
 
     aws = Aws()
     steps = stack.plan_removal(aws, name)
@@ -121,8 +121,8 @@ def stack(name: str, as_json: bool) -> None:
     """Show what is deployed: its alarms, their states, and how much could not be delivered."""
     from dataclasses import asdict
 
-    from cwnotify.aws.client import Aws
-    from cwnotify.aws.stack import show
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy.stack import show
 
     shown = show(Aws(), name)
     if as_json:
@@ -170,8 +170,8 @@ def policy(
       --policy-document file://boundary.json
     """
     from cwnotify.alerts.regions import partition_of
-    from cwnotify.aws.policies import boundary, deployer, function, notebook
-    from cwnotify.aws.wishes import Place
+    from cwnotify.deploy.iam_policies import boundary, deployer, function, notebook
+    from cwnotify.deploy.spec import Place
 
     if webhook and not webhook.startswith(("ssm:/", "secretsmanager:")):
         raise click.BadParameter("it is neither ssm:/name nor secretsmanager:name", param_hint="--webhook")
@@ -194,7 +194,7 @@ def bundle(output: Path) -> None:
 
     It stands in for AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment.
     """
-    from cwnotify.aws.bundle import RUNTIMES, make_zip
+    from cwnotify.deploy.bundle import RUNTIMES, make_zip
 
     content = make_zip()
     try:
@@ -213,10 +213,10 @@ def bundle(output: Path) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw them on an HTML page.")
 def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | None) -> None:
     """Show what ALARM really published, as Slack would show it; send it again with --send."""
-    from cwnotify.alerts.render import render
-    from cwnotify.alerts.words import plain
-    from cwnotify.aws.client import Aws
-    from cwnotify.aws.replay import replay as replayed
+    from cwnotify.alerts.locale import plain
+    from cwnotify.alerts.messages.render import render
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy.replay import replay as replayed
 
     found = settings.load()
     events = replayed(Aws(), alarm, last)
@@ -230,7 +230,7 @@ def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | N
         output.write_text(page([(payload, None) for payload in payloads], title=alarm), encoding="utf-8")
         click.echo(f"Drawn on {output}")
     if send:
-        from cwnotify.aws.replay import send as post
+        from cwnotify.deploy.replay import send as post
 
         post(payloads, found.webhook)
         click.echo("Slack said ok.")
@@ -240,9 +240,9 @@ def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | N
 @_name
 def redrive(name: str) -> None:
     """Send again what could not be delivered and lies in the dead-letter queue."""
-    from cwnotify.aws import redrive as dead_letters
-    from cwnotify.aws.client import Aws
-    from cwnotify.aws.stack import deployed
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy import redrive as dead_letters
+    from cwnotify.deploy.stack import deployed
 
     aws = Aws()
     outputs = deployed(aws, name).outputs
@@ -259,7 +259,7 @@ def redrive(name: str) -> None:
 
 
 def _apply(aws: Any, steps: Plan, after_failure: str) -> None:
-    from cwnotify.aws.stack import apply
+    from cwnotify.deploy.stack import apply
 
     width = _width(steps)
     try:

@@ -12,13 +12,11 @@ from typing import Any
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.records import from_record
+from cwnotify.alerts.serialization import from_record
 from cwnotify.errors import CwnotifyError
-from cwnotify.notebook.panel.arguments import READY_METRICS, resolve
-from cwnotify.notebook.panel.plain import text
 from cwnotify.settings import Secret
-from cwnotify.sidecar.link import shared
-from cwnotify.sidecar.looks import (
+from cwnotify.sidecar.client import shared
+from cwnotify.view.format import (
     alarm_look,
     alarm_words,
     clean,
@@ -28,7 +26,9 @@ from cwnotify.sidecar.looks import (
     run_words,
     trouble_words,
 )
-from cwnotify.sidecar.snapshot import Request, Snapshot
+from cwnotify.view.options import READY_METRICS, resolve
+from cwnotify.view.snapshot import Request, Snapshot
+from cwnotify.view.text import text
 
 FIRST_SECONDS = 30.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -112,7 +112,7 @@ def _plain_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
 
 
 def _json_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
-    from cwnotify.alerts.records import to_record
+    from cwnotify.alerts.serialization import to_record
 
     click.echo(json.dumps(to_record(snapshot), ensure_ascii=False))
     sys.stdout.flush()

@@ -12,14 +12,14 @@ from urllib.parse import quote
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.alarms import alarm_message
-from cwnotify.alerts.blocks import Payload
-from cwnotify.alerts.options import LANGUAGES
-from cwnotify.alerts.retries import Reply, explain
-from cwnotify.alerts.runs import hello_message
-from cwnotify.alerts.samples import sample_alarm
+from cwnotify.alerts.events.run_options import LANGUAGES
+from cwnotify.alerts.messages.alarm import alarm_message
+from cwnotify.alerts.messages.block_kit import Payload
+from cwnotify.alerts.messages.run import hello_message
+from cwnotify.alerts.messages.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import Secret
+from cwnotify.slack.retry_policy import Reply, explain
 
 HOW_TO = "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
 
@@ -79,9 +79,9 @@ def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
 
 
 def _ping(name: str) -> None:
-    from cwnotify.aws.client import Aws
-    from cwnotify.aws.function import ping
-    from cwnotify.aws.stack import deployed
+    from cwnotify.aws.session import Aws
+    from cwnotify.deploy.invoke import ping
+    from cwnotify.deploy.stack import deployed
 
     aws = Aws()
     outputs = deployed(aws, name).outputs
@@ -122,8 +122,8 @@ def manifest() -> None:
 
 
 def _post(webhook: Secret, payload: Payload) -> None:
-    from cwnotify.sidecar.post import post
-    from cwnotify.sidecar.webhooks import Webhook
+    from cwnotify.slack.destination import Webhook
+    from cwnotify.slack.http import post
 
     reply: Reply = post(Webhook(webhook).wait().url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from cwnotify.demo.aws import Ministack
 from cwnotify.demo.checks import Check, check_messages, sentence
-from cwnotify.demo.load import PERIOD, Feed, Load, burning, to_cloudwatch
+from cwnotify.demo.cpu_load import PERIOD, Feed, Load, burning, to_cloudwatch
 from cwnotify.demo.notebook import execute
 from cwnotify.demo.slack import Message, SlackStandIn
 

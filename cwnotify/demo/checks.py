@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cwnotify.alerts.words import plain
+from cwnotify.alerts.locale import plain
 from cwnotify.demo.slack import Message, SlackStandIn
 
 PATIENCE = 12.0

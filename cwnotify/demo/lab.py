@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.load import Feed, Load, to_cloudwatch
+from cwnotify.demo.cpu_load import Feed, Load, to_cloudwatch
 
 
 def open_lab(notebook: Path, page_url: str, aws: Ministack) -> int:

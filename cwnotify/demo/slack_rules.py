@@ -2,7 +2,7 @@
 
 Words: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks; limits:
 https://docs.slack.dev/reference/block-kit/blocks (both checked on 2026-11-22). They are written down apart
-from `cwnotify.alerts.blocks`, whose work they judge. A breach in an attachment is ``invalid_attachments``,
+from `cwnotify.alerts.messages.block_kit`, whose work they judge. A breach in an attachment is ``invalid_attachments``,
 and so are legacy fields beside an attachment's blocks (https://github.com/slackapi/bolt-js/issues/717).
 Stricter than Slack in one thing: a block type that cwnotify never sends is refused, real or not.
 """

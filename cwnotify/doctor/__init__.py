@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cwnotify import settings
-from cwnotify.doctor import here
+from cwnotify.doctor import local
 from cwnotify.doctor.findings import Finding, fault, wrong
 from cwnotify.errors import CwnotifyError
 
@@ -28,11 +28,11 @@ def examine(send: bool = False) -> Iterator[Finding]:
     send
         Whether to post a greeting.
     """
-    yield from examined("Python", here.look_at_python)
-    yield from examined("Front end", lambda: [here.look_at_jupyter()])
-    yield from examined("Sidecar", lambda: [here.look_at_sidecar()])
-    yield from examined("State", lambda: here.look_at_state(settings.gather()[0].webhook))
-    if here.missing_packages():
+    yield from examined("Python", local.look_at_python)
+    yield from examined("Front end", lambda: [local.look_at_jupyter()])
+    yield from examined("Sidecar", lambda: [local.look_at_sidecar()])
+    yield from examined("State", lambda: local.look_at_state(settings.gather()[0].webhook))
+    if local.missing_packages():
         # The rest cannot be asked without them, and that they are missing is said.
         return
     yield from examined("Slack", lambda: _look_at_slack(send))
@@ -68,13 +68,13 @@ def _look_at_slack(send: bool) -> Iterator[Finding]:
 
 
 def _look_at_aws() -> Iterator[Finding]:
-    from cwnotify.aws import instance
-    from cwnotify.aws.client import Aws
-    from cwnotify.doctor import cloud
+    from cwnotify.aws.session import Aws
+    from cwnotify.doctor.aws import look_at_aws
+    from cwnotify.host import instance_metadata
 
     chosen, _ = settings.gather()
     aws = Aws.for_watching()
-    yield from cloud.look_at_aws(aws, chosen, instance.identity())
+    yield from look_at_aws(aws, chosen, instance_metadata.identity())
     if aws.calls:
         yield from _look_at_cost(chosen.round_seconds)
 
@@ -84,10 +84,10 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
     import sqlite3
 
     from cwnotify.doctor import cost
-    from cwnotify.sidecar.outbox import Outbox
-    from cwnotify.sidecar.state import OUTBOX, prepare
-    from cwnotify.sidecar.watch.calls import SERIES, calls_on
-    from cwnotify.sidecar.watch.datapoints import METRIC_ROUNDS
+    from cwnotify.store.api_usage import SERIES, calls_on
+    from cwnotify.store.outbox import Outbox
+    from cwnotify.store.state_dir import OUTBOX, prepare
+    from cwnotify.watch.datapoint_cache import METRIC_ROUNDS
 
     path = settings.state_dir() / OUTBOX
     if not path.exists():

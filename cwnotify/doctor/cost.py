@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cwnotify.doctor.findings import Finding, count, note
-from cwnotify.sidecar.watch.datapoints import BASIC
+from cwnotify.watch.datapoint_cache import BASIC
 
 FOR_A_METRIC = 0.01 / 1000
 FOR_A_REQUEST = 0.01 / 1000

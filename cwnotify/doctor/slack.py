@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from cwnotify.alerts.retries import Reply, explain
-from cwnotify.alerts.runs import hello_message
-from cwnotify.alerts.webhook_text import SLACK_HOSTS, is_workflow
+from cwnotify.alerts.messages.run import hello_message
+from cwnotify.alerts.webhook_url import SLACK_HOSTS, is_workflow
 from cwnotify.doctor.findings import Finding, fault, good, note, wrong
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import LOOPBACK, Found, Secret
 from cwnotify.settings.webhook import masked
-from cwnotify.sidecar.post import post, reach
-from cwnotify.sidecar.webhooks import Webhook
+from cwnotify.slack.destination import Webhook
+from cwnotify.slack.http import post, reach
+from cwnotify.slack.retry_policy import Reply, explain
 
 _PATH = re.compile(r"/services/T\w+/B\w+/\w+/?", re.ASCII)
 

@@ -14,9 +14,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from cwnotify.alerts.frozen import frozen
-from cwnotify.alerts.limits import MAX_DERIVED_NAME
-from cwnotify.alerts.options import OPTIONS, Option, duration
+from cwnotify.alerts.events.run_options import OPTIONS, Option, duration
+from cwnotify.alerts.light_dataclass import frozen
+from cwnotify.alerts.text_limits import MAX_DERIVED_NAME
 from cwnotify.errors import UsageError
 
 _NAME = re.compile(r"[\w.]*")
@@ -175,7 +175,7 @@ def _short(statement: str) -> str:
     if len(statement) <= MAX_DERIVED_NAME:
         return statement
     # Only for a long one: a cell does without this import.
-    from cwnotify.alerts.redact import short_name
+    from cwnotify.alerts.redaction.aws_events import short_name
 
     return short_name(statement)
 

@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cwnotify.waiting import module_of
+from cwnotify.runs.input_detection import module_of
 
 if TYPE_CHECKING:
-    from cwnotify.alerts.events import FailedCommand
-    from cwnotify.recording import Recording
-    from cwnotify.tail import Tail
+    from cwnotify.alerts.events.runs import FailedCommand
+    from cwnotify.runs.output_tail import Tail
+    from cwnotify.runs.recorder import Recording
 
 _SHELL = "IPython.core.interactiveshell"
 _MAGIC_RUNNERS = ("run_line_magic", "run_cell_magic", "safe_execfile", "safe_execfile_ipy", "safe_run_module")

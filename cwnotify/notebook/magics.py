@@ -20,8 +20,8 @@ from IPython.core.magic import (
 from IPython.utils.text import DollarFormatter
 from traitlets import Unicode
 
-from cwnotify.notebook.cells import Cells, complain
-from cwnotify.screen import say
+from cwnotify.console import say
+from cwnotify.notebook.cell_hooks import Cells, complain
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -55,7 +55,7 @@ def _all_parser() -> ArgumentParser:
 
 
 def _panel_help() -> str:
-    from cwnotify.notebook.panel.arguments import panel_parser
+    from cwnotify.view.options import panel_parser
 
     return panel_parser().format_help()
 
@@ -191,7 +191,7 @@ class CWNotify(Magics):
         line = self._expand(line, local_ns)
         word, _, rest = line.strip().partition(" ")
         if word in COMMANDS:
-            from cwnotify.notebook.commands import run_command
+            from cwnotify.notebook.cli_bridge import run_command
 
             run_command(word, rest)
         elif word in ("help", "-h", "--help"):
@@ -216,7 +216,7 @@ class CWNotify(Magics):
     def _panel(self, line: str) -> None:
         from cwnotify.errors import UsageError
         from cwnotify.notebook.panel import panel
-        from cwnotify.notebook.panel.arguments import read_panel
+        from cwnotify.view.options import read_panel
 
         if not {"-h", "--help"}.isdisjoint(line.split()):
             print(_panel_help(), end="")
@@ -284,10 +284,10 @@ def _prepare_when_idle(magics: CWNotify) -> None:
 
 def _prepare(magics: CWNotify) -> None:
     try:
-        import cwnotify.failures
-        import cwnotify.notebook.show
-        import cwnotify.patience
-        import cwnotify.recording  # noqa: F401 (these only have to be there)
+        import cwnotify.notebook.show_option
+        import cwnotify.runs.deadline
+        import cwnotify.runs.exceptions
+        import cwnotify.runs.recorder  # noqa: F401 (these only have to be there)
         from cwnotify import settings
         from cwnotify.notebook.arguments import cell_parser
 
@@ -305,7 +305,7 @@ def unload(shell: InteractiveShell) -> None:
         return
     magics.cells.detach()
     # Only a panel that was opened has to be closed: what it needs is not imported for that.
-    if panels := sys.modules.get("cwnotify.notebook.panel.live"):
+    if panels := sys.modules.get("cwnotify.notebook.live_panel"):
         panels.close_all()
     for kind, names in CWNotify.magics.items():
         for name in names:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from cwnotify.alerts.frozen import frozen
-from cwnotify.alerts.options import LANGUAGES, duration, mention, one_of, time_zone
+from cwnotify.alerts.events.run_options import LANGUAGES, duration, mention, one_of, time_zone
+from cwnotify.alerts.light_dataclass import frozen
 from cwnotify.errors import SettingsError, UsageError
-from cwnotify.settings.places import config_path, config_paths, runs_cells, started, state_dir, webhook_path
-from cwnotify.settings.unchanged import Unchanged
+from cwnotify.settings.cache import Unchanged
+from cwnotify.settings.paths import config_path, config_paths, runs_cells, started, state_dir, webhook_path
 from cwnotify.settings.webhook import (
     LOOPBACK,
     REFERENCES,
@@ -62,7 +62,7 @@ class Settings:
     webhook
         The Slack webhook's URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept; None if not set.
     mention
-        In Slack's own form, see `cwnotify.alerts.options.mention`.
+        In Slack's own form, see `cwnotify.alerts.events.run_options.mention`.
     min_seconds
         Runs shorter than this are not told.
     zone
@@ -70,7 +70,7 @@ class Settings:
     round_seconds
         Seconds between two looks at AWS while somebody watches.
     words
-        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.words.amend`.
+        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.locale.amend`.
     """
 
     webhook: Secret | None = None

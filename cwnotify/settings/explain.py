@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Mapping
 
-from cwnotify.alerts.frozen import frozen
-from cwnotify.alerts.words import sentences
+from cwnotify.alerts.light_dataclass import frozen
+from cwnotify.alerts.locale import sentences
 from cwnotify.settings import SOURCES, Found, Settings, Source, look, state_dir
 from cwnotify.settings.webhook import masked
 

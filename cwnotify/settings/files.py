@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cwnotify.alerts.words import fault
+from cwnotify.alerts.locale import fault
 from cwnotify.errors import SettingsError
-from cwnotify.settings.places import UnsafeError, read_text
+from cwnotify.settings.paths import UnsafeError, read_text
 from cwnotify.settings.webhook import REFERENCES
 
 Texts = dict[str, tuple[str, str]]

@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cwnotify.alerts.webhook_text import LOOPBACK as LOOPBACK
-from cwnotify.alerts.webhook_text import REFERENCES as REFERENCES
-from cwnotify.alerts.webhook_text import WebhookError, read_webhook
+from cwnotify.alerts.webhook_url import LOOPBACK as LOOPBACK
+from cwnotify.alerts.webhook_url import REFERENCES as REFERENCES
+from cwnotify.alerts.webhook_url import WebhookError, read_webhook
 from cwnotify.errors import SettingsError
-from cwnotify.settings.places import UnsafeError, read_text, webhook_path
+from cwnotify.settings.paths import UnsafeError, read_text, webhook_path
 
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
@@ -64,7 +64,7 @@ def check_webhook(text: str | bytes, where: str, bare: bool = False) -> Secret:
     Parameters
     ----------
     bare
-        As for `cwnotify.alerts.webhook_text.read_webhook`.
+        As for `cwnotify.alerts.webhook_url.read_webhook`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
 
 def _write_secret(path: Path, secret: Secret) -> None:
     # Here, because a registered cell does not need it.
-    from cwnotify.ownership import private_folder
+    from cwnotify.settings.private_files import private_folder
 
     # Others may read the folder, but not put files of theirs into it.
     with private_folder(path.parent, forbidden=0o022) as folder:

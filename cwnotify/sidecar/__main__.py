@@ -1,4 +1,4 @@
-"""The process that outlives the kernel. Started by `cwnotify.sidecar.link`, as
+"""The process that outlives the kernel. Started by `cwnotify.sidecar.client`, as
 
 ``python -P .../sidecar/__main__.py PID LINES ANSWERS PIDFD`` with the numbers of inherited descriptors.
 """
@@ -22,9 +22,9 @@ def main(arguments: list[str]) -> None:
     from contextlib import closing
 
     from cwnotify.settings import state_dir
-    from cwnotify.sidecar.books import Books
-    from cwnotify.sidecar.life import Sidecar
+    from cwnotify.sidecar.alert_writer import Books
     from cwnotify.sidecar.protocol import Pipe
+    from cwnotify.sidecar.supervisor import Sidecar
 
     pid, lines, answers, pidfd = map(int, arguments)
     _close_others(lines, answers, pidfd)

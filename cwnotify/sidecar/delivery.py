@@ -1,6 +1,6 @@
 """Outbox -> Slack. One thread, one message at a time: Slack takes about one a second.
 
-The reply is judged by `cwnotify.alerts.retries`; this module only asks, sleeps and writes down.
+The reply is judged by `cwnotify.slack.retry_policy`; this module only asks, sleeps and writes down.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import time
 from collections.abc import Callable, Iterable
 
 from cwnotify import settings
-from cwnotify.alerts import retries
-from cwnotify.alerts.blocks import Payload, text_only
-from cwnotify.alerts.late import delivered_late, is_late
+from cwnotify.alerts.messages.block_kit import Payload, text_only
+from cwnotify.alerts.messages.late import delivered_late, is_late
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.post import post
-from cwnotify.sidecar.rest import Rest
-from cwnotify.sidecar.rows import Message
-from cwnotify.sidecar.webhooks import LookUp, Webhook, look_up
+from cwnotify.sidecar.pacing import Rest
+from cwnotify.slack import retry_policy
+from cwnotify.slack.destination import LookUp, Webhook, look_up
+from cwnotify.slack.http import post
+from cwnotify.store.outbox import Outbox
+from cwnotify.store.schema import Message
 
 # How often to look for messages that another sidecar, now gone, had claimed.
 IDLE_PAUSE = 15.0
@@ -69,7 +69,7 @@ class Delivery(threading.Thread):
         self._changed = threading.Event()
         self._moved = threading.Event()
         self.attempting = threading.Lock()
-        self._owed: tuple[Message, retries.Decision, bool] | None = None
+        self._owed: tuple[Message, retry_policy.Decision, bool] | None = None
         self.failed: sqlite3.Error | None = None
 
     def aim(self, webhook: Secret | None, destination: str, look_up: LookUp = look_up) -> None:
@@ -195,46 +195,48 @@ def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> t
     return settle(outbox, message, *_attempt(webhook, message, rest), time.time())
 
 
-def settle(outbox: Outbox, message: Message, decision: retries.Decision, is_text: bool, now: float) -> tuple[str, str]:
+def settle(
+    outbox: Outbox, message: Message, decision: retry_policy.Decision, is_text: bool, now: float
+) -> tuple[str, str]:
     """Write down at `now` what came of an attempt; gives what `deliver` does."""
     match decision:
-        case retries.Delivered():
+        case retry_policy.Delivered():
             outbox.done(message.id, now)
             return "done", ""
-        case retries.RetryAt(at, reason):
+        case retry_policy.RetryAt(at, reason):
             outbox.retry(message.id, at, reason, is_text)
             return "pending", reason
-        case retries.Dead(reason):
+        case retry_policy.Dead(reason):
             outbox.dead(message.id, reason, now)
             return "dead", reason
     raise AssertionError(decision)
 
 
-def _attempt(webhook: Webhook, message: Message, rest: Rest) -> tuple[retries.Decision, bool]:
+def _attempt(webhook: Webhook, message: Message, rest: Rest) -> tuple[retry_policy.Decision, bool]:
     """What came of an attempt, and whether it was with the text alone."""
     began, is_text = time.time(), message.text_only
     decision = _post(webhook, message, is_text, rest.failures + 1)
-    if isinstance(decision, retries.SendText):
+    if isinstance(decision, retry_policy.SendText):
         is_text = True
         decision = _post(webhook, message, is_text, rest.failures + 1)
     rest.note(decision, began, time.time())
     return decision, is_text
 
 
-def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> retries.Decision:
+def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> retry_policy.Decision:
     tried, since = message.attempts, message.created
     try:
         url = webhook.url()
     except AwsError as error:
-        return retries.postpone(str(error), tried, since, time.time(), random.random(), failures)
+        return retry_policy.postpone(str(error), tried, since, time.time(), random.random(), failures)
     payload = _worded_for(time.time(), message)
     reply = post(url, text_only(payload) if is_text else payload)
     now = time.time()
-    decision = retries.decide(reply, tried, since, now, random.random(), is_text, failures=failures)
-    if isinstance(decision, retries.Dead) and reply.status in retries.GONE and webhook.reference:
+    decision = retry_policy.decide(reply, tried, since, now, random.random(), is_text, failures=failures)
+    if isinstance(decision, retry_policy.Dead) and reply.status in retry_policy.GONE and webhook.reference:
         if webhook.doubt(url):
-            return retries.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
-        return retries.Dead(f"{decision.reason}; {webhook.reference} still holds this one")
+            return retry_policy.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
+        return retry_policy.Dead(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from cwnotify.alerts.events import Vitals
-from cwnotify.settings.inherited import adopt
-from cwnotify.sidecar.live import Live
-from cwnotify.sidecar.machine import Machine
-from cwnotify.sidecar.outbox import Outbox
+from cwnotify.alerts.events.runs import Vitals
+from cwnotify.host.load_history import Live
+from cwnotify.settings.child_environment import adopt
 from cwnotify.sidecar.protocol import Pipe
-from cwnotify.sidecar.snapshot import Request
+from cwnotify.store.outbox import Outbox
+from cwnotify.view.snapshot import Request
+from cwnotify.watch.ec2_notices import Machine
 
 if TYPE_CHECKING:
-    from cwnotify.sidecar.painter import Painter
-    from cwnotify.sidecar.watch.rounds import Watch
+    from cwnotify.sidecar.panel_publisher import Painter
+    from cwnotify.watch.poller import Watch
 
 
 class Panels:
@@ -100,8 +100,8 @@ class Panels:
             self._painter.news()
 
     def _start(self) -> None:
-        from cwnotify.sidecar.painter import Painter
-        from cwnotify.sidecar.watch.rounds import Watch
+        from cwnotify.sidecar.panel_publisher import Painter
+        from cwnotify.watch.poller import Watch
 
         self._watch = watch = Watch(self._connect, self._machine, self.news, self._told)
         self._painter = Painter(self._connect, self._answers, self._live, lambda: watch.sights, self._running)

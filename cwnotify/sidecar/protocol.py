@@ -9,16 +9,16 @@ hello       who speaks: pid, protocol, the webhook, and in       no
             ``environ`` what it takes to reach it; None in a
             program, whose environment the sidecar has
 webhook     the webhook changed; ``environ`` as above            no
-started     a `cwnotify.alerts.events.Run` began                 yes
+started     a `cwnotify.alerts.events.runs.Run` began                 yes
 noted       how far a run has come: a `RunEnded`, as if lost now no
 waiting     ``run`` waits for a person: ``wait`` names for what, yes
             ``notebook`` whether in a notebook
 resumed     the run with the id ``run`` waits no longer          no
 busy        a cell began that may belong to the Run All of a     no
             group, or ended
-ended       a `cwnotify.alerts.events.RunEnded`                  yes
+ended       a `cwnotify.alerts.events.runs.RunEnded`                  yes
 watch       ``panel`` opened, or asks for something else:        no
-            ``request`` is a `cwnotify.sidecar.snapshot.Request`,
+            ``request`` is a `cwnotify.view.snapshot.Request`,
             ``environ`` what the environment says of AWS
 unwatch     ``panel`` was closed                                 no
 refresh     read again now                                       no
@@ -31,7 +31,7 @@ goodbye     the process leaves in good order                     no
 
 A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
 to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` (what became of an alert), ``trouble``
-(words for the screen), ``drained`` and ``snapshot``: for ``panel`` the `cwnotify.sidecar.snapshot.Snapshot` with few of
+(words for the screen), ``drained`` and ``snapshot``: for ``panel`` the `cwnotify.view.snapshot.Snapshot` with few of
 its points and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe
 still full is left out: only the newest counts.
 
@@ -48,9 +48,9 @@ import os
 import re
 from typing import Any
 
-from cwnotify import native
 from cwnotify.errors import ProtocolError
-from cwnotify.shorten import to_line
+from cwnotify.sidecar import native_threads
+from cwnotify.sidecar.event_size import to_line
 
 PROTOCOL = 1
 # In bytes, without the newline.
@@ -144,7 +144,7 @@ class Pipe:
         self._descriptor = descriptor
         self._file = _identity(descriptor)
         self._unsent = bytearray()
-        self._lock = native.new_rlock()
+        self._lock = native_threads.new_rlock()
         if writes:
             os.set_blocking(descriptor, False)
 
@@ -180,7 +180,7 @@ class Pipe:
                 if descriptor < 0:
                     raise BrokenPipeError(errno.EPIPE, "the pipe is gone")
                 try:
-                    written = native.write(descriptor, self._unsent)
+                    written = native_threads.write(descriptor, self._unsent)
                 except BlockingIOError:
                     return False
                 del self._unsent[:written]
@@ -189,7 +189,7 @@ class Pipe:
     def read(self) -> bytes:
         """Wait for bytes; empty at the end, or when the descriptor is gone."""
         descriptor = self.fileno()
-        return native.read(descriptor, 1 << 16) if descriptor >= 0 else b""
+        return native_threads.read(descriptor, 1 << 16) if descriptor >= 0 else b""
 
     def close(self) -> None:
         """Close it, if it is still ours."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cwnotify.aws.client import Aws
+from cwnotify.aws.session import Aws
 from tests.support.cloudwatch import CloudWatch
 
 NOW = 1_795_000_000.0

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from cwnotify.aws import cloudwatch
-from cwnotify.aws.client import Aws
-from cwnotify.aws.readings import Metric, Series
+from cwnotify.aws.models import Metric, Series
+from cwnotify.aws.session import Aws
 from cwnotify.errors import AwsError, UsageError
 from tests.aws.conftest import NOW
 from tests.support.aws_wire import Fault, Hang

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cwnotify.alerts import blocks as b
+from cwnotify.alerts.messages import block_kit as b
 from cwnotify.demo.slack import Message, SlackStandIn
 
 CHROMIUM = shutil.which("chromium")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cwnotify.alerts import blocks as b
-from cwnotify.alerts.events import Failure, Outcome, Run, RunEnded, Shown
-from cwnotify.alerts.options import RunOptions
-from cwnotify.alerts.runs import hello_message, run_message
+from cwnotify.alerts.events.run_options import RunOptions
+from cwnotify.alerts.events.runs import Failure, Outcome, Run, RunEnded, Shown
+from cwnotify.alerts.messages import block_kit as b
+from cwnotify.alerts.messages.run import hello_message, run_message
 from cwnotify.demo.slack_rules import answer
 
 PLAIN = {"type": "plain_text", "text": "x"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cwnotify.doctor.here import look_at_jupyter
+from cwnotify.doctor.local import look_at_jupyter
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 from tests.support.imds import DOCUMENT, Imds

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.retries import Reply
-from cwnotify.aws.readings import AlarmReading, Identity, InstanceReading, Metric, Series
-from cwnotify.doctor import cloud, cost, here, slack
+from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Metric, Series
+from cwnotify.doctor import aws, cost, local, slack
 from cwnotify.doctor.findings import State, count, fault
 from cwnotify.errors import AwsError, SettingsError
 from cwnotify.settings import Secret
-from cwnotify.sidecar.rows import Message
+from cwnotify.slack.retry_policy import Reply
+from cwnotify.store.schema import Message
 
 ME = "i-0abc12f9d8e7a6b54"
 
@@ -34,7 +34,7 @@ def test_things_are_counted_as_a_person_would(n, words):
 
 
 def test_missing_packages_are_named_with_the_command_that_brings_them():
-    found = here.judge_packages({"boto3": ""}, ["boto3", "psutil"])
+    found = local.judge_packages({"boto3": ""}, ["boto3", "psutil"])
 
     assert found.state is State.WRONG
     assert found.todo.endswith("-m pip install boto3 psutil")
@@ -43,15 +43,15 @@ def test_missing_packages_are_named_with_the_command_that_brings_them():
 @pytest.mark.parametrize(
     ("seen", "state", "text"),
     [
-        (here.FrontEnd("VS Code", brings_widgets=True), State.GOOD, "widgets of its own"),
-        (here.FrontEnd("JupyterLab 4.6.6", "/v", "5.0.16"), State.GOOD, "shows widgets (5.0.16)"),
-        (here.FrontEnd("JupyterLab 4.6.6", "/v", "3.1.7"), State.WRONG, "only those of ipywidgets 7 (3.1.7)"),
-        (here.FrontEnd("Notebook 7.6.5", "/v", ""), State.WRONG, "no widgets, and so no panel"),
-        (here.FrontEnd(prefix="/v"), State.NOTE, "no JupyterLab or Notebook"),
+        (local.FrontEnd("VS Code", brings_widgets=True), State.GOOD, "widgets of its own"),
+        (local.FrontEnd("JupyterLab 4.6.6", "/v", "5.0.16"), State.GOOD, "shows widgets (5.0.16)"),
+        (local.FrontEnd("JupyterLab 4.6.6", "/v", "3.1.7"), State.WRONG, "only those of ipywidgets 7 (3.1.7)"),
+        (local.FrontEnd("Notebook 7.6.5", "/v", ""), State.WRONG, "no widgets, and so no panel"),
+        (local.FrontEnd(prefix="/v"), State.NOTE, "no JupyterLab or Notebook"),
     ],
 )
 def test_a_front_end_is_judged_by_the_widgets_that_it_shows(seen, state, text):
-    found = here.judge_front_end(seen)
+    found = local.judge_front_end(seen)
 
     assert found.state is state
     assert text in found.text
@@ -59,8 +59,8 @@ def test_a_front_end_is_judged_by_the_widgets_that_it_shows(seen, state, text):
 
 
 def test_a_sidecar_that_stays_silent_is_wrong():
-    assert here.judge_sidecar(0.2, Path("/s/sidecar.log")).state is State.GOOD
-    assert here.judge_sidecar(None, Path("/s/sidecar.log")).todo == "look into /s/sidecar.log"
+    assert local.judge_sidecar(0.2, Path("/s/sidecar.log")).state is State.GOOD
+    assert local.judge_sidecar(None, Path("/s/sidecar.log")).todo == "look into /s/sidecar.log"
 
 
 def message(state: str, destination: str = "mine", reason: str = "") -> Message:
@@ -70,22 +70,22 @@ def message(state: str, destination: str = "mine", reason: str = "") -> Message:
 @pytest.mark.parametrize(
     ("kept", "states", "text"),
     [
-        (here.Kept(Path("/s"), 1 << 30), [State.GOOD, State.GOOD], "nothing waits, and nothing is dead"),
-        (here.Kept(Path("/s"), 1 << 20), [State.WRONG, State.GOOD], "only 1 MiB free"),
+        (local.Kept(Path("/s"), 1 << 30), [State.GOOD, State.GOOD], "nothing waits, and nothing is dead"),
+        (local.Kept(Path("/s"), 1 << 20), [State.WRONG, State.GOOD], "only 1 MiB free"),
         (
-            here.Kept(Path("/s"), 1 << 30, dead=(message("dead"), message("dead", reason="404 no_service"))),
+            local.Kept(Path("/s"), 1 << 30, dead=(message("dead"), message("dead", reason="404 no_service"))),
             [State.GOOD, State.WRONG],
             "2 alerts could not be delivered; the last one because: 404 no_service",
         ),
         (
-            here.Kept(Path("/s"), 1 << 30, (message("pending"), message("pending", "other", "no reply")), (), "mine"),
+            local.Kept(Path("/s"), 1 << 30, (message("pending"), message("pending", "other", "no reply")), (), "mine"),
             [State.GOOD, State.NOTE],
             "2 alerts waiting, 1 of them for another webhook: no reply",
         ),
     ],
 )
 def test_the_state_is_judged_by_its_room_and_by_what_was_not_told(kept, states, text):
-    found = list(here.judge_state(kept))
+    found = list(local.judge_state(kept))
 
     assert [one.state for one in found] == states
     assert any(text in one.text for one in found)
@@ -133,13 +133,13 @@ def test_a_way_that_is_closed_is_wrong():
 def test_without_aws_all_is_well_where_nothing_is_to_be_watched():
     none = AwsError("no AWS credentials can be used; try: aws configure", kind="credentials")
 
-    assert cloud.judge_absence(none, wanted=False).state is State.NOTE
-    assert cloud.judge_absence(none, wanted=True).todo == "try: aws configure"
+    assert aws.judge_absence(none, wanted=False).state is State.NOTE
+    assert aws.judge_absence(none, wanted=True).todo == "try: aws configure"
 
 
 def test_of_an_account_only_the_end_is_told():
     arn = "arn:aws:sts::123456789012:assumed-role/notebook/i-1"
-    found = cloud.judge_credentials("iam-role", cloud.Tried("sts:GetCallerIdentity", arn))
+    found = aws.judge_credentials("iam-role", aws.Tried("sts:GetCallerIdentity", arn))
 
     assert found.text == "arn:aws:sts::********9012:assumed-role/notebook/i-1, from iam-role"
 
@@ -149,8 +149,8 @@ def test_the_permissions_that_lack_are_named_in_one_line_and_other_troubles_in_t
         one: AwsError(f"AWS denies {one}; have it added", "AccessDenied", "denied", one) for one in ("a:B", "a:D")
     }
     errors["a:C"] = AwsError("AWS cannot be reached; look at the network")
-    tried = [cloud.Tried("a:A", 1), *(cloud.Tried(one, error=errors[one]) for one in ("a:B", "a:C", "a:D"))]
-    found = list(cloud.judge_permissions(tried))
+    tried = [aws.Tried("a:A", 1), *(aws.Tried(one, error=errors[one]) for one in ("a:B", "a:C", "a:D"))]
+    found = list(aws.judge_permissions(tried))
 
     assert [(one.state, one.text, one.todo) for one in found] == [
         (State.GOOD, "allowed: a:A", ""),
@@ -163,7 +163,7 @@ def test_an_instance_is_judged_by_whether_it_is_there_and_how_often_it_is_measur
     detailed = InstanceReading("i-1", state="running", detailed=True)
     basic = InstanceReading("i-2", state="running", detailed=False)
 
-    found = list(cloud.judge_instances(["i-1", "i-2", "i-3"], [detailed, basic], "eu-west-1"))
+    found = list(aws.judge_instances(["i-1", "i-2", "i-3"], [detailed, basic], "eu-west-1"))
 
     assert [one.state for one in found] == [State.GOOD, State.NOTE, State.WRONG]
     assert found[1].todo.endswith("aws ec2 monitor-instances --instance-ids i-2")
@@ -173,7 +173,7 @@ def test_an_instance_is_judged_by_whether_it_is_there_and_how_often_it_is_measur
 def test_datapoints_are_judged_by_their_age():
     metric = Metric("AWS/EC2", "CPUUtilization", (("InstanceId", ME),))
 
-    old, none = cloud.judge_datapoints([Series(metric, ((0.0, 37.2),)), Series(metric)], 600.0)
+    old, none = aws.judge_datapoints([Series(metric, ((0.0, 37.2),)), Series(metric)], 600.0)
 
     assert old.text == f"{ME}: 37 % CPU, 10 min old"
     assert none.state is State.NOTE
@@ -195,7 +195,7 @@ def alarm(name: str, instance: str = "") -> AlarmReading:
     ],
 )
 def test_alarms_are_those_of_the_instances_or_those_that_are_named(ids, wanted, state, text):
-    found = cloud.judge_alarms([alarm("busy", ME), alarm("disk")], ids, wanted)
+    found = aws.judge_alarms([alarm("busy", ME), alarm("disk")], ids, wanted)
 
     assert (found.state, found.text) == (state, text)
 
@@ -203,30 +203,30 @@ def test_alarms_are_those_of_the_instances_or_those_that_are_named(ids, wanted, 
 @pytest.mark.parametrize(
     ("tried", "state"),
     [
-        (cloud.Tried("x", ("CREATE_COMPLETE", 0)), State.GOOD),
-        (cloud.Tried("x", ("UPDATE_COMPLETE", 3)), State.WRONG),
-        (cloud.Tried("x", ("UPDATE_ROLLBACK_COMPLETE", 0)), State.WRONG),
-        (cloud.Tried("x", ("CREATE_IN_PROGRESS", 0)), State.WRONG),
-        (cloud.Tried("x", None), State.NOTE),
-        (cloud.Tried("x", error=AwsError("no", kind="denied", action="cloudformation:DescribeStacks")), State.NOTE),
-        (cloud.Tried("x", error=AwsError("no; wait", kind="throttled")), State.WRONG),
+        (aws.Tried("x", ("CREATE_COMPLETE", 0)), State.GOOD),
+        (aws.Tried("x", ("UPDATE_COMPLETE", 3)), State.WRONG),
+        (aws.Tried("x", ("UPDATE_ROLLBACK_COMPLETE", 0)), State.WRONG),
+        (aws.Tried("x", ("CREATE_IN_PROGRESS", 0)), State.WRONG),
+        (aws.Tried("x", None), State.NOTE),
+        (aws.Tried("x", error=AwsError("no", kind="denied", action="cloudformation:DescribeStacks")), State.NOTE),
+        (aws.Tried("x", error=AwsError("no; wait", kind="throttled")), State.WRONG),
     ],
 )
 def test_a_stack_is_judged_by_its_status_and_by_what_it_could_not_tell(tried, state):
-    assert cloud.judge_stack(tried).state is state
+    assert aws.judge_stack(tried).state is state
 
 
 @pytest.mark.parametrize(
     ("tried", "state"),
     [
-        (cloud.Tried("x", {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}), State.GOOD),
-        (cloud.Tried("x", {"Statement": []}), State.WRONG),
-        (cloud.Tried("x", error=AwsError("no", kind="denied", action="kms:DescribeKey")), State.NOTE),
-        (cloud.Tried("x", error=AwsError("AWS refused kms:DescribeKey: gone")), State.WRONG),
+        (aws.Tried("x", {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}), State.GOOD),
+        (aws.Tried("x", {"Statement": []}), State.WRONG),
+        (aws.Tried("x", error=AwsError("no", kind="denied", action="kms:DescribeKey")), State.NOTE),
+        (aws.Tried("x", error=AwsError("AWS refused kms:DescribeKey: gone")), State.WRONG),
     ],
 )
 def test_a_topics_key_has_to_let_cloudwatch_use_it(tried, state):
-    found = cloud.judge_key("arn:aws:kms:ap-northeast-2:123456789012:alias/mine", tried)
+    found = aws.judge_key("arn:aws:kms:ap-northeast-2:123456789012:alias/mine", tried)
 
     assert found.state is state
     assert "123456789012" not in found.text
@@ -236,8 +236,8 @@ def test_a_topics_key_has_to_let_cloudwatch_use_it(tried, state):
 
 
 def test_this_machine_is_an_instance_or_none():
-    assert "i-1, g5.xlarge in a, a Spot" in cloud.judge_identity(Identity("i-1", "g5.xlarge", "a", is_spot=True)).text
-    assert cloud.judge_identity(Identity()).state is State.NOTE
+    assert "i-1, g5.xlarge in a, a Spot" in aws.judge_identity(Identity("i-1", "g5.xlarge", "a", is_spot=True)).text
+    assert aws.judge_identity(Identity()).state is State.NOTE
 
 
 # What it costs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.sidecar.books import PLACE_TIMEOUT
+from cwnotify.sidecar.alert_writer import PLACE_TIMEOUT
 from tests.support.kernel import BUSY, Kernel, Result, World, alert, alerts, outcome, wording
 from tests.support.slack import Payload, Slack
 

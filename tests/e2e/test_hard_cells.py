@@ -71,7 +71,7 @@ HARD = {
     "show that never ends": Hard("def f():\n    while True: pass", says="TimeoutError", options="--show f()"),
     "str that is slow for us": Hard(
         "import sys, time\n"
-        + RAISES.format("time.sleep(600 * sys._getframe(1).f_code.co_filename.endswith('failures.py')); return 'slow'"),
+        + RAISES.format("time.sleep(600 * sys._getframe(1).f_code.co_filename.endswith('runs/exceptions.py')); return 'slow'"),
         "failed",
         "its message cannot be shown",
     ),
@@ -166,7 +166,7 @@ def test_a_thousand_cells_in_a_row_are_all_told_of(kernel: Kernel, slack: Slack,
 
 # All of ours, and none of the kernel's own sockets, which it needs to answer. By then our thread waits for answers.
 CLOSES = (
-    "import os, stat\nfrom cwnotify.sidecar.link import shared\nassert shared().wait(10)\n"
+    "import os, stat\nfrom cwnotify.sidecar.client import shared\nassert shared().wait(10)\n"
     "for number in map(int, os.listdir('/proc/self/fd')):\n"
     "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
     "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"

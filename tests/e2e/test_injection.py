@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from cwnotify.alerts.alarm_events import AlarmChanged, Plain
-from cwnotify.alerts.alarms import alarm_message
-from cwnotify.alerts.digests import digest_messages
-from cwnotify.alerts.events import Failure, Outcome, Place, Run, RunEnded, Shown
-from cwnotify.alerts.flapping import flapping_message
-from cwnotify.alerts.notices import plain_message
-from cwnotify.alerts.options import RunOptions
-from cwnotify.alerts.runs import run_message, together_message
+from cwnotify.alerts.events.alarms import AlarmChanged, Plain
+from cwnotify.alerts.events.run_options import RunOptions
+from cwnotify.alerts.events.runs import Failure, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.messages.alarm import alarm_message
+from cwnotify.alerts.messages.digest import digest_messages
+from cwnotify.alerts.messages.flapping import flapping_message
+from cwnotify.alerts.messages.notice import plain_message
+from cwnotify.alerts.messages.run import run_message, together_message
 from cwnotify.demo.checks import Check
 from cwnotify.demo.report import write_report
-from cwnotify.notebook.panel import markup
 from cwnotify.preview.page import entry_html
-from cwnotify.sidecar.snapshot import Health, Trouble
+from cwnotify.view import html
+from cwnotify.view.snapshot import Health, Trouble
 from tests.hostile import NASTY
 from tests.slack_rules import check
 from tests.support.lab import QUIET
@@ -135,7 +135,7 @@ def test_the_panels_html_runs_nobodys_script(browser_page: Page, tmp_path: Path)
             troubles=(Trouble(text, AT, AT),),
             health=Health(True, AT, 1, 1, text),
         )
-        live = (markup.subject, markup.freshness, markup.notices, markup.runs)
-        shown += [*(draw(hostile) for draw in live), markup.status(hostile, [text]), markup.kept(hostile, b"", b"")]
+        live = (html.subject, html.freshness, html.notices, html.runs)
+        shown += [*(draw(hostile) for draw in live), html.status(hostile, [text]), html.kept(hostile, b"", b"")]
 
     assert ran(browser_page, tmp_path / "panel.html", "".join(shown)) is None

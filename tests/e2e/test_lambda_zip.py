@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cwnotify.aws.bundle import make_zip
+from cwnotify.deploy.bundle import make_zip
 from tests.support.lambda_runtime import Ended, Function
 from tests.support.slack import RATE_LIMITED, REMOVED, Answer, Slack
 
@@ -153,4 +153,4 @@ def test_every_envelope_known_is_told(slack: Slack, function: Function) -> None:
 
 def test_both_ways_to_name_the_handler(function: Function) -> None:
     with zipfile.ZipFile(io.BytesIO(make_zip())) as archive:
-        assert {"lambda_function.py", "cwnotify/aws/lambda_function.py"} <= set(archive.namelist())
+        assert {"lambda_function.py", "cwnotify/lambda_function.py"} <= set(archive.namelist())

@@ -76,7 +76,7 @@ def test_a_program_is_reported_whatever_it_shows(case: str, word: str, world: Wo
 
 ANOTHER_VERSION = """
 import cwnotify, json
-from cwnotify.sidecar import link
+from cwnotify.sidecar import client
 def encode(kind, **values):
     if kind == 'ended':
         values['ended'] |= {'tail': 'x' * SIZE}

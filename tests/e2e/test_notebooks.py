@@ -147,7 +147,7 @@ def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, t
 
 def test_a_borrowed_account_tells_nothing_to_the_users_own_slack(tmp_path: Path):
     with World(tmp_path / "world", "https://hooks.slack.com/services/T000/B000/canary") as world:
-        done = world.command("python", "-c", "from cwnotify.demo.borrowed import borrow; borrow()")
+        done = world.command("python", "-c", "from cwnotify.demo.fake_account import borrow; borrow()")
 
     assert done.returncode == 1
     assert "SettingsError: your alerts go to your own Slack (CWNOTIFY_WEBHOOK_URL)" in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cwnotify.recording import as_shown
+from cwnotify.runs.recorder import as_shown
 from tests.support.kernel import Kernel, World, alert, outcome, wording
 from tests.support.slack import Slack
 
@@ -58,7 +58,7 @@ def test_a_lost_kernel_leaves_what_its_cell_noted(world: World, slack: Slack):
 def test_a_million_notes_are_cheap_and_the_last_is_told(world: World, slack: Slack):
     body = (
         "    for step in range(200_000): cwnotify.note({f'loss of {step}': 1.0} if step % 50 else {}, step=step)\n"
-        "    print(len(cwnotify.recording._under_way[-1]._notes.values))"
+        "    print(len(cwnotify.runs.recorder._under_way[-1]._notes.values))"
     )
 
     told = run(world, slack, body)

@@ -129,16 +129,20 @@ def test_buttons_are_heard_while_a_cell_runs(lab: Lab):
 
 
 def test_a_second_panel_and_a_cell_that_runs_again(lab: Lab):
-    count = "from cwnotify.notebook.panel import live\nprint(len(live._open), 'open')"
+    count = "from cwnotify.notebook import live_panel\nprint(len(live_panel._open), 'open')"
     name = lab.notebook("twice.ipynb", opened(), opened(), count)
     with lab.page(name) as sheet:
         for _ in range(2):
             sheet.run_all()
             sheet.until(lambda: "2 open" in sheet.output(2), "both panels")
-            sheet.until(lambda: all(map(loaded, live(sheet).all())) and live(sheet).count() == 2, "both pictures")
+            sheet.until(
+                lambda: all(map(loaded, live(sheet).all())) and live(sheet).count() == 2, "both pictures"
+            )
             sheet.page.evaluate("document.querySelectorAll('.jp-OutputArea')[2].innerText = ''")
         press(live(sheet).nth(0), "Close")
-        sheet.until(lambda: live(sheet).count() == 1 and kept(sheet).count() == 1, "one that is live, one that is not")
+        sheet.until(
+            lambda: live(sheet).count() == 1 and kept(sheet).count() == 1, "one that is live, one that is not"
+        )
         moves(sheet, live(sheet))
 
 

@@ -31,7 +31,7 @@ def updates(panel, count):
 # A link that says what a test gives it to say, after a first word if it has one.
 SILENT = """
 import cwnotify
-from cwnotify.alerts.records import to_record
+from cwnotify.alerts.serialization import to_record
 from tests.support.panel_feed import well
 def line(at, **pictures):
     return {"snapshot": to_record(well(at)), **pictures}
@@ -139,7 +139,7 @@ def look():
         "comms": len(shell.kernel.comm_manager.comms),
         "hooks": {name: len(hooks) for name, hooks in shell.events.callbacks.items()},
         "watched": len(feed._heard),
-        "panels": len(__import__("cwnotify.notebook.panel.live").notebook.panel.live._open),
+        "panels": len(__import__("cwnotify.notebook.live_panel").notebook.live_panel._open),
     }
 """
     kernel.run(OPEN + look)
@@ -171,7 +171,7 @@ def test_a_sidecar_that_says_nothing_holds_nobody_up(kernel: Kernel):
 
 
 def test_an_interrupt_while_it_opens_leaves_nothing(kernel: Kernel):
-    kernel.run(SILENT + "import cwnotify.notebook.panel.live as live")
+    kernel.run(SILENT + "import cwnotify.notebook.live_panel as live")
     cell = kernel.start("cwnotify.panel(link=quiet)")
     cell.prints("watched")
     kernel.interrupt()

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cwnotify.aws import stack, stores
-from cwnotify.aws.bundle import make_zip
-from cwnotify.aws.client import Aws
-from cwnotify.aws.function import deployed_sha256
-from cwnotify.aws.policies import boundary, deployer
-from cwnotify.aws.wishes import Place, Wish
+from cwnotify.aws.session import Aws
+from cwnotify.deploy import stack, storage
+from cwnotify.deploy.bundle import make_zip
+from cwnotify.deploy.iam_policies import boundary, deployer
+from cwnotify.deploy.invoke import deployed_sha256
+from cwnotify.deploy.spec import Place, Wish
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from tests.support.ministack import REGION, Ministack
@@ -78,7 +78,7 @@ def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Sl
     assert any(line.startswith(f"! bucket {PLACE.bucket} exists already") for line in told)
     assert any(f"in {PLACE.bucket}, SHA-256 {OURS}" in line for line in told)
     assert deployed_sha256(client, "cwnotify") == OURS
-    assert not {*planted} & {*stores.keys(client, PLACE.bucket, "")}
+    assert not {*planted} & {*storage.keys(client, PLACE.bucket, "")}
 
 
 def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, client: Aws) -> None:
@@ -90,7 +90,7 @@ def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, clien
     told = deploy(client, slack, instance)
     assert any(line.startswith(f"! code {key} holds other code") for line in told)
     assert deployed_sha256(client, "cwnotify") == OURS
-    assert stores.stored_sha256(client, PLACE.bucket, the_key(aws)) == OURS
+    assert storage.stored_sha256(client, PLACE.bucket, the_key(aws)) == OURS
     assert deploy(client, slack, instance) == []
 
 
@@ -107,7 +107,7 @@ def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack
 
     def swap(change: Any) -> None:
         if change.kind == "stack":
-            (key,) = stores.keys(client, PLACE.bucket, PLACE.keys)
+            (key,) = storage.keys(client, PLACE.bucket, PLACE.keys)
             aws.client("s3").put_object(Bucket=PLACE.bucket, Key=key, Body=evil())
 
     with pytest.raises(AwsError, match=r"got other code \(SHA-256 [0-9a-f]{64}\) than was put into .*replaced"):
@@ -217,19 +217,19 @@ def test_a_bucket_of_another_account_is_never_used(monkeypatch: pytest.MonkeyPat
     client = Aws()
     client.account = PLACE.account
     calls = [
-        lambda: stores.has_bucket(client, PLACE.bucket),
-        lambda: stores.keys(client, PLACE.bucket, PLACE.keys),
-        lambda: stores.put_object(client, PLACE.bucket, "key", b"code"),
-        lambda: stores.stored_sha256(client, PLACE.bucket, "key"),
-        lambda: stores.delete_objects(client, PLACE.bucket, ("key",)),
-        lambda: stores.delete_bucket(client, PLACE.bucket),
+        lambda: storage.has_bucket(client, PLACE.bucket),
+        lambda: storage.keys(client, PLACE.bucket, PLACE.keys),
+        lambda: storage.put_object(client, PLACE.bucket, "key", b"code"),
+        lambda: storage.stored_sha256(client, PLACE.bucket, "key"),
+        lambda: storage.delete_objects(client, PLACE.bucket, ("key",)),
+        lambda: storage.delete_bucket(client, PLACE.bucket),
     ]
     try:
         for call in calls:
             with pytest.raises(AwsError):
                 call()
         with pytest.raises(AwsError, match="belongs to another account"):
-            stores.has_bucket(client, PLACE.bucket)
+            storage.has_bucket(client, PLACE.bucket)
     finally:
         server.shutdown()
         server.server_close()

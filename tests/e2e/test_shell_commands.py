@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from cwnotify.alerts.blocks import AMBER, GOOD
+from cwnotify.alerts.messages.block_kit import AMBER, GOOD
 from tests.support.kernel import Kernel, World, alert, outcome, wording
 from tests.support.slack import Slack
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from cwnotify.aws import stack
-from cwnotify.aws.client import Aws
-from cwnotify.aws.formation import Progress, deploy_stack
-from cwnotify.aws.function import example_event
-from cwnotify.aws.policies import deployer
-from cwnotify.aws.readings import AlarmReading
-from cwnotify.aws.reporting import Reporting
-from cwnotify.aws.wishes import Place, Wish
+from cwnotify.aws.models import AlarmReading
+from cwnotify.aws.session import Aws
+from cwnotify.aws.slack_routes import Reporting
+from cwnotify.deploy import stack
+from cwnotify.deploy.cloudformation import Progress, deploy_stack
+from cwnotify.deploy.iam_policies import deployer
+from cwnotify.deploy.invoke import example_event
+from cwnotify.deploy.spec import Place, Wish
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from tests.support.ministack import REGION, Ministack

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.blocks import AMBER
+from cwnotify.alerts.messages.block_kit import AMBER
 from tests.slack_rules import check
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Payload, Slack

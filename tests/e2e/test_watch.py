@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cwnotify.aws.policies import notebook
-from cwnotify.aws.wishes import Place
+from cwnotify.deploy.iam_policies import notebook
+from cwnotify.deploy.spec import Place
 from tests.support.aws_wire import Fault, Hang
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 from tests.support.kernel import World

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.sidecar.alarm_book import MOST_CHANGES
+from cwnotify.store.alarm_states import MOST_CHANGES
 from tests.support.aws_wire import Fault, Hang
 from tests.support.cloudwatch import CloudWatch, cpu, wave
 from tests.support.kernel import ROOT, World

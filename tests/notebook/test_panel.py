@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.errors import UsageError
-from cwnotify.notebook.panel import markup
-from cwnotify.notebook.panel.arguments import make_request, panel_parser, read_panel
-from cwnotify.notebook.panel.plain import text
-from cwnotify.notebook.panel.style import style
-from cwnotify.sidecar.looks import alarm_look, clock
-from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
+from cwnotify.view import html
+from cwnotify.view.css import style
+from cwnotify.view.format import alarm_look, clock
+from cwnotify.view.options import make_request, panel_parser, read_panel
+from cwnotify.view.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
+from cwnotify.view.text import text
 from tests.hostile import NASTY
 from tests.support.panel_feed import troubled, well
 
@@ -48,26 +48,26 @@ class Reader(HTMLParser):
             self.words.append(data)
 
 
-def read(html: str) -> Reader:
+def read(markup: str) -> Reader:
     reader = Reader()
-    reader.feed(html)
+    reader.feed(markup)
     reader.close()
     assert reader.open == []
     return reader
 
 
-def words(html: str) -> str:
+def words(markup: str) -> str:
     """What a person reads."""
-    return "".join(read(html).words)
+    return "".join(read(markup).words)
 
 
 def pieces(snapshot: Snapshot) -> Iterator[str]:
-    yield markup.subject(snapshot)
-    yield markup.freshness(snapshot)
-    yield markup.notices(snapshot)
-    yield markup.runs(snapshot)
-    yield markup.status(snapshot, ["a note"])
-    yield markup.kept(snapshot, PNG, PNG)
+    yield html.subject(snapshot)
+    yield html.freshness(snapshot)
+    yield html.notices(snapshot)
+    yield html.runs(snapshot)
+    yield html.status(snapshot, ["a note"])
+    yield html.kept(snapshot, PNG, PNG)
 
 
 def only(**parts: object) -> Snapshot:
@@ -157,13 +157,13 @@ def test_the_text_version_keeps_a_thing_a_line(name: str):
     ],
 )
 def test_every_state_of_an_alarm_has_its_sign_and_word(alarm: AlarmShown, shown: str):
-    assert shown in words(markup.notices(only(alarms=(alarm,))))
+    assert shown in words(html.notices(only(alarms=(alarm,))))
     assert shown in text(only(alarms=(alarm,)))
 
 
 def test_only_news_of_an_end_is_called_one():
     for state, note in (("ALARM", "training ended"), ("ALARM", "idle"), ("OK", "training ended"), ("ALARM", "")):
-        shown = words(markup.notices(only(alarms=(AlarmShown("a", state, AT, True, note=note),))))
+        shown = words(html.notices(only(alarms=(AlarmShown("a", state, AT, True, note=note),))))
         assert ("· training ended" in shown) is (state == "ALARM" and note == "training ended")
         assert ("· idle" in shown) is (note == "idle")
 
@@ -177,7 +177,7 @@ def test_ok_is_no_news_of_an_alarm_whose_firing_is_welcome():
 
 def test_alarms_that_fire_come_first_and_many_are_counted():
     alarms = tuple(AlarmShown(f"a{n}", "ALARM" if n == 40 else "OK", AT) for n in range(41))
-    shown = words(markup.notices(only(alarms=alarms)))
+    shown = words(html.notices(only(alarms=alarms)))
 
     assert shown.index("a40") < shown.index("a0")
     assert "and 31 more alarms" in shown
@@ -185,7 +185,7 @@ def test_alarms_that_fire_come_first_and_many_are_counted():
 
 def test_an_alarm_leads_to_cloudwatch_in_a_page_of_its_own():
     alarm = AlarmShown("a", "OK", AT, url="https://eu-west-1.console.aws.amazon.com/cloudwatch/home?a=1&b=2#alarm")
-    links = [attributes for tag, attributes in read(markup.notices(only(alarms=(alarm,)))).tags if tag == "a"]
+    links = [attributes for tag, attributes in read(html.notices(only(alarms=(alarm,)))).tags if tag == "a"]
 
     assert [(one["href"], one["rel"]) for one in links] == [(alarm.url, "noopener noreferrer")]
 
@@ -203,7 +203,7 @@ def test_an_alarm_leads_to_cloudwatch_in_a_page_of_its_own():
     ],
 )
 def test_every_outcome_of_a_run_has_its_sign_and_word(run: RunShown, shown: str):
-    cells = [cell for cell in read(markup.runs(only(runs=(run,)))).words if cell]
+    cells = [cell for cell in read(html.runs(only(runs=(run,)))).words if cell]
 
     assert " ".join(cells).replace("  ", " ").startswith(shown.replace(" · ", " · "))
     assert shown in text(only(runs=(run,)))
@@ -211,7 +211,7 @@ def test_every_outcome_of_a_run_has_its_sign_and_word(run: RunShown, shown: str)
 
 def test_what_runs_comes_first_then_the_last():
     runs = (RunShown("old", 1, 2, "finished"), RunShown("new", 3, 4, "finished"), RunShown("now", 0))
-    shown = words(markup.runs(only(runs=runs)))
+    shown = words(html.runs(only(runs=runs)))
 
     assert shown.index("now") < shown.index("new") < shown.index("old")
 
@@ -219,13 +219,13 @@ def test_what_runs_comes_first_then_the_last():
 def test_a_run_says_where_it_is_or_when_slack_was_told():
     told = RunShown("r", AT - 60, AT, "finished", place="In [3]", told=AT + 5)
 
-    assert f"Slack {clock(AT + 5, AT, seconds=True)}" in words(markup.runs(only(runs=(told,))))
-    assert "In [3]" in words(markup.runs(only(runs=(replace(told, told=0.0),))))
+    assert f"Slack {clock(AT + 5, AT, seconds=True)}" in words(html.runs(only(runs=(told,))))
+    assert "In [3]" in words(html.runs(only(runs=(replace(told, told=0.0),))))
 
 
 def test_a_sparkline_is_told_in_words():
-    html = markup.runs(only(runs=(RunShown("r", AT - 60, cpu=(10.0, 30.0)),)))
-    (spark,) = [attributes for tag, attributes in read(html).tags if tag == "svg"]
+    markup = html.runs(only(runs=(RunShown("r", AT - 60, cpu=(10.0, 30.0)),)))
+    (spark,) = [attributes for tag, attributes in read(markup).tags if tag == "svg"]
 
     assert spark["aria-label"] == "CPU over the run: 20 % on average, 30 % at most"
 
@@ -242,36 +242,36 @@ def test_a_sparkline_is_told_in_words():
     ],
 )
 def test_slacks_health_is_one_sentence(health: Health, shown: str):
-    assert shown in words(markup.status(only(health=health)))
+    assert shown in words(html.status(only(health=health)))
     assert shown in text(only(health=health))
 
 
 def test_freshness_says_since_when():
-    assert "nothing read yet" in words(markup.freshness(only()))
-    assert f"updated {clock(AT, AT, seconds=True)}" in words(markup.freshness(only(updated=AT)))
-    assert "⚠ stale: last read" in words(markup.freshness(only(updated=AT - 600, stale=True)))
+    assert "nothing read yet" in words(html.freshness(only()))
+    assert f"updated {clock(AT, AT, seconds=True)}" in words(html.freshness(only(updated=AT)))
+    assert "⚠ stale: last read" in words(html.freshness(only(updated=AT - 600, stale=True)))
 
 
 def test_each_status_is_new_so_that_its_cover_waits_anew():
-    assert markup.status(only()) != markup.status(replace(only(), at=AT + 1))
-    assert "No word from the kernel since" in markup.status(only())
+    assert html.status(only()) != html.status(replace(only(), at=AT + 1))
+    assert "No word from the kernel since" in html.status(only())
 
 
 def test_what_is_watched_is_named():
     ones = tuple(Subject(f"i-{n}", f"n{n}") for n in range(5))
 
-    assert words(markup.subject(only())) == "This hostno EC2 instance is watched"
-    assert words(markup.subject(only(subjects=ones[:1]))) == "i-0 n0"
-    assert words(markup.subject(only(subjects=ones))) == "5 instancesn0, n1, n2 and 2 more"
+    assert words(html.subject(only())) == "This hostno EC2 instance is watched"
+    assert words(html.subject(only(subjects=ones[:1]))) == "i-0 n0"
+    assert words(html.subject(only(subjects=ones))) == "5 instancesn0, n1, n2 and 2 more"
 
 
 def test_the_kept_picture_says_what_it_shows():
-    pictures = [a for tag, a in read(markup.kept(well(AT), PNG, PNG)).tags if tag == "img"]
+    pictures = [a for tag, a in read(html.kept(well(AT), PNG, PNG)).tags if tag == "img"]
 
     assert [one["class"] for one in pictures] == ["cw-light", "cw-dark"]
     assert all("CPU over the last 3 h" in one["alt"] for one in pictures)
     assert "display:none" in pictures[1]["style"], "where styles are stripped, one picture is enough"
-    assert [tag for tag, _ in read(markup.kept(well(AT), b"", b"")).tags if tag == "img"] == []
+    assert [tag for tag, _ in read(html.kept(well(AT), b"", b"")).tags if tag == "img"] == []
 
 
 def test_the_style_sheet_is_whole_and_names_only_what_is_ours():

@@ -10,9 +10,9 @@ import pytest
 
 from cwnotify.settings import Secret
 from cwnotify.sidecar.delivery import deliver
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rest import Rest
-from cwnotify.sidecar.webhooks import Webhook
+from cwnotify.sidecar.pacing import Rest
+from cwnotify.slack.destination import Webhook
+from cwnotify.store.outbox import Outbox
 from tests.support.slack import Slack
 
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events import RunEnded, Shown
-from cwnotify.alerts.records import from_record, to_record
+from cwnotify.alerts.events.runs import RunEnded, Shown
+from cwnotify.alerts.serialization import from_record, to_record
 from cwnotify.errors import ProtocolError
-from cwnotify.shorten import to_line
+from cwnotify.sidecar.event_size import to_line
 from cwnotify.sidecar.protocol import MAX_LINE, MAX_READ, Lines, Pipe, decode, encode
 from tests.support.events import endings, texts
 

@@ -26,7 +26,7 @@ from threading import Event, Lock
 from types import TracebackType
 from typing import Any
 
-from cwnotify.aws.readings import Metric, Point
+from cwnotify.aws.models import Metric, Point
 from tests.support.aws_wire import Asked, Fault, Hang, Wire
 from tests.support.datapoints import MOST_POINTS, Key, aggregated, check, key_of, metric_of
 from tests.support.datapoints import cpu as cpu

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from cwnotify.aws.readings import Metric, Point
+from cwnotify.aws.models import Metric, Point
 from tests.support.aws_wire import Asked, Fault
 
 MOST_SERIES = 500

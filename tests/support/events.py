@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events import (
+from cwnotify.alerts.events.run_options import LANGUAGES, WHEN, RunOptions
+from cwnotify.alerts.events.runs import (
     FailedCommand,
     Failure,
     Loss,
@@ -17,7 +18,6 @@ from cwnotify.alerts.events import (
     Shown,
     Vitals,
 )
-from cwnotify.alerts.options import LANGUAGES, WHEN, RunOptions
 
 HOSTILE = (
     "<!channel>",

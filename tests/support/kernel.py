@@ -33,8 +33,8 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rows import Message, OpenRun
+from cwnotify.store.outbox import Outbox
+from cwnotify.store.schema import Message, OpenRun
 from tests.support.slack import Payload, Slack
 from tests.support.waiting import until
 

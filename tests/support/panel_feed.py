@@ -23,8 +23,8 @@ from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
-from cwnotify.alerts.records import from_record, to_record
-from cwnotify.sidecar.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
+from cwnotify.alerts.serialization import from_record, to_record
+from cwnotify.view.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
 
 PERIOD = 0.4
 READY = "ready\n"
@@ -141,7 +141,7 @@ class Feed:
 
 def serve(scene: str) -> None:
     """The process: draws a snapshot for each panel that watches, again and again, until its input ends."""
-    from cwnotify.sidecar.plot import Plot
+    from cwnotify.view.plot import Plot
 
     name, _, still = scene.partition("-")
     plot, panels, muted, count = Plot(), {}, 0.0, 0

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from cwnotify.sidecar.delivery import Delivery
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rows import Message
+from cwnotify.store.outbox import Outbox
+from cwnotify.store.schema import Message
 from tests.support.waiting import until
 
 

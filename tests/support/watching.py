@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from cwnotify.alerts.records import from_record
-from cwnotify.sidecar.snapshot import Snapshot
+from cwnotify.alerts.serialization import from_record
+from cwnotify.view.snapshot import Snapshot
 from tests.support.kernel import World
 from tests.support.waiting import until
 

@@ -14,12 +14,12 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from cwnotify.alerts import retries
-from cwnotify.alerts.retries import Reply
 from cwnotify.sidecar.delivery import IDLE_PAUSE, settle
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.rest import Rest
-from cwnotify.sidecar.rows import Message
+from cwnotify.sidecar.pacing import Rest
+from cwnotify.slack import retry_policy
+from cwnotify.slack.retry_policy import Reply
+from cwnotify.store.outbox import Outbox
+from cwnotify.store.schema import Message
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -175,7 +175,7 @@ class _World:
             self.day.lost_replies += 1
             reply = Reply(trouble="the connection was reset")
         rest, tried, since, chance = self._rests[who], message.attempts, message.created, self.dice.random()
-        decision = retries.decide(reply, tried, since, self._wall, chance, is_text, failures=rest.failures + 1)
+        decision = retry_policy.decide(reply, tried, since, self._wall, chance, is_text, failures=rest.failures + 1)
         rest.note(decision, self._began[who], self._wall)
         settle(self.outbox, message, decision, is_text, self._wall)
         self._later(0.0, "sidecar", who)

@@ -23,14 +23,14 @@ from typing import Any
 from benchmarks import fuzz_events
 from benchmarks.fuzz_events import mutated
 from cwnotify import settings
-from cwnotify.alerts.events import Outcome, Place, Run, RunEnded, RunKind
-from cwnotify.alerts.options import RunOptions
-from cwnotify.alerts.records import to_record
-from cwnotify.sidecar.books import Books
-from cwnotify.sidecar.life import Sidecar
-from cwnotify.sidecar.outbox import Outbox
-from cwnotify.sidecar.processes import name_process
+from cwnotify.alerts.events.run_options import RunOptions
+from cwnotify.alerts.events.runs import Outcome, Place, Run, RunEnded, RunKind
+from cwnotify.alerts.serialization import to_record
+from cwnotify.host.processes import name_process
+from cwnotify.sidecar.alert_writer import Books
 from cwnotify.sidecar.protocol import Lines, Pipe, encode
+from cwnotify.sidecar.supervisor import Sidecar
+from cwnotify.store.outbox import Outbox
 
 USUAL, LONG, SHARE = 10_000, 1_000_000, 100_000
 NOW = 1_795_316_400.0

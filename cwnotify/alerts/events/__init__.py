@@ -1,0 +1,1 @@
+"""The facts that an alert reports, as frozen dataclasses."""

@@ -1,0 +1,1 @@
+"""JSON from AWS to events. Pure; never raises."""

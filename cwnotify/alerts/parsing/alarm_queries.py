@@ -1,0 +1,111 @@
+"""The query of a PromQL or log alarm, out of the alarm's configuration. Pure, and total: never raises.
+
+PromQL: ``EvaluationCriteria.PromQLCriteria``,
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_AlarmPromQLCriteria.html
+Logs: ``ScheduledQueryConfiguration``,
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutLogAlarm.html
+AWS does not document under which name a notification holds the log lines, so several are read.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cwnotify.alerts.light_dataclass import frozen
+from cwnotify.alerts.parsing.lenient_json import Node, count, decoded, node, nodes, number, text
+from cwnotify.alerts.text_limits import MARGIN
+
+_MAX_GROUPS = 50
+_MAX_LINES = 50  # AWS's own limit
+_MAX_LINE = 2_000
+_LINE_KEYS = (
+    "loglines",
+    "actionloglines",
+    "alarmloglines",
+    "matchingloglines",
+    "matchedloglines",
+    "recentloglines",
+    "sampleloglines",
+    "logevents",
+    "logentries",
+    "logrecords",
+    "logmessages",
+    "logs",
+)
+_RATE = re.compile(r"rate\((\d{1,6}) (minute|hour|day)s?\)")
+_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+@frozen
+class Query:
+    """An alarm's query; see `cwnotify.alerts.events.alarms.AlarmChanged`. `aggregation` is what a log alarm compares."""
+
+    text: str = ""
+    log_groups: tuple[str, ...] = ()
+    aggregation: str = ""
+    period: float | None = None
+    datapoints_to_alarm: int | None = None
+    evaluation_periods: int | None = None
+    pending_period: float | None = None
+    recovery_period: float | None = None
+
+
+def read_query(config: Node) -> Query:
+    """Read the query of an alarm's configuration; an empty one for an alarm on metrics."""
+    criteria = node(config.get("evaluationcriteria"))
+    promql = node(criteria.get("promqlcriteria", config.get("promqlcriteria")))
+    scheduled = node(config.get("scheduledqueryconfiguration"))
+    schedule = node(scheduled.get("scheduleconfiguration"))
+    return Query(
+        text=text(promql.get("query"), scheduled.get("querystring")),
+        log_groups=_log_groups(scheduled.get("loggroupidentifiers", scheduled.get("loggroupnames"))),
+        aggregation=text(scheduled.get("aggregationexpression")),
+        period=_positive(number(config.get("evaluationinterval"))) or _rate(schedule.get("scheduleexpression")),
+        datapoints_to_alarm=count(config.get("queryresultstoalarm")),
+        evaluation_periods=count(config.get("queryresultstoevaluate")),
+        pending_period=_positive(number(promql.get("pendingperiod"))),
+        recovery_period=_positive(number(promql.get("recoveryperiod"))),
+    )
+
+
+def log_lines(*places: Node) -> tuple[str, ...]:
+    """The log lines of a log alarm's notification, from the first place that holds any."""
+    for place in places:
+        for key in _LINE_KEYS:
+            found = decoded(place.get(key))
+            items = found if isinstance(found, list) else [found] if isinstance(found, str | dict) else []
+            lines = tuple(filter(None, map(_line, items[:_MAX_LINES])))
+            if lines:
+                return lines
+    return ()
+
+
+def _line(item: object) -> str:
+    """A log line from its text, from an event with a ``message``, or from a result row's fields."""
+    if isinstance(item, list):
+        row = {text(cell.get("field")).lower(): cell.get("value") for cell in nodes(item)}
+        return _line(row)
+    if isinstance(item, dict):
+        event = node(item)
+        line = text(event.get("@message"), event.get("message"), event.get("line"), event.get("text"))
+        fields = (f"{key}={text(value)}" for key, value in event.items() if key != "@ptr" and text(value))
+        return (line or " ".join(fields))[: _MAX_LINE + MARGIN]
+    return text(item)[: _MAX_LINE + MARGIN]
+
+
+def _log_groups(value: object) -> tuple[str, ...]:
+    """Names of log groups, also from ``arn:aws:logs:REGION:ACCOUNT:log-group:NAME:*``."""
+    values = value if isinstance(value, list) else [value]
+    names = (text(one) for one in values[:_MAX_GROUPS])
+    return tuple(
+        name.partition(":log-group:")[2].removesuffix(":*") if ":log-group:" in name else name for name in names if name
+    )
+
+
+def _rate(value: object) -> float | None:
+    match = _RATE.fullmatch(text(value))
+    return int(match[1]) * _SECONDS[match[2]] if match else None
+
+
+def _positive(value: float | None) -> float | None:
+    return value if value is not None and value >= 0 else None

@@ -1,0 +1,1 @@
+"""Remove secrets from events before anything stores or sends them. Pure."""

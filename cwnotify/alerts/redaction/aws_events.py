@@ -1,0 +1,103 @@
+"""Events from AWS without the secrets that their texts may hold. Pure, and total: never raises.
+
+Light, because the Lambda function imports it: the patterns themselves (`cwnotify.alerts.redaction.patterns`) take longer to
+compile than all the rest of the function, and are imported only for a text that may hold a secret.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cwnotify.alerts.events.alarms import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.messages.block_kit import clean, cut
+from cwnotify.alerts.text_limits import MARGIN, MAX_DERIVED_NAME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cwnotify.alerts.events.alarms import AwsEvent
+
+MARK = "[removed]"
+# Far more than a message shows, and little enough for all the patterns.
+_MAX_TEXT = 20_480
+
+# Each secret that `secret_forms` and `secret_labels` find has one of these, in lower case, or a long run.
+_HINTS = (
+    *("pass", "pwd", "secret", "key", "token", "cred", "signature", "auth", "bearer", "basic", "cookie", "dsn", "sig"),
+    *("subscribe", "connection", "mnemonic", "비밀", "암호", "토큰", "시크릿", "@", "%40", "login", "eyj", "xox"),
+    *("xapp-", "hooks.slack", "/services/", "webhook", "sg.", "q~", "oracle:", "mysql", "mariadb", "curl", "wget"),
+    *("redis-cli", "valkey-cli", "keydb-cli", "mongo", "sqlcmd", "bcp", "ldap", "zip", "7z", "http", "xh", "ipmitool"),
+    *("snowsql", "clickhouse", "rar", "smbclient", "identified", "fernet", "-----begin"),
+)
+# What tells one alarm from another, and holds no text.
+_IDENTITY = ("arn", "account", "region", "partition", "contributor_id", "instance")
+_LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20}|\\u[bc][0-9a-f]{3}")
+
+
+def redact(text: str) -> str:
+    """`text` without secrets, cut to a bounded length."""
+    # A text of just that length may have been cut to it.
+    whole = len(text) < _MAX_TEXT
+    safe = _scrub(text[:_MAX_TEXT])
+    return safe if whole else safe[:-MARGIN]
+
+
+def short_name(text: str) -> str:
+    """A command line or statement as the name of a run: redacted before it is cut."""
+    return text if len(text) <= MAX_DERIVED_NAME else cut(redact(text), MAX_DERIVED_NAME)
+
+
+def _scrub(text: str) -> str:
+    # A colour in the middle of a word hides it from the hints.
+    if not _may_hold_secret(clean(text)):
+        return text
+    from cwnotify.alerts.redaction.patterns import scrub
+
+    return scrub(text)
+
+
+def _may_hold_secret(text: str) -> bool:
+    lowered = text.lower()
+    return any(hint in lowered for hint in _HINTS) or _LONG_RUN.search(text) is not None
+
+
+def redact_value(value: object) -> object:
+    """What JSON stands for, without the secrets in it, however its keys name them."""
+    from cwnotify.alerts.redaction.values import redact_value as redact_json
+
+    return redact_json(value)
+
+
+def redact_event(event: AwsEvent) -> AwsEvent:
+    """`event` without the secrets in its texts; it says whether there were any."""
+    if not isinstance(event, AlarmChanged):
+        return event
+    values = {name: value for name, value in vars(event).items() if name not in _IDENTITY}
+    changed = {name: safe for name, value in values.items() if (safe := _safe(value)) != value}
+    if not changed:
+        return event
+    return AlarmChanged(**{**vars(event), **changed, "redacted": MARK in repr(changed)})
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, tuple):
+        return tuple(map(_safe, value))
+    if isinstance(value, Dimension):
+        return Dimension(redact(value.name), _valued(value.name, value.value))
+    if isinstance(value, Tag):
+        return Tag(redact(value.key), _valued(value.key, value.value))
+    if isinstance(value, WatchedMetric):
+        fields: dict[str, Any] = {name: _safe(item) for name, item in vars(value).items()}
+        return WatchedMetric(**fields)
+    return ChildAlarm(redact(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
+
+
+def _valued(name: str, value: str) -> str:
+    """A value as its name allows to show it: ``password`` hides what no form gives away."""
+    if not _may_hold_secret(name):
+        return redact(value)
+    hidden = redact_value({name: value})
+    return next(iter(hidden.values())) if isinstance(hidden, dict) else MARK

@@ -1,0 +1,1 @@
+"""The AWS stack: specification, plan and deployment."""

@@ -1,0 +1,162 @@
+"""Where things are kept: the function's code in S3, the webhook in Parameter Store, encrypted."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from cwnotify.aws.session import Aws
+from cwnotify.errors import AwsError, SettingsError
+from cwnotify.settings import REFERENCES, Secret, check_webhook
+
+# Bytes of an object that are read to compare it; our code has less than a hundredth of that.
+MAX_CODE = 50_000_000
+_NO_BUCKET = ("404", "NoSuchBucket")
+_NO_KEY = ("404", "NoSuchKey", "NoSuchBucket")
+
+
+def has_bucket(aws: Aws, bucket: str) -> bool:
+    """Whether this account has the bucket.
+
+    Raises
+    ------
+    AwsError
+        Also if another account has it.
+    """
+    try:
+        return _ask_own(aws, "head_bucket", bucket, _NO_BUCKET) is not None
+    except AwsError as error:
+        if error.code not in ("403", "AccessDenied"):
+            raise
+        what = f"bucket {bucket} belongs to another account, or you may not list it (s3:ListBucket)"
+        raise AwsError(f"{what}; it is not used. Name a bucket of your own with --bucket", error.code) from None
+
+
+def make_bucket(aws: Aws, bucket: str) -> None:
+    """Make a bucket here: its objects are this account's, never public, and encrypted (which is S3's default)."""
+    # The oldest region is the one that must not be named.
+    where = {} if aws.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": aws.region}}
+    aws.ask("s3", "create_bucket", Bucket=bucket, ObjectOwnership="BucketOwnerEnforced", **where)
+    closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    aws.ask(
+        "s3",
+        "put_public_access_block",
+        Bucket=bucket,
+        PublicAccessBlockConfiguration=closed,
+        ExpectedBucketOwner=aws.account,
+    )
+
+
+def delete_bucket(aws: Aws, bucket: str) -> None:
+    """Remove an empty bucket; one that holds something else stays, which is an error."""
+    try:
+        _ask_own(aws, "delete_bucket", bucket, _NO_BUCKET)
+    except AwsError as error:
+        if error.code != "BucketNotEmpty":
+            raise
+        message = f"bucket {bucket} holds something that is not ours, and stays; look into it with: aws s3 ls {bucket}"
+        raise AwsError(message, error.code) from None
+
+
+def keys(aws: Aws, bucket: str, prefix: str) -> tuple[str, ...]:
+    """The keys that begin with `prefix`; none where there is no such bucket."""
+    try:
+        found = aws.pages(
+            "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=aws.account
+        )
+        return tuple(str(item["Key"]) for item in found)
+    except AwsError as error:
+        if error.code in _NO_BUCKET:
+            return ()
+        raise
+
+
+def address(aws: Aws, bucket: str, key: str) -> str:
+    """An object's URL, as CloudFormation takes it."""
+    return f"{aws.client('s3').meta.endpoint_url}/{bucket}/{key}"
+
+
+def put_object(aws: Aws, bucket: str, key: str, body: bytes) -> None:
+    """Write an object."""
+    # The owner is named because another account can own a bucket that is called as ours would be.
+    aws.ask(
+        "s3",
+        "put_object",
+        Bucket=bucket,
+        Key=key,
+        Body=body,
+        ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
+        ExpectedBucketOwner=aws.account,
+    )
+
+
+def stored_sha256(aws: Aws, bucket: str, key: str) -> str:
+    """The SHA-256 of an object's bytes, in hexadecimal; empty if there is no such object.
+
+    The bytes are read: whoever writes an object also chooses what its metadata says.
+    """
+    answer = _ask_own(aws, "get_object", bucket, _NO_KEY, Key=key)
+    return hashlib.sha256(answer["Body"].read(MAX_CODE + 1)).hexdigest() if answer else ""
+
+
+def delete_objects(aws: Aws, bucket: str, keys: tuple[str, ...]) -> None:
+    """Remove objects; those that are gone already are no error."""
+    for key in keys:
+        _ask_own(aws, "delete_object", bucket, _NO_KEY, Key=key)
+
+
+def read_webhook(aws: Aws, name: str) -> Secret | None:
+    """What a parameter holds; None where there is none."""
+    found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+    return Secret(found["Parameter"]["Value"]) if found else None
+
+
+def find_webhook(aws: Aws, reference: str) -> Secret:
+    """The webhook that is kept under ``ssm:/name`` or ``secretsmanager:name``.
+
+    Raises
+    ------
+    AwsError
+        If AWS cannot be asked, or has nothing of that name here.
+    SettingsError
+        If what is there is no webhook.
+    """
+    store, _, name = reference.partition(":")
+    if store == "ssm":
+        found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+        text = found["Parameter"]["Value"] if found else None
+        missing = f"put it there with: aws ssm put-parameter --type SecureString --name {name} --value …"
+    else:
+        found = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
+        text = (found.get("SecretString") or found.get("SecretBinary", "")) if found else None
+        missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
+    if text is None:
+        raise AwsError(f"{aws.region} has nothing of this name; {missing}")
+    webhook = check_webhook(text, reference, bare=True)
+    if webhook.reveal().startswith(REFERENCES):
+        raise SettingsError(f"{reference} holds the name of another place instead of a webhook")
+    return webhook
+
+
+def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:
+    """Keep the webhook, encrypted with AWS's own key for parameters."""
+    described = "The Slack webhook of cwnotify; teardown removes it."
+    aws.ask(
+        "ssm",
+        "put_parameter",
+        Name=name,
+        Value=webhook.reveal(),
+        Type="SecureString",
+        Description=described,
+        Overwrite=True,
+    )
+
+
+def delete_webhook(aws: Aws, name: str) -> None:
+    """Remove the parameter, its history with it."""
+    aws.find("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
+
+
+def _ask_own(aws: Aws, operation: str, bucket: str, missing: tuple[str, ...], **arguments: object) -> Any:
+    return aws.find("s3", operation, missing, Bucket=bucket, ExpectedBucketOwner=aws.account, **arguments)

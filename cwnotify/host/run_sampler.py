@@ -1,0 +1,67 @@
+"""The machine's CPU over each open run: sampled while one is open or a panel is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cwnotify.alerts.events.runs import Vitals
+from cwnotify.host.load import SAMPLE_PERIOD, Series, take
+from cwnotify.sidecar.timers import Timers
+
+
+class Courses:
+    """The courses of all open runs.
+
+    Parameters
+    ----------
+    is_watched
+        Whether somebody looks at the machine though no run is open.
+    sampled
+        Called with each sample and whether it covers a time: the first after a pause only sets the mark.
+    """
+
+    def __init__(self, timers: Timers, is_watched: Callable[[], bool], sampled: Callable[[Vitals, bool], None]) -> None:
+        self._timers = timers
+        self._is_watched = is_watched
+        self._sampled = sampled
+        self._series: dict[str, Series] = {}
+        self._sampling = False
+        self._last = 0.0
+
+    def begin(self, id: str) -> None:
+        """A run is open."""
+        self._series.setdefault(id, Series())
+        self.sample()
+
+    def end(self, id: str) -> tuple[float, ...]:
+        """A run ended; gives its course."""
+        series = self._series.pop(id, None)
+        return series.values() if series else ()
+
+    def runs(self) -> list[str]:
+        """The ids of the open runs."""
+        return list(self._series)
+
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """CPU over the open runs; other threads may ask too."""
+        return {id: series.values() for id, series in dict(self._series).items()}
+
+    def sample(self) -> None:
+        """Begin to sample, unless that is under way."""
+        if not self._sampling:
+            self._sampling = True
+            self._timers.after(0.0, self._sample)
+
+    def _sample(self) -> None:
+        self._sampling = bool(self._series) or self._is_watched()
+        if not self._sampling:
+            return
+        vitals = take()
+        # A reading covers the time since the one before, which may be hours.
+        covers = vitals.at - self._last <= 3 * SAMPLE_PERIOD
+        self._last = vitals.at
+        self._sampled(vitals, covers)
+        if covers:
+            for series in self._series.values():
+                series.add(vitals.cpu)
+        self._timers.after(SAMPLE_PERIOD, self._sample)

@@ -1,0 +1,1 @@
+"""Record a run in the process that runs it."""

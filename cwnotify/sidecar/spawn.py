@@ -1,0 +1,158 @@
+"""How a process that trains starts its sidecar, whether it has, and whether the sidecar outlives it.
+
+Standard library and `settings` only.
+"""
+
+from __future__ import annotations
+
+import os
+import posix
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cwnotify.settings import WEBHOOK_VARIABLES, state_dir
+from cwnotify.settings.child_environment import inherited
+from cwnotify.settings.paths import python, runs_cells
+
+# A cell may fill the environment until no process can be started with all of it.
+LONGEST_VARIABLE = 1 << 15
+_PROGRAM = str(Path(__file__).with_name("__main__.py"))
+# Until the sidecar has its own handlers, a signal to the whole service must not end it.
+_SCRIPT = 'cd /; trap "" TERM HUP; "$@" &'
+# A cell may empty os.environ; a sidecar started after that still has to find its Python and its state.
+_ENVIRONMENT = dict(os.environ)
+
+
+def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
+    """Start the sidecar as nobody's child.
+
+    The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
+
+    Parameters
+    ----------
+    pid, pidfd
+        The process to watch; the pidfd is -1 where the system has none.
+    lines, answers, errors
+        Its ends of the pipes; `errors` becomes its standard error. All descriptors are above 2.
+    """
+    sources = [number for number in (lines, answers, pidfd) if number >= 0]
+    # In the child other numbers than here, because a copy to its own number stays closed on exec with older glibcs.
+    targets = [number for number in range(3, 12) if number not in (*sources, errors)][: len(sources)]
+    numbers = [*targets, -1][:3]
+    environ = inherited() or _ENVIRONMENT
+    environment = {
+        **{
+            name: value
+            for name, value in environ.items()
+            if name not in WEBHOOK_VARIABLES and len(value) < LONGEST_VARIABLE
+        },
+        "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
+    }
+    # Not `subprocess`: gevent and eventlet replace it, and theirs works in one thread only.
+    shell = posix.posix_spawn(
+        "/bin/sh",
+        ["/bin/sh", "-c", _SCRIPT, "sh", _python(), "-P", _PROGRAM, *map(str, (pid, *numbers))],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, errors, 2),
+            *((os.POSIX_SPAWN_DUP2, *pair) for pair in zip(sources, targets, strict=True)),
+        ],
+        setsid=True,
+        # `cwnotify run` blocks signals, and Python ignores some: the sidecar begins like any program.
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD),
+    )
+    try:
+        posix.waitpid(shell, 0)
+    except ChildProcessError:
+        # An event loop of the user's has fetched it, or SIGCHLD is ignored here.
+        pass
+
+
+def has_another(pid: int, status: int | None) -> bool:
+    """Whether the process `pid`, which left with this wait status, has a second sidecar.
+
+    One that closes all its descriptors cuts its sidecar off. It starts another as it leaves, and that one knows how the
+    last runs ended. A process that was killed starts none.
+    """
+    if status is not None and status & 0x7F:
+        return False
+    return bool(others(pid))
+
+
+def others(pid: int) -> list[int]:
+    """The pids of the other sidecars of the process `pid`.
+
+    Any user can give a process any command line, so only processes of this user in this pid namespace count.
+    """
+    # So it stands in the argument list of the shell in between, too.
+    arguments = b"\0".join((_PROGRAM.encode(), str(pid).encode(), b""))
+    folders = [folder for folder in Path("/proc").glob("[0-9]*") if int(folder.name) != os.getpid()]
+    return [int(folder.name) for folder in folders if arguments in _command(folder) and _is_own(folder)]
+
+
+def _command(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether a process is this user's and in this pid namespace. Another one has users of its own."""
+    try:
+        namespace = os.readlink(folder / "ns" / "pid")  # noqa: PTH115 (a name, not a path)
+        return namespace == _namespace(Path("/proc")) and folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _python() -> str:
+    """This Python; a program that has one built in may say nothing of where it lies."""
+    if runs_cells():
+        return python()
+    return sys.executable or f"{sys.exec_prefix}/bin/python3"
+
+
+def ends_with(pid: int, environ: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
+    """Return whether the sidecar of `pid` is killed soon after `pid` ends.
+
+    A container ends with its first process, which is `pid` or waits for it through shells and wrappers. A batch system
+    kills what a job leaves behind. A notebook's server lives on when a kernel ends.
+    """
+    parent = _parent(pid, proc)
+    if 1 in (pid, parent):
+        return True
+    if environ.get("JPY_PARENT_PID"):
+        return False
+    if any(environ.get(name) for name in _BATCH_JOBS):
+        return True
+    if _namespace(proc) in ("", _FIRST_NAMESPACE):
+        return False
+    while parent > 1:
+        parent = _parent(parent, proc)
+    return parent == 1
+
+
+_BATCH_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+# PROC_PID_INIT_INO: https://github.com/torvalds/linux/blob/master/include/linux/proc_ns.h
+_FIRST_NAMESPACE = "pid:[4026531836]"
+
+
+def _parent(pid: int, proc: Path) -> int:
+    """The parent of `pid`; 0 if it is outside of this container, or not known."""
+    try:
+        return int((proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _namespace(proc: Path) -> str:
+    try:
+        return os.readlink(proc / "self" / "ns" / "pid")  # noqa: PTH115 (a name, not a path)
+    except OSError:
+        return ""

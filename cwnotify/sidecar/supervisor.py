@@ -1,0 +1,445 @@
+"""The sidecar's life: start, serve, drain, leave.
+
+It starts with the first armed run, in a session of its own and as nobody's child, so that no signal meant for the
+kernel reaches it and no ``os.wait`` in a cell finds it. It serves the kernel's lines until the kernel is gone,
+which a pidfd tells within milliseconds. Then it tells what was lost, drains the outbox, and leaves. Killed at any
+moment it loses nothing that it acknowledged: the next sidecar to start takes over from the same outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import select
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+
+from cwnotify import settings
+from cwnotify.alerts import locale
+from cwnotify.alerts.events.runs import Outcome, Run, RunEnded, Vitals, Wait
+from cwnotify.alerts.redaction.run_events import scrub_ended, scrub_run
+from cwnotify.alerts.serialization import from_record
+from cwnotify.host.exit_cause import exit_status, judge, oom_counter
+from cwnotify.host.processes import name_process, start_of
+from cwnotify.host.run_sampler import Courses
+from cwnotify.settings import Secret
+from cwnotify.settings.child_environment import adopt, may_change
+from cwnotify.sidecar.alert_writer import PLACE_TIMEOUT, Books
+from cwnotify.sidecar.delivery import Delivery
+from cwnotify.sidecar.panels import Panels
+from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
+from cwnotify.sidecar.spawn import has_another, others
+from cwnotify.sidecar.timers import Timers
+from cwnotify.slack import destination
+from cwnotify.slack.retry_policy import PATIENCE
+from cwnotify.store.alarm_states import AlarmBook, Voice
+from cwnotify.store.outbox import FRESH
+from cwnotify.store.schema import Message
+from cwnotify.view.snapshot import Request
+from cwnotify.watch.ec2_notices import Machine
+
+# A kernel that is shut down in mid-cell is interrupted first: wait so long to see whether it leaves.
+SECOND_THOUGHTS = 1.5
+TOGETHER_PAUSE = 2.0
+# So long another sidecar of the same process has to take down what this one was not told.
+HANDOVER = 5.0
+HEARTBEAT = 60.0
+POLL_WITHOUT_PIDFD = 0.25
+# How long it goes on after SIGTERM or SIGHUP, in seconds: a service that stops signals the kernel at the same time.
+LEAVE_TIMEOUT = 10.0
+DRAIN_INTERVAL = 0.05
+DISK_PAUSE = 5.0
+# Until this instance is known, at most a second after the start.
+PLACE_PAUSE = 0.05
+
+log = logging.getLogger(__name__)
+
+
+class Sidecar:
+    """One kernel's sidecar.
+
+    Parameters
+    ----------
+    lines, answers
+        The pipe from the kernel and the one to it.
+    pid, pidfd
+        The kernel; the pidfd is -1 where the system has none.
+    """
+
+    def __init__(self, lines: Pipe, answers: Pipe, pid: int, pidfd: int, books: Books) -> None:
+        self._lines = lines
+        self._answers = answers
+        self._pidfd = pidfd
+        self._books = books
+        self._kernel = name_process(pid)
+        self._oom_count = oom_counter(pid)
+        self._oom_before = self._oom_count()
+        self._attempted = threading.Event()
+        self._delivery = Delivery(books.connect, books.owner, self._told, self._complain)
+        self._machine = Machine(books.connect, self._delivery.wake)
+        self._timers = Timers()
+        self._courses = Courses(self._timers, lambda: self._panels.is_open, self._sampled)
+        self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses.values)
+        books.place = self._machine.place
+        books.is_place_known = lambda: self._machine.has_answered
+        books.complain = self._complain
+        books.moved = self._delivery.move
+        self._destination = ""
+        self._voice = Voice()
+        self._goodbye = False
+        # When it has to end, by `time.monotonic`.
+        self._leave_at = math.inf
+        # Written to by `leave_soon`, for a signal does not end a poll.
+        self._wakes, self._wake = os.pipe()
+        self._is_relieved = False
+        self._status: int | None = None
+        self._interrupted: dict[str, RunEnded] = {}
+        self._together_last = 0.0
+        self._is_busy = False
+        self._waiting: set[str] = set()
+
+    def live(self) -> None:
+        """All of it."""
+        locale.amend(settings.gather()[0].words)
+        self._delivery.look_for_transport()
+        self._delivery.start()
+        self._machine.start()
+        self._answer(encode("ready", pid=os.getpid()))
+        self._take_up()
+        # After the lines that wait already: the kernel may be gone, and they say how its runs ended.
+        self._timers.after(0.0, lambda: self._look_around(at_start=True))
+        self._name_instance()
+        self._heartbeat()
+        self._keep_looking_at_disk()
+        self._serve()
+        if not self._is_relieved and not self._is_late:
+            self._mourn()
+            self._drain()
+
+    def leave_soon(self) -> None:
+        """End within `LEAVE_TIMEOUT`, or once the kernel is gone and everything is sent. For signal handlers."""
+        if self._leave_at == math.inf:
+            self._leave_at = time.monotonic() + LEAVE_TIMEOUT
+            os.write(self._wake, b"!")
+
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._leave_at
+
+    # Serving
+
+    def _serve(self) -> None:
+        """Read lines until the kernel is gone or we are relieved; what it wrote before it went is read too."""
+        reader = Lines()
+        poller = select.poll()
+        poller.register(self._lines.fileno(), select.POLLIN)
+        if self._pidfd >= 0:
+            poller.register(self._pidfd, select.POLLIN)
+        poller.register(self._wakes, select.POLLIN)
+        piped = True
+        longest = HEARTBEAT if self._pidfd >= 0 else POLL_WITHOUT_PIDFD
+        while not self._is_relieved and not self._is_late:
+            pause = min(self._timers.wait(longest), max(self._leave_at - time.monotonic(), 0.0))
+            ready = dict(poller.poll(pause * 1000))
+            if self._wakes in ready:
+                os.read(self._wakes, 1)
+            dead = self._pidfd in ready if self._pidfd >= 0 else self._is_gone()
+            if dead:
+                self._status = exit_status(self._kernel.pid)
+            if piped and (dead or self._lines.fileno() in ready):
+                piped = self._take_lines(reader, to_the_end=dead)
+                if not piped:
+                    poller.unregister(self._lines.fileno())
+                    self._hang_up()
+            if dead:
+                return
+            self._timers.run()
+
+    def _hang_up(self) -> None:
+        """The kernel can tell us nothing more: who waits for our answers finds their end, and starts another sidecar.
+
+        Their number is not free for a file of ours: a thread that answers at this moment must not write into it.
+        """
+        self._panels.close()
+        if (answers := self._answers.fileno()) >= 0:
+            os.dup2(0, answers)
+        self._timers.after(HANDOVER, self._look_for_relief)
+
+    def _look_for_relief(self) -> None:
+        """Leave when a later sidecar of the kernel has taken over all that was ours."""
+        self._timers.after(HANDOVER, self._look_for_relief)
+        ours = float(start_of(os.getpid()))
+        later = any(float(start_of(one) or 0) > ours for one in others(self._kernel.pid))
+        # Held while we look, and for good when we leave: an attempt that our end cut off might be made twice.
+        if not later or self._interrupted or not self._delivery.attempting.acquire(blocking=False):
+            return
+        try:
+            self._is_relieved = not self._books.is_busy()
+        finally:
+            if not self._is_relieved:
+                self._delivery.attempting.release()
+
+    def _take_lines(self, reader: Lines, to_the_end: bool) -> bool:
+        """Read and obey; tells whether there may be more."""
+        os.set_blocking(self._lines.fileno(), False)
+        while True:
+            try:
+                data = self._lines.read()
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            for line in reader.feed(data):
+                try:
+                    self._obey(line)
+                except Exception:
+                    # Another version's, or damaged: it must not end the watch over all the others.
+                    log.exception("a line of kind %s cannot be used", line["kind"])
+            if not to_the_end:
+                return True
+
+    def _obey(self, line: Line) -> None:
+        match line["kind"]:
+            case "hello" | "webhook":
+                self._aim(line["webhook"], line.get("environ"))
+            case "started":
+                self._started(scrub_run(from_record(Run, line["run"]), self._delivery.urls()))
+            case "noted":
+                so_far = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
+                self._books.noted[so_far.run.id] = so_far
+            case "waiting":
+                run = scrub_run(from_record(Run, line["run"]), self._delivery.urls())
+                self._waiting.add(run.id)
+                self._books.wait(run, Wait(line["wait"]), bool(line["notebook"]), self._destination)
+                self._delivery.wake()
+            case "resumed":
+                self._books.resume(line["run"])
+            case "busy":
+                self._busy(line["busy"])
+            case "ended":
+                ended = scrub_ended(from_record(RunEnded, line["ended"]), self._delivery.urls())
+                self._ended(ended, bool(line.get("hold")))
+                self._delivery.wake()
+            case "drain":
+                # It ends with the kernel, and no further cell joins those that are told together.
+                self._books.tell_held(self._kernel)
+                self._delivery.wake()
+                self._answer_when_drained()
+            case "goodbye":
+                self._goodbye = True
+            case "watch":
+                self._open_panel(line["panel"], from_record(Request, line["request"]), line.get("environ", {}))
+            case "unwatch":
+                self._panels.unwatch(line["panel"])
+            case "refresh":
+                self._panels.refresh()
+            case "greet":
+                self._books.greet(self._destination, self._voice.lang, self._voice.channel)
+                self._delivery.wake()
+            case "mute":
+                AlarmBook(self._books.outbox).mute(self._destination, time.time() + line["seconds"])
+                self._panels.news()
+            case "too long":
+                self._too_long(line)
+        if line.get("id"):
+            self._answer(encode("ack", id=line["id"]))
+
+    def _aim(self, url: str | None, environ: dict[str, str] | None = None) -> None:
+        webhook = Secret(url) if url else None
+        self._destination = self._books.destination(webhook)
+        look_up = destination.look_up
+        if environ is not None:
+            # An open panel has its own view of AWS.
+            adopt(environ, lambda name: may_change(name) and not (self._panels.is_open and name.startswith("AWS_")))
+            kept = {name: value for name, value in os.environ.items() if not may_change(name)}
+            look_up = partial(destination.look_up_apart, {**kept, **environ})
+        self._delivery.aim(webhook, self._destination, look_up)
+        self._machine.listen(self._destination, self._voice)
+        self._panels.aim(self._destination)
+
+    def _started(self, run: Run) -> None:
+        # The kernel went on: what was interrupted before was just that, and need not wait any longer.
+        for ended in self._interrupted.values():
+            self._books.revise(ended)
+            self._delivery.wake()
+        self._interrupted.clear()
+        self._books.open(run, self._kernel, self._destination)
+        options = run.options
+        self._speak(Voice(options.lang, options.zone, options.channel))
+        self._courses.begin(run.id)
+        self._panels.news()
+
+    def _too_long(self, line: Line) -> None:
+        """Report how a run ended, without details, from a line of another version's that is too long to be read."""
+        runs = {one.run.id: one.run for one in self._books.outbox.open_runs()}
+        run = runs.get(line["id"].removesuffix(" ended"))
+        if line["was"] == "ended" and run and line["outcome"] in set(Outcome):
+            now = time.time()
+            self._ended(RunEnded(run, Outcome(line["outcome"]), max(now - run.started, 0.0), now), hold=False)
+            self._delivery.wake()
+            self._complain(f"the alert about {run.name or 'a cell'} has no details; they are too long to be sent")
+        else:
+            self._complain(f"a message to the sidecar ({line['was']}) is too long; an alert may be missing")
+
+    def _open_panel(self, panel: str, request: Request, environ: dict[str, str]) -> None:
+        self._speak(Voice(request.lang, request.zone, request.channel))
+        self._panels.watch(panel, request, self._destination, environ)
+        self._courses.sample()
+
+    def _speak(self, voice: Voice) -> None:
+        """Speak so of what belongs to no run, and of everything in the user's own words, as they are now."""
+        locale.amend(settings.gather()[0].words)
+        self._voice = voice
+        self._machine.listen(self._destination, voice)
+
+    def _ended(self, ended: RunEnded, hold: bool) -> None:
+        self._books.noted.pop(ended.run.id, None)
+        if ended.run.id in self._waiting:
+            # Its alert may be on its way. If Slack cannot be reached, it must not come long after the end.
+            self._waiting.discard(ended.run.id)
+            self._timers.after(FRESH + 1.0, lambda: self._books.resume(ended.run.id))
+        ended = replace(ended, cpu=self._courses.end(ended.run.id))
+        self._panels.news()
+        if ended.run.options.together:
+            self._books.hold(ended, self._kernel, self._destination)
+            if ended.outcome is Outcome.FINISHED:
+                self._together_last = time.monotonic()
+                self._timers.after(TOGETHER_PAUSE, self._tell_together)
+            else:
+                self._books.tell_held(self._kernel)
+            return
+        due = None
+        if hold and ended.outcome is Outcome.INTERRUPTED:
+            self._interrupted[ended.run.id] = ended
+            due = time.time() + SECOND_THOUGHTS
+            self._timers.after(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
+        self._books.tell(ended, self._destination, due)
+
+    def _busy(self, is_busy: bool) -> None:
+        """A cell began right after one of a group, or ended: what is held waits for the cells that follow it."""
+        self._is_busy = is_busy
+        if not is_busy:
+            self._together_last = time.monotonic()
+            self._timers.after(TOGETHER_PAUSE, self._tell_together)
+
+    def _tell_together(self) -> None:
+        """Tell what was held, unless a further cell of the group, or of its Run All, began or ended since."""
+        quiet = time.monotonic() - self._together_last >= TOGETHER_PAUSE - 0.01
+        if quiet and not self._is_busy and not self._books.together_is_running(self._kernel):
+            self._books.tell_held(self._kernel)
+            self._delivery.wake()
+
+    def _answer_when_drained(self) -> None:
+        if self._delivery.next_due(self._books.outbox) is None:
+            self._answer(encode("drained"))
+        else:
+            self._timers.after(DRAIN_INTERVAL, self._answer_when_drained)
+
+    def _answer(self, line: bytes) -> None:
+        try:
+            self._answers.send(line)
+        except OSError:
+            # The kernel no longer listens; what it was to hear is in the outbox.
+            pass
+
+    def _complain(self, text: str) -> None:
+        self._answer(encode("trouble", text=text))
+
+    def _take_up(self) -> None:
+        """Watch the runs that an earlier sidecar of this kernel left open."""
+        for id in self._books.take_up(self._kernel):
+            self._courses.begin(id)
+        if complaint := self._books.complaint():
+            self._complain(complaint)
+        self._timers.after(TOGETHER_PAUSE, self._tell_together)
+
+    def _told(self, message: Message, state: str, reason: str) -> None:
+        self._attempted.set()
+        self._answer(encode("told", run=message.id, state=state, reason=reason))
+        self._panels.news()
+
+    # Watching the host
+
+    def _sampled(self, vitals: Vitals, covers: bool) -> None:
+        self._books.vitals = vitals
+        if covers:
+            self._panels.add(vitals)
+
+    def _heartbeat(self) -> None:
+        self._books.see(self._courses.runs())
+        self._timers.after(HEARTBEAT, self._heartbeat)
+
+    def _name_instance(self) -> None:
+        """Send the alerts that waited for the name of their instance, as soon as it is known."""
+        if not self._machine.has_answered:
+            self._timers.after(PLACE_PAUSE, self._name_instance)
+        else:
+            self._books.name_instance()
+            self._delivery.wake()
+
+    def _look_around(self, at_start: bool = False) -> None:
+        """Tell of runs whose watchers are gone too, and take what they had claimed."""
+        self._books.take_over()
+        if not at_start:
+            # By now it is known which webhook is ours: what waited while the machine was off is to be sent yet.
+            self._books.sweep(self._delivery.destinations())
+        AlarmBook(self._books.outbox).tell_flapping(time.time())
+        self._delivery.wake()
+        self._timers.after(HEARTBEAT, self._look_around)
+
+    # The end
+
+    def _is_gone(self) -> bool:
+        # One that was dead before it could be named has no start.
+        return not self._kernel.start or start_of(self._kernel.pid) != self._kernel.start
+
+    def _mourn(self) -> None:
+        """The kernel is gone: every run of its that is open was lost, and an interrupt may have been a shutdown."""
+        if not self._goodbye and has_another(self._kernel.pid, self._status):
+            time.sleep(min(HANDOVER, max(self._leave_at - time.monotonic(), 0.0)))
+        loss = judge(self._status, self._oom_count() - self._oom_before, self._goodbye)
+        for ended in self._interrupted.values() if self._goodbye else ():
+            self._books.revise(replace(ended, outcome=Outcome.LOST, loss=judge(None, 0, goodbye=True)))
+        self._books.tell_lost(self._kernel, loss, time.time(), self._courses.values())
+        # One that was gone before it could be named left its runs under its true name.
+        self._books.take_over()
+        self._delivery.wake()
+        self._panels.close()
+        if self._books.has_unplaced:
+            self._machine.identity(PLACE_TIMEOUT)
+            self._books.name_instance()
+            self._delivery.wake()
+        if AlarmBook(self._books.outbox).tell_flapping(time.time(), at_once=True):
+            self._delivery.wake()
+
+    def _drain(self) -> None:
+        """Stay until nothing waits for our webhooks; a longer outage is over when Slack is back or patience ends."""
+        patience = time.monotonic() + PATIENCE
+        while not self._is_late:
+            self._look_at_disk()
+            due = self._delivery.next_due(self._books.outbox)
+            # What the disk holds of our runs is wrong until it takes what memory knows.
+            if due is None and (self._books.is_home or time.monotonic() > patience):
+                return
+            # A message on its way counts as due at the end of its lease: the attempt's end comes first.
+            pause = DISK_PAUSE if due is None else min(max(due - time.time(), 0.05), DISK_PAUSE)
+            self._attempted.wait(min(pause, max(self._leave_at - time.monotonic(), 0.0)))
+            self._attempted.clear()
+
+    def _look_at_disk(self) -> None:
+        """Leave a disk that takes no more; go back to it when it does."""
+        try:
+            failed = self._delivery.failed or self._machine.failed
+            if failed and self._books.is_home:
+                self._books.leave_home(failed)
+            self._books.go_home()
+        except sqlite3.Error:
+            log.exception("the outbox fails in memory too")
+
+    def _keep_looking_at_disk(self) -> None:
+        self._look_at_disk()
+        self._timers.after(DISK_PAUSE, self._keep_looking_at_disk)

@@ -1,0 +1,1 @@
+"""The state directory and the SQLite outbox. All SQL is here."""

@@ -1,0 +1,301 @@
+"""What Slack is told of alarms, instances and whatever else AWS sends: as it reads, and within Slack's limits."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cwnotify.alerts.events.alarms import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.events.runs import Outcome, Run, RunEnded
+from cwnotify.alerts.messages.alarm import alarm_message
+from cwnotify.alerts.messages.block_kit import Payload
+from cwnotify.alerts.messages.render import render
+from cwnotify.alerts.messages.run import run_message
+from cwnotify.alerts.parsing.envelopes import parse
+from tests import slack_rules
+from tests.alerts.parsing.test_envelopes import EVENTS
+from tests.golden import DATA, holds
+from tests.hostile import NASTY, anything, mutated
+
+SHOWN = (
+    "sns_training_ended.ko",
+    "sns_busy.en",
+    "sns_busy.ko",
+    "sns_back_to_ok.ko",
+    "sns_no_data.ko",
+    "sns_stopped_counts_as_off.en",
+    "sns_composite.en",
+    "eventbridge_composite_muted.ko",
+    "eventbridge_contributor.en",
+    "sns_metric_math.en",
+    "sns_anomaly.ko",
+    "sns_null_fields.en",
+    "sns_unknown_state.ko",
+    "sns_china.en",
+    "spot_interruption.ko",
+    "spot_interruption.en",
+    "rebalance_recommendation.ko",
+    "instance_stopped.en",
+    "sns_plain_text.ko",
+    "eventbridge_configuration_change.en",
+    "empty_object.en",
+    "case_alarm_to_alarm.en",
+    "case_alarm_to_alarm.ko",
+    "case_below_rds_disk_full.en",
+    "case_bytes_unreadable.ko",
+    "case_composite_200_wall.en",
+    "case_cross_account_metric.en",
+    "case_description_markdown.en",
+    "case_description_url_broken.en",
+    "case_insights_summary_names_nobody.en",
+    "case_log_alarm_query_lost.en",
+    "case_log_alarm_query_lost.ko",
+    "case_m_of_n_newest_not_breaching.en",
+    "case_ok_with_alarming_headline.en",
+    "case_ok_with_alarming_headline.ko",
+    "case_promql_query_lost.en",
+    "case_promql_query_lost.ko",
+)
+MARKUP = {"<!channel>", "<!here|x>", "<@U123>"}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_message_reads_as_its_file_does(name: str) -> None:
+    stem, lang = name.rsplit(".", 1)
+    (event,) = parse(EVENTS[stem])
+    payload = render(event, lang)
+    slack_rules.check(payload)
+    holds(DATA / "messages" / f"{name}.json", json.dumps(payload, ensure_ascii=False, indent=2) + "\n")
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_every_message_is_one_that_slack_takes(name: str, lang: str) -> None:
+    for event in parse(EVENTS[name]):
+        slack_rules.check(render(event, lang, "America/New_York", "#alerts"))
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "console"),
+    [
+        ("aws", "ap-northeast-2", "https://ap-northeast-2.console.aws.amazon.com"),
+        ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn"),
+        ("aws-us-gov", "us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train-3-off", "a/b <c> & 100% 'd' | #e?f", "학습 🚀 끝"])
+def test_the_button_opens_that_very_alarm(name: str, partition: str, region: str, console: str) -> None:
+    button = _button(alarm_message(AlarmChanged(name, "ALARM", region=region, partition=partition), "en"))
+    where, _, encoded = button["url"].partition("#alarmsV2:alarm/")
+    assert where == f"{console}/cloudwatch/deeplink.js?region={region}"
+    assert unquote(encoded) == name
+    assert re.fullmatch(r"[\w.~%-]+", encoded, re.ASCII)
+    assert button["text"]["text"] == "CloudWatch :eyes:"
+
+
+def test_a_region_that_is_none_cannot_forge_a_host() -> None:
+    for region in ("evil.example/", "EXAMPLE", ""):
+        url = _button(alarm_message(AlarmChanged("a", region=region), "en"))["url"]
+        assert url == "https://console.aws.amazon.com/cloudwatch/home#alarmsV2:alarm/a"
+    assert _button(alarm_message(AlarmChanged("a", partition="aws-iso"), "en")) == {}
+
+
+def test_a_name_too_long_for_a_link_leads_to_all_alarms() -> None:
+    payload = alarm_message(AlarmChanged("🚀" * 255, region="us-east-1"), "en")
+    assert _button(payload)["url"].endswith("?region=us-east-1#alarmsV2:")
+
+
+def test_times_are_in_the_readers_zone() -> None:
+    event = AlarmChanged("a", "ALARM", at=1795328060.236)
+    last = {zone: _texts(alarm_message(event, "ko", zone))[-1] for zone in ("", "UTC", "Nowhere/At_All")}
+    assert last[""] == "2026-11-22 15:14:20 KST"
+    assert last["UTC"] == last["Nowhere/At_All"] == "2026-11-22 06:14:20 UTC"
+
+
+def test_a_message_reads_from_what_is_true_to_cloudwatchs_own_words() -> None:
+    event = AlarmChanged(
+        "train-3-busy", "ALARM", "OK", 1795328060.0, "**Look** at [the calendar](https://cal.example/a~b_)", "Crossed",
+        account="123456789012", region="us-east-1", value=96.4, threshold=50.0, comparison="GreaterThanThreshold",
+        metric="CPUUtilization", namespace="AWS/EC2", dimensions=(Dimension("InstanceId", "i-0abc"),),
+        instance="i-0abc", statistic="Average", period=300.0, datapoints_to_alarm=2, evaluation_periods=3,
+        recent=(8.1, 71.9, 96.4), tags=(Tag("team", "ml"), Tag("<!here>", "*")),
+    )  # fmt: skip
+    link = "https://us-east-1.console.aws.amazon.com/ec2/home?region=us-east-1#InstanceDetails:instanceId=i-0abc"
+    assert _texts(alarm_message(event, "en")) == [
+        ":rotating_light: *train-3-busy* is in ALARM: CPU 96.4 % &gt; 50 %",
+        f":fairy: Hi, it's the AWS fairy · <{link}|i-0abc> · us-east-1",
+        "*Look* at <https://cal.example/a~b_|the calendar>",
+        "▁▅▆ 8.1 → 71.9 → 96.4 %, 5-minute averages, 2 of 3 datapoints",
+        "CloudWatch :eyes:",
+        "Account 123456789012 · 2026-11-22 06:14:20 UTC · Tags team=ml, &lt;!here&gt;=∗ · Crossed",
+    ]
+    assert _texts(alarm_message(event, "ko"))[3] == "▁▅▆ 8.1 → 71.9 → 96.4 %, 5분 평균, 최근 3개 중 2개"
+
+
+def test_a_description_shouts_only_while_the_alarm_fires() -> None:
+    def shown(after: str, **more: Any) -> str:
+        payload = alarm_message(AlarmChanged("a-off", after, description="Too high!\n**Page** us", **more), "en")
+        block = payload["attachments"][0]["blocks"][0]
+        # Slack would find a mention in plain text: "@channel".
+        assert block["text"]["verbatim"] is True
+        return str(block["text"]["text"])
+
+    assert shown("ALARM") == "*Too high!*\n*Page* us"
+    assert shown("ALARM", no_data=True) == shown("OK") == shown("INSUFFICIENT_DATA") == "Too high!\nPage us"
+
+
+def test_what_an_alarm_watches_and_what_limits_it_is_shown() -> None:
+    event = AlarmChanged(
+        "a", "ALARM", threshold=5.0, comparison="GreaterThanThreshold", metric="Errors", statistic="p99", period=90.0,
+        datapoints_to_alarm=3, evaluation_periods=3, treat_missing_data="breaching", query="up{job=\"a\"} < 1 ```",
+        log_groups=("/aws/lambda/shop", "/aws/lambda/pay"), log_lines=tuple(f"ERROR <{n}>" for n in range(12)),
+        pending_period=300.0, recovery_period=0.0, evaluation_state="PARTIAL_DATA", held_back="WaitPeriod",
+        muted_by="nights", muted_until=1795328060.0,
+    )  # fmt: skip
+    text = "\n".join(_texts(alarm_message(event, "en")))
+    for words in (
+        "Errors p99, 1 min 30 s, 3 of 3 datapoints, threshold &gt; 5\nmissing data counts as over the line",
+        "*Waits*  5 min before it fires, 0 s before it is OK again",
+        "*Log groups*  `/aws/lambda/shop` · `/aws/lambda/pay`",
+        '*Query*\n```\nup{job="a"} &lt; 1 ˋˋˋ\n```',
+        "*Log lines*\n```\nERROR &lt;0&gt;\n",
+        "ERROR &lt;9&gt;\n… and 2 more\n```",
+        "CloudWatch evaluated only a part of the data (`PARTIAL_DATA`)",
+        "held back: WaitPeriod",
+        "Muted by `nights` until 2026-11-22 06:14:20 UTC",
+    ):
+        assert words in text
+    slack_rules.check(alarm_message(event, "ko"))
+
+
+def test_the_account_of_a_metric_from_elsewhere_is_named() -> None:
+    metric = WatchedMetric("m1", "Errors", statistic="Sum", period=60.0, account="222233334444")
+    event = AlarmChanged("a", "ALARM", account="123456789012", metric="Errors", metrics=(metric,))
+    assert "Errors sum, 1 min (account 222233334444)" in str(alarm_message(event, "en"))
+    assert "Errors 합계, 1분 (계정 222233334444)" in str(alarm_message(event, "ko"))
+
+
+def test_a_composite_of_many_is_summed_up() -> None:
+    rule = " OR ".join(f"ALARM(node-{n:03})" for n in range(200))
+    children = tuple(ChildAlarm(f"node-{n:03}", "ALARM") for n in range(200))
+    payload = alarm_message(AlarmChanged("all", "ALARM", "OK", rule=rule, children=children, region="us-east-1"), "en")
+    text = "\n".join(_texts(payload))
+    assert set(re.findall(r"\|(node-\d+)>", text)) == {"node-000", "node-001", "node-002"}
+    assert "… and 197 more" in text
+    (shown,) = re.findall("`([^`]*)`", text)
+    assert len(shown) == 300
+    assert shown.endswith("…")
+    few = alarm_message(AlarmChanged("all", "ALARM", "OK", children=children[:8], region="us-east-1"), "en")
+    assert len(re.findall(r"\|node-\d+>", str(few))) == 8
+
+
+@pytest.mark.parametrize(
+    ("period", "statistic", "en", "ko"),
+    [
+        (60.0, "Average", "1-minute averages", "1분 평균"),
+        (90.0, "Sum", "90-second sums", "90초 합계"),
+        (3600.0, "Maximum", "1-hour maximums", "1시간 최댓값"),
+        (86400.0, "p99", "1-day p99", "1일 p99"),
+        (300.0, "", "every 5 min", "5분마다"),
+        (None, "Minimum", "minimum", "최솟값"),
+        (float("inf"), "tm(10%:90%)", "tm(10%:90%)", "tm(10%:90%)"),
+    ],
+)
+def test_the_datapoints_say_what_they_are(period: float | None, statistic: str, en: str, ko: str) -> None:
+    event = AlarmChanged("a", "ALARM", metric="M", statistic=statistic, period=period, recent=(1.0, -3.0, 2.0))
+    for lang, cadence in (("en", en), ("ko", ko)):
+        assert f"▅▁▆ 1 → -3 → 2, {cadence}" in _texts(alarm_message(event, lang))
+
+
+def test_any_datapoints_have_bars() -> None:
+    for recent in ((0.0, 0.0), (1e308, -1e308), (5e-324, 0.0), tuple(map(float, range(99)))):
+        slack_rules.check(alarm_message(AlarmChanged("a", "ALARM", metric="M", recent=recent), "en"))
+
+
+def test_what_is_missing_leaves_no_hole() -> None:
+    payload = alarm_message(AlarmChanged("a"), "en")
+    slack_rules.check(payload)
+    assert _texts(payload) == [
+        ":information_source: *a* changed",
+        ":fairy: Hi, it's the AWS fairy",
+        "CloudWatch :eyes:",
+    ]
+    assert "None" not in json.dumps(payload)
+
+
+def test_the_longest_alarm_fits() -> None:
+    long = "&" * 1_024
+    event = AlarmChanged(
+        name="&" * 255,
+        after=long,
+        before=long,
+        description="\n".join(["&" * 100] * 100),
+        reason=long,
+        account=long,
+        region=long,
+        metric=long,
+        dimensions=tuple(Dimension(long, long) for _ in range(30)),
+        instance=long,
+        rule="&" * 10_240,
+        children=tuple(ChildAlarm("&" * 255, long) for _ in range(100)),
+        held_back=long,
+        muted_by=long,
+        suppression_ended=long,
+        contributor=tuple(Dimension(long, long) for _ in range(30)),
+        tags=tuple(Tag(long, long) for _ in range(50)),
+        query="&" * 9_000,
+        log_groups=(long,) * 50,
+        log_lines=(long,) * 50,
+        evaluation_state=long,
+        statistic=long,
+        recent=(1.0,) * 99,
+    )
+    for lang in ("en", "ko"):
+        slack_rules.check(alarm_message(event, lang, now=9e9))
+
+
+def test_hostile_text_neither_pings_nor_links() -> None:
+    for text in NASTY:
+        event = AlarmChanged(
+            name=text, after=text, before=text, description=text, reason=text, account=text, region=text, metric=text,
+            unit=text, value=1.0, statistic=text, period=60.0, treat_missing_data=text, comparison=text, instance=text,
+            dimensions=(Dimension(text, text),), rule=text, children=(ChildAlarm(text, text),), held_back=text,
+            muted_by=text, suppression_ended=text, tags=(Tag(text, text),), query=text, log_groups=(text,),
+            log_lines=(text,), evaluation_state=text, contributor=(Dimension(text, text),), recent=(1.0, 2.0),
+        )  # fmt: skip
+        payload = alarm_message(event, "en", channel=text)
+        slack_rules.check(payload)
+        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.texts(payload))
+
+
+def test_a_run_is_rendered_by_its_own_language() -> None:
+    ended = RunEnded(Run("id", "resnet50", 0.0), Outcome.FINISHED, 3.0, 3.0)
+    assert render(ended, "ko") == run_message(ended)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutated(EVENTS) | anything(), st.sampled_from(["en", "ko", "xx"]))
+def test_whatever_comes_slack_takes_what_is_said_of_it(event: Any, lang: str) -> None:
+    for one in parse(event):
+        payload = render(one, lang, "Asia/Seoul")
+        slack_rules.check(payload)
+        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.texts(payload))
+
+
+def _button(payload: Payload) -> Payload:
+    attachments = payload.get("attachments", [{"blocks": []}])
+    actions = [block for block in attachments[0]["blocks"] if block["type"] == "actions"]
+    button: Payload = actions[0]["elements"][0] if actions else {}
+    return button
+
+
+def _texts(payload: Payload) -> list[str]:
+    """What a reader sees, from top to bottom."""
+    blocks = [*payload["blocks"], *(block for one in payload.get("attachments", []) for block in one["blocks"])]
+    return [text for block in blocks for text in slack_rules.texts(block)]

@@ -1,0 +1,39 @@
+"""Changes that became known late: the first line says the state now."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cwnotify.alerts.events.alarms import AlarmChanged
+from cwnotify.alerts.messages.missed_changes import MAX_LINES, meanwhile_message
+from tests import slack_rules
+
+AT = 1795328400.0
+ARN = "arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:train-busy"
+
+
+def change(n: int, name: str = "train-busy") -> AlarmChanged:
+    before, after = ("OK", "ALARM") if n % 2 else ("ALARM", "OK")
+    return AlarmChanged(name, after, before, AT + n, arn=ARN, region="ap-northeast-2")
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_it_names_the_state_now_and_each_earlier_change(lang: str) -> None:
+    payload = meanwhile_message([change(1), change(2)], "ALARM", lang, "UTC", "#ml")
+    slack_rules.check(payload)
+    assert "*train-busy*" in payload["text"]
+    assert "ALARM" in payload["text"]
+    said = json.dumps(payload, ensure_ascii=False)
+    assert said.count("OK → ALARM") == said.count("ALARM → OK") == 1
+    assert payload["channel"] == "#ml"
+
+
+def test_many_changes_and_hostile_names_fit() -> None:
+    changes = [change(n, "<!channel>`*" * 20) for n in range(1, 500)]
+    payload = meanwhile_message(changes, "ODD <!here>", "en")
+    slack_rules.check(payload)
+    said = json.dumps(payload, ensure_ascii=False)
+    assert f"… +{499 - MAX_LINES}" in said
+    assert "<!" not in said

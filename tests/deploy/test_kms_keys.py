@@ -1,0 +1,71 @@
+"""KMS keys: which can encrypt the topic, and which of them CloudWatch may use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cwnotify.deploy.kms_keys import check_key, lets_cloudwatch
+from cwnotify.errors import UsageError
+
+ID = "12345678-90ab-cdef-1234-567890abcdef"
+OWNER = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}
+SERVICE = {"Service": "cloudwatch.amazonaws.com"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ID,
+        "mrk-1234567890abcdef1234567890abcdef",
+        "alias/mine",
+        "alias/team/topics_2",
+        f"arn:aws:kms:ap-northeast-2:123456789012:key/{ID}",
+        "arn:aws:kms:ap-northeast-2:210987654321:key/mrk-1234567890abcdef1234567890abcdef",
+        "arn:aws:kms:ap-northeast-2:123456789012:alias/mine",
+    ],
+)
+def test_what_names_a_key(key: str) -> None:
+    check_key(key, "aws", "ap-northeast-2")
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("mine", "alias/NAME"),
+        ("alias/", "alias/NAME"),
+        (ID[:-1], "alias/NAME"),
+        (f"{ID}\n", "alias/NAME"),
+        (f"key/{ID}", "alias/NAME"),
+        (f"arn:aws:kms:ap-northeast-2:1234:key/{ID}", "alias/NAME"),
+        ("arn:aws:sns:ap-northeast-2:123456789012:topic", "alias/NAME"),
+        ("alias/aws/sns", "customer managed key"),
+        ("arn:aws:kms:ap-northeast-2:123456789012:alias/aws/sns", "customer managed key"),
+        (f"arn:aws:kms:us-east-1:123456789012:key/{ID}", "needs a key in ap-northeast-2"),
+        (f"arn:aws-cn:kms:ap-northeast-2:123456789012:key/{ID}", "needs a key in ap-northeast-2"),
+    ],
+)
+def test_what_cannot_be_the_key(key: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        check_key(key, "aws", "ap-northeast-2")
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ({"Principal": SERVICE, "Action": ["kms:Decrypt", "kms:GenerateDataKey*"]}, True),
+        ({"Principal": SERVICE, "Action": "kms:*"}, True),
+        ({"Principal": {"Service": ["s3.amazonaws.com", "cloudwatch.amazonaws.com"]}, "Action": "kms:*"}, True),
+        ({"Principal": "*", "Action": "*"}, True),
+        ({"Principal": SERVICE, "Action": "kms:Decrypt"}, False),
+        ({"Principal": {"Service": "sns.amazonaws.com"}, "Action": "kms:*"}, False),
+        ({"Principal": SERVICE, "Action": "kms:*", "Effect": "Deny"}, False),
+        ({}, False),
+    ],
+)
+def test_whether_a_policy_lets_cloudwatch_use_the_key(statement: dict[str, Any], allowed: bool) -> None:
+    policy = {"Statement": [OWNER, {"Effect": "Allow", "Resource": "*", **statement}]}
+    assert lets_cloudwatch(policy) == allowed
+    assert lets_cloudwatch({"Statement": policy["Statement"][1]}) == allowed
+    assert not lets_cloudwatch({})

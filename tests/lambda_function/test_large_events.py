@@ -1,0 +1,145 @@
+"""One event, however deep or wide, costs the function little memory, time and few messages; the rest is counted."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cwnotify.alerts.events.alarms import AlarmChanged, InstanceNotice, Plain
+from cwnotify.alerts.messages.digest import MAX_ALONE, digest_pages
+from cwnotify.alerts.parsing.envelopes import MAX_OPENED, parse
+from cwnotify.deploy.bundle import make_zip
+from cwnotify.lambda_function import payloads
+
+NOTICE = {"detail-type": "EC2 Spot Instance Interruption Warning"}
+# What SNS takes is 256 kB.
+SIZE = 240_000
+
+
+def notices(count: int) -> list[object]:
+    return [NOTICE | {"detail": {"instance-id": f"i-{number:08x}"}} for number in range(count)]
+
+
+def alarm(**more: object) -> str:
+    return json.dumps({"AlarmName": "train", "NewStateValue": "ALARM", **more})
+
+
+def deep(depth: int, leaf: str = "1") -> str:
+    return '{"a":' * depth + leaf + "}" * depth
+
+
+LARGE = {
+    "leaves at depth": "[" * 900 + ",".join("1" * (SIZE // 2)) + "]" * 900,
+    "deep lists": "[" * (SIZE // 2) + "]" * (SIZE // 2),
+    "deep objects": deep(SIZE // 6),
+    "deep beside each other": "[" + ",".join([deep(200)] * (SIZE // 1202)) + "]",
+    "empty lists": "[" + ",".join(["[]"] * (SIZE // 3)) + "]",
+    "texts of JSON": json.dumps([json.dumps({"a": n}) for n in range(14_000)]),
+    "notices": json.dumps(notices(2_900)),
+    "alarms": json.dumps([{"AlarmName": f"a{n}", "NewStateValue": "ALARM"} for n in range(4_500)]),
+    "records in records": json.dumps({"Records": [{"Records": ["x"] * 50}] * 900}),
+    "keys": json.dumps({f"k{n}": n for n in range(18_000)}),
+    "dimensions": alarm(Trigger={"Dimensions": [{"name": f"n{n}", "value": "v"} for n in range(8_000)]}),
+    "metrics": alarm(Trigger={"Metrics": [{"Id": f"m{n}", "Expression": "m1+m2"} for n in range(5_000)]}),
+    "children": alarm(TriggeringChildren=[{"Arn": f"arn:aws:cloudwatch:::alarm:x{n}"} for n in range(5_000)]),
+    "rule": alarm(AlarmRule=" OR ".join(f'ALARM("x{n}")' for n in range(15_000))),
+    "parentheses": alarm(AlarmRule="(" * SIZE),
+    "datapoints": alarm(NewStateReason="[" + "1.0 (01/01/26 00:00:00), " * 9_000 + "] was greater"),
+    "brackets": alarm(NewStateReason="[" * SIZE),
+    "spaces": alarm(NewStateReason=" " * SIZE + "x"),
+    "digits": alarm(NewStateReason="1" * SIZE),
+    "reason data": alarm(NewStateReasonData=deep(900)),
+    "description": alarm(AlarmDescription="*_[a](http://x)" * 15_000),
+    "subject": json.dumps({"detail-type": "x" * SIZE}),
+}
+MEASURE = """
+import json, resource, sys, time
+sys.path.insert(0, sys.argv[1])
+import lambda_function
+from cwnotify.lambda_function import payloads
+message = sys.stdin.read()
+event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message}}]}
+# What the function has, beside what the interpreter maps itself.
+resource.setrlimit(resource.RLIMIT_AS, (256_000_000, 256_000_000))
+began = time.process_time()
+made = payloads(event, "en")
+print(json.dumps([time.process_time() - began, len(made), sum(len(json.dumps(one)) for one in made)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("function")
+    zipfile.ZipFile(io.BytesIO(make_zip())).extractall(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_event_stays_within_what_the_function_has(name: str, unpacked: Path) -> None:
+    command = [sys.executable, "-I", "-S", "-c", MEASURE, str(unpacked)]
+    done = subprocess.run(command, input=LARGE[name], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-500:]
+    seconds, messages, characters = json.loads(done.stdout)
+    # A function of 256 MB has a seventh of a processor, and 60 seconds.
+    assert seconds < 5
+    assert 1 <= messages <= 45
+    assert characters < 1_000_000
+
+
+def test_many_notices_become_lines_and_none_is_lost() -> None:
+    events = parse(notices(250))
+    pages = digest_pages(events, 0.0, "en")
+    assert len(pages) == MAX_ALONE + 3
+    assert [event for page in pages for event in page.events] == list(events)
+    assert "230 more messages" in pages[-1].payload["text"]
+    said = json.dumps([page.payload for page in pages])
+    assert all(f"i-{number:08x}" in said for number in range(250))
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_more_than_can_be_listed_are_counted(lang: str) -> None:
+    events = parse(notices(2_900))
+    assert len(events) == 2_900
+    pages = digest_pages(events, 0.0, lang)
+    assert [event for page in pages for event in page.events] == list(events)
+    assert "2580" in json.dumps(pages[-1].payload["attachments"])
+
+
+def test_entries_that_are_not_read_are_counted() -> None:
+    *read, note = parse(notices(MAX_OPENED + 77))
+    assert [type(one) for one in read] == [InstanceNotice] * MAX_OPENED
+    assert isinstance(note, Plain)
+    assert note.left_out == 77
+    said = [one["text"] for one in payloads(notices(MAX_OPENED + 77), "en")]
+    assert any("77 more entries of the same event" in text for text in said)
+    assert any("77개" in one["text"] for one in payloads(notices(MAX_OPENED + 77), "ko"))
+
+
+def test_two_large_structures_that_differ_at_their_end_are_two_messages() -> None:
+    one, two = ([*["x"] * 60_000, end] for end in ("a", "b"))
+    assert parse(one)[0].id != parse(two)[0].id
+
+
+@settings(max_examples=60, deadline=None)
+@given(depth=st.integers(1, 950), width=st.integers(1, 3_000), leaf=st.sampled_from(["1", "[]", "{}", '"x"', "null"]))
+def test_whatever_the_shape_the_messages_are_few_and_small(depth: int, width: int, leaf: str) -> None:
+    inner = ",".join([leaf] * width)
+    for text in (f"{'[' * depth}{inner}{']' * depth}", deep(depth, f"[{inner}]"), f"[{deep(depth)},{inner}]"):
+        made = payloads({"Records": [{"Sns": {"Message": text}}]}, "en")
+        assert 1 <= len(made) <= MAX_ALONE + 4
+        assert all(len(json.dumps(one)) < 40_000 for one in made)
+
+
+def test_an_alarm_beside_much_else_is_read() -> None:
+    events = parse([json.loads(alarm()), *["x"] * (2 * MAX_OPENED)])
+    assert isinstance(events[0], AlarmChanged)
+    assert isinstance(events[-1], Plain)
+    assert events[-1].left_out == MAX_OPENED + 1

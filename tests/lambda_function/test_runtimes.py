@@ -1,0 +1,129 @@
+"""The zip on every runtime of AWS Lambda that this machine has a Python for: the same messages on each."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify.alerts.python310 import StrEnum, iso
+from cwnotify.deploy.bundle import RUNTIMES, files, make_zip
+from cwnotify.lambda_function import payloads
+from tests.support.interpreters import interpreter
+from tests.support.slack import Slack
+
+ENVELOPES = Path(__file__).parents[1] / "data" / "envelopes"
+VERSIONS = [runtime.removeprefix("python") for runtime in RUNTIMES]
+TIMES = (
+    *("2026-11-22T06:14:20.391+0000", "2026-11-22T06:14:20Z", "2026-11-22T06:14:20.39Z", "2026-11-22 06:14:20"),
+    *("2026-11-22T06:14Z", "2026-11-22T15:14:20.123456789+09:00", "20261122T061420Z", "2026-11-22", "2026-11-22T06+00"),
+    *("2026-11-22T12: 56: 46.138+0000", "2026-11-22T06:14:20.5-0330", "2026-13-22T06:14:20Z", "yesterday"),
+)
+# -I and -S: neither this tree nor anything installed can help.
+SCRIPT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import lambda_function
+from cwnotify.lambda_function import payloads
+print(json.dumps([payloads(event, lang) for event in json.load(sys.stdin) for lang in ("en", "ko")]))
+"""
+HANDLER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import lambda_function
+print(json.dumps(lambda_function.lambda_handler(json.load(sys.stdin), None)))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "cwnotify.zip"
+    path.write_bytes(make_zip())
+    return path
+
+
+@pytest.fixture(params=VERSIONS)
+def python(request: pytest.FixtureRequest) -> Path:
+    found = interpreter(request.param)
+    if found is None:
+        pytest.skip(f"this machine has no Python {request.param}")
+    return found
+
+
+def corpus() -> list[Any]:
+    """Every event known, a storm, and an alarm for each way to write a time."""
+    known = [json.loads(path.read_bytes()) for path in sorted(ENVELOPES.glob("*.json"))]
+    alarms = [{"AlarmName": f"train-{n}", "NewStateValue": "ALARM", "OldStateValue": "OK"} for n in range(9)]
+    storm = {"Records": [{"Sns": {"Message": json.dumps(alarm)}} for alarm in alarms]}
+    return [*known, storm, *({**alarms[0], "StateChangeTime": time} for time in TIMES)]
+
+
+def run(python: Path, script: str, bundle: Path, event: object, **environ: str) -> Any:
+    command = [python, "-I", "-S", "-c", script, bundle]
+    text = json.dumps(event).encode()
+    path = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "utf-8", **environ}
+    done = subprocess.run(command, input=text, env=path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_same_messages(python: Path, bundle: Path) -> None:
+    events = corpus()
+    assert run(python, SCRIPT, bundle, events) == [payloads(event, lang) for event in events for lang in ("en", "ko")]
+
+
+def test_an_alarm_arrives(python: Path, bundle: Path) -> None:
+    alarm = {"AlarmName": "train-1", "NewStateValue": "ALARM", "OldStateValue": "OK"}
+    with Slack() as slack:
+        told = run(python, HANDLER, bundle, alarm, hookUrl=slack.url, lang="ko")
+        assert told == {"messages": 1, "batchItemFailures": []}
+        assert "train-1" in slack.wait_for(1)[0]["text"]
+
+
+def test_one_runtime_at_least_is_here() -> None:
+    assert any(interpreter(version) for version in VERSIONS)
+
+
+def test_the_oldest_runtime_can_parse_all_of_it() -> None:
+    for path, content in files().items():
+        ast.parse(content, path, feature_version=(3, 10))
+
+
+# How times are written
+
+
+@given(
+    st.datetimes(min_value=datetime(1000, 1, 1)),
+    st.sampled_from([None, UTC, timezone(timedelta(hours=9)), timezone(-timedelta(hours=3, minutes=30))]),
+    st.sampled_from(["auto", "seconds", "milliseconds", "microseconds", "minutes", "hours"]),
+    st.sampled_from(["T", " "]),
+)
+def test_a_time_stays_the_same(at: datetime, zone: timezone | None, precision: str, between: str) -> None:
+    text = at.replace(tzinfo=zone).isoformat(between, precision)
+    for written in (text, text.replace("+00:00", "Z"), text.replace("+00:00", "+0000").replace("+09:00", "+09")):
+        assert datetime.fromisoformat(iso(written)) == datetime.fromisoformat(written)
+
+
+@given(st.text() | st.from_regex(r"\A[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ]?[0-9:.,+Z-]*\Z"))
+def test_any_text_is_read_as_before(text: str) -> None:
+    try:
+        expected = datetime.fromisoformat(text)
+    except ValueError:
+        assert iso(iso(text)) == iso(text)
+    else:
+        assert datetime.fromisoformat(iso(text)) == expected
+
+
+def test_texts_that_are_members() -> None:
+    class Kind(StrEnum):
+        ONE = "one"
+
+    assert (str(Kind.ONE), f"{Kind.ONE}", Kind("one"), Kind.ONE == "one") == ("one", "one", Kind.ONE, True)

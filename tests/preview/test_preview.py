@@ -1,0 +1,274 @@
+"""The preview: what it draws, and that no payload can break it or script it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify import alerts
+from cwnotify.alerts.messages import block_kit as b
+from cwnotify.preview import builder_link, message_html, page
+from cwnotify.preview.mrkdwn import mrkdwn_html, plain_html
+
+KST = timezone(timedelta(hours=9), "KST")
+AT = datetime(2026, 11, 22, 15, 16, tzinfo=KST)
+VOID = {"br", "hr", "meta", "link"}
+TAGS = VOID | {
+    "html", "head", "title", "style", "body", "main", "section", "h1", "h2", "h3", "h4", "ol", "li", "article",
+    "header", "div", "span", "time", "p", "a", "b", "i", "s", "code", "pre", "blockquote", "figure", "figcaption",
+}  # fmt: skip
+ATTRIBUTES = {
+    "lang", "charset", "http-equiv", "content", "name", "rel", "href", "class", "id", "aria-label",
+    "aria-labelledby", "aria-live", "aria-hidden", "datetime", "style", "target",
+}  # fmt: skip
+
+
+class Audit(HTMLParser):
+    """Holds a document to the tags and attributes that the preview itself writes, well nested, with safe links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.shown = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in TAGS, f"a tag of the payload's: {tag}"
+        values = dict(attrs)
+        assert set(values) <= ATTRIBUTES, f"an attribute of the payload's: {sorted(values)} on {tag}"
+        if tag == "a":
+            assert "a" not in self.open, "a link within a link"
+            href = values["href"] or ""
+            assert urlsplit(href).scheme in ("http", "https"), href
+            assert "noopener" in (values["rel"] or "")
+            self.links.append(href)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment of the payload's: {data}")
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.shown += data
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "' onclick='x",
+    "<javascript:alert(1)|click>", "<http://a.b/\"onmouseover=\"x|hi>", "<https://a.b|<b>x</b>>", "<https://[|x>",
+    "<data:text/html,x|y>", "<!--", "]]>", "</style><script>", "&lt;script&gt;", "&#60;script&#62;", "```", "`",
+    "*", "_", "~", "&gt;", ">>>", "<", ">", "|", "\n", ":x:", "https://a.b/", "\ud800", "\x00", "\u202e", "<@U1|",
+    "<!date^1^{date}^javascript:alert(1)|", "http://a.b?x=&quot;", "가", " ",
+]  # fmt: skip
+hostile_text = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=8), max_size=12).map("".join)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | hostile_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile_text, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def mostly(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """What belongs there, or else anything at all."""
+    return st.one_of(strategy, strategy, strategy, anything)
+
+
+def shaped(kinds: list[str], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """An object with some of these fields."""
+    return st.fixed_dictionaries(
+        {"type": mostly(st.sampled_from(kinds))}, optional={k: mostly(v) for k, v in fields.items()}
+    )
+
+
+text_objects = shaped(["mrkdwn", "plain_text"], text=hostile_text)
+elements = text_objects | shaped(
+    ["button", "image"], text=text_objects, url=hostile_text, style=hostile_text, image_url=hostile_text,
+    alt_text=hostile_text,
+)  # fmt: skip
+blocks = shaped(
+    ["header", "section", "context", "divider", "actions", "image", "rich_text"],
+    text=text_objects, fields=st.lists(mostly(text_objects), max_size=3), accessory=elements,
+    elements=st.lists(mostly(elements), max_size=3), title=text_objects, image_url=hostile_text,
+    alt_text=hostile_text,
+)  # fmt: skip
+block_lists = st.lists(mostly(blocks), max_size=4)
+attachments = st.fixed_dictionaries(
+    {}, optional={"color": mostly(hostile_text), "blocks": mostly(block_lists), "text": mostly(hostile_text)}
+)
+payloads = mostly(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "text": mostly(hostile_text),
+            "blocks": mostly(block_lists),
+            "attachments": mostly(st.lists(mostly(attachments), max_size=2)),
+        },
+    )
+)
+
+
+@given(payloads)
+def test_any_payload_renders_and_none_writes_markup(payload: Any) -> None:
+    document = page([(payload, AT)], "Preview")
+    document.encode("utf-8")
+    Audit(document)
+
+
+@given(hostile_text)
+def test_any_text_renders_to_our_own_markup(text: str) -> None:
+    Audit(mrkdwn_html(text))
+    assert not Audit(plain_html(text)).links
+
+
+@given(st.text(alphabet="*_~`<>|: a&;가\n", max_size=60))
+def test_nothing_that_was_written_is_lost(text: str) -> None:
+    def letters(value: str) -> str:
+        return "".join(c for c in value if c in "a가")
+
+    assert letters(Audit(mrkdwn_html(text)).shown) == letters(text)
+
+
+@given(payloads)
+def test_any_payload_has_a_builder_link(payload: Any) -> None:
+    shown = json.loads(unquote(builder_link(payload).partition("#")[2]))
+    assert set(shown) == {"blocks", "attachments"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "drawn"),
+    [
+        ("*bold* _it_ ~no~ `a*b*`", "<b>bold</b> <i>it</i> <s>no</s> <code>a*b*</code>"),
+        ("*_both_*", "<b><i>both</i></b>"),
+        ("*bold*, (*bold*)", "<b>bold</b>, (<b>bold</b>)"),
+        ("snake_case_name 2*3*4", "snake_case_name 2*3*4"),
+        ("* not bold * and **", "* not bold * and **"),
+        ("*기차*의 소식", "*기차*의 소식"),
+        ("one\ntwo", "one<br>two"),
+        ("a &lt;b&gt; &amp;amp; &quot;", "a &lt;b&gt; &amp;amp; &amp;quot;"),
+        ("a\n```\nx = *1*\n y\n```\nb", "a<pre><code>x = *1*\n y</code></pre>b"),
+        ("&gt; q\n> *r*\nafter", "<blockquote>q<br><b>r</b></blockquote>after"),
+        ("before\n>>> q\nr", "before<blockquote>q<br>r</blockquote>"),
+        (":x: :no_such_emoji: 13:02:07", "❌ :no_such_emoji: 13:02:07"),
+        ("<!here>", '<span class="mention everyone">@here</span>'),
+        ("<@U12|minsu> <@U12>", '<span class="mention">@minsu</span> <span class="mention">@U12</span>'),
+        ("<!subteam^S1|@ml>", '<span class="mention">@ml</span>'),
+        ("<#C1|general>", '<span class="mention">#general</span>'),
+        ("<!date^1^{date}^https://a.b|22 Nov>", "22 Nov"),
+        ("<javascript:alert(1)|click>", "&lt;javascript:alert(1)|click&gt;"),
+    ],
+)  # fmt: skip
+def test_mrkdwn_is_drawn_as_slack_draws_it(typed: str, drawn: str) -> None:
+    assert mrkdwn_html(typed) == drawn
+
+
+def test_every_emoji_that_our_alerts_use_is_drawn() -> None:
+    sources = Path(alerts.__path__[0]).rglob("*.py")
+    used = {name for source in sources for name in re.findall(r'"(:[a-z_]+:)[" ]', source.read_text("utf-8"))}
+    assert ":white_check_mark:" in used
+    assert {name for name in used if plain_html(name) == name} == set()
+
+
+@pytest.mark.parametrize(
+    ("typed", "target", "shown"),
+    [
+        ("<https://a.b/?x=1&amp;y=2|a *name*>", "https://a.b/?x=1&y=2", "a *name*"),
+        ("<https://a.b>", "https://a.b", "https://a.b"),
+        ("see https://a.b/c.", "https://a.b/c", "see https://a.b/c."),
+    ],
+)
+def test_links_lead_where_they_say(typed: str, target: str, shown: str) -> None:
+    audit = Audit(mrkdwn_html(typed))
+    assert audit.links == [target]
+    assert audit.shown == shown
+
+
+def test_a_message_shows_all_of_its_parts() -> None:
+    payload = b.message(
+        ":white_check_mark: *resnet50* finished",
+        [b.section(":white_check_mark: *resnet50* finished in 3 s"), {"type": "divider"}, b.context("train.ipynb")],
+        b.GOOD,
+        [*b.fields([("loss", "0.2"), ("acc", "0.9")]), *b.buttons([("CloudWatch", "https://aws.example/x")])],
+    )
+    drawn = message_html(payload, AT)
+    audit = Audit(drawn)
+    assert audit.links == ["https://aws.example/x"]
+    for words in ("cwnotify", "APP", "3:16 PM", "✅ resnet50 finished in 3 s", "train.ipynb", "loss", "CloudWatch"):
+        assert words in audit.shown
+    assert f"--bar:{b.GOOD}" in drawn
+    assert 'aria-label="✅ resnet50 finished"' in drawn
+    assert 'class="button primary"' in drawn
+    assert '<time datetime="2026-11-22T15:16:00+09:00">' in drawn
+
+
+def test_a_korean_message_says_so_and_tells_the_time_in_korean() -> None:
+    drawn = message_html({"text": "학습이 끝났어요"}, AT)
+    assert 'lang="ko"' in drawn
+    assert "오후 3:16" in drawn
+
+
+def test_the_text_is_shown_where_there_are_no_blocks_and_only_there() -> None:
+    assert "hello" in Audit(message_html({"text": "hello"})).shown
+    assert "hello" not in Audit(message_html({"text": "hello", "blocks": [b.section("other")]})).shown
+
+
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        ({"blocks": [{"type": "rich_text"}]}, "“rich_text”"),
+        ({"blocks": ["no block"]}, "“?”"),
+        ({"blocks": [{"type": "actions", "elements": [{"type": "datepicker"}]}]}, "“datepicker”"),
+        ({"blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": 3}}]}, "Text is missing"),
+        ({"attachments": [{"color": "red;}"}]}, "This attachment is empty"),
+        ([], "This message is empty"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named_in_its_place(payload: Any, named: str) -> None:
+    assert named in Audit(message_html(payload)).shown
+
+
+def test_a_picture_is_told_and_linked_but_never_fetched() -> None:
+    image = {"type": "image", "image_url": "https://a.b/x.png", "alt_text": "CPU over the run"}
+    audit = Audit(message_html({"blocks": [image]}))
+    assert "CPU over the run" in audit.shown
+    assert audit.links == ["https://a.b/x.png"]
+
+
+def test_the_builder_link_carries_what_the_builder_knows() -> None:
+    def shown(payload: Any) -> Any:
+        return json.loads(unquote(builder_link(payload).removeprefix("https://app.slack.com/block-kit-builder/#")))
+
+    payload = b.message("끝 & <!here>", [b.section("끝 & 100 %")], b.BAD, [{"type": "divider"}], "alerts")
+    assert shown(payload) == {"blocks": payload["blocks"], "attachments": payload["attachments"]}
+    assert shown({"text": "끝"}) == {"blocks": [b.section("끝")], "attachments": []}
+
+
+def test_a_payload_that_holds_itself_still_renders() -> None:
+    blocks: list[Any] = []
+    blocks.append(blocks)
+    Audit(page([({"blocks": blocks}, None)], "Preview"))
+
+
+def test_a_page_asks_the_network_for_nothing_and_lets_only_its_own_script_run() -> None:
+    silent = page([], "Nothing & nobody", lead="<none>")
+    assert "script-src 'none'" in silent
+    assert "<script" not in silent
+    assert "Nothing &amp; nobody" in silent
+    assert "&lt;none&gt;" in silent
+    assert "url(" not in silent
+    assert "script-src 'sha256-" in page([], "Live", script="look();")

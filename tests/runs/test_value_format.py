@@ -1,0 +1,128 @@
+"""A value as an alert shows it: one text for ``--show``, `note` and ``show=``."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwnotify.runs.value_format import MAX_TEXT, text_of
+
+
+class Tensor:
+    """As PyTorch's: its shape is a tuple, and `item` gives its one number."""
+
+    def __init__(self, value: float, *shape: int) -> None:
+        self.value, self.shape, self.ndim = value, shape, len(shape)
+
+    def item(self) -> float:
+        if any(length != 1 for length in self.shape):
+            raise RuntimeError("a Tensor with 2 elements cannot be converted to Scalar")
+        return self.value
+
+    def __str__(self) -> str:
+        return "tensor(...)"
+
+
+class Eager:
+    """As TensorFlow's: only its NumPy array has `item`."""
+
+    shape = ()
+
+    def numpy(self) -> numpy.ndarray:
+        return numpy.array(0.25)
+
+
+class Meta(Tensor):
+    """One without data."""
+
+    def item(self) -> float:
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+
+
+class Phase(enum.Enum):
+    TRAIN = "train"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1 + 0.2, "0.3"),
+        (1 / 7, "0.142857"),
+        (1e-5, "1e-05"),
+        (-0.0, "0"),
+        (123456.7, "123457"),
+        (1234567.891, "1234568"),
+        (12345678.0, "12345678"),
+        (1e15, "1000000000000000"),
+        (1e16, "1e+16"),
+        (-2.5e7, "-25000000"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (199_999, "199999"),
+        (10**20, "100000000000000000000"),
+        (10**5000, "1e+5000"),
+        (True, "True"),
+        (None, "None"),
+        (1 + 0.5j, "1+0.5j"),
+        ("a 'b'", "a 'b'"),
+        (numpy.float32(0.1), "0.1"),
+        (numpy.float64(1 / 3), "0.333333"),
+        (numpy.longdouble(1) / 3, "0.333333"),
+        (numpy.int64(5), "5"),
+        (numpy.bool_(True), "True"),
+        (numpy.array(0.25), "0.25"),
+        (numpy.array([[0.25]]), "0.25"),
+        (numpy.array([1.0, 2.0]), "[1. 2.]"),
+        (numpy.array([]), "[]"),
+        (numpy.array("x"), "x"),
+        (numpy.str_("x"), "x"),
+        (Tensor(0.1), "0.1"),
+        (Tensor(3, 1, 1), "3"),
+        (Tensor(3, 2), "tensor(...)"),
+        (Meta(3), "tensor(...)"),
+        (Eager(), "0.25"),
+        (decimal.Decimal("12.50"), "12.50"),
+        (decimal.Decimal(1) / 3, "0.333333"),
+        (decimal.Decimal("nan"), "NaN"),
+        (fractions.Fraction(1, 3), "1/3"),
+        ({"acc": numpy.float64(0.9), "top": [numpy.float32(0.1), "a"]}, "{'acc': 0.9, 'top': [0.1, 'a']}"),
+        ((1.0,), "(1,)"),
+        (set(), "set()"),
+        (frozenset([0.5]), "frozenset({0.5})"),
+        (Phase.TRAIN, "Phase.TRAIN"),
+        (datetime.timedelta(seconds=90), "0:01:30"),
+        (Path("/data"), "/data"),
+        (b"x", "b'x'"),
+    ],
+    ids=lambda value: value if type(value) is str else type(value).__name__,
+)
+def test_a_value_is_shown_as_a_person_would_write_it(value, text):
+    assert text_of(value) == text
+
+
+def test_a_list_that_holds_itself_ends():
+    items: list = [1]
+    items.append(items)
+
+    assert text_of(items).startswith("[1, [1, ")
+
+
+@given(st.one_of(st.floats(), st.integers(), st.decimals(allow_nan=True), st.complex_numbers(), st.text()))
+def test_any_number_has_a_short_text(value):
+    if isinstance(value, decimal.Decimal) and value.is_snan():
+        return
+
+    assert len(text_of(value)) <= (MAX_TEXT + 1 if isinstance(value, str) else 90)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_no_number_is_told_wrongly(value):
+    assert float(text_of(value)) == pytest.approx(value, rel=1e-5)

@@ -1,0 +1,98 @@
+"""Lookups that fail, hang and come late: no poll waits for them longer than it may."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from cwnotify.errors import AwsError
+from cwnotify.watch.background_calls import Lookups
+from tests.support.waiting import until
+
+POLL = 0.2  # seconds
+
+
+@pytest.fixture
+def asked() -> Lookups:
+    return Lookups(lambda: POLL)
+
+
+def failing(message: str = "no", kind: str = "offline") -> Callable[[], str]:
+    def call() -> str:
+        raise AwsError(message, kind=kind)
+
+    return call
+
+
+def test_an_answer_in_time_is_returned(asked: Lookups) -> None:
+    assert asked.get("history", "a", lambda: "answer") == "answer"
+    assert asked.get("history", "b", lambda: "other") == "other"
+
+
+def test_a_failure_is_raised_and_the_next_call_is_some_polls_later(asked: Lookups) -> None:
+    calls: list[float] = []
+
+    def call() -> str:
+        calls.append(time.monotonic())
+        raise AwsError("no", kind="denied")
+
+    def poll() -> bool:
+        asked.begin()
+        with pytest.raises(AwsError):
+            asked.get("history", "a", call)
+        return len(calls) == 4
+
+    until(poll, 10, "four calls")
+    first, second, third, fourth = calls
+    assert 0.4 * POLL < second - first < third - second < fourth - third
+
+
+def test_one_kinds_failure_does_not_hold_up_another(asked: Lookups) -> None:
+    with pytest.raises(AwsError, match="no"):
+        asked.get("history", "a", failing())
+    assert asked.get("topics", "a", lambda: "answer") == "answer"
+
+
+def test_without_backing_off_each_poll_asks(asked: Lookups) -> None:
+    for _ in range(3):
+        with pytest.raises(AwsError, match="no"):
+            asked.get("ec2", "a", failing(), backs_off=False)
+
+
+def test_a_fault_of_ours_is_an_error_too(asked: Lookups) -> None:
+    with pytest.raises(AwsError, match="ZeroDivisionError"):
+        asked.get("history", "a", lambda: 1 / 0)
+
+
+def test_what_hangs_holds_one_poll_up_for_a_moment_and_the_next_not_at_all() -> None:
+    asked = Lookups(lambda: POLL, max_wait=0.3)
+    answered = threading.Event()
+
+    def hang() -> str:
+        answered.wait(30)
+        return "late"
+
+    began = time.monotonic()
+    for _ in range(20):
+        asked.begin()
+        with pytest.raises(AwsError) as raised:
+            asked.get("history", "a", hang)
+        assert raised.value.kind == "late"
+    assert time.monotonic() - began < 0.3 + 1
+
+    answered.set()
+    until(lambda: "cwnotify-history" not in [one.name for one in threading.enumerate()], 5, "the late answer")
+    asked.begin()
+    assert asked.get("history", "a", failing()) == "late"
+
+
+def test_a_late_answer_to_something_else_is_not_taken() -> None:
+    asked = Lookups(lambda: POLL, max_wait=0.05)
+    with pytest.raises(AwsError):
+        asked.get("history", "a", lambda: time.sleep(0.2))
+    until(lambda: not any(one.name.startswith("cwnotify-") for one in threading.enumerate()), 5, "the late answer")
+    asked.begin()
+    assert asked.get("history", "b", lambda: "fresh") == "fresh"

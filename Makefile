@@ -66,6 +66,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 demo: $(VENV)/.demo  ## the main job on this machine, without any account
 	@$(BIN)/python -m cwnotify.demo notebooks/quickstart.ipynb demo-report/index.html

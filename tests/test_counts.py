@@ -14,7 +14,7 @@ from cwnotify.store.outbox import Outbox
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
-from tests.test_layers import in_a_fresh_interpreter
+from tests.test_imports import in_a_fresh_interpreter
 
 LOADED = {
     "cwnotify",

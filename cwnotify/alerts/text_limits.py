@@ -1,7 +1,7 @@
 """How long the texts of a run are in a message, and how much more of them is kept until they are redacted.
 
 A text is cut twice. The process that reads it keeps `MARGIN` characters more than a message shows, because a secret
-that was cut no longer has its form. `cwnotify.alerts.redaction.run_events` redacts that and cuts to the limit. Constants only.
+that was cut no longer matches its pattern. `redaction.run_events` redacts and then cuts to the limit. Constants only.
 """
 
 from __future__ import annotations

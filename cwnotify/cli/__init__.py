@@ -63,10 +63,10 @@ class _Lazy(click.Group):
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
+            from cwnotify.suggestions import closest_match
 
-            near = difflib.get_close_matches(args[0], _COMMANDS, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = closest_match(args[0], _COMMANDS)
+            hint = f"; did you mean {near}?" if near else ""
             context.fail(f"{args[0]!r} is no command{hint}")
         return super().resolve_command(context, args)
 

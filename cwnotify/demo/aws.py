@@ -1,7 +1,7 @@
 """AWS on this machine: ministack, in a virtual environment of its own, with its rights enforced.
 
 Nothing that runs with `Ministack.environ` can reach AWS itself: the endpoint is this machine's, the key is random, and
-what the user has configured for boto3 is not read. Without that key nothing can use it (see `cwnotify.demo.aws_gateway`).
+the user's boto3 configuration is not read. Requests without that key are rejected (see `cwnotify.demo.aws_gateway`).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 from cwnotify.aws.alarm_actions import alarms_on, find_alarms
 from cwnotify.aws.ec2 import describe, is_alive
+from cwnotify.aws.secrets import read_webhook
 from cwnotify.aws.session import Aws
 from cwnotify.deploy import storage
 from cwnotify.deploy.bundle import make_zip
@@ -93,7 +94,7 @@ def look(aws: Aws, wish: Wish) -> Found:
     return Found(
         place=place,
         stack=stack,
-        webhook=storage.read_webhook(aws, place.parameter),
+        webhook=read_webhook(aws, place.parameter),
         code={bucket: storage.keys(aws, bucket, place.keys) for bucket in buckets},
         on_topic=tuple(alarm.name for alarm in alarms_on(aws, place.topic) if alarm.name not in _own(stack)),
         alarms=tuple(alarm.name for alarm in find_alarms(aws, wish.alarms)),

@@ -7,8 +7,8 @@ import hashlib
 from typing import Any
 
 from cwnotify.aws.session import Aws
-from cwnotify.errors import AwsError, SettingsError
-from cwnotify.settings import REFERENCES, Secret, check_webhook
+from cwnotify.errors import AwsError
+from cwnotify.settings import Secret
 
 # Bytes of an object that are read to compare it; our code has less than a hundredth of that.
 MAX_CODE = 50_000_000
@@ -104,39 +104,6 @@ def delete_objects(aws: Aws, bucket: str, keys: tuple[str, ...]) -> None:
     """Remove objects; those that are gone already are no error."""
     for key in keys:
         _ask_own(aws, "delete_object", bucket, _NO_KEY, Key=key)
-
-
-def read_webhook(aws: Aws, name: str) -> Secret | None:
-    """What a parameter holds; None where there is none."""
-    found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
-    return Secret(found["Parameter"]["Value"]) if found else None
-
-
-def find_webhook(aws: Aws, reference: str) -> Secret:
-    """The webhook that is kept under ``ssm:/name`` or ``secretsmanager:name``.
-
-    Raises
-    ------
-    AwsError
-        If AWS cannot be asked, or has nothing of that name here.
-    SettingsError
-        If what is there is no webhook.
-    """
-    store, _, name = reference.partition(":")
-    if store == "ssm":
-        found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
-        text = found["Parameter"]["Value"] if found else None
-        missing = f"put it there with: aws ssm put-parameter --type SecureString --name {name} --value …"
-    else:
-        found = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
-        text = (found.get("SecretString") or found.get("SecretBinary", "")) if found else None
-        missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
-    if text is None:
-        raise AwsError(f"{aws.region} has nothing of this name; {missing}")
-    webhook = check_webhook(text, reference, bare=True)
-    if webhook.reveal().startswith(REFERENCES):
-        raise SettingsError(f"{reference} holds the name of another place instead of a webhook")
-    return webhook
 
 
 def write_webhook(aws: Aws, name: str, webhook: Secret) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from cwnotify.alerts.events.runs import Vitals
 from cwnotify.host.load import SAMPLE_PERIOD, Series, take
-from cwnotify.sidecar.timers import Timers
 
 
 class Courses:
@@ -14,14 +13,21 @@ class Courses:
 
     Parameters
     ----------
+    later
+        Calls an action once, a number of seconds from now.
     is_watched
         Whether somebody looks at the machine though no run is open.
     sampled
         Called with each sample and whether it covers a time: the first after a pause only sets the mark.
     """
 
-    def __init__(self, timers: Timers, is_watched: Callable[[], bool], sampled: Callable[[Vitals, bool], None]) -> None:
-        self._timers = timers
+    def __init__(
+        self,
+        later: Callable[[float, Callable[[], None]], None],
+        is_watched: Callable[[], bool],
+        sampled: Callable[[Vitals, bool], None],
+    ) -> None:
+        self._later = later
         self._is_watched = is_watched
         self._sampled = sampled
         self._series: dict[str, Series] = {}
@@ -50,7 +56,7 @@ class Courses:
         """Begin to sample, unless that is under way."""
         if not self._sampling:
             self._sampling = True
-            self._timers.after(0.0, self._sample)
+            self._later(0.0, self._sample)
 
     def _sample(self) -> None:
         self._sampling = bool(self._series) or self._is_watched()
@@ -64,4 +70,4 @@ class Courses:
         if covers:
             for series in self._series.values():
                 series.add(vitals.cpu)
-        self._timers.after(SAMPLE_PERIOD, self._sample)
+        self._later(SAMPLE_PERIOD, self._sample)

@@ -6,18 +6,17 @@ and costs neither the run's name nor the other options.
 
 from __future__ import annotations
 
-import argparse
 import re
-import shlex
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 from cwnotify.alerts.events.run_options import OPTIONS, Option, duration
 from cwnotify.alerts.light_dataclass import frozen
 from cwnotify.alerts.text_limits import MAX_DERIVED_NAME
 from cwnotify.errors import UsageError
+from cwnotify.option_parser import OptionParser, split_words, unquoted
 
 _NAME = re.compile(r"[\w.]*")
 # "2 hours and 5 minutes"
@@ -39,67 +38,25 @@ class Asked:
     problems: tuple[str, ...] = ()
 
 
-class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of leaving, since leaving would end the kernel."""
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog, description=description, add_help=False, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise a `UsageError` with the usage below it."""
-        raise UsageError(f"{message}\n{self.format_usage().strip()}")
-
-    def read(self, line: str) -> dict[str, Any]:
-        """The words of `line` by their options; what has no place among them raises `UsageError`."""
-        found, left = self.parse_known_args(split(line, self))
-        if left:
-            self.refuse(left[0])
-        return vars(found)
-
-    def refuse(self, word: str) -> NoReturn:
-        """Say what may have been meant by a word that has no place."""
-        self.error(self.misplaced(word))
-
-    def nearest(self, word: str) -> str:
-        """The option that was probably meant by `word`; empty if there is none."""
-        from difflib import get_close_matches
-
-        option = word.partition("=")[0].lstrip("-")
-        known = [known.lstrip("-") for known in self._option_string_actions]
-        near = [option] if option in known else get_close_matches(option, known, 1)
-        return f"--{near[0]}" if near and option else ""
-
-    def misplaced(self, word: str) -> str:
-        """What may have been meant by a word that has no place, as a text."""
-        option = word.partition("=")[0]
-        if option in ("-h", "--help"):
-            return f"for help write {self.prog}?"
-        if near := self.nearest(word):
-            return f"{option} is not an option; did you mean {near}?"
-        if word.startswith("-"):
-            return f"{option} is not an option"
-        return f"unexpected argument {word!r}; quote values that contain spaces"
-
-
 @cache
-def cell_parser() -> Parser:
+def cell_parser() -> OptionParser:
     """The parser of ``%%notify_on_finish``; its help is the magic's."""
-    parser = Parser("%%notify_on_finish", "Tell Slack when this cell ends, however it ends.")
+    parser = OptionParser("%%notify_on_finish", "Tell Slack when this cell ends, however it ends.")
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="what the alert calls this cell")
     _add_options(parser, OPTIONS)
     return parser
 
 
 @cache
-def all_parser() -> Parser:
+def all_parser() -> OptionParser:
     """The parser of ``%notify_all``."""
-    parser = Parser("%notify_all", "Tell Slack of every cell that takes long, without registering it.")
+    parser = OptionParser("%notify_all", "Tell Slack of every cell that takes long, without registering it.")
     parser.add_argument("--off", action="store_true", help="stop it")
     _add_options(parser, [option for option in OPTIONS if option.field not in ("show", "together", "tail")])
     return parser
 
 
-def _add_options(parser: Parser, options: tuple[Option, ...] | list[Option]) -> None:
+def _add_options(parser: OptionParser, options: tuple[Option, ...] | list[Option]) -> None:
     for option in options:
         if option.read is None:
             parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=option.help)
@@ -131,7 +88,7 @@ def read_all(line: str) -> Asked | None:
         If it may have been meant to stop.
     """
     parser = all_parser()
-    words = split(line, parser)
+    words = split_words(line, parser)
     for word in words:
         if word != "--off" and parser.nearest(word) == "--off":
             parser.refuse(word)
@@ -183,7 +140,7 @@ def _short(statement: str) -> str:
 class _Reader:
     """Reads words one by one, so that one that is wrong costs only itself."""
 
-    def __init__(self, parser: Parser, options: tuple[Option, ...]) -> None:
+    def __init__(self, parser: OptionParser, options: tuple[Option, ...]) -> None:
         self._parser = parser
         self._options = {option.flag: option for option in options}
         self._words: list[str] = []
@@ -194,7 +151,7 @@ class _Reader:
     def read(self, line: str) -> Asked:
         """All of `line`; the words that belong to no option are the name."""
         try:
-            self._words = split(line, self._parser)
+            self._words = split_words(line, self._parser)
         except UsageError as error:
             self._problems.append(str(error).partition("\n")[0])
             self._words = line.replace('"', " ").replace("'", " ").split()
@@ -277,23 +234,6 @@ def _is_read(option: Option, words: list[str]) -> bool:
         return option.read is not None and option.read(unquoted(" ".join(words))) is not None
     except UsageError:
         return False
-
-
-def split(line: str, parser: Parser) -> list[str]:
-    """Split at spaces outside quotes. The quotes stay, for ``--show metrics["loss"], "a" in seen`` needs them."""
-    lexer = shlex.shlex(line, posix=False)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        return list(lexer)
-    except ValueError:
-        parser.error(f"a quote in {line.strip()!r} has no partner")
-
-
-def unquoted(text: str) -> str:
-    """`text` without the quotes around all of it."""
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2
-    return text[1:-1] if quoted else text
 
 
 def long_minimum(asked: Mapping[str, Any], setting: float) -> dict[str, Any]:

@@ -199,11 +199,11 @@ class CWNotify(Magics):
         elif word in ("", "panel") or word.startswith("--"):
             self._panel(rest if word == "panel" else line)
         else:
-            from difflib import get_close_matches
+            from cwnotify.suggestions import closest_match
 
-            near = get_close_matches(word, WORDS, 1)
+            near = closest_match(word, WORDS)
             known = f"it takes {', '.join(WORDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
-            hint = f"did you mean %cwnotify {near[0]}?" if near else known
+            hint = f"did you mean %cwnotify {near}?" if near else known
             say(f"%cwnotify does not know {word!r}; {hint}")
 
     def _expand(self, line: str, local_ns: dict[str, Any] | None) -> str:

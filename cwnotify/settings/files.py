@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -73,8 +72,10 @@ def _complaint(key: str, value: object, known: set[str]) -> str:
     if "webhook" in key and not (key == "webhook" and isinstance(value, str) and value.startswith(REFERENCES)):
         return f"{key} is not a setting; a webhook is stored by: cwnotify login"
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        from cwnotify.suggestions import closest_match
+
+        near = closest_match(key, known)
+        hint = f"did you mean {near}?" if near else f"known are {', '.join(sorted(known))}"
         return f"{key} is not a setting; {hint}"
     return ""
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sched
 import select
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -33,7 +35,6 @@ from cwnotify.sidecar.delivery import Delivery
 from cwnotify.sidecar.panels import Panels
 from cwnotify.sidecar.protocol import Line, Lines, Pipe, encode
 from cwnotify.sidecar.spawn import has_another, others
-from cwnotify.sidecar.timers import Timers
 from cwnotify.slack import destination
 from cwnotify.slack.retry_policy import PATIENCE
 from cwnotify.store.alarm_states import AlarmBook, Voice
@@ -81,8 +82,8 @@ class Sidecar:
         self._attempted = threading.Event()
         self._delivery = Delivery(books.connect, books.owner, self._told, self._complain)
         self._machine = Machine(books.connect, self._delivery.wake)
-        self._timers = Timers()
-        self._courses = Courses(self._timers, lambda: self._panels.is_open, self._sampled)
+        self._scheduler = sched.scheduler(time.monotonic)
+        self._courses = Courses(self._later, lambda: self._panels.is_open, self._sampled)
         self._panels = Panels(books.connect, answers, self._machine, self._delivery.wake, self._courses.values)
         books.place = self._machine.place
         books.is_place_known = lambda: self._machine.has_answered
@@ -111,7 +112,7 @@ class Sidecar:
         self._answer(encode("ready", pid=os.getpid()))
         self._take_up()
         # After the lines that wait already: the kernel may be gone, and they say how its runs ended.
-        self._timers.after(0.0, lambda: self._look_around(at_start=True))
+        self._later(0.0, lambda: self._look_around(at_start=True))
         self._name_instance()
         self._heartbeat()
         self._keep_looking_at_disk()
@@ -141,9 +142,10 @@ class Sidecar:
             poller.register(self._pidfd, select.POLLIN)
         poller.register(self._wakes, select.POLLIN)
         piped = True
+        next_action = 0.0
         longest = HEARTBEAT if self._pidfd >= 0 else POLL_WITHOUT_PIDFD
         while not self._is_relieved and not self._is_late:
-            pause = min(self._timers.wait(longest), max(self._leave_at - time.monotonic(), 0.0))
+            pause = max(min(next_action, longest, self._leave_at - time.monotonic()), 0.0)
             ready = dict(poller.poll(pause * 1000))
             if self._wakes in ready:
                 os.read(self._wakes, 1)
@@ -157,7 +159,12 @@ class Sidecar:
                     self._hang_up()
             if dead:
                 return
-            self._timers.run()
+            due_in = self._scheduler.run(blocking=False)
+            next_action = longest if due_in is None else due_in
+
+    def _later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call `action` once, `seconds` from now, in the thread of `_serve`."""
+        self._scheduler.enter(seconds, 0, _run_logged, (action,))
 
     def _hang_up(self) -> None:
         """The kernel can tell us nothing more: who waits for our answers finds their end, and starts another sidecar.
@@ -167,11 +174,11 @@ class Sidecar:
         self._panels.close()
         if (answers := self._answers.fileno()) >= 0:
             os.dup2(0, answers)
-        self._timers.after(HANDOVER, self._look_for_relief)
+        self._later(HANDOVER, self._look_for_relief)
 
     def _look_for_relief(self) -> None:
         """Leave when a later sidecar of the kernel has taken over all that was ours."""
-        self._timers.after(HANDOVER, self._look_for_relief)
+        self._later(HANDOVER, self._look_for_relief)
         ours = float(start_of(os.getpid()))
         later = any(float(start_of(one) or 0) > ours for one in others(self._kernel.pid))
         # Held while we look, and for good when we leave: an attempt that our end cut off might be made twice.
@@ -301,14 +308,14 @@ class Sidecar:
         if ended.run.id in self._waiting:
             # Its alert may be on its way. If Slack cannot be reached, it must not come long after the end.
             self._waiting.discard(ended.run.id)
-            self._timers.after(FRESH + 1.0, lambda: self._books.resume(ended.run.id))
+            self._later(FRESH + 1.0, lambda: self._books.resume(ended.run.id))
         ended = replace(ended, cpu=self._courses.end(ended.run.id))
         self._panels.news()
         if ended.run.options.together:
             self._books.hold(ended, self._kernel, self._destination)
             if ended.outcome is Outcome.FINISHED:
                 self._together_last = time.monotonic()
-                self._timers.after(TOGETHER_PAUSE, self._tell_together)
+                self._later(TOGETHER_PAUSE, self._tell_together)
             else:
                 self._books.tell_held(self._kernel)
             return
@@ -316,7 +323,7 @@ class Sidecar:
         if hold and ended.outcome is Outcome.INTERRUPTED:
             self._interrupted[ended.run.id] = ended
             due = time.time() + SECOND_THOUGHTS
-            self._timers.after(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
+            self._later(SECOND_THOUGHTS, lambda: self._interrupted.pop(ended.run.id, None))
         self._books.tell(ended, self._destination, due)
 
     def _busy(self, is_busy: bool) -> None:
@@ -324,7 +331,7 @@ class Sidecar:
         self._is_busy = is_busy
         if not is_busy:
             self._together_last = time.monotonic()
-            self._timers.after(TOGETHER_PAUSE, self._tell_together)
+            self._later(TOGETHER_PAUSE, self._tell_together)
 
     def _tell_together(self) -> None:
         """Tell what was held, unless a further cell of the group, or of its Run All, began or ended since."""
@@ -337,7 +344,7 @@ class Sidecar:
         if self._delivery.next_due(self._books.outbox) is None:
             self._answer(encode("drained"))
         else:
-            self._timers.after(DRAIN_INTERVAL, self._answer_when_drained)
+            self._later(DRAIN_INTERVAL, self._answer_when_drained)
 
     def _answer(self, line: bytes) -> None:
         try:
@@ -355,7 +362,7 @@ class Sidecar:
             self._courses.begin(id)
         if complaint := self._books.complaint():
             self._complain(complaint)
-        self._timers.after(TOGETHER_PAUSE, self._tell_together)
+        self._later(TOGETHER_PAUSE, self._tell_together)
 
     def _told(self, message: Message, state: str, reason: str) -> None:
         self._attempted.set()
@@ -371,12 +378,12 @@ class Sidecar:
 
     def _heartbeat(self) -> None:
         self._books.see(self._courses.runs())
-        self._timers.after(HEARTBEAT, self._heartbeat)
+        self._later(HEARTBEAT, self._heartbeat)
 
     def _name_instance(self) -> None:
         """Send the alerts that waited for the name of their instance, as soon as it is known."""
         if not self._machine.has_answered:
-            self._timers.after(PLACE_PAUSE, self._name_instance)
+            self._later(PLACE_PAUSE, self._name_instance)
         else:
             self._books.name_instance()
             self._delivery.wake()
@@ -389,7 +396,7 @@ class Sidecar:
             self._books.sweep(self._delivery.destinations())
         AlarmBook(self._books.outbox).tell_flapping(time.time())
         self._delivery.wake()
-        self._timers.after(HEARTBEAT, self._look_around)
+        self._later(HEARTBEAT, self._look_around)
 
     # The end
 
@@ -442,4 +449,12 @@ class Sidecar:
 
     def _keep_looking_at_disk(self) -> None:
         self._look_at_disk()
-        self._timers.after(DISK_PAUSE, self._keep_looking_at_disk)
+        self._later(DISK_PAUSE, self._keep_looking_at_disk)
+
+
+def _run_logged(action: Callable[[], object]) -> None:
+    """Run a scheduled action; its failure must not cancel the others."""
+    try:
+        action()
+    except Exception:
+        log.exception("a scheduled action failed")

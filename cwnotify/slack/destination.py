@@ -36,8 +36,8 @@ def look_up(reference: str) -> Secret:
         If AWS cannot be asked, has nothing there, or has something else there.
     """
     # boto3 takes its time: only who keeps a webhook in AWS pays for it.
+    from cwnotify.aws.secrets import find_webhook
     from cwnotify.aws.session import Aws
-    from cwnotify.deploy.storage import find_webhook
 
     return find_webhook(Aws.for_watching(), reference)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cwnotify.alerts.events.run_options import duration, one_of
 from cwnotify.errors import UsageError
-from cwnotify.notebook.arguments import Parser, unquoted
+from cwnotify.option_parser import OptionParser, unquoted
 from cwnotify.settings import Settings
 from cwnotify.view.snapshot import Request
 
@@ -20,9 +20,9 @@ Words = str | Iterable[str]
 
 
 @cache
-def panel_parser() -> Parser:
+def panel_parser() -> OptionParser:
     """The parser of ``%cwnotify panel``; its help is the magic's."""
-    parser = Parser("%cwnotify panel", "Show CPU, alarms and runs, live, while cells run.")
+    parser = OptionParser("%cwnotify panel", "Show CPU, alarms and runs, live, while cells run.")
     several: dict[str, Any] = {"nargs": "+", "default": ()}
     ready = ", ".join(READY_METRICS)
     add = parser.add_argument

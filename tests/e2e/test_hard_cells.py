@@ -71,7 +71,9 @@ HARD = {
     "show that never ends": Hard("def f():\n    while True: pass", says="TimeoutError", options="--show f()"),
     "str that is slow for us": Hard(
         "import sys, time\n"
-        + RAISES.format("time.sleep(600 * sys._getframe(1).f_code.co_filename.endswith('runs/exceptions.py')); return 'slow'"),
+        + RAISES.format(
+            "time.sleep(600 * sys._getframe(1).f_code.co_filename.endswith('runs/exceptions.py')); return 'slow'"
+        ),
         "failed",
         "its message cannot be shown",
     ),

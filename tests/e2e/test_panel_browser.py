@@ -135,14 +135,10 @@ def test_a_second_panel_and_a_cell_that_runs_again(lab: Lab):
         for _ in range(2):
             sheet.run_all()
             sheet.until(lambda: "2 open" in sheet.output(2), "both panels")
-            sheet.until(
-                lambda: all(map(loaded, live(sheet).all())) and live(sheet).count() == 2, "both pictures"
-            )
+            sheet.until(lambda: all(map(loaded, live(sheet).all())) and live(sheet).count() == 2, "both pictures")
             sheet.page.evaluate("document.querySelectorAll('.jp-OutputArea')[2].innerText = ''")
         press(live(sheet).nth(0), "Close")
-        sheet.until(
-            lambda: live(sheet).count() == 1 and kept(sheet).count() == 1, "one that is live, one that is not"
-        )
+        sheet.until(lambda: live(sheet).count() == 1 and kept(sheet).count() == 1, "one that is live, one that is not")
         moves(sheet, live(sheet))
 
 

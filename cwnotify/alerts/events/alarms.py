@@ -1,6 +1,6 @@
-"""What AWS can tell of: an alarm's change, an instance's, or anything else. Standard library and this package only.
+"""Facts that AWS reports: alarm changes, instance notices, failed functions and other events. Standard library only.
 
-Light on purpose (see `cwnotify.alerts.light_dataclass`): the Lambda function imports this, not `cwnotify.alerts.events.runs`.
+The Lambda function imports this module, so its classes use `light_dataclass` instead of `dataclasses`.
 All times are Unix seconds (UTC); whatever is not known is left at its default.
 """
 

@@ -69,10 +69,10 @@ def fault(lang: str, key: str, sentence: object) -> str:
     if lang not in languages():
         return f"there is no language {lang}; there are {', '.join(languages())}"
     if key not in en.SENTENCES:
-        from difflib import get_close_matches
+        from cwnotify.suggestions import closest_match
 
-        near = get_close_matches(key, en.SENTENCES, 1)
-        return "there is no such sentence" + (f"; did you mean {near[0]}?" if near else "")
+        near = closest_match(key, en.SENTENCES)
+        return "there is no such sentence" + (f"; did you mean {near}?" if near else "")
     if not isinstance(sentence, str) or not 0 < len(sentence) <= LONGEST:
         return f"a sentence is text of 1 to {LONGEST} characters"
     try:

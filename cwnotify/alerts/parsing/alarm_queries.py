@@ -38,7 +38,7 @@ _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 @frozen
 class Query:
-    """An alarm's query; see `cwnotify.alerts.events.alarms.AlarmChanged`. `aggregation` is what a log alarm compares."""
+    """An alarm's query, as stored in `AlarmChanged`. `aggregation` is the value that a log alarm compares."""
 
     text: str = ""
     log_groups: tuple[str, ...] = ()

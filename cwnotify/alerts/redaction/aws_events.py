@@ -1,7 +1,7 @@
-"""Events from AWS without the secrets that their texts may hold. Pure, and total: never raises.
+"""Remove secrets from AWS events. Pure; never raises.
 
-Light, because the Lambda function imports it: the patterns themselves (`cwnotify.alerts.redaction.patterns`) take longer to
-compile than all the rest of the function, and are imported only for a text that may hold a secret.
+Compiling `patterns` takes longer than importing the rest of the Lambda function. So `patterns` is imported only when a
+text may contain a secret.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from cwnotify.alerts.redaction.aws_events import MARK, redact
 from cwnotify.alerts.redaction.patterns import PATTERNS, scrub
 from tests.golden import DATA
 
-
 ALPHABETS = {
     "alnum": string.ascii_letters + string.digits,
     "alpha": string.ascii_letters,

@@ -1,0 +1,16 @@
+"""Suggest what a misspelled word was meant to be. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def closest_match(word: str, choices: Iterable[str]) -> str:
+    """Return the choice that `word` probably means, or an empty string.
+
+    `difflib` is imported here because it is slow to load and only needed after a mistake.
+    """
+    from difflib import get_close_matches
+
+    matches = get_close_matches(word, choices, 1)
+    return matches[0] if matches else ""

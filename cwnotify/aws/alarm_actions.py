@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from cwnotify.aws.session import Aws
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 
 # CloudWatch returns composite and log alarms only where AlarmTypes names them.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
@@ -68,7 +68,7 @@ def every_kind(aws: Aws, service: str, operation: str, **arguments: Any) -> Iter
     try:
         first = next(pages, None)
     except AwsError as error:
-        if error.kind != "other" or _LOG not in types:
+        if error.kind != AwsErrorKind.OTHER or _LOG not in types:
             raise
         types.remove(_LOG)
         pages = aws.answers(service, operation, AlarmTypes=types, **arguments)

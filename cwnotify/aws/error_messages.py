@@ -9,7 +9,7 @@ from botocore import exceptions as b
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CommonErrors.html and
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html; each service has its own spelling.
@@ -59,20 +59,30 @@ def refusal(error: Exception, service: str, policy: str = "deployer") -> AwsErro
         return _answered(error, service, policy)
     if isinstance(error, _SIGNED_OUT):
         login = "aws login" if "'aws login'" in str(error) else "aws sso login"
-        return AwsError(f"you are signed out of AWS ({_said(error)}); sign in again: {login}", kind="expired")
+        return AwsError(
+            f"you are signed out of AWS ({_said(error)})", kind=AwsErrorKind.EXPIRED, hint=f"sign in again: {login}"
+        )
     if isinstance(error, _NO_CREDENTIALS):
         hint = "try: aws configure, or give the instance a role"
-        return AwsError(f"no AWS credentials can be used ({_said(error)}); {hint}", kind="credentials")
+        return AwsError(f"no AWS credentials can be used ({_said(error)})", kind=AwsErrorKind.CREDENTIALS, hint=hint)
     if isinstance(error, b.NoRegionError):
-        message = "no AWS region is set; set AWS_DEFAULT_REGION, or: aws configure set region ap-northeast-2"
-        return AwsError(message, kind="region")
+        return AwsError(
+            "no AWS region is set",
+            kind=AwsErrorKind.REGION,
+            hint="set AWS_DEFAULT_REGION, or: aws configure set region ap-northeast-2",
+        )
     if isinstance(error, _NO_REGION):
-        return AwsError(f"AWS has no such region ({_said(error)}); check AWS_DEFAULT_REGION", kind="region")
+        return AwsError(
+            f"AWS has no such region ({_said(error)})", kind=AwsErrorKind.REGION, hint="check AWS_DEFAULT_REGION"
+        )
     if isinstance(error, _UNREACHED):
         return _unreached(error, service)
     if isinstance(error, ResponseParserError):
-        message = f"what answered for AWS ({service}) is not AWS; is a proxy or a sign-in page in between?"
-        return AwsError(message, kind="offline")
+        return AwsError(
+            f"what answered for AWS ({service}) is not AWS",
+            kind=AwsErrorKind.OFFLINE,
+            hint="is a proxy or a sign-in page in between?",
+        )
     return AwsError(f"AWS ({service}) could not be asked: {error}")
 
 
@@ -91,10 +101,18 @@ def _unreached(error: Exception, service: str) -> AwsError:
     """No answer came: the network is away, or there is no such host because there is no such region."""
     region = re.search(r"\.([a-z]{2}(?:-[a-z]+)+-\d+)\.amazonaws\.", str(error))
     if isinstance(error, b.EndpointConnectionError) and region and region[1] not in _regions():
-        return AwsError(f"AWS has no region {region[1]} that we know of; check AWS_DEFAULT_REGION", kind="region")
+        return AwsError(
+            f"AWS has no region {region[1]} that we know of", kind=AwsErrorKind.REGION, hint="check AWS_DEFAULT_REGION"
+        )
     if isinstance(error, b.ConnectTimeoutError | b.ReadTimeoutError):
-        return AwsError(f"AWS ({service}) does not answer ({_said(error)}); is a firewall in between?", kind="offline")
-    return AwsError(f"AWS ({service}) could not be reached ({_said(error)}); check the network", kind="offline")
+        return AwsError(
+            f"AWS ({service}) does not answer ({_said(error)})",
+            kind=AwsErrorKind.OFFLINE,
+            hint="is a firewall in between?",
+        )
+    return AwsError(
+        f"AWS ({service}) could not be reached ({_said(error)})", kind=AwsErrorKind.OFFLINE, hint="check the network"
+    )
 
 
 @cache
@@ -110,25 +128,51 @@ def _answered(error: b.ClientError, service: str, policy: str) -> AwsError:
     code, said = str(detail.get("Code", "")), str(detail.get("Message", ""))
     if code in _DENIED:
         missing = denied_action(error, service)
-        message = f"AWS denies {missing}; have it added to your policy: cwnotify policy {policy}"
-        return AwsError(message, code, "denied", missing)
+        return AwsError(
+            f"AWS denies {missing}",
+            code,
+            AwsErrorKind.DENIED,
+            missing,
+            hint=f"have it added to your policy: cwnotify policy {policy}",
+        )
     if code in _CLOCK or (code in _UNKNOWN and re.search(r"expired|not yet current", said)):
-        return AwsError(f"this machine's clock is wrong, AWS says ({said or code}); set it", code, "clock")
+        return AwsError(
+            f"this machine's clock is wrong, AWS says ({said or code})", code, AwsErrorKind.CLOCK, hint="set it"
+        )
     if code in _EXPIRED:
-        return AwsError(f"the AWS credentials have expired ({code}); sign in again", code, "expired")
+        return AwsError(f"the AWS credentials have expired ({code})", code, AwsErrorKind.EXPIRED, hint="sign in again")
     if code in _UNKNOWN:
-        message = f"AWS does not know these credentials ({code}); check AWS_PROFILE or try: aws configure"
-        return AwsError(message, code, "credentials")
+        return AwsError(
+            f"AWS does not know these credentials ({code})",
+            code,
+            AwsErrorKind.CREDENTIALS,
+            hint="check AWS_PROFILE or try: aws configure",
+        )
     if code == "OptInRequired":
-        message = f"this account has not opted in to {service} in this region; check AWS_DEFAULT_REGION"
-        return AwsError(message, code, "region")
+        return AwsError(
+            f"this account has not opted in to {service} in this region",
+            code,
+            AwsErrorKind.REGION,
+            hint="check AWS_DEFAULT_REGION",
+        )
     asked = f"{service}:{error.operation_name}"
     if code in _THROTTLED:
-        message = f"AWS throttles {asked}, which is asked too often in this account; it is asked again, more slowly"
-        return AwsError(message, code, "throttled")
+        return AwsError(
+            f"AWS throttles {asked}, which is asked too often in this account",
+            code,
+            AwsErrorKind.THROTTLED,
+            hint="it is asked again, more slowly",
+        )
     if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-        return AwsError(f"AWS ({service}) has a fault of its own: {said or code}; try again later", code, "offline")
-    return AwsError(f"AWS refused {asked}: {said or code}", code, "missing" if code in _MISSING else "other")
+        return AwsError(
+            f"AWS ({service}) has a fault of its own: {said or code}",
+            code,
+            AwsErrorKind.OFFLINE,
+            hint="try again later",
+        )
+    return AwsError(
+        f"AWS refused {asked}: {said or code}", code, AwsErrorKind.MISSING if code in _MISSING else AwsErrorKind.OTHER
+    )
 
 
 def _said(error: Exception) -> str:

@@ -33,7 +33,7 @@ def find_webhook(aws: Aws, reference: str) -> Secret:
         text = (found.get("SecretString") or found.get("SecretBinary", "")) if found else None
         missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
     if text is None:
-        raise AwsError(f"{aws.region} has nothing of this name; {missing}")
+        raise AwsError(f"{aws.region} has nothing of this name", hint=f"{missing}")
     webhook = check_webhook(text, reference, bare=True)
     if webhook.reveal().startswith(REFERENCES):
         raise SettingsError(f"{reference} holds the name of another place instead of a webhook")

@@ -9,7 +9,7 @@ from typing import Any
 from cwnotify.alerts.parsing.lenient_json import decoded, node, nodes, text
 from cwnotify.aws.models import AlarmReading
 from cwnotify.aws.session import Aws
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 
 _STACK = "cwnotify"
 
@@ -47,7 +47,7 @@ class Reporting:
                 found = self._get("topics", topic, lambda: _subscriptions(aws, topic))
             except AwsError as error:
                 # Whoever may only watch cannot look there; then the usual name has to do.
-                if error.kind == "denied":
+                if error.kind == AwsErrorKind.DENIED:
                     self._topics[topic] = name == _STACK
                 return name == _STACK
             ours = f":function:{name}"
@@ -60,7 +60,7 @@ class Reporting:
             try:
                 rules = self._get("rules", "", lambda: _our_rules(aws))
             except AwsError as error:
-                if error.kind == "denied":
+                if error.kind == AwsErrorKind.DENIED:
                     self._rules = (), frozenset()
                 return (), frozenset()
             prefixes = tuple(prefix for rule in rules for prefix in _prefixes(rule))

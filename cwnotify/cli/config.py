@@ -68,7 +68,9 @@ def _begin() -> str:
         ):
             file.write(template())
     except FileExistsError:
-        raise SettingsError(f"{path} is there already, and stays as it is; edit it, or move it away first") from None
+        raise SettingsError(
+            f"{path} is there already, and stays as it is", hint="edit it, or move it away first"
+        ) from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from None
     return str(path)

@@ -60,7 +60,7 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
 
     given = settings.load().webhook
     if given is None:
-        raise CwnotifyError("no Slack webhook is set; set one with: cwnotify login")
+        raise CwnotifyError("no Slack webhook is set", hint="set one with: cwnotify login")
     webhook = Webhook(given).wait()
     # What cannot be sent anywhere had better stay where it is.
     webhook.url()
@@ -127,7 +127,9 @@ def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:
     for start in ids:
         found = [id for id in dead if id.startswith(start)]
         if len(found) != 1:
-            raise CwnotifyError(f"{start} is {'several' if found else 'no'} dead alerts; see cwnotify outbox list")
+            raise CwnotifyError(
+                f"{start} is {'several' if found else 'no'} dead alerts", hint="see cwnotify outbox list"
+            )
         chosen += found
     return chosen
 

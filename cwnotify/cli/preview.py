@@ -78,9 +78,9 @@ def _read(file: BinaryIO) -> object:
         # What PowerShell's > writes begins with a byte order mark.
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise UsageError(f"{name} is no text; {_WANTED}") from None
+        raise UsageError(f"{name} is no text", hint=f"{_WANTED}") from None
     if not text:
-        raise UsageError(f"{name} is empty; {_WANTED}")
+        raise UsageError(f"{name} is empty", hint=f"{_WANTED}")
     if not _IS_JSON.match(text):
         return _scalar(text)
     values = _values(text, name)

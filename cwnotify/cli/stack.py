@@ -103,7 +103,7 @@ def teardown(name: str, yes: bool, only_plan: bool) -> None:
         return
     click.echo(f"Stack {name} in {aws.region}, account {aws.account}:\n")
     if not (only_plan or yes or sys.stdin.isatty()):
-        raise CwnotifyError("nobody can be asked here whether to remove it; look with --plan, then say --yes")
+        raise CwnotifyError("nobody can be asked here whether to remove it", hint="look with --plan, then say --yes")
     if only_plan or not yes:
         _show_plan(steps)
         if only_plan:
@@ -254,7 +254,7 @@ def redrive(name: str) -> None:
     failed = sum(bool(one.error) for one in done)
     left = dead_letters.undelivered(aws, outputs["DeadLetters"])
     if failed:
-        raise AwsError(f"{len(done) - failed} delivered, {failed} not; about {left} left in the queue")
+        raise AwsError(f"{len(done) - failed} delivered, {failed} not", hint=f"about {left} left in the queue")
     click.echo(f"{len(done)} delivered, and nothing is left in the queue." if done else "Nothing is undelivered.")
 
 

@@ -88,7 +88,7 @@ def _snapshots(request: Request, webhook: Secret | None) -> Iterator[Snapshot]:
             try:
                 line = lines.get(timeout=patience)
             except queue.Empty:
-                raise CwnotifyError("no word came from the sidecar; look at: cwnotify doctor") from None
+                raise CwnotifyError("no word came from the sidecar", hint="look at: cwnotify doctor") from None
             patience = None
             yield from_record(Snapshot, line["snapshot"])
     finally:

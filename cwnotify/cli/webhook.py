@@ -68,7 +68,7 @@ def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
         return
     found = settings.load()
     if found.webhook is None:
-        raise CwnotifyError(f"no Slack webhook is set; {HOW_TO}")
+        raise CwnotifyError("no Slack webhook is set", hint=f"{HOW_TO}")
     if alarm:
         sample = sample_alarm(lang or found.lang, time.time(), found.instance)
         payload = alarm_message(sample, lang or found.lang, found.zone, found.channel)

@@ -136,7 +136,9 @@ def _wait(aws: Aws, id: str, name: str, token: str, wanted: str, tell: Tell) -> 
         if not status.endswith("_IN_PROGRESS"):
             break
         if time.monotonic() > end:
-            raise AwsError(f"stack {name} is still {status} after {PATIENCE / 60:.0f} min; see later: cwnotify stack")
+            raise AwsError(
+                f"stack {name} is still {status} after {PATIENCE / 60:.0f} min", hint="see later: cwnotify stack"
+            )
         aws.sleep(PAUSE)
     if status != wanted:
         raise AwsError(f"stack {name} {_became(status)}: {_first_cause(told) or status}", status)

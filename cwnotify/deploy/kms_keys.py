@@ -35,9 +35,9 @@ def check_key(key: str, partition: str, region: str) -> None:
     """
     arn = re.fullmatch(_ARN, key)
     if not (arn or re.fullmatch(f"{_ID}|{_ALIAS}", key)):
-        raise UsageError(f"--kms-key takes a key's id, its ARN, or alias/NAME, not {key!r}; none removes it")
+        raise UsageError(f"--kms-key takes a key's id, its ARN, or alias/NAME, not {key!r}", hint="none removes it")
     if "alias/aws/" in key:
-        raise UsageError(f"--kms-key {key}: CloudWatch may not use AWS's own keys; name a customer managed key")
+        raise UsageError(f"--kms-key {key}: CloudWatch may not use AWS's own keys", hint="name a customer managed key")
     if arn and (arn[1], arn[2]) != (partition, region):
         raise UsageError(f"--kms-key {key}: a topic in {region} needs a key in {region}")
 

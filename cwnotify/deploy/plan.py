@@ -114,14 +114,14 @@ def check_stack(place: Place, stack: Stack | None) -> None:
     _check_ours(place, stack)
     if not stack.is_usable:
         state = f"stack {place.name} cannot be changed ({stack.status})"
-        raise AwsError(f"{state}; remove it with: cwnotify teardown, then deploy again")
+        raise AwsError(f"{state}", hint="remove it with: cwnotify teardown, then deploy again")
 
 
 def _check_ours(place: Place, stack: Stack) -> None:
     if "CodeKey" not in stack.parameters:
-        raise UsageError(f"stack {place.name} was not made by cwnotify; choose another name with --name")
+        raise UsageError(f"stack {place.name} was not made by cwnotify", hint="choose another name with --name")
     if stack.is_busy:
-        raise AwsError(f"stack {place.name} is busy ({stack.status}); wait a little, then try again")
+        raise AwsError(f"stack {place.name} is busy ({stack.status})", hint="wait a little, then try again")
 
 
 def webhook_reference(stack: Stack) -> str:
@@ -133,7 +133,7 @@ def _check_size(watches: Sequence[Watch], routes: Sequence[Route]) -> None:
     # Two alarms for an instance, a rule and its permission for a route, beside some twenty resources of every stack.
     if 2 * (len(watches) + len(routes)) > MOST_RESOURCES - 20:
         what = f"{len(watches)} instances and {len(routes)} rules"
-        raise UsageError(f"{what} are more than one stack can hold; deploy a second one with --name")
+        raise UsageError(f"{what} are more than one stack can hold", hint="deploy a second one with --name")
 
 
 def _check_dropped(wish: Wish, found: Found, template: str) -> None:
@@ -142,7 +142,9 @@ def _check_dropped(wish: Wish, found: Found, template: str) -> None:
     known |= set(_accounts(found))
     for name in wish.dropped:
         if name not in known and name in found.on_topic:
-            raise UsageError(f"--drop {name}: no rule routes that alarm, it acts on the topic itself; {HOW_TO_DETACH}")
+            raise UsageError(
+                f"--drop {name}: no rule routes that alarm, it acts on the topic itself", hint=HOW_TO_DETACH
+            )
         if name not in known:
             what = "neither an instance watched, an alarm attached nor an account allowed"
             raise UsageError(f"--drop {name}: it is {what}")
@@ -184,7 +186,7 @@ def _apart(found: Found, followed: str | None) -> tuple[str, ...]:
     arns = tuple(map(found.place.alarm, names))
     if pattern_size(fleet_pattern(followed or "", arns)) > MAX_PATTERN:
         what = f"{len(names)} alarms named {followed}… act on the topic too, and would be sent twice"
-        raise AwsError(f"{what}; {HOW_TO_DETACH}: {', '.join(names[:5])}, …")
+        raise AwsError(f"{what}", hint=f"{HOW_TO_DETACH}: {', '.join(names[:5])}, …")
     return arns
 
 
@@ -269,7 +271,7 @@ def _reference(wish: Wish, found: Found) -> str:
         return webhook_reference(found.stack)
     if found.webhook:
         return ours
-    raise CwnotifyError("no Slack webhook is set; store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
+    raise CwnotifyError("no Slack webhook is set", hint="store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
 
 
 def _check_alarms(wish: Wish, found: Found, followed: str | None, own: list[str]) -> None:
@@ -286,7 +288,7 @@ def _code_steps(found: Found, bucket: str, key: str, code: bytes) -> list[Step]:
     used = stack.parameters["CodeBucket"] if stack else ""
     if bucket not in found.code:
         if bucket != found.place.bucket:
-            raise AwsError(f"this account has no bucket {bucket}; leave --bucket out to have one made")
+            raise AwsError(f"this account has no bucket {bucket}", hint="leave --bucket out to have one made")
         line = Change("+", "bucket", bucket, "for the function's code")
         steps.append(_quiet(line, partial(storage.make_bucket, bucket=bucket)))
     elif bucket == found.place.bucket != used:

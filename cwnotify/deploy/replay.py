@@ -54,7 +54,9 @@ def send(payloads: Iterable[Payload], webhook: Secret | None) -> None:
         If one was not delivered; those after it are not tried.
     """
     if webhook is None:
-        raise CwnotifyError("no Slack webhook is set; store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
+        raise CwnotifyError(
+            "no Slack webhook is set", hint="store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
+        )
     for payload in payloads:
         try:
             lambda_function.deliver_now(payload, webhook.reveal())

@@ -67,7 +67,7 @@ class Wish:
             if not re.fullmatch("[0-9]{12}", account):
                 raise UsageError(f"--allow-account takes an account's twelve digits, not {account!r}")
         if self.boundary and not re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[!-~]+", self.boundary):
-            raise UsageError(f"--boundary takes the ARN of an IAM policy, or none; not {self.boundary!r}")
+            raise UsageError("--boundary takes the ARN of an IAM policy, or none", hint=f"not {self.boundary!r}")
 
 
 @dataclass(frozen=True)

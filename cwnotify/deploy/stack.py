@@ -179,7 +179,7 @@ def deployed(aws: Aws, name: str) -> Stack:
     """
     stack = find_stack(aws, name)
     if stack is None or "CodeKey" not in stack.parameters:
-        raise AwsError(f"no stack {name} is deployed in {aws.region}; make it with: cwnotify deploy")
+        raise AwsError(f"no stack {name} is deployed in {aws.region}", hint="make it with: cwnotify deploy")
     return stack
 
 
@@ -196,7 +196,7 @@ def check_instances(aws: Aws, ids: Iterable[str]) -> None:
         return
     known = _living(aws, {"instance-id": wanted})
     if strangers := [id for id in wanted if id not in known]:
-        raise AwsError(f"there is no instance {', '.join(strangers)} in {aws.region}; is that the right region?")
+        raise AwsError(f"there is no instance {', '.join(strangers)} in {aws.region}", hint="is that the right region?")
 
 
 def tagged_instances(aws: Aws, tags: Iterable[tuple[str, str]]) -> tuple[str, ...]:

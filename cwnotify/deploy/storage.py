@@ -30,7 +30,7 @@ def has_bucket(aws: Aws, bucket: str) -> bool:
         if error.code not in ("403", "AccessDenied"):
             raise
         what = f"bucket {bucket} belongs to another account, or you may not list it (s3:ListBucket)"
-        raise AwsError(f"{what}; it is not used. Name a bucket of your own with --bucket", error.code) from None
+        raise AwsError(f"{what}", error.code, hint="it is not used. Name a bucket of your own with --bucket") from None
 
 
 def make_bucket(aws: Aws, bucket: str) -> None:

@@ -57,7 +57,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"i-[0-9a-f]{8,17}", self.instance):
-            raise UsageError(f"{self.instance!r} is no instance's id; they look like i-0abc1234def567890")
+            raise UsageError(f"{self.instance!r} is no instance's id", hint="they look like i-0abc1234def567890")
         if not 0 < self.idle < self.threshold < 100:
             raise UsageError("--idle has to be less than --threshold, and both between 0 and 100")
         if self.period not in (10, 30) and (self.period < 60 or self.period % 60):
@@ -120,7 +120,9 @@ def route(routes: Iterable[Route], alarms: Iterable[str]) -> tuple[Route, ...]:
             rules.setdefault(number, []).append(name)
     routed = tuple(Route(number, tuple(names)) for number, names in sorted(rules.items()) if names)
     if len(routed) > MAX_RULES:
-        raise UsageError(f"{len(wanted)} alarms are more than {MAX_RULES} rules can hold; name them alike, use --fleet")
+        raise UsageError(
+            f"{len(wanted)} alarms are more than {MAX_RULES} rules can hold", hint="name them alike, use --fleet"
+        )
     return routed
 
 

@@ -12,13 +12,19 @@ from cwnotify.aws import cloudwatch, ec2
 from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Series
 from cwnotify.aws.session import Aws
 from cwnotify.doctor.findings import Finding, count, fault, good, note, wrong
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 from cwnotify.settings import Settings
 
 STACK = "cwnotify"
 HOUR = 3600.0
 # With one of these nothing else can be asked either.
-_HOPELESS = ("credentials", "expired", "offline", "clock", "region")
+_HOPELESS = (
+    AwsErrorKind.CREDENTIALS,
+    AwsErrorKind.EXPIRED,
+    AwsErrorKind.OFFLINE,
+    AwsErrorKind.CLOCK,
+    AwsErrorKind.REGION,
+)
 # An id of the right shape that no instance has: what may be asked can be tried without one.
 _NOBODY = "i-00000000000000000"
 _MOST_NAMED = 5
@@ -115,11 +121,11 @@ def judge_permissions(tried: Sequence[Tried]) -> Iterator[Finding]:
     if allowed := [one.action for one in tried if not one.error]:
         yield good("Permissions", f"allowed: {', '.join(allowed)}")
     errors = [one.error for one in tried if one.error]
-    if denied := [error for error in errors if error.kind == "denied"]:
+    if denied := [error for error in errors if error.kind == AwsErrorKind.DENIED]:
         actions = ", ".join(error.action for error in denied)
         yield wrong("Permissions", f"AWS denies {actions}", fault("Permissions", denied[0]).todo)
     for error in errors:
-        if error.kind != "denied":
+        if error.kind != AwsErrorKind.DENIED:
             yield fault("Permissions", error)
 
 
@@ -207,7 +213,7 @@ def judge_key(key: str, tried: Tried) -> Finding:
     from cwnotify.deploy.kms_keys import HOW_TO_ALLOW, lets_cloudwatch
 
     shown = masked(key)
-    if tried.error and tried.error.kind != "denied":
+    if tried.error and tried.error.kind != AwsErrorKind.DENIED:
         return fault("Key", tried.error)
     if tried.error:
         return note(
@@ -221,7 +227,7 @@ def judge_key(key: str, tried: Tried) -> Finding:
 def judge_stack(tried: Tried) -> Finding:
     """Whether it is there, and has told everything. A notebook's own role need not be able to see it."""
     if tried.error:
-        if tried.error.kind == "denied":
+        if tried.error.kind == AwsErrorKind.DENIED:
             return note("Stack", f"cannot be seen from here ({tried.error.action}), which a notebook need not")
         return fault("Stack", tried.error)
     if tried.given is None:

@@ -52,9 +52,8 @@ def note(part: str, text: str, todo: str = "") -> Finding:
 
 
 def fault(part: str, error: CwnotifyError) -> Finding:
-    """What an error of ours says. Our errors end with what to do, after a semicolon."""
-    text, _, todo = str(error).rpartition("; ")
-    return wrong(part, text or todo, todo if text else "")
+    """Return what an error reports, with its hint as what to do."""
+    return wrong(part, error.message, error.hint)
 
 
 def count(n: int, thing: str) -> str:

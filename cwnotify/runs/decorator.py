@@ -64,12 +64,15 @@ def _check(function: Any) -> None:
     kind = type(function).__name__
     if isinstance(function, type):
         raise UsageError(
-            f"notify cannot decorate a class ({function.__name__}); put it above the method whose calls to report"
+            f"notify cannot decorate a class ({function.__name__})",
+            hint="put it above the method whose calls to report",
         )
     if not callable(function):
-        raise UsageError(f"notify decorates functions, and a {kind} is not one; put it directly above `def`")
+        raise UsageError(f"notify decorates functions, and a {kind} is not one", hint="put it directly above `def`")
     if _is_object(function) and any(callable(getattr(function.__class__, name, None)) for name in _DEFERRED):
-        raise UsageError(f"a {kind} runs its function elsewhere; put @cwnotify.notify below its decorator, above `def`")
+        raise UsageError(
+            f"a {kind} runs its function elsewhere", hint="put @cwnotify.notify below its decorator, above `def`"
+        )
 
 
 def _is_object(function: Any) -> bool:

@@ -64,7 +64,9 @@ def _read(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f'{path} is not valid TOML: {error}; write text in quotes, like lang = "ko"') from None
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}", hint='write text in quotes, like lang = "ko"'
+        ) from None
 
 
 def _complaint(key: str, value: object, known: set[str]) -> str:

@@ -92,14 +92,14 @@ def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
-            raise SettingsError(f"{path} can be read by others; close it with: chmod 600 {path}")
+            raise SettingsError(f"{path} can be read by others", hint=f"close it with: chmod 600 {path}")
         url = read_text(path, environ).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except UnsafeError as error:
         raise SettingsError(f"{path} is not used: {error}") from None
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{path} cannot be read; store the webhook again: cwnotify login") from None
+        raise SettingsError(f"{path} cannot be read", hint="store the webhook again: cwnotify login") from None
     return (check_webhook(url, str(path)), str(path)) if url else (None, "")
 
 
@@ -116,7 +116,7 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
         _write_secret(path, secret)
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be written: {error.strerror}; set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME"
+            f"{path} cannot be written: {error.strerror}", hint="set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME"
         ) from None
     return path
 

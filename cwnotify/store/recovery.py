@@ -52,7 +52,9 @@ def open_outbox(directory: Path) -> Outbox:
             return _open(directory, path)
         except sqlite3.DatabaseError as error:
             if (error.sqlite_errorcode or 0) & 0xFF not in _DAMAGE or attempt == 2:
-                raise StateError(f"{path} cannot be used: {error}; set CWNOTIFY_STATE_DIR to a local folder") from None
+                raise StateError(
+                    f"{path} cannot be used: {error}", hint="set CWNOTIFY_STATE_DIR to a local folder"
+                ) from None
             set_aside(path)
     raise AssertionError
 
@@ -66,7 +68,7 @@ def _open(directory: Path, path: Path) -> Outbox:
         if is_same_folder(directory, folder):
             return outbox
         outbox.close()
-        raise StateError(f"{directory} was exchanged; set CWNOTIFY_STATE_DIR to a folder of your own")
+        raise StateError(f"{directory} was exchanged", hint="set CWNOTIFY_STATE_DIR to a folder of your own")
 
 
 def _see_that_locks_work(directory: Path, folder: int) -> None:
@@ -77,7 +79,7 @@ def _see_that_locks_work(directory: Path, folder: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise StateError(
-                    f"{directory} is on a file system without locks; set CWNOTIFY_STATE_DIR to a local folder"
+                    f"{directory} is on a file system without locks", hint="set CWNOTIFY_STATE_DIR to a local folder"
                 ) from None
 
 

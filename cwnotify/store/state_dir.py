@@ -43,10 +43,11 @@ def opened(directory: Path) -> Iterator[int]:
                     check_file(name, folder, directory)
             yield folder
     except OwnershipError as error:
-        raise StateError(f"{error.strerror}; set CWNOTIFY_STATE_DIR to a folder of your own") from None
+        raise StateError(f"{error.strerror}", hint="set CWNOTIFY_STATE_DIR to a folder of your own") from None
     except OSError as error:
         raise StateError(
-            f"{directory} cannot be used: {error.strerror}; set CWNOTIFY_STATE_DIR to a folder that can be written"
+            f"{directory} cannot be used: {error.strerror}",
+            hint="set CWNOTIFY_STATE_DIR to a folder that can be written",
         ) from None
 
 

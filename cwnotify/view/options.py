@@ -68,14 +68,14 @@ def make_request(
     instances = _several(instance)
     for one in instances:
         if not re.fullmatch(r"m?i-[0-9a-f]{8,17}", one):
-            raise UsageError(f"{one!r} is no instance id; one looks like i-0abc12f9d8e7a6b54")
+            raise UsageError(f"{one!r} is no instance id", hint="one looks like i-0abc12f9d8e7a6b54")
     if tag and not re.fullmatch(r"[^=]+=.*", tag):
-        raise UsageError(f"{tag!r} is no tag; write it like KEY=VALUE")
+        raise UsageError(f"{tag!r} is no tag", hint="write it like KEY=VALUE")
     if metric not in READY_METRICS and not re.fullmatch(r"[^/].*/[^/]+", metric):
-        raise UsageError(f"{metric!r} is no metric; take {', '.join(READY_METRICS)}, or NAMESPACE/NAME")
+        raise UsageError(f"{metric!r} is no metric", hint=f"take {', '.join(READY_METRICS)}, or NAMESPACE/NAME")
     span = duration(range)
     if not SHORTEST <= span <= LONGEST:
-        raise UsageError(f"range takes 5m to 15d, such as 3h; not {range!r}")
+        raise UsageError("range takes 5m to 15d, such as 3h", hint=f"not {range!r}")
     slack = one_of("alarm-slack", ("auto", "always", "never"))(alarm_slack)
     return Request(instances, tag, metric, _several(alarms), slack, span)
 

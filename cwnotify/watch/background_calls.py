@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 
 T = TypeVar("T")
 
@@ -77,13 +77,13 @@ class Lookups:
         """
         state = self._kinds.setdefault(kind, _Kind(self._max_wait if wait is None else wait))
         if state.thread is not None and state.thread.is_alive():
-            raise AwsError(f"AWS ({kind}) has not answered yet", kind="late")
+            raise AwsError(f"AWS ({kind}) has not answered yet", kind=AwsErrorKind.PENDING)
         is_late, state.thread = state.thread is not None, None
         if is_late and state.outcome[1] is None:
             state.failures, state.next_at = 0, 0.0
         if not (is_late and state.key == key):
             if state.left <= 0 or (backs_off and time.monotonic() < state.next_at):
-                raise AwsError(f"AWS ({kind}) is asked again later", kind="late")
+                raise AwsError(f"AWS ({kind}) is asked again later", kind=AwsErrorKind.PENDING)
             self._make(state, kind, key, call)
         value, error = state.outcome
         if error is not None:
@@ -114,7 +114,7 @@ class Lookups:
         if thread.is_alive():
             state.thread = thread
             self._fail(state)
-            raise AwsError(f"AWS ({kind}) does not answer in time", kind="late")
+            raise AwsError(f"AWS ({kind}) does not answer in time", kind=AwsErrorKind.PENDING)
 
     def _fail(self, state: _Kind) -> None:
         state.failures += 1

@@ -18,7 +18,7 @@ from functools import partial
 from cwnotify.aws import cloudwatch, ec2
 from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Metric, Series
 from cwnotify.aws.session import Aws
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 from cwnotify.store.alarm_states import AlarmBook
 from cwnotify.store.api_usage import Calls
 from cwnotify.store.outbox import Outbox
@@ -151,9 +151,9 @@ class Watch(threading.Thread):
             for panel, sight in asking.items():
                 sights[panel] = self._finish(sight)
             self._calls.note(self._session(), now)
-        throttled = self._troubles.has("throttled")
+        throttled = self._troubles.has(AwsErrorKind.THROTTLED)
         self._slow = min(self._slow * 2, SLOWEST) if throttled else max(self._slow / 2, 1.0)
-        if self._troubles.has("credentials") or self._troubles.has("expired") or self._troubles.has("region"):
+        if any(map(self._troubles.has, (AwsErrorKind.CREDENTIALS, AwsErrorKind.EXPIRED, AwsErrorKind.REGION))):
             # Whatever a person mends is found only by a session that looks anew.
             self._aws = None
         self.sights = {panel: one for panel, one in {**self.sights, **sights}.items() if panel in self._requests}
@@ -196,7 +196,9 @@ class Watch(threading.Thread):
                 told = {one.id: one for one in self._lookups.get("ec2", scope, read, PICTURE_WAIT, backs_off=False)}
                 if missing := [id for id in ids if id not in told]:
                     where = f"{', '.join(missing)} in {self._session().region}"
-                    raise AwsError(f"there is no instance {where}; is that the right region?", kind="missing")
+                    raise AwsError(
+                        f"there is no instance {where}", kind=AwsErrorKind.MISSING, hint="is that the right region?"
+                    )
                 found = tuple(told[id] for id in ids) if ids else tuple(told.values())
             self._fleet[scope] = now, found
         return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cwnotify.errors import CwnotifyError
+from cwnotify.errors import AwsErrorKind, CwnotifyError
 from cwnotify.view.snapshot import Trouble
 
 
@@ -17,7 +17,7 @@ class _Part:
     well: float = 0.0
     tried: float = 0.0
     text: str = ""
-    kind: str = ""
+    kind: AwsErrorKind | None = None
 
 
 class Troubles:
@@ -43,21 +43,21 @@ class Troubles:
         except CwnotifyError as error:
             said = str(error)
             end = "" if said.endswith((".", "?", "!")) else "."
-            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", getattr(error, "kind", "other")
+            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", getattr(error, "kind", AwsErrorKind.OTHER)
         else:
-            state.well, state.text, state.kind = self._clock(), "", ""
+            state.well, state.text, state.kind = self._clock(), "", None
 
     def forget(self, part: Hashable) -> None:
         """This part is not asked any more."""
         self._parts.pop(part, None)
 
-    def has(self, kind: str) -> bool:
+    def has(self, kind: AwsErrorKind) -> bool:
         """Whether there is a trouble of this kind; see `cwnotify.errors.AwsError.kind`."""
-        return any(part.kind == kind for part in self._parts.values())
+        return any(part.kind is kind for part in self._parts.values())
 
     def is_offline(self, since: float) -> bool:
         """Whether AWS could not be reached when something was asked at `since` or later."""
-        return any(part.kind == "offline" and part.tried >= since for part in self._parts.values())
+        return any(part.kind is AwsErrorKind.OFFLINE and part.tried >= since for part in self._parts.values())
 
     @property
     def updated(self) -> float:

@@ -9,7 +9,7 @@ import pytest
 from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Metric, Series
 from cwnotify.doctor import aws, cost, local, slack
 from cwnotify.doctor.findings import State, count, fault
-from cwnotify.errors import AwsError, SettingsError
+from cwnotify.errors import AwsError, AwsErrorKind, SettingsError
 from cwnotify.settings import Secret
 from cwnotify.slack.retry_policy import Reply
 from cwnotify.store.schema import Message
@@ -18,7 +18,7 @@ ME = "i-0abc12f9d8e7a6b54"
 
 
 def test_an_error_is_told_apart_from_what_to_do():
-    found = fault("x", AwsError("AWS denies a:B; have it added to your policy: cwnotify policy notebook"))
+    found = fault("x", AwsError("AWS denies a:B", hint="have it added to your policy: cwnotify policy notebook"))
     bare = fault("x", SettingsError("it is so"))
 
     assert (found.text, found.todo) == ("AWS denies a:B", "have it added to your policy: cwnotify policy notebook")
@@ -131,7 +131,7 @@ def test_a_way_that_is_closed_is_wrong():
 
 
 def test_without_aws_all_is_well_where_nothing_is_to_be_watched():
-    none = AwsError("no AWS credentials can be used; try: aws configure", kind="credentials")
+    none = AwsError("no AWS credentials can be used", hint="try: aws configure", kind=AwsErrorKind.CREDENTIALS)
 
     assert aws.judge_absence(none, wanted=False).state is State.NOTE
     assert aws.judge_absence(none, wanted=True).todo == "try: aws configure"
@@ -146,9 +146,10 @@ def test_of_an_account_only_the_end_is_told():
 
 def test_the_permissions_that_lack_are_named_in_one_line_and_other_troubles_in_their_own():
     errors = {
-        one: AwsError(f"AWS denies {one}; have it added", "AccessDenied", "denied", one) for one in ("a:B", "a:D")
+        one: AwsError(f"AWS denies {one}", "AccessDenied", AwsErrorKind.DENIED, one, hint="have it added")
+        for one in ("a:B", "a:D")
     }
-    errors["a:C"] = AwsError("AWS cannot be reached; look at the network")
+    errors["a:C"] = AwsError("AWS cannot be reached", hint="look at the network")
     tried = [aws.Tried("a:A", 1), *(aws.Tried(one, error=errors[one]) for one in ("a:B", "a:C", "a:D"))]
     found = list(aws.judge_permissions(tried))
 
@@ -208,8 +209,11 @@ def test_alarms_are_those_of_the_instances_or_those_that_are_named(ids, wanted, 
         (aws.Tried("x", ("UPDATE_ROLLBACK_COMPLETE", 0)), State.WRONG),
         (aws.Tried("x", ("CREATE_IN_PROGRESS", 0)), State.WRONG),
         (aws.Tried("x", None), State.NOTE),
-        (aws.Tried("x", error=AwsError("no", kind="denied", action="cloudformation:DescribeStacks")), State.NOTE),
-        (aws.Tried("x", error=AwsError("no; wait", kind="throttled")), State.WRONG),
+        (
+            aws.Tried("x", error=AwsError("no", kind=AwsErrorKind.DENIED, action="cloudformation:DescribeStacks")),
+            State.NOTE,
+        ),
+        (aws.Tried("x", error=AwsError("no", hint="wait", kind=AwsErrorKind.THROTTLED)), State.WRONG),
     ],
 )
 def test_a_stack_is_judged_by_its_status_and_by_what_it_could_not_tell(tried, state):
@@ -221,7 +225,7 @@ def test_a_stack_is_judged_by_its_status_and_by_what_it_could_not_tell(tried, st
     [
         (aws.Tried("x", {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}), State.GOOD),
         (aws.Tried("x", {"Statement": []}), State.WRONG),
-        (aws.Tried("x", error=AwsError("no", kind="denied", action="kms:DescribeKey")), State.NOTE),
+        (aws.Tried("x", error=AwsError("no", kind=AwsErrorKind.DENIED, action="kms:DescribeKey")), State.NOTE),
         (aws.Tried("x", error=AwsError("AWS refused kms:DescribeKey: gone")), State.WRONG),
     ],
 )
@@ -230,7 +234,7 @@ def test_a_topics_key_has_to_let_cloudwatch_use_it(tried, state):
 
     assert found.state is state
     assert "123456789012" not in found.text
-    if tried.given is None and tried.error.kind != "denied":
+    if tried.given is None and tried.error.kind != AwsErrorKind.DENIED:
         return
     assert ("cloudwatch.amazonaws.com" in found.todo) == (state is not State.GOOD)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cwnotify.errors import AwsError
+from cwnotify.errors import AwsError, AwsErrorKind
 from cwnotify.watch.background_calls import Lookups
 from tests.support.waiting import until
 
@@ -37,7 +37,7 @@ def test_a_failure_is_raised_and_the_next_call_is_some_polls_later(asked: Lookup
 
     def call() -> str:
         calls.append(time.monotonic())
-        raise AwsError("no", kind="denied")
+        raise AwsError("no", kind=AwsErrorKind.DENIED)
 
     def poll() -> bool:
         asked.begin()
@@ -80,7 +80,7 @@ def test_what_hangs_holds_one_poll_up_for_a_moment_and_the_next_not_at_all() -> 
         asked.begin()
         with pytest.raises(AwsError) as raised:
             asked.get("history", "a", hang)
-        assert raised.value.kind == "late"
+        assert raised.value.kind is AwsErrorKind.PENDING
     assert time.monotonic() - began < 0.3 + 1
 
     answered.set()
@@ -92,7 +92,7 @@ def test_what_hangs_holds_one_poll_up_for_a_moment_and_the_next_not_at_all() -> 
 def test_a_late_answer_to_something_else_is_not_taken() -> None:
     asked = Lookups(lambda: POLL, max_wait=0.05)
     with pytest.raises(AwsError):
-        asked.get("history", "a", lambda: time.sleep(0.2))
-    until(lambda: not any(one.name.startswith("cwnotify-") for one in threading.enumerate()), 5, "the late answer")
+        asked.get("elsewhere", "a", lambda: time.sleep(0.2))
+    until(lambda: "cwnotify-elsewhere" not in [thread.name for thread in threading.enumerate()], 5, "the late answer")
     asked.begin()
-    assert asked.get("history", "b", lambda: "fresh") == "fresh"
+    assert asked.get("elsewhere", "b", lambda: "fresh") == "fresh"

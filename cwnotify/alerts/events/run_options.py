@@ -95,7 +95,7 @@ def duration(text: str) -> float:
         seconds = _by_units(words)
     if seconds is None or seconds > MAX_SECONDS:
         hint = "; 1:30 could be minutes or hours" if re.fullmatch(r"\d+:\d+", words) else ""
-        raise UsageError(f"{text!r} is not a duration{hint}; write it like 90s, 5m or 1h30m")
+        raise UsageError(f"{text!r} is not a duration{hint}", hint="write it like 90s, 5m or 1h30m")
     return seconds
 
 
@@ -193,7 +193,7 @@ def time_zone(text: str) -> str:
     except (KeyError, ValueError, OSError):
         if known := available_timezones():
             near = next((name for name in sorted(known) if name.lower().endswith(f"/{text.lower()}")), "Asia/Seoul")
-            raise UsageError(f"{text!r} is no time zone; one is {near}") from None
+            raise UsageError(f"{text!r} is no time zone", hint=f"one is {near}") from None
     return text
 
 
@@ -202,7 +202,7 @@ def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in choices:
-            raise UsageError(f"{name} takes {', '.join(choices)}; not {text!r}")
+            raise UsageError(f"{name} takes {', '.join(choices)}", hint=f"not {text!r}")
         return text
 
     return read
@@ -211,7 +211,7 @@ def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
 def line_count(text: str) -> int:
     """Read a number of lines from 0 to `MOST_TAIL_LINES`."""
     if not re.fullmatch(r"\d{1,6}", word := text.strip(), re.ASCII) or int(word) > MOST_TAIL_LINES:
-        raise UsageError(f"--tail takes a number of lines from 0 to {MOST_TAIL_LINES}; not {text!r}")
+        raise UsageError(f"--tail takes a number of lines from 0 to {MOST_TAIL_LINES}", hint=f"not {text!r}")
     return int(word)
 
 

@@ -14,7 +14,7 @@ endif
 endif
 endif
 
-.PHONY: test frameworks quick golden lint lock docs demo lab bench clean
+.PHONY: test frameworks quick golden lint coverage lock docs demo lab bench clean
 
 define environment
 	@$(PYTHON) -c 'import sys; sys.exit("cwnotify needs Python 3.11 or later; try: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
@@ -67,6 +67,11 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python .ci/check_words.py
+
+coverage: $(VENV)/.test  ## which lines the tests in this process run, as HTML in build/coverage; not those of kernels and sidecars
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --ignore tests/e2e --cov=cwnotify --cov-report=html:build/coverage --cov-report=term
 
 demo: $(VENV)/.demo  ## the main job on this machine, without any account
 	@$(BIN)/python -m cwnotify.demo notebooks/quickstart.ipynb demo-report/index.html

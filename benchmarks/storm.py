@@ -38,7 +38,7 @@ LARGEST_BATCH = 6_000_000
 BEGAN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC).timestamp()
 LATENCY = 0.2
 _ROOT = Path(__file__).parents[1]
-_TEMPLATE = _ROOT / "cwnotify" / "aws" / "stack.yaml"
+_TEMPLATE = _ROOT / "cwnotify" / "deploy" / "stack.yaml"
 _EVENT = _ROOT / "tests" / "data" / "envelopes" / "eventbridge_single_metric.json"
 _NAME = re.compile(r"train-\d{5}-\w+")
 _ADDRESS = re.compile(r'https://[^|">]+')

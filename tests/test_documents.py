@@ -102,7 +102,7 @@ def test_python_on_it_is_python(path: Path) -> None:
 
 @pytest.mark.parametrize("quoted", re.findall(r"^### `(.+)`$", TROUBLES, re.MULTILINE))
 def test_a_quoted_error_is_the_codes_own(quoted: str) -> None:
-    for part in quoted.split("…"):
+    for part in re.split("…|; ", quoted):
         assert part.strip() in sentences()
 
 
@@ -136,5 +136,4 @@ def test_the_korean_readme_keeps_step() -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    assert f"version = {cwnotify.__version__}\n" in (TOP / "setup.cfg").read_text()
     assert f"version: {cwnotify.__version__}\n" in (TOP / "CITATION.cff").read_text()

@@ -27,7 +27,7 @@ REGION = "ap-northeast-2"
 # `make lock` writes it; ministack and the boto3 that its functions need, as on AWS, with all that they need.
 LOCK = Path(__file__).with_name("ministack.txt")
 ENVIRONMENT = Path(".matrix/ministack")
-_GUARD = Path(__file__).with_name("guard.py")
+_GUARD = Path(__file__).with_name("aws_gateway.py")
 _PATIENCE = 30.0
 
 

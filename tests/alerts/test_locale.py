@@ -219,7 +219,7 @@ print(say("de", "cell", n=3), say("de", "minutes", n=3), clock(1_795_316_400.0, 
 def test_a_third_language_is_one_file(tmp_path):
     shutil.copytree(Path(cwnotify.__file__).parent, tmp_path / "cwnotify", ignore=shutil.ignore_patterns("__pycache__"))
     words = 'ZONE = "Europe/Berlin"\nSENTENCES = {"cell": "Zelle [{n}]"}\n'
-    (tmp_path / "cwnotify" / "alerts" / "words" / "de.py").write_text(words)
+    (tmp_path / "cwnotify" / "alerts" / "locale" / "de.py").write_text(words)
 
     done = subprocess.run([sys.executable, "-P", "-c", THIRD, tmp_path], capture_output=True, text=True, check=True)
 

@@ -74,7 +74,7 @@ class Aws:
     @classmethod
     def for_watching(cls, region: str = "") -> Aws:
         """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
-        return cls(mode="adaptive", attempts=2, timeouts=(3.0, 8.0), policy="notebook", validates=False)
+        return cls(mode="adaptive", attempts=2, timeouts=(3.0, 8.0), policy="notebook", validates=False, region=region)
 
     def ask(self, service: str, operation: str, **arguments: Any) -> Any:
         """Call one operation, as boto3 spells it.

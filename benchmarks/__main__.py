@@ -14,29 +14,29 @@ import importlib
 import time
 
 from benchmarks import report
-from benchmarks.harness import Findings
+from benchmarks.harness import BenchmarkResult
 
-THEMES = ("startup", "cells", "delivery", "weight", "panel", "plot", "watching", "outbox", "handler", "fleet")
+BENCHMARKS = ("startup", "cells", "delivery", "weight", "panel", "plot", "watching", "outbox", "handler", "fleet")
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(THEMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true", help="few rounds")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md all the same")
     asked = parser.parse_args()
-    if unknown := [name for name in asked.names if name not in THEMES]:
-        parser.error(f"no such theme: {', '.join(unknown)}; there are {', '.join(THEMES)}")
-    load, began = report.load_now(), time.monotonic()
-    found: dict[str, Findings] = {}
-    for name in asked.names or THEMES:
+    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
+        parser.error(f"no such theme: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    load, began = report.load_average(), time.monotonic()
+    found: dict[str, BenchmarkResult] = {}
+    for name in asked.names or BENCHMARKS:
         since = time.monotonic()
         found[name] = importlib.import_module(f"benchmarks.{name}").measure(asked.quick)
         print(f"— {name}, {time.monotonic() - since:.0f} s")
         report.print_rows(found[name])
     if asked.write or not (asked.names or asked.quick):
-        print(f"written: {report.write(found, load, time.monotonic() - began)}")
+        print(f"written: {report.write_results(found, load, time.monotonic() - began)}")
 
 
 if __name__ == "__main__":

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import Curve, Findings, Row
-from benchmarks.storm import storm
+from benchmarks.harness import BenchmarkResult, Curve, Row
+from benchmarks.storm import simulate_storm
 
 
-def measure(quick: bool) -> Findings:
+def measure(quick: bool) -> BenchmarkResult:
     """One storm with Slack up, and smaller ones for the curve."""
     counts = (10, 100, 1000) if quick else (10, 100, 1000, 3000, 10_000)
-    storms = {count: storm(count) for count in counts}
+    storms = {count: simulate_storm(count) for count in counts}
     largest = storms[counts[-1]]
-    found = Findings()
+    found = BenchmarkResult()
     found.rows.append(
         Row(
             f"{counts[-1]:,} alarm changes in a minute through the fleet path",
             "all told within 3 minutes at one message a second",
-            f"all {len(largest.told & largest.alarms):,} told in {largest.messages} messages, "
+            f"all {len(largest.reported & largest.alarms):,} told in {largest.message_count} messages, "
             f"the last after {largest.seconds:.0f} s",
-            largest.seconds < 180 and largest.told >= largest.alarms,
+            largest.seconds < 180 and largest.reported >= largest.alarms,
             (f"one message each: {counts[-1] / 3600:.1f} h, {counts[-1] / largest.seconds:.0f} times ours",),
         )
     )

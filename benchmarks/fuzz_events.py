@@ -18,17 +18,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cwnotify.alerts.messages.digest import digest_messages
-from cwnotify.alerts.messages.render import render
-from cwnotify.alerts.parsing.envelopes import parse
-from cwnotify.demo.slack_rules import answer
-from tests.hostile import NASTY
+from cwnotify.alerts.messages.digest import digest_payloads
+from cwnotify.alerts.messages.render import render_alert
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
+from cwnotify.demo.slack_rules import respond_to_webhook
+from tests.hostile import HOSTILE_STRINGS
 
-CORPUS = Path(__file__).parents[1] / "tests" / "data" / "envelopes"
+CORPUS_DIR = Path(__file__).parents[1] / "tests" / "data" / "envelopes"
 # One in so many events is also told in both languages, and judged by Slack's rules, which takes longer than parsing.
-JUDGED = 5
-STRANGE: tuple[Any, ...] = (
-    *NASTY,
+RENDER_EVERY = 5
+STRANGE_VALUES: tuple[Any, ...] = (
+    *HOSTILE_STRINGS,
     *(None, True, 0, -1, 1e308, float("nan"), float("-inf"), 10**400, "", " ", [], {}, [[]], {"": None}, "null"),
     *("ALARM", "2020-01-14T08:45:42.236+0000", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z", "arn:aws:", ":" * 9),
 )
@@ -48,24 +48,24 @@ def main() -> None:
 
 def fuzz(count: int, seed: int) -> Counter[str]:
     """Tear `count` events apart and have them told; gives what they became, by kind."""
-    corpus = [json.loads(path.read_bytes()) for path in sorted(CORPUS.glob("*.json"))]
+    corpus = [json.loads(path.read_bytes()) for path in sorted(CORPUS_DIR.glob("*.json"))]
     kinds: Counter[str] = Counter()
     for number in range(count):
         dice = random.Random(f"{seed} {number}")
         event = dice.choice(corpus)
         for _ in range(dice.randint(1, 4)):
-            event = mutated(dice, event, corpus, dice.randint(1, 9))
+            event = mutate_value(dice, event, corpus, dice.randint(1, 9))
         try:
-            events = parse(event)
+            events = parse_aws_events(event)
             kinds.update(type(one).__name__ for one in events)
-            if number % JUDGED == 0:
+            if number % RENDER_EVERY == 0:
                 _judge(events, dice.choice(("en", "ko")))
         except Exception as error:
             raise SystemExit(f"seed {seed}, event {number}: {error!r}\n{event!r}") from error
     return kinds
 
 
-def mutated(dice: random.Random, value: Any, corpus: list[Any], depth: int) -> Any:
+def mutate_value(dice: random.Random, value: Any, corpus: list[Any], depth: int) -> Any:
     """`value` with one part replaced, doubled, moved or taken away."""
     if depth > 0 and dice.random() < 0.95:
         if isinstance(value, dict) and value:
@@ -77,13 +77,13 @@ def mutated(dice: random.Random, value: Any, corpus: list[Any], depth: int) -> A
                     return value | {dice.choice((key.upper(), key.lower(), key[1:], f"{key} ")): value[key]}
                 case 2:
                     return value | {key: value[dice.choice(list(value))]}
-            return value | {key: mutated(dice, value[key], corpus, depth - 1)}
+            return value | {key: mutate_value(dice, value[key], corpus, depth - 1)}
         if isinstance(value, list) and value:
             at = dice.randrange(len(value))
-            return [*value[:at], mutated(dice, value[at], corpus, depth - 1), *value[at + dice.randrange(2) :]]
+            return [*value[:at], mutate_value(dice, value[at], corpus, depth - 1), *value[at + dice.randrange(2) :]]
         if isinstance(value, str) and value[:1] in ("{", "["):
             return _mutated_text(dice, value, corpus, depth)
-    return dice.choice(STRANGE) if dice.random() < 0.9 else dice.choice(corpus)
+    return dice.choice(STRANGE_VALUES) if dice.random() < 0.9 else dice.choice(corpus)
 
 
 def _mutated_text(dice: random.Random, text: str, corpus: list[Any], depth: int) -> str:
@@ -92,17 +92,17 @@ def _mutated_text(dice: random.Random, text: str, corpus: list[Any], depth: int)
         at = dice.randrange(len(text))
         return text[:at] + dice.choice(("", "\x00", '"', "}", "\\", "가")) + text[at + dice.randrange(3) :]
     try:
-        return json.dumps(mutated(dice, json.loads(text), corpus, depth))
+        return json.dumps(mutate_value(dice, json.loads(text), corpus, depth))
     except (ValueError, RecursionError):
         return text[1:]
 
 
 def _judge(events: tuple[Any, ...], lang: str) -> None:
-    payloads = [render(event, lang) for event in events]
-    payloads += digest_messages(events, 60.0, lang)
+    payloads = [render_alert(event, lang) for event in events]
+    payloads += digest_payloads(events, 60.0, lang)
     for payload in payloads:
-        reply = answer(json.dumps(payload).encode())
-        assert reply.word == "ok", reply.why
+        reply = respond_to_webhook(json.dumps(payload).encode())
+        assert reply.body == "ok", reply.reason
 
 
 if __name__ == "__main__":

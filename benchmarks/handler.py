@@ -14,37 +14,54 @@ from pathlib import Path
 
 import slack_sdk
 
-from benchmarks.harness import Curve, Findings, Row, Spread, folder, interleaved, less, number, row, spread
-from cwnotify.demo.slack_rules import answer
-from cwnotify.deploy.bundle import SELDOM, files, make_zip
-from cwnotify.lambda_function import payloads
+from benchmarks.harness import (
+    BenchmarkResult,
+    Curve,
+    Row,
+    Summary,
+    excess_over_median,
+    format_significant,
+    measure_interleaved,
+    summarize,
+    temporary_disk_folder,
+    threshold_row,
+)
+from cwnotify.demo.slack_rules import respond_to_webhook
+from cwnotify.deploy.bundle import LAZY_MODULES, collect_zip_files, make_zip
+from cwnotify.lambda_function import render_payloads
 
-EVENT = Path(__file__).parents[1] / "tests" / "data" / "envelopes" / "sns_busy.json"
-TIMED = "import time; began = time.perf_counter(); {}; print(1000 * (time.perf_counter() - began))"
-LEAST = "import json, urllib.request"
-OURS = "import cwnotify.lambda_function"
+EVENT_PATH = Path(__file__).parents[1] / "tests" / "data" / "envelopes" / "sns_busy.json"
+TIMING_TEMPLATE = "import time; began = time.perf_counter(); {}; print(1000 * (time.perf_counter() - began))"
+BASELINE_IMPORT = "import json, urllib.request"
+CWNOTIFY_IMPORT = "import cwnotify.lambda_function"
 # terraform-aws-notify-slack's function is on no package index. This is what it imports as it starts.
-TERRAFORM = "import os, boto3, json, base64, urllib.request, urllib.parse, logging, pprint, re"
+TERRAFORM_IMPORT = "import os, boto3, json, base64, urllib.request, urllib.parse, logging, pprint, re"
 
 
-def measure(quick: bool) -> Findings:
+def measure(quick: bool) -> BenchmarkResult:
     """In fresh interpreters, in turn; then in this one."""
-    found = Findings()
+    found = BenchmarkResult()
     rounds = 5 if quick else 25
-    imports = interleaved({code: lambda code=code: _cold(code) for code in (LEAST, OURS, TERRAFORM)}, rounds)
-    ours = less(imports[OURS].values, imports[LEAST].values)
-    terraform = less(imports[TERRAFORM].values, imports[LEAST].values)
+    imports = measure_interleaved(
+        {code: lambda code=code: _cold(code) for code in (BASELINE_IMPORT, CWNOTIFY_IMPORT, TERRAFORM_IMPORT)}, rounds
+    )
+    ours = excess_over_median(imports[CWNOTIFY_IMPORT].values, imports[BASELINE_IMPORT].values)
+    terraform = excess_over_median(imports[TERRAFORM_IMPORT].values, imports[BASELINE_IMPORT].values)
     peers = {"terraform-aws-notify-slack": terraform}
-    found.rows.append(row("handler: cold import, beyond `import json, urllib.request`", ours, "ms", 10.0, peers))
+    found.rows.append(
+        threshold_row("handler: cold import, beyond `import json, urllib.request`", ours, "ms", 10.0, peers)
+    )
     found.notes.append(
-        f"Handler: {LEAST} takes {imports[LEAST].told('ms')}, ours in all {imports[OURS].told('ms')}. "
+        f"Handler: {BASELINE_IMPORT} takes {imports[BASELINE_IMPORT].format('ms')}, ours in all {imports[CWNOTIFY_IMPORT].format('ms')}. "
         "terraform-aws-notify-slack is on no package index: a line with the same imports stands for it."
     )
-    found.rows.append(row("handler: warm call without the network", _warm(50 if quick else 500), "ms", 1.0))
+    found.rows.append(threshold_row("handler: warm call without the network", _warm(50 if quick else 500), "ms", 1.0))
     found.rows.append(_from_the_zip(rounds))
-    size = spread([len(make_zip()) / 1000])
+    size = summarize([len(make_zip()) / 1000])
     found.rows.append(
-        row("zip", size, "kB", 40.0, {"slack_sdk alone": spread([_zipped(Path(slack_sdk.__file__).parent)])})
+        threshold_row(
+            "zip", size, "kB", 40.0, {"slack_sdk alone": summarize([_zipped(Path(slack_sdk.__file__).parent)])}
+        )
     )
     found.curves.append(_many((1, 10, 100) if quick else (1, 10, 100, 1000, 10_000)))
     return found
@@ -52,7 +69,7 @@ def measure(quick: bool) -> Findings:
 
 def _cold(code: str, *options: str, folder: Path | None = None) -> float:
     done = subprocess.run(
-        [sys.executable, *options, "-c", TIMED.format(code)],
+        [sys.executable, *options, "-c", TIMING_TEMPLATE.format(code)],
         capture_output=True,
         text=True,
         check=True,
@@ -66,42 +83,42 @@ def _from_the_zip(rounds: int) -> Row:
     """As on Lambda: unpacked where nothing can be written, so that every start compiles anew."""
     names = [
         name
-        for name in files()
-        if name.removesuffix(".py").replace("/", ".") not in (*SELDOM, "cwnotify.alerts.locale.ko")
+        for name in collect_zip_files()
+        if name.removesuffix(".py").replace("/", ".") not in (*LAZY_MODULES, "cwnotify.alerts.locale.ko")
     ]
     alone = f"[compile(open(name, 'rb').read(), name, 'exec') for name in {names}]"
-    with folder() as task:
+    with temporary_disk_folder() as task:
         zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
         cold = partial(_cold, folder=task)
-        variants = {code: partial(cold, code, "-B") for code in (LEAST, "import lambda_function", alone)}
-        imports = interleaved(variants, rounds)
-    ours = less(imports["import lambda_function"].values, imports[LEAST].values)
-    peers: dict[str, Spread | str] = {
+        variants = {code: partial(cold, code, "-B") for code in (BASELINE_IMPORT, "import lambda_function", alone)}
+        imports = measure_interleaved(variants, rounds)
+    ours = excess_over_median(imports["import lambda_function"].values, imports[BASELINE_IMPORT].values)
+    peers: dict[str, Summary | str] = {
         "the limit, to compile the source": imports[alone],
-        "bytecode in the zip": f"it would take {number(_with_bytecode())} kB, and serve one version of Python",
+        "bytecode in the zip": f"it would take {format_significant(_with_bytecode())} kB, and serve one version of Python",
     }
-    return row("the same where bytecode cannot be cached, as on Lambda", ours, "ms", 10.0, peers)
+    return threshold_row("the same where bytecode cannot be cached, as on Lambda", ours, "ms", 10.0, peers)
 
 
 def _with_bytecode() -> float:
     """Kilobytes of a zip that holds bytecode instead of source."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, source in files().items():
+        for name, source in collect_zip_files().items():
             archive.writestr(f"{name}c", marshal.dumps(compile(source, name, "exec", optimize=2)))
     return len(buffer.getvalue()) / 1000
 
 
-def _warm(rounds: int) -> Spread:
+def _warm(rounds: int) -> Summary:
     """From an event to the payloads that Slack would get."""
-    event = json.loads(EVENT.read_bytes())
+    event = json.loads(EVENT_PATH.read_bytes())
     times = []
     for _ in range(rounds):
         began = time.perf_counter()
-        told = payloads(event, "en")
+        told = render_payloads(event, "en")
         times.append(1000 * (time.perf_counter() - began))
-    assert [answer(json.dumps(one).encode()).word for one in told] == ["ok"]
-    return spread(times)
+    assert [respond_to_webhook(json.dumps(one).encode()).body for one in told] == ["ok"]
+    return summarize(times)
 
 
 def _zipped(package: Path) -> float:
@@ -115,12 +132,12 @@ def _zipped(package: Path) -> float:
 
 def _many(counts: tuple[int, ...]) -> Curve:
     """The whole function's work for so many alarms at once, without the network."""
-    record = json.loads(EVENT.read_bytes())["Records"][0]
+    record = json.loads(EVENT_PATH.read_bytes())["Records"][0]
     points = []
     for count in counts:
         records = [_named(record, f"train-{index:05}-busy") for index in range(count)]
         began = time.perf_counter()
-        told = payloads({"Records": records}, "en")
+        told = render_payloads({"Records": records}, "en")
         points.append((count, 1000 * (time.perf_counter() - began)))
         assert told
     return Curve("alarms", "The function's own time for so many alarms at once", "alarms", "ms", {"cwnotify": points})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Spread:
+class Summary:
     """Measured values, as they are told: the median with the quartiles around it."""
 
     values: tuple[float, ...]
@@ -25,40 +25,40 @@ class Spread:
     @property
     def quartiles(self) -> tuple[float, float]:
         """A quarter of the values lies below the first, a quarter above the second."""
-        return self.at(0.25), self.at(0.75)
+        return self.quantile(0.25), self.quantile(0.75)
 
-    def at(self, share: float) -> float:
+    def quantile(self, share: float) -> float:
         """The value below which this share of the values lies; with few values, that of the nearest one above."""
         ordered = sorted(self.values)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
-    def told(self, unit: str) -> str:
+    def format(self, unit: str) -> str:
         """As it stands in the table."""
         low, high = self.quartiles
-        spread = "" if len(self.values) < 3 else f" ({number(low)} to {number(high)})"
-        return f"{number(self.median)}{spread} {unit}"
+        spread = "" if len(self.values) < 3 else f" ({format_significant(low)} to {format_significant(high)})"
+        return f"{format_significant(self.median)}{spread} {unit}"
 
 
-def spread(values: Sequence[float]) -> Spread:
+def summarize(values: Sequence[float]) -> Summary:
     """The spread of these values."""
-    return Spread(tuple(values))
+    return Summary(tuple(values))
 
 
-def less(values: Sequence[float], base: Sequence[float]) -> Spread:
+def excess_over_median(values: Sequence[float], base: Sequence[float]) -> Summary:
     """By how much values exceed the median of `base`."""
     usual = statistics.median(base)
-    return spread([value - usual for value in values])
+    return summarize([value - usual for value in values])
 
 
 @dataclass(frozen=True)
 class Row:
     """A line of the table: what is claimed, what was measured, and what a user would have had instead."""
 
-    what: str
-    reach: str
+    quantity: str
+    target: str
     measured: str
-    is_reached: bool | None = None
-    peers: tuple[str, ...] = ()
+    is_met: bool | None = None
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Curve:
 
     name: str
     title: str
-    x: str
-    y: str
+    x_label: str
+    y_label: str
     lines: Mapping[str, Sequence[tuple[float, ...]]]
 
 
 @dataclass
-class Findings:
+class BenchmarkResult:
     """What one theme found; `notes` say what a reader must know to believe it."""
 
     rows: list[Row] = field(default_factory=list)
@@ -81,13 +81,13 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def row(
+def threshold_row(
     what: str,
-    ours: Spread,
+    ours: Summary,
     unit: str,
     limit: float,
-    peers: Mapping[str, Spread | str] | None = None,
-    share: float = 0.5,
+    peers: Mapping[str, Summary | str] | None = None,
+    quantile: float = 0.5,
 ) -> Row:
     """A row whose figure must be below `limit` at its median, or at another `share` of the values.
 
@@ -96,35 +96,39 @@ def row(
     peers
         What others take for the same, in the same unit; words where it could not be measured.
     """
-    figure = ours.at(share) if share != 0.5 else ours.median
-    where = "" if share == 0.5 else f" at p{share * 100:g}"
-    told = ours.told(unit) if share == 0.5 else f"{number(figure)} {unit}{where}, median {number(ours.median)}"
+    figure = ours.quantile(quantile) if quantile != 0.5 else ours.median
+    where = "" if quantile == 0.5 else f" at p{quantile * 100:g}"
+    told = (
+        ours.format(unit)
+        if quantile == 0.5
+        else f"{format_significant(figure)} {unit}{where}, median {format_significant(ours.median)}"
+    )
     return Row(
         what,
-        f"under {number(limit)} {unit}{where}",
+        f"under {format_significant(limit)} {unit}{where}",
         told,
         figure < limit,
         tuple(_against(name, peer, ours.median, unit) for name, peer in (peers or {}).items()),
     )
 
 
-def _against(name: str, peer: Spread | str, ours: float, unit: str) -> str:
+def _against(name: str, peer: Summary | str, ours: float, unit: str) -> str:
     if isinstance(peer, str):
         return f"{name}: {peer}"
-    ratio = f", {number(peer.median / ours)} times ours" if ours > 0 and peer.median > 0 else ""
-    return f"{name}: {peer.told(unit)}{ratio}"
+    ratio = f", {format_significant(peer.median / ours)} times ours" if ours > 0 and peer.median > 0 else ""
+    return f"{name}: {peer.format(unit)}{ratio}"
 
 
-def interleaved(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Spread]:
+def measure_interleaved(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Summary]:
     """Measure each variant once a round, so that what else the machine does falls on all of them alike."""
     found: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, measure in variants.items():
             found[name].append(measure())
-    return {name: spread(values) for name, values in found.items()}
+    return {name: summarize(values) for name, values in found.items()}
 
 
-def number(value: float) -> str:
+def format_significant(value: float) -> str:
     """Three figures at most that mean something."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
@@ -132,18 +136,18 @@ def number(value: float) -> str:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def temporary_disk_folder() -> Iterator[Path]:
     """A folder that goes when it is no longer needed, on a disk and not in memory."""
     with tempfile.TemporaryDirectory(prefix="cwnotify-bench-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
-def cpu_seconds(pid: int) -> float:
+def process_cpu_seconds(pid: int) -> float:
     """CPU that a process has used in all its threads, from the scheduler's own account (nanoseconds)."""
-    return sum(thread_seconds(pid).values())
+    return sum(thread_cpu_seconds(pid).values())
 
 
-def thread_seconds(pid: int) -> dict[int, float]:
+def thread_cpu_seconds(pid: int) -> dict[int, float]:
     """CPU that each thread of a process has used."""
     found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -154,7 +158,7 @@ def thread_seconds(pid: int) -> dict[int, float]:
     return found
 
 
-def memory(pid: int, kind: str = "Pss") -> float:
+def memory_megabytes(pid: int, kind: str = "Pss") -> float:
     """Megabytes of a process: its own pages, and its share of those that it shares (``Rss``: all of those too)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
@@ -162,6 +166,6 @@ def memory(pid: int, kind: str = "Pss") -> float:
     raise AssertionError(f"no {kind}: this needs Linux")
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0))

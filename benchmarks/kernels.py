@@ -9,23 +9,23 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.harness import folder
-from tests.support.environments import environment
+from benchmarks.harness import temporary_disk_folder
+from tests.support.environments import venv_python
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Slack
 
 # As they are on PyPI; slack-magic needs a setuptools that still has pkg_resources.
-PEERS = (
+PEER_REQUIREMENTS = (
     "jupyter-slack==2.1.4",
     "slack-magic==0.0.3",
     "jupyterlab-notify==3.0.0",
     "knockknock==0.1.8.1",
     "setuptools<81",
 )
-OURS = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil", "numpy")
+DEPENDENCIES = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil", "numpy")
 
 # Timed from ipykernel's receiving a cell to its reply being ready: IPython's transformers and events are inside.
-CLOCK = """
+CELL_TIMER = """
 def _clock():
     import time
     kernel, times = get_ipython().kernel, []
@@ -43,21 +43,25 @@ _times = _clock()
 
 
 @cache
-def python() -> Path:
+def benchmark_python() -> Path:
     """An environment with cwnotify's dependencies, as the tests have them, and the peers."""
-    pins = [f"{name}=={metadata.version(name)}" for name in OURS]
-    return environment("bench", *pins, *PEERS)
+    pins = [f"{name}=={metadata.version(name)}" for name in DEPENDENCIES]
+    return venv_python("bench", *pins, *PEER_REQUIREMENTS)
 
 
 @contextmanager
-def kernel(slack: Slack | None = None, **more: str) -> Iterator[Kernel]:
+def benchmark_kernel(slack: Slack | None = None, **more: str) -> Iterator[Kernel]:
     """A fresh kernel in a world of its own, that tells `slack`."""
     url = slack.url if slack else ""
-    with folder() as path, World(path, url, SLACK_WEBHOOK_URL=url, **more) as world, Kernel(world, python()) as one:
+    with (
+        temporary_disk_folder() as path,
+        World(path, url, SLACK_WEBHOOK_URL=url, **more) as world,
+        Kernel(world, benchmark_python()) as one,
+    ):
         yield one
 
 
-def said(one: Kernel, code: str) -> float:
+def printed_number(one: Kernel, code: str) -> float:
     """The number that a cell printed."""
     result = one.run(code)
     assert not result.errors, result.errors
@@ -65,7 +69,7 @@ def said(one: Kernel, code: str) -> float:
 
 
 def cell_times(one: Kernel) -> list[float]:
-    """Milliseconds of each cell since the last call; the clock of `CLOCK` must run."""
+    """Milliseconds of each cell since the last call; the clock of `CELL_TIMER` must run."""
     result = one.run("import json; print(json.dumps(_times)); _times.clear()")
     assert not result.errors, result.errors
     return [1000 * value for value in json.loads(result.stdout)]

@@ -5,26 +5,28 @@ from __future__ import annotations
 import io
 import time
 
-from benchmarks.harness import Findings, interleaved, row, spread
-from cwnotify.view.plot import Plot
-from tests.support.panel_feed import well
+from benchmarks.harness import BenchmarkResult, measure_interleaved, summarize, threshold_row
+from cwnotify.view.plot import PlotRenderer
+from tests.support.panel_feed import healthy_snapshot
 
 
-def measure(quick: bool) -> Findings:
+def measure(quick: bool) -> BenchmarkResult:
     """The panel's picture, light and dark in turn."""
-    plot, sizes = Plot(), []
+    plot, sizes = PlotRenderer(), []
 
     def ours() -> float:
         at = time.time()
         began = time.thread_time()
-        sizes.append(len(plot.draw(well(at), len(sizes) % 2 == 1)) / 1000)
+        sizes.append(len(plot.render_png(healthy_snapshot(at), len(sizes) % 2 == 1)) / 1000)
         return 1000 * (time.thread_time() - began)
 
     ours(), _pyplot()
-    found = Findings()
-    times = interleaved({"ours": ours, "pyplot": _pyplot}, 5 if quick else 40)
-    found.rows.append(row("plot drawn, CPU", times["ours"], "ms", 40.0, {"a fresh pyplot figure": times["pyplot"]}))
-    found.rows.append(row("its bytes (1440 × 450 pixels)", spread(sizes), "kB", 40.0))
+    found = BenchmarkResult()
+    times = measure_interleaved({"ours": ours, "pyplot": _pyplot}, 5 if quick else 40)
+    found.rows.append(
+        threshold_row("plot drawn, CPU", times["ours"], "ms", 40.0, {"a fresh pyplot figure": times["pyplot"]})
+    )
+    found.rows.append(threshold_row("its bytes (1440 × 450 pixels)", summarize(sizes), "kB", 40.0))
     return found
 
 
@@ -35,7 +37,7 @@ def _pyplot() -> float:
     mpl.use("agg")
     from matplotlib import pyplot
 
-    snapshot = well(time.time())
+    snapshot = healthy_snapshot(time.time())
     began = time.thread_time()
     figure, axes = pyplot.subplots(figsize=(14.4, 4.5), dpi=100)
     for line in snapshot.lines:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.harness import Curve, Findings, Row, cores
+from benchmarks.harness import BenchmarkResult, Curve, Row, usable_cores
 
-HERE = Path(__file__).parent
-PICTURES = HERE / "pictures"
-VERSIONS = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil")
-SIGNS = {True: "yes", False: "**no**", None: ""}
-HEAD = """# What was measured
+BENCHMARKS_DIR = Path(__file__).parent
+PICTURES_DIR = BENCHMARKS_DIR / "pictures"
+REPORTED_PACKAGES = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil")
+MET_LABELS = {True: "yes", False: "**no**", None: ""}
+RESULTS_HEADER = """# What was measured
 
 Written by `make bench`; nothing here is edited by hand. Each figure is a median with its quartiles in brackets. What is
 compared was measured in turn in one run, so that whatever else the machine did fell on all alike. A peer is what a user
@@ -26,29 +26,31 @@ says so.
 """
 
 
-def print_rows(findings: Findings) -> None:
+def print_rows(findings: BenchmarkResult) -> None:
     """Show what a theme found, as it is found."""
     for row in findings.rows:
-        print(f"{row.what}: {row.measured} (to reach: {row.reach}; reached: {SIGNS[row.is_reached].strip('*') or '-'})")
-        for peer in row.peers:
+        print(
+            f"{row.quantity}: {row.measured} (to reach: {row.target}; reached: {MET_LABELS[row.is_met].strip('*') or '-'})"
+        )
+        for peer in row.alternatives:
             print(f"    {peer}")
     for note in findings.notes:
         print(f"    note: {note}")
     sys.stdout.flush()
 
 
-def write(found: Mapping[str, Findings], load: float, seconds: float) -> Path:
+def write_results(found: Mapping[str, BenchmarkResult], load: float, seconds: float) -> Path:
     """Write all of it; tells where."""
-    PICTURES.mkdir(exist_ok=True)
-    parts = [HEAD, _machine(load, seconds)]
+    PICTURES_DIR.mkdir(exist_ok=True)
+    parts = [RESULTS_HEADER, _machine(load, seconds)]
     rows = [row for findings in found.values() for row in findings.rows]
     parts.append(_table(rows))
     for curve in (curve for findings in found.values() for curve in findings.curves):
-        draw(curve, PICTURES / f"{curve.name}.png")
+        draw_curve(curve, PICTURES_DIR / f"{curve.name}.png")
         parts.append(f"![{curve.title}](pictures/{curve.name}.png)\n")
     notes = [note for findings in found.values() for note in findings.notes]
     parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes) + "\n")
-    path = HERE / "RESULTS.md"
+    path = BENCHMARKS_DIR / "RESULTS.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
 
@@ -59,12 +61,14 @@ def _machine(load: float, seconds: float) -> str:
         platform.processor(),
     )
     memory = int(_text("/proc/meminfo").split()[1]) / 1024**2
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True).stdout
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=BENCHMARKS_DIR, capture_output=True, text=True
+    ).stdout
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in REPORTED_PACKAGES)
     return (
         f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit.strip() or 'unknown'}, "
         f"in {seconds:.0f} s. "
-        f"{cores()} cores of {model}, {memory:.0f} GB, {platform.system()} {platform.release()}, "
+        f"{usable_cores()} cores of {model}, {memory:.0f} GB, {platform.system()} {platform.release()}, "
         f"load {load:.1f} at the start. Python {platform.python_version()}, {versions}.\n"
     )
 
@@ -79,12 +83,12 @@ def _text(path: str) -> str:
 def _table(rows: list[Row]) -> str:
     lines = ["| what | to reach | measured | reached | instead |", "|---|---|---|---|---|"]
     for row in rows:
-        cells = row.what, row.reach, row.measured, SIGNS[row.is_reached], "<br>".join(row.peers)
+        cells = row.quantity, row.target, row.measured, MET_LABELS[row.is_met], "<br>".join(row.alternatives)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def draw(curve: Curve, path: Path) -> None:
+def draw_curve(curve: Curve, path: Path) -> None:
     """Draw one curve."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -103,13 +107,13 @@ def draw(curve: Curve, path: Path) -> None:
     if min(every) > 0 and max(every) / min(every) > 50:
         axes.set_xscale("log")
     axes.set_ylim(bottom=0)
-    axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y)
+    axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
     axes.grid(alpha=0.3)
     if len(curve.lines) > 1:
         axes.legend(frameon=False)
     figure.savefig(path)
 
 
-def load_now() -> float:
+def load_average() -> float:
     """How many processes wanted to run during the last minute."""
     return os.getloadavg()[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 
-class Clock:
+class SimulatedClock:
     """Simulated time (Unix seconds), and the actors that live by it. One of them acts at any moment.
 
     Parameters
@@ -34,7 +34,7 @@ class Clock:
         self._pass_on()
         turn.wait()
 
-    def start(self, act: Callable[[], None]) -> None:
+    def start_actor(self, act: Callable[[], None]) -> None:
         """Let an actor begin when the time is next handed on."""
         turn = self._enter(0.0)
 

@@ -25,18 +25,18 @@ from typing import Any
 
 import yaml
 
-from benchmarks.simulated import Clock
+from benchmarks.simulated import SimulatedClock
 from cwnotify import lambda_function
-from cwnotify.demo.slack_rules import answer
-from cwnotify.lambda_function import NotDeliveredError, Sender, handle
-from cwnotify.slack.retry_policy import Reply
+from cwnotify.demo.slack_rules import respond_to_webhook
+from cwnotify.lambda_function import NotDeliveredError, WebhookSender, handle_event
+from cwnotify.slack.retry_policy import SlackReply
 
-STORM = 60.0
+STORM_SECONDS = 60.0
 HOUR = 3600.0
 # What AWS lets one call of a function carry.
-LARGEST_BATCH = 6_000_000
-BEGAN = datetime(2026, 11, 22, 9, 0, tzinfo=UTC).timestamp()
-LATENCY = 0.2
+MAX_BATCH_BYTES = 6_000_000
+STORM_START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC).timestamp()
+SLACK_LATENCY = 0.2
 _ROOT = Path(__file__).parents[1]
 _TEMPLATE = _ROOT / "cwnotify" / "deploy" / "stack.yaml"
 _EVENT = _ROOT / "tests" / "data" / "envelopes" / "eventbridge_single_metric.json"
@@ -45,73 +45,73 @@ _ADDRESS = re.compile(r'https://[^|">]+')
 
 
 @dataclass(eq=False)
-class Record:
+class SqsMessage:
     """A message in the queue."""
 
     id: str
     body: str
-    visible: float = 0.0
-    receives: int = 0
+    visible_at: float = 0.0
+    receive_count: int = 0
 
 
 @dataclass
-class Queue:
+class SqsQueue:
     """SQS as far as it matters here, with the settings of the stack."""
 
-    visibility: float
-    most_receives: int
-    records: deque[Record] = field(default_factory=deque)
-    dead: list[Record] = field(default_factory=list)
+    visibility_timeout: float
+    max_receives: int
+    records: deque[SqsMessage] = field(default_factory=deque)
+    dead_letters: list[SqsMessage] = field(default_factory=list)
 
-    def take(self, now: float, most: int) -> list[Record]:
+    def receive(self, now: float, most: int) -> list[SqsMessage]:
         """Up to `most` visible messages, hidden from others from now on."""
-        taken: list[Record] = []
+        taken: list[SqsMessage] = []
         size = 0
-        for record in [one for one in self.records if one.visible <= now]:
-            if record.receives >= self.most_receives:
+        for record in [one for one in self.records if one.visible_at <= now]:
+            if record.receive_count >= self.max_receives:
                 self.records.remove(record)
-                self.dead.append(record)
-            elif len(taken) < most and (size := size + len(record.body)) <= LARGEST_BATCH:
-                record.visible, record.receives = now + self.visibility, record.receives + 1
+                self.dead_letters.append(record)
+            elif len(taken) < most and (size := size + len(record.body)) <= MAX_BATCH_BYTES:
+                record.visible_at, record.receive_count = now + self.visibility_timeout, record.receive_count + 1
                 taken.append(record)
         return taken
 
 
-class Slack:
+class SimulatedSlack:
     """Takes one message a second, and nothing at all from `down` to `up`."""
 
-    def __init__(self, clock: Clock, down: float, up: float) -> None:
+    def __init__(self, clock: SimulatedClock, down: float, up: float) -> None:
         self._clock = clock
         self._down, self._up = down, up
         self._free = 0.0
         self.attempts = 0
         self.delivered: list[tuple[float, dict[str, Any]]] = []
 
-    def post(self, _url: str, payload: dict[str, Any], seconds: float) -> Reply:
+    def post(self, _url: str, payload: dict[str, Any], seconds: float) -> SlackReply:
         """One attempt, as `lambda_function.post` makes it."""
         self.attempts += 1
         if self._down <= self._clock.now < self._up:
             return self._fail(seconds)
-        self._clock.sleep(LATENCY)
+        self._clock.sleep(SLACK_LATENCY)
         if self._clock.now < self._free:
-            return Reply(429, "rate_limited", "1")
-        said = answer(json.dumps(payload).encode())
-        assert said.word == "ok", said.why
+            return SlackReply(429, "rate_limited", "1")
+        said = respond_to_webhook(json.dumps(payload).encode())
+        assert said.body == "ok", said.reason
         self._free = self._clock.now + 1.0
         self.delivered.append((self._clock.now, payload))
-        return Reply(200, "ok")
+        return SlackReply(200, "ok")
 
-    def _fail(self, seconds: float) -> Reply:
+    def _fail(self, seconds: float) -> SlackReply:
         """By turns a fault of its own, and silence."""
         if self.attempts % 2:
-            self._clock.sleep(LATENCY)
-            return Reply(503, "")
+            self._clock.sleep(SLACK_LATENCY)
+            return SlackReply(503, "")
         self._clock.sleep(seconds)
-        return Reply(trouble="no answer in time")
+        return SlackReply(error="no answer in time")
 
 
 @dataclass(frozen=True)
-class Storm:
+class StormResult:
     """What came of one.
 
     Parameters
@@ -127,15 +127,15 @@ class Storm:
     """
 
     alarms: frozenset[str]
-    told: frozenset[str]
-    messages: int
+    reported: frozenset[str]
+    message_count: int
     attempts: int
     seconds: float
-    left: int
-    dead: int
+    queued: int
+    dead_lettered: int
 
 
-def storm(changes: int, down: float = 0.0, most_receives: int = 0) -> Storm:
+def simulate_storm(changes: int, outage_seconds: float = 0.0, max_receives: int = 0) -> StormResult:
     """Let `changes` alarms change within a minute while Slack is down for the first `down` seconds.
 
     Parameters
@@ -143,66 +143,70 @@ def storm(changes: int, down: float = 0.0, most_receives: int = 0) -> Storm:
     most_receives
         How often the queue hands out a message before it is dead; as in the stack by default.
     """
-    clock = Clock(BEGAN)
-    slack = Slack(clock, BEGAN, BEGAN + down)
+    clock = SimulatedClock(STORM_START)
+    slack = SimulatedSlack(clock, STORM_START, STORM_START + outage_seconds)
     resources = yaml.load(_TEMPLATE.read_text(), _Loader)["Resources"]
     queue, source = (resources[name]["Properties"] for name in ("Queue", "Source"))
-    box = Queue(queue["VisibilityTimeout"], most_receives or queue["RedrivePolicy"]["maxReceiveCount"])
+    box = SqsQueue(queue["VisibilityTimeout"], max_receives or queue["RedrivePolicy"]["maxReceiveCount"])
     names = [f"train-{n:05}-{'off' if n % 3 else 'busy'}" for n in range(changes)]
 
-    clock.start(lambda: _change(clock, box, names))
+    clock.start_actor(lambda: _change(clock, box, names))
     timeout = resources["Function"]["Properties"]["Timeout"]
     for _ in range(source["ScalingConfig"]["MaximumConcurrency"]):
-        clock.start(lambda: _poll(clock, box, slack, source, timeout))
+        clock.start_actor(lambda: _poll(clock, box, slack, source, timeout))
     with contextlib.redirect_stdout(io.StringIO()):
         clock.run()
 
     # A name counts where a person reads it, not in a link's address.
     told = {name for _, payload in slack.delivered for name in _NAME.findall(_ADDRESS.sub("", json.dumps(payload)))}
     last = slack.delivered[-1][0] if slack.delivered else clock.now
-    return Storm(
+    return StormResult(
         alarms=frozenset(names),
-        told=frozenset(told),
-        messages=len(slack.delivered),
+        reported=frozenset(told),
+        message_count=len(slack.delivered),
         attempts=slack.attempts,
-        seconds=last - BEGAN - down,
-        left=len(box.records),
-        dead=len(box.dead),
+        seconds=last - STORM_START - outage_seconds,
+        queued=len(box.records),
+        dead_lettered=len(box.dead_letters),
     )
 
 
-def _change(clock: Clock, queue: Queue, names: list[str]) -> None:
+def _change(clock: SimulatedClock, queue: SqsQueue, names: list[str]) -> None:
     """EventBridge puts one change after the other into the queue; every hundredth comes twice."""
     for number, name in enumerate(names):
         event = _event(name, ("ALARM", "OK", "INSUFFICIENT_DATA")[number % 7 % 3], clock.now)
         for copy in range(1 + (number % 100 == 0)):
-            queue.records.append(Record(f"{number}-{copy}", event))
-        clock.sleep(STORM / len(names))
+            queue.records.append(SqsMessage(f"{number}-{copy}", event))
+        clock.sleep(STORM_SECONDS / len(names))
 
 
-def _poll(clock: Clock, queue: Queue, slack: Slack, source: dict[str, Any], timeout: float) -> None:
+def _poll(
+    clock: SimulatedClock, queue: SqsQueue, slack: SimulatedSlack, source: dict[str, Any], timeout: float
+) -> None:
     """One of Lambda's pollers, and the function that it calls; leaves when the storm is over and nothing is left."""
-    while clock.now < BEGAN + STORM or queue.records:
-        batch = queue.take(clock.now, source["BatchSize"])
+    while clock.now < STORM_START + STORM_SECONDS or queue.records:
+        batch = queue.receive(clock.now, source["BatchSize"])
         window = clock.now + source["MaximumBatchingWindowInSeconds"]
         while batch and len(batch) < source["BatchSize"] and clock.now < window:
             clock.sleep(0.5)
-            batch += queue.take(clock.now, source["BatchSize"] - len(batch))
+            batch += queue.receive(clock.now, source["BatchSize"] - len(batch))
         for record in _done(clock, batch, slack, timeout) if batch else ():
             queue.records.remove(record)
         if not batch:
-            soonest = min((one.visible for one in queue.records), default=0.0)
+            soonest = min((one.visible_at for one in queue.records), default=0.0)
             clock.sleep(max(soonest - clock.now, 1.0))
 
 
-def _done(clock: Clock, batch: list[Record], slack: Slack, timeout: float) -> Iterator[Record]:
+def _done(
+    clock: SimulatedClock, batch: list[SqsMessage], slack: SimulatedSlack, timeout: float
+) -> Iterator[SqsMessage]:
     """Call the real handler, and give the records that may leave the queue."""
-    end = clock.now + timeout - lambda_function.FAREWELL
+    end = clock.now + timeout - lambda_function.EXIT_RESERVE_SECONDS
     records = [{"messageId": one.id, "eventSource": "aws:sqs", "body": one.body} for one in batch]
 
-    sender = Sender(lambda _: "", lambda: end - clock.now, clock.time, clock.sleep, slack.post)
+    sender = WebhookSender(lambda _: "", lambda: end - clock.now, clock.time, clock.sleep, slack.post)
     try:
-        result: Any = handle({"Records": records}, {}, sender)
+        result: Any = handle_event({"Records": records}, {}, sender)
     except NotDeliveredError:
         return
     failed = {one["itemIdentifier"] for one in result["batchItemFailures"]}
@@ -232,15 +236,17 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=10_000)
     changes = parser.parse_args().changes
     for title, down in (("Slack is up", 0.0), ("Slack is down for an hour", HOUR)):
-        came = storm(changes, down)
+        came = simulate_storm(changes, down)
         since = "after its return" if down else "after the first change"
-        print(f"{title}: {changes:,} changes of {len(came.alarms):,} alarms within {STORM:.0f} s")
-        print(f"  told       {len(came.told & came.alarms):,} alarms, the last {came.seconds:.0f} s {since}")
+        print(f"{title}: {changes:,} changes of {len(came.alarms):,} alarms within {STORM_SECONDS:.0f} s")
+        print(f"  told       {len(came.reported & came.alarms):,} alarms, the last {came.seconds:.0f} s {since}")
         print(
-            f"  messages   {came.messages} ({came.attempts} attempts), {changes / came.messages:.0f} times fewer than"
+            f"  messages   {came.message_count} ({came.attempts} attempts), {changes / came.message_count:.0f} times fewer than"
         )
         print(f"             one for each change, which would take Slack {changes / 3600:.1f} h")
-        print(f"  lost       {len(came.alarms - came.told)}; left in the queue {came.left}, dead {came.dead}")
+        print(
+            f"  lost       {len(came.alarms - came.reported)}; left in the queue {came.queued}, dead {came.dead_lettered}"
+        )
 
 
 if __name__ == "__main__":

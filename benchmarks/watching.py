@@ -16,66 +16,70 @@ from typing import Any
 
 import boto3
 
-from benchmarks.harness import Curve, Findings, Row, folder, number, spread
-from cwnotify.aws.cloudwatch import MOST_SERIES, read_series
+from benchmarks.harness import BenchmarkResult, Curve, Row, format_significant, summarize, temporary_disk_folder
+from cwnotify.aws.cloudwatch import MAX_SERIES_PER_CALL, read_series
 from cwnotify.aws.models import Metric
-from cwnotify.aws.session import Aws
-from cwnotify.store.alarm_states import AlarmBook
-from cwnotify.store.api_usage import Calls
+from cwnotify.aws.session import AwsSession
+from cwnotify.store.alarm_states import AlarmStateStore
+from cwnotify.store.api_usage import ApiCallCounter
 from cwnotify.store.outbox import Outbox
-from cwnotify.view.snapshot import Request
-from cwnotify.watch.alarm_changes import Changes
-from cwnotify.watch.ec2_notices import Machine
-from cwnotify.watch.poller import JITTER, Watch
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from cwnotify.view.snapshot import PanelRequest
+from cwnotify.watch.alarm_changes import AlarmChangeTracker
+from cwnotify.watch.ec2_notices import InstanceMonitor
+from cwnotify.watch.poller import POLL_JITTER, AwsPoller
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
 
 ROOT = Path(__file__).parents[1]
 # What CloudWatch took for 500 series, and for a single one (seconds).
-LATENCY, SINGLE = 0.28, 0.085
+CLOUDWATCH_LATENCY, SINGLE_SERIES_LATENCY = 0.28, 0.085
 # Dollars: GetMetricData by the series asked for, other calls by the call. https://aws.amazon.com/cloudwatch/pricing/
 SERIES_PRICE, CALL_PRICE = 0.01 / 1000, 0.01 / 1000
-DAY, HOURS, ROUND = 86_400.0, 2, 30.0
-LATE = 300.0 + 60.0
-BEGAN = 1_795_300_000.0
+DAY, SIMULATED_HOURS, WATCH_INTERVAL = 86_400.0, 2, 30.0
+DATAPOINT_DELAY = 300.0 + 60.0
+START_TIME = 1_795_300_000.0
 
 
-def measure(quick: bool) -> Findings:
+def measure(quick: bool) -> BenchmarkResult:
     """Rounds of a fleet, then one instance's day in steps of a round."""
-    found, points = Findings(), []
+    found, points = BenchmarkResult(), []
     for instances, calls in (
         ((100, 1), (1000, 2)) if quick else ((100, 1), (500, 1), (1000, 2), (3000, 6), (10_000, 20))
     ):
         times, bare, made = _fleet(instances, 2 if quick else 3)
-        each = spread(times)
+        each = summarize(times)
         points.append((instances, *((each.quartiles[0], each.median, each.quartiles[1]))))
         if instances >= 1000:
-            one_each = instances * SINGLE
+            one_each = instances * SINGLE_SERIES_LATENCY
             found.rows.append(
                 Row(
                     f"{instances:,} instances, one round",
                     f"{calls} calls, under 1.5 s",
-                    f"{made} calls, {each.told('s')}",
+                    f"{made} calls, {each.format('s')}",
                     made == calls and each.median < 1.5,
                     (
-                        f"boto3 alone, the same calls, four at a time: {spread(bare).told('s')}",
-                        f"one call each, in series: {number(one_each)} s, {number(one_each / each.median)} times ours",
+                        f"boto3 alone, the same calls, four at a time: {summarize(bare).format('s')}",
+                        f"one call each, in series: {format_significant(one_each)} s, {format_significant(one_each / each.median)} times ours",
                     ),
                 )
             )
     found.notes.append(
-        f"Instances: the stand-in takes {1000 * LATENCY:.0f} ms a call; for one call each, {1000 * SINGLE:.0f} ms are "
+        f"Instances: the stand-in takes {1000 * CLOUDWATCH_LATENCY:.0f} ms a call; for one call each, {1000 * SINGLE_SERIES_LATENCY:.0f} ms are "
         "reckoned. Four calls are under way at a time."
     )
-    lines = {"cwnotify": points, "one call each, in series": [(n, n * SINGLE) for n, *_ in points if n <= 100]}
+    lines = {
+        "cwnotify": points,
+        "one call each, in series": [(n, n * SINGLE_SERIES_LATENCY) for n, *_ in points if n <= 100],
+    }
     found.curves.append(Curve("instances", "One round of so many instances", "instances", "s", lines))
-    found.rows.append(_day(1 if quick else HOURS))
+    found.rows.append(_day(1 if quick else SIMULATED_HOURS))
     return found
 
 
 @contextmanager
 def _stand_in(instances: int) -> Iterator[str]:
     """In a process of its own, so that it does not take our processor's time for ours."""
-    command = [sys.executable, "-m", "tests.support.cloudwatch", str(instances), str(LATENCY)]
+    command = [sys.executable, "-m", "tests.support.cloudwatch", str(instances), str(CLOUDWATCH_LATENCY)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
@@ -99,20 +103,20 @@ def _environ(values: dict[str, str]) -> Iterator[None]:
 
 def _fleet(instances: int, rounds: int) -> tuple[list[float], list[float], int]:
     """Seconds of each round as it is while a panel is open, and with boto3 alone; and how many calls ours made."""
-    metrics = [cpu(f"i-{number:017x}") for number in range(instances)]
+    metrics = [cpu_metric(f"i-{number:017x}") for number in range(instances)]
     with CloudWatch() as shape, _stand_in(instances) as url, _environ(shape.environ() | {"AWS_ENDPOINT_URL": url}):
-        aws, times, bare = Aws.for_watching(), [], []
+        aws, times, bare = AwsSession.with_short_timeouts(), [], []
         alone = boto3.client("cloudwatch")
         # The first makes the client and its connections.
         read_series(aws, metrics, time.time() - 1800, time.time())
-        before = aws.calls["cloudwatch:GetMetricData"]
+        before = aws.call_counts["cloudwatch:GetMetricData"]
         for _ in range(rounds):
             began = time.perf_counter()
             series = read_series(aws, metrics, time.time() - 1800, time.time())
             times.append(time.perf_counter() - began)
             assert all(one.points for one in series)
             bare.append(_bare(alone, metrics))
-        return times, bare, (aws.calls["cloudwatch:GetMetricData"] - before) // rounds
+        return times, bare, (aws.call_counts["cloudwatch:GetMetricData"] - before) // rounds
 
 
 def _bare(client: Any, metrics: list[Metric]) -> float:
@@ -137,58 +141,62 @@ def _bare(client: Any, metrics: list[Metric]) -> float:
 
     began = time.perf_counter()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, [metrics[i : i + MOST_SERIES] for i in range(0, len(metrics), MOST_SERIES)]))
+        list(pool.map(ask, [metrics[i : i + MAX_SERIES_PER_CALL] for i in range(0, len(metrics), MAX_SERIES_PER_CALL)]))
     return time.perf_counter() - began
 
 
-class _Stepped(Watch):
+class _Stepped(AwsPoller):
     """A watch whose rounds come when they are told to, at times that are told."""
 
     def begin(self, outbox: Outbox) -> None:
-        self._changes = Changes(AlarmBook(outbox), lambda: 3 * self._pause() + 30)
-        self._calls = Calls(outbox)
+        self._changes = AlarmChangeTracker(AlarmStateStore(outbox), lambda: 3 * self._pause() + 30, self._lookups)
+        self._calls = ApiCallCounter(outbox)
         self._session()
 
-    def step(self, now: float) -> Aws:
+    def step(self, now: float) -> AwsSession:
         self._round(self._requests, now)
         return self._session()
 
 
 def _day(hours: int) -> Row:
     """What a day's watching of one instance with an alarm asks of AWS."""
-    clock, id = [BEGAN], "i-0abc1234def567890"
-    with CloudWatch(lambda: clock[0]) as cloud, _environ(cloud.environ()), folder() as path:
-        points = wave(BEGAN - 4 * 3600, BEGAN + hours * 3600, 300)
+    clock, id = [START_TIME], "i-0abc1234def567890"
+    with CloudWatch(lambda: clock[0]) as cloud, _environ(cloud.environ()), temporary_disk_folder() as path:
+        points = wave_datapoints(START_TIME - 4 * 3600, START_TIME + hours * 3600, 300)
         # A datapoint bears the time at which its period begins, and comes a minute after its end.
-        cloud.feed(cpu(id), {at: value for at, value in points.items() if at + LATE <= BEGAN})
+        cloud.add_datapoints(
+            cpu_metric(id), {at: value for at, value in points.items() if at + DATAPOINT_DELAY <= START_TIME}
+        )
         cloud.put_alarm(
             "busy",
-            at=BEGAN,
+            at=START_TIME,
             Namespace="AWS/EC2",
             MetricName="CPUUtilization",
             Dimensions=[{"Name": "InstanceId", "Value": id}],
         )
         cloud.put_instance(id)
         outbox = Outbox(path / "outbox.sqlite3")
-        watch = _Stepped(lambda: outbox, Machine(lambda: outbox, lambda: None), lambda: None, lambda: None)
+        watch = _Stepped(lambda: outbox, InstanceMonitor(lambda: outbox, lambda: None), lambda: None, lambda: None)
         watch.begin(outbox)
-        watch.ask("panel", Request(instances=(id,), round=ROUND), "slack")
-        aws = watch.step(BEGAN)
+        watch.add_panel("panel", PanelRequest(instances=(id,), round=WATCH_INTERVAL), "slack")
+        aws = watch.step(START_TIME)
         # A panel's first round asks for all that it shows: a day has it once.
-        first = Counter(aws.calls)
-        shown, waits, jitter = BEGAN - LATE, [], random.Random(6)
-        while clock[0] < BEGAN + hours * 3600:
-            clock[0] += ROUND * jitter.uniform(1 - JITTER, 1 + JITTER)
-            cloud.feed(cpu(id), {at: value for at, value in points.items() if at + LATE <= clock[0]})
+        first = Counter(aws.call_counts)
+        shown, waits, jitter = START_TIME - DATAPOINT_DELAY, [], random.Random(6)
+        while clock[0] < START_TIME + hours * 3600:
+            clock[0] += WATCH_INTERVAL * jitter.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
+            cloud.add_datapoints(
+                cpu_metric(id), {at: value for at, value in points.items() if at + DATAPOINT_DELAY <= clock[0]}
+            )
             aws = watch.step(clock[0])
-            newest = max(at for at, _ in watch.sights["panel"].series[0].points)
+            newest = max(at for at, _ in watch.observations["panel"].series[0].points)
             if newest > shown:
                 shown = newest
-                waits.append(clock[0] - newest - LATE)
+                waits.append(clock[0] - newest - DATAPOINT_DELAY)
         outbox.close()
-        later = Counter(aws.calls) - first
-        series = aws.metrics_asked
-    daily = {name: round(first[name] + later[name] * 24 / hours) for name in aws.calls}
+        later = Counter(aws.call_counts) - first
+        series = aws.requested_series_count
+    daily = {name: round(first[name] + later[name] * 24 / hours) for name in aws.call_counts}
     billed = round(series * 24 / hours)
     priced = sum(count for name, count in daily.items() if name.startswith("cloudwatch:") and "GetMetric" not in name)
     cost, least = billed * SERIES_PRICE + priced * CALL_PRICE, DAY / 300
@@ -200,8 +208,8 @@ def _day(hours: int) -> Row:
         None,
         (
             f"the least: {least:.0f} GetMetricData a day, one for each datapoint that comes; to ask each round: "
-            f"{DAY / ROUND:,.0f}",
-            f"a datapoint is shown {spread(waits).told('s')} after CloudWatch has it, at most {max(waits):.0f} s",
+            f"{DAY / WATCH_INTERVAL:,.0f}",
+            f"a datapoint is shown {summarize(waits).format('s')} after CloudWatch has it, at most {max(waits):.0f} s",
             "alarms are asked for each round, so that one that changes is told within half a minute",
         ),
     )

@@ -29,16 +29,16 @@ __all__ = ["load_ipython_extension", "note", "notify", "panel", "unload_ipython_
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """``%load_ext cwnotify``: register the magics and the hooks that follow a cell."""
-    from cwnotify.notebook.magics import load
+    from cwnotify.notebook.magics import register_extension
 
-    load(shell)
+    register_extension(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """``%unload_ext cwnotify``: leave the shell as it was."""
-    from cwnotify.notebook.magics import unload
+    from cwnotify.notebook.magics import unregister_extension
 
-    unload(shell)
+    unregister_extension(shell)
 
 
 def __getattr__(name: str) -> Any:

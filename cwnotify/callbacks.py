@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cwnotify.runs.recorder import note, note_interrupt
+from cwnotify.runs.recorder import note, record_interrupt
 
 
 def keras() -> Any:
@@ -57,7 +57,7 @@ def lightning() -> Any:
         def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
             # Up to version 2.1, `fit` returns normally after an interrupt.
             if isinstance(exception, KeyboardInterrupt):
-                note_interrupt()
+                record_interrupt()
 
         def __reduce__(self) -> Any:
             # Strategies that spawn processes pickle their callbacks.

@@ -7,7 +7,7 @@ import sys
 _said: set[str] = set()
 
 
-def say(text: str) -> None:
+def warn(text: str) -> None:
     """Say `text`; a cell may have replaced or closed stderr, and then there is nobody to say it to."""
     if sys.stderr is None:
         # Closed by the caller. `print` would take stdout instead.
@@ -18,8 +18,8 @@ def say(text: str) -> None:
         pass
 
 
-def say_once(text: str) -> None:
+def warn_once(text: str) -> None:
     """Say `text`, once a process."""
     if text not in _said:
         _said.add(text)
-        say(text)
+        warn(text)

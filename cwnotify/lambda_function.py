@@ -4,7 +4,7 @@ A drop-in for AWS's blueprint *cloudwatch-alarm-to-slack-python*. Its environmen
 
 ``hookUrl``
     The webhook's URL, with or without ``https://``; or where it is stored, ``ssm:/name`` or ``secretsmanager:name``.
-    Also as `cwnotify.alerts.webhook_url.read_webhook` finds it in quotes, ``NAME=URL`` or JSON.
+    Also as `cwnotify.alerts.webhook_url.parse_webhook_url` finds it in quotes, ``NAME=URL`` or JSON.
 ``kmsEncryptedHookUrl``
     In its stead: base64 of the URL, encrypted by KMS.
 ``slackChannel``, ``lang``, ``timeZone``
@@ -33,13 +33,21 @@ import socket
 import time
 import urllib.parse
 
-from cwnotify.alerts.events.alarms import unique
-from cwnotify.alerts.locale import plain
-from cwnotify.alerts.messages.block_kit import full_text
-from cwnotify.alerts.messages.render import render
-from cwnotify.alerts.parsing.envelopes import parse
-from cwnotify.alerts.webhook_url import REFERENCES, WRAPPING, WebhookError, read_webhook
-from cwnotify.slack.retry_policy import GONE, Dead, Delivered, Reply, RetryAt, SendText, decide
+from cwnotify.alerts.events.alarms import deduplicate_events
+from cwnotify.alerts.locale import to_plain_text
+from cwnotify.alerts.messages.block_kit import flatten_blocks_to_text
+from cwnotify.alerts.messages.render import render_alert
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
+from cwnotify.alerts.webhook_url import REFERENCE_PREFIXES, WRAPPING_CHARACTERS, InvalidWebhookError, parse_webhook_url
+from cwnotify.slack.retry_policy import (
+    WEBHOOK_GONE_STATUSES,
+    Delivered,
+    GiveUp,
+    RetryAsText,
+    RetryAt,
+    SlackReply,
+    decide_retry,
+)
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -48,27 +56,27 @@ if TYPE_CHECKING:
 
     from cwnotify.alerts.events.alarms import AwsEvent
     from cwnotify.alerts.messages.block_kit import Payload
-    from cwnotify.slack.retry_policy import Decision
+    from cwnotify.slack.retry_policy import DeliveryDecision
 
     # The same for each copy of an event.
     Key = tuple[type, str]
 
-PLAIN, ENCRYPTED = "hookUrl", "kmsEncryptedHookUrl"
-CONTRIBUTORS = "contributorEvents"
+WEBHOOK_VARIABLE, ENCRYPTED_WEBHOOK_VARIABLE = "hookUrl", "kmsEncryptedHookUrl"
+CONTRIBUTOR_EVENTS_VARIABLE = "contributorEvents"
 # Slack takes short bursts; more than these at once become a digest.
-MOST_SINGLE = 5
-LONGEST_ATTEMPT = 10.0
-SHORTEST_ATTEMPT = 0.25
+MAX_MESSAGES_WITHOUT_DIGEST = 5
+MAX_ATTEMPT_SECONDS = 10.0
+MIN_ATTEMPT_SECONDS = 0.25
 # While other messages wait, an attempt takes its share of the time that remains, but not less than this (seconds).
-FAIR_ATTEMPT = 2.0
+MIN_SHARED_ATTEMPT_SECONDS = 2.0
 # When Slack refuses this many messages in a row and has accepted none, smaller digests will not help.
-MAX_REFUSALS = 16
+MAX_CONSECUTIVE_REJECTIONS = 16
 # What is kept back to say what went wrong, before AWS ends the function without a word.
-FAREWELL = 0.5
+EXIT_RESERVE_SECONDS = 0.5
 # How long a webhook that was looked up is trusted (seconds): somebody may put another one there.
-KEPT = 300.0
+WEBHOOK_CACHE_TTL = 300.0
 # What is assumed where no context says it, as when a person calls the handler.
-SECONDS = 30.0
+DEFAULT_FUNCTION_TIMEOUT = 30.0
 _LONGEST_BODY = 512
 # Bytes that are sent under one timeout; a record of TLS.
 _PIECE = 16_384
@@ -99,8 +107,8 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
     NotDeliveredError
         If Slack did not accept everything; for a batch from SQS, if it accepted nothing.
     """
-    sender = Sender(_find, _countdown(context), time.time, time.sleep, post, print)
-    result = handle(event, os.environ, sender, str(getattr(context, "aws_request_id", "") or ""))
+    sender = WebhookSender(_find, _countdown(context), time.time, time.sleep, post_with_deadline, print)
+    result = handle_event(event, os.environ, sender, str(getattr(context, "aws_request_id", "") or ""))
     return _response(result) if _is_request(event) else result
 
 
@@ -116,15 +124,17 @@ def _response(result: dict[str, object]) -> dict[str, object]:
     return {"statusCode": 200, "headers": headers, "body": json.dumps(result), "isBase64Encoded": False}
 
 
-def handle(event: object, environ: Mapping[str, str], sender: Sender, request: str = "") -> dict[str, object]:
+def handle_event(
+    event: object, environ: Mapping[str, str], sender: WebhookSender, request: str = ""
+) -> dict[str, object]:
     """As `lambda_handler`, through `sender`; `request` is the same whenever AWS repeats a call."""
     records: dict[str, list[AwsEvent]] = {}
     for id, record in _records(event):
-        records.setdefault(id, []).extend(_without_summaries(parse(record), environ))
+        records.setdefault(id, []).extend(_without_summaries(parse_aws_events(record), environ))
     due = {id: _keys(events) - _remembered(id or request) for id, events in records.items()}
     events = [one for events in records.values() for one in events]
 
-    def plan(some: Sequence[AwsEvent]) -> list[Message]:
+    def plan(some: Sequence[AwsEvent]) -> list[PendingMessage]:
         lang, zone, channel = environ.get("lang", "en"), environ.get("timeZone", ""), environ.get("slackChannel", "")
         return _messages(some, lang, zone, channel, sender.now())
 
@@ -142,7 +152,7 @@ def handle(event: object, environ: Mapping[str, str], sender: Sender, request: s
 
 def _without_summaries(events: Sequence[AwsEvent], environ: Mapping[str, str]) -> list[AwsEvent]:
     """Leave out what only counts time series, where the stack's rules also bring an event for each of them."""
-    if environ.get(CONTRIBUTORS) != "true":
+    if environ.get(CONTRIBUTOR_EVENTS_VARIABLE) != "true":
         return list(events)
     kept = [one for one in events if not getattr(one, "contributors_follow", False)]
     if len(kept) < len(events):
@@ -150,12 +160,14 @@ def _without_summaries(events: Sequence[AwsEvent], environ: Mapping[str, str]) -
     return kept
 
 
-def payloads(event: object, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> list[Payload]:
+def render_payloads(
+    event: object, lang: str, zone: str = "", channel: str = "", now: float | None = None
+) -> list[Payload]:
     """Return what the function would send for `event`; with `now` (Unix seconds) an old event says how late it is."""
-    return [message.payload for message in _messages(parse(event), lang, zone, channel, now)]
+    return [message.payload for message in _messages(parse_aws_events(event), lang, zone, channel, now)]
 
 
-class Message:
+class PendingMessage:
     """A message to send, and how far it has come.
 
     Attributes
@@ -181,7 +193,7 @@ class Message:
         self.attempts, self.due, self.reason = 0, 0.0, ""
 
 
-class Sender:
+class WebhookSender:
     """Sends messages to one webhook until Slack accepts or refuses each of them, or time is up.
 
     Parameters
@@ -209,7 +221,7 @@ class Sender:
         left: Callable[[], float],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
-        post: Callable[[str, Payload, float], Reply],
+        post: Callable[[str, Payload, float], SlackReply],
         log: Callable[..., object] = lambda *words: None,
     ) -> None:
         self._find, self._left, self._clock, self._sleep, self._post = find, left, clock, sleep, post
@@ -225,8 +237,10 @@ class Sender:
         return self._clock()
 
     def send(
-        self, messages: Sequence[Message], plan: Callable[[Sequence[AwsEvent]], list[Message]] = lambda events: []
-    ) -> list[Message]:
+        self,
+        messages: Sequence[PendingMessage],
+        plan: Callable[[Sequence[AwsEvent]], list[PendingMessage]] = lambda events: [],
+    ) -> list[PendingMessage]:
         """Send messages, and return those that Slack did not accept, each with its `Message.reason`.
 
         A message that fails waits while the others go; only the changes of one alarm stay in their order.
@@ -236,7 +250,7 @@ class Sender:
         plan
             Returns the messages for some events, to send a digest in parts that Slack refuses as a whole.
         """
-        waiting, refused = list(messages), list[Message]()
+        waiting, refused = list(messages), list[PendingMessage]()
         reason = "the webhook's look-up took all the time" if self._left() > 0 else "there was no time at all"
         try:
             self._url = self._find(False) if waiting else ""
@@ -249,14 +263,14 @@ class Sender:
             if not self._wait_for(message):
                 break
             decision = self._try(message, len(waiting) - 1)
-            parts: list[Message] = []
+            parts: list[PendingMessage] = []
             if isinstance(decision, RetryAt):
                 message.due, reason = decision.at, decision.reason
                 message.reason = f"{reason} (attempt {message.attempts}, and no time for another)"
                 continue
-            if isinstance(decision, SendText):
+            if isinstance(decision, RetryAsText):
                 continue
-            if isinstance(decision, Dead):
+            if isinstance(decision, GiveUp):
                 message.reason = reason = decision.reason
                 parts = self._parts(message, plan)
                 refused += [] if parts else [message]
@@ -264,41 +278,41 @@ class Sender:
             waiting[place : place + 1] = parts
         for message in (*refused, *waiting):
             message.reason = message.reason or f"no time was left; before: {reason}"
-            self._log("not delivered:", *f"{plain(message.payload['text'])}: {message.reason}".split())
+            self._log("not delivered:", *f"{to_plain_text(message.payload['text'])}: {message.reason}".split())
         return refused + waiting
 
-    def _wait_for(self, message: Message) -> bool:
+    def _wait_for(self, message: PendingMessage) -> bool:
         """Wait until `message` is due; return False if there is no time for that and an attempt."""
         pause = max(message.due, self._rest) - self._clock()
-        if max(pause, 0.0) + SHORTEST_ATTEMPT > self._left():
+        if max(pause, 0.0) + MIN_ATTEMPT_SECONDS > self._left():
             return False
         if pause > 0:
             self._sleep(pause)
         return True
 
-    def _try(self, message: Message, others: int) -> Decision:
+    def _try(self, message: PendingMessage, others: int) -> DeliveryDecision:
         message.attempts += 1
-        payload = full_text(message.payload) if message.is_text else message.payload
+        payload = flatten_blocks_to_text(message.payload) if message.is_text else message.payload
         reply = self._post(self._url, payload, self._share(others))
         jitter, failures = random.random(), self._failures + 1
         now, is_text = self._clock(), message.is_text
-        decision = decide(reply, message.attempts, self._began, now, jitter, is_text, failures=failures)
+        decision = decide_retry(reply, message.attempts, self._began, now, jitter, is_text, failures=failures)
         self._failures = failures if isinstance(decision, RetryAt) else 0
         if isinstance(decision, Delivered):
             self.accepted, self._refusals = self.accepted + 1, 0
-            self._log("delivered:", *plain(message.payload["text"]).split())
-        elif isinstance(decision, SendText):
+            self._log("delivered:", *to_plain_text(message.payload["text"]).split())
+        elif isinstance(decision, RetryAsText):
             message.is_text = True
-        elif isinstance(decision, Dead):
+        elif isinstance(decision, GiveUp):
             self._refusals += 1
             message.is_unreadable = is_text and reply.status == 400
-            return self._looked_up_again(decision) if reply.status in GONE else decision
+            return self._looked_up_again(decision) if reply.status in WEBHOOK_GONE_STATUSES else decision
         # One failure can be the message's own fault; after two in a row all messages wait.
-        elif decision.is_asked or failures > 1:
-            self._rest = decision.rest
+        elif decision.is_requested_by_slack or failures > 1:
+            self._rest = decision.backoff_until
         return decision
 
-    def _looked_up_again(self, decision: Dead) -> Decision:
+    def _looked_up_again(self, decision: GiveUp) -> DeliveryDecision:
         """Slack says that the webhook is gone. Look it up once more; it may have been replaced where it is stored."""
         if self._is_looked_up_again:
             return decision
@@ -306,13 +320,15 @@ class Sender:
         try:
             self._url = self._find(True)
         except NotDeliveredError as error:
-            return Dead(f"{decision.reason}; {error}")
+            return GiveUp(f"{decision.reason}; {error}")
         return decision if self._url == gone else RetryAt(self._clock(), decision.reason)
 
-    def _parts(self, message: Message, plan: Callable[[Sequence[AwsEvent]], list[Message]]) -> list[Message]:
+    def _parts(
+        self, message: PendingMessage, plan: Callable[[Sequence[AwsEvent]], list[PendingMessage]]
+    ) -> list[PendingMessage]:
         """The messages to send instead of a digest that Slack refuses also as text: one alarm in it may be why."""
         half = len(message.events) // 2
-        is_hopeless = self._refusals > MAX_REFUSALS and not self.accepted
+        is_hopeless = self._refusals > MAX_CONSECUTIVE_REJECTIONS and not self.accepted
         if not half or not message.is_unreadable or is_hopeless:
             return []
         return [*plan(message.events[:half]), *plan(message.events[half:])]
@@ -321,11 +337,11 @@ class Sender:
         """Seconds for one attempt, so that a message that hangs leaves time for the others."""
         left = self._left()
         if others:
-            left = min(max(left / (others + 1), FAIR_ATTEMPT), left / 2)
-        return max(min(left, LONGEST_ATTEMPT), SHORTEST_ATTEMPT)
+            left = min(max(left / (others + 1), MIN_SHARED_ATTEMPT_SECONDS), left / 2)
+        return max(min(left, MAX_ATTEMPT_SECONDS), MIN_ATTEMPT_SECONDS)
 
 
-def _next(waiting: Sequence[Message]) -> Message:
+def _next(waiting: Sequence[PendingMessage]) -> PendingMessage:
     """The message that is due first, of those that no earlier message about the same alarm precedes."""
     subjects: set[str] = set()
     free = []
@@ -336,7 +352,7 @@ def _next(waiting: Sequence[Message]) -> Message:
     return min(free, key=lambda one: one.due)
 
 
-def deliver_now(payload: Payload, hook: str) -> None:
+def deliver_payload(payload: Payload, hook: str) -> None:
     """Post `payload` outside of a function: `hook` is what its environment would have as ``hookUrl``.
 
     Raises
@@ -344,27 +360,29 @@ def deliver_now(payload: Payload, hook: str) -> None:
     NotDeliveredError
         If Slack did not accept it.
     """
-    sender = Sender(lambda again: _webhook(hook, ""), _countdown(None), time.time, time.sleep, post)
-    for message in sender.send([Message(payload)]):
+    sender = WebhookSender(
+        lambda again: _webhook(hook, ""), _countdown(None), time.time, time.sleep, post_with_deadline
+    )
+    for message in sender.send([PendingMessage(payload)]):
         raise NotDeliveredError(message.reason)
 
 
-def post(url: str, payload: Payload, seconds: float) -> Reply:
+def post_with_deadline(url: str, payload: Payload, seconds: float) -> SlackReply:
     """Make one attempt that ends within `seconds`. Never raises, follows no redirect, and tells nothing of the URL."""
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "cwnotify"}
     try:
         parts = urllib.parse.urlsplit(url)
-        connection = _connection(parts, time.monotonic() + max(seconds, SHORTEST_ATTEMPT))
+        connection = _connection(parts, time.monotonic() + max(seconds, MIN_ATTEMPT_SECONDS))
         try:
             connection.connect()
             connection.request("POST", parts._replace(scheme="", netloc="").geturl(), json.dumps(payload), headers)
             answer = connection.getresponse()
             body = answer.read(_LONGEST_BODY).decode(errors="replace")
-            return Reply(answer.status, body, answer.getheader("Retry-After", ""))
+            return SlackReply(answer.status, body, answer.getheader("Retry-After", ""))
         finally:
             connection.close()
     except Exception as error:
-        return Reply(trouble=_trouble(error))
+        return SlackReply(error=_trouble(error))
 
 
 class _Timed:
@@ -508,49 +526,57 @@ def _remember(id: str, keys: set[Key]) -> None:
             del _accepted[next(iter(_accepted))]
 
 
-def _messages(events: Sequence[AwsEvent], lang: str, zone: str, channel: str, now: float | None) -> list[Message]:
+def _messages(
+    events: Sequence[AwsEvent], lang: str, zone: str, channel: str, now: float | None
+) -> list[PendingMessage]:
     """The messages to send for some events; copies of an event share one."""
-    single = unique(events)
-    if len(single) <= MOST_SINGLE:
-        return [Message(render(event, lang, zone, channel, now), (event,)) for event in single]
+    single = deduplicate_events(events)
+    if len(single) <= MAX_MESSAGES_WITHOUT_DIGEST:
+        return [PendingMessage(render_alert(event, lang, zone, channel, now), (event,)) for event in single]
     # Compiled at every cold start, were it imported above: a storm can wait for it.
     from cwnotify.alerts.messages.digest import digest_pages
 
     times = [event.at for event in single if event.at is not None]
     span = max(times) - min(times) if times else 0.0
     pages = digest_pages(single, span, lang, zone, channel, now)
-    return [Message(page.payload, page.events) for page in pages]
+    return [PendingMessage(page.payload, page.events) for page in pages]
 
 
 def _countdown(context: Any) -> Callable[[], float]:
     """Tells the seconds that remain."""
     ask = getattr(context, "get_remaining_time_in_millis", None)
     if ask is not None:
-        return lambda: ask() / 1000 - FAREWELL
-    end = time.monotonic() + SECONDS
+        return lambda: ask() / 1000 - EXIT_RESERVE_SECONDS
+    end = time.monotonic() + DEFAULT_FUNCTION_TIMEOUT
     return lambda: end - time.monotonic()
 
 
 def _find(anew: bool) -> str:
     if anew:
         _webhook.cache_clear()
-    return _webhook(os.environ.get(PLAIN, ""), os.environ.get(ENCRYPTED, ""), int(time.monotonic() // KEPT))
+    return _webhook(
+        os.environ.get(WEBHOOK_VARIABLE, ""),
+        os.environ.get(ENCRYPTED_WEBHOOK_VARIABLE, ""),
+        int(time.monotonic() // WEBHOOK_CACHE_TTL),
+    )
 
 
 @functools.lru_cache(maxsize=1)
 def _webhook(hook: str, encrypted: str, age: int = 0) -> str:
     """The webhook's URL; kept in a warm container while `age` is the same: a look-up takes time and has a price."""
     if not hook.strip() and not encrypted.strip():
-        raise NotDeliveredError(f"neither {PLAIN} nor {ENCRYPTED} is set in the function's environment")
-    place = PLAIN if hook.strip() else ENCRYPTED
+        raise NotDeliveredError(
+            f"neither {WEBHOOK_VARIABLE} nor {ENCRYPTED_WEBHOOK_VARIABLE} is set in the function's environment"
+        )
+    place = WEBHOOK_VARIABLE if hook.strip() else ENCRYPTED_WEBHOOK_VARIABLE
     try:
-        url = read_webhook(hook if place == PLAIN else _decrypted(encrypted), bare=True)
-        if url.startswith(REFERENCES):
+        url = parse_webhook_url(hook if place == WEBHOOK_VARIABLE else _decrypted(encrypted), allow_missing_scheme=True)
+        if url.startswith(REFERENCE_PREFIXES):
             place = url
-            url = read_webhook(_stored(place), bare=True)
-            if url.startswith(REFERENCES):
-                raise WebhookError("holds the name of another place instead of a webhook")
-    except WebhookError as error:
+            url = parse_webhook_url(_stored(place), allow_missing_scheme=True)
+            if url.startswith(REFERENCE_PREFIXES):
+                raise InvalidWebhookError("holds the name of another place instead of a webhook")
+    except InvalidWebhookError as error:
         raise NotDeliveredError(f"the webhook in {place} cannot be used: it {error}") from None
     except Exception as error:
         raise NotDeliveredError(f"the webhook could not be looked up: {type(error).__name__}: {error}") from None
@@ -571,7 +597,7 @@ def _decrypted(encrypted: str) -> bytes:
     """What KMS makes of it; newer copies of the blueprint encrypt with the name as context, older without."""
     import base64
 
-    kms, blob = _client("kms"), base64.b64decode(encrypted.strip(WRAPPING))
+    kms, blob = _client("kms"), base64.b64decode(encrypted.strip(WRAPPING_CHARACTERS))
     try:
         context = {"LambdaFunctionName": os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")}
         found = kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)

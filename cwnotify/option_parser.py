@@ -24,26 +24,26 @@ class OptionParser(argparse.ArgumentParser):
         """The words of `line` by their options; what has no place among them raises `UsageError`."""
         found, left = self.parse_known_args(split_words(line, self))
         if left:
-            self.refuse(left[0])
+            self.reject_argument(left[0])
         return vars(found)
 
-    def refuse(self, word: str) -> NoReturn:
+    def reject_argument(self, word: str) -> NoReturn:
         """Say what may have been meant by a word that has no place."""
-        self.error(self.misplaced(word))
+        self.error(self.describe_misplaced_argument(word))
 
-    def nearest(self, word: str) -> str:
+    def suggest_option(self, word: str) -> str:
         """The option that was probably meant by `word`; empty if there is none."""
         option = word.partition("=")[0].lstrip("-")
         known = [known.lstrip("-") for known in self._option_string_actions]
         near = option if option in known else closest_match(option, known)
         return f"--{near}" if near and option else ""
 
-    def misplaced(self, word: str) -> str:
+    def describe_misplaced_argument(self, word: str) -> str:
         """What may have been meant by a word that has no place, as a text."""
         option = word.partition("=")[0]
         if option in ("-h", "--help"):
             return f"for help write {self.prog}?"
-        if near := self.nearest(word):
+        if near := self.suggest_option(word):
             return f"{option} is not an option; did you mean {near}?"
         if word.startswith("-"):
             return f"{option} is not an option"
@@ -61,7 +61,7 @@ def split_words(line: str, parser: OptionParser) -> list[str]:
         parser.error(f"a quote in {line.strip()!r} has no partner")
 
 
-def unquoted(text: str) -> str:
+def strip_quotes(text: str) -> str:
     """`text` without the quotes around all of it."""
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2
     return text[1:-1] if quoted else text

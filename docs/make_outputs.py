@@ -20,12 +20,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.cpu_load import Feed, Load, to_cloudwatch
-from cwnotify.demo.fake_account import put_day
-from cwnotify.demo.slack import SlackStandIn
+from cwnotify.demo.cpu_load import CpuFeed, CpuMeter, create_cpu_writer
+from cwnotify.demo.fake_account import put_day_of_cpu
+from cwnotify.demo.slack import FakeSlack
 
 PANELS = ("panel.ipynb", "panel.ko.ipynb")
-# Of the days that `put_day` knows, one whose training ended an hour ago.
+# Of the days that `put_day_of_cpu` knows, one whose training ended an hour ago.
 NIGHT = 16
 BORROWING = ("alarms.ipynb", "fleet.ipynb")
 NOTEBOOKS = ("quickstart.ipynb", "quickstart.ko.ipynb", "training.ipynb", *PANELS, *BORROWING)
@@ -76,17 +76,17 @@ def instance(folder: Path) -> Iterator[None]:
     with Ministack(folder) as aws:
         name = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "train-3"}]}]
         made = aws.run_instance(InstanceType="g5.xlarge", TagSpecifications=name)
-        put_day(aws, made, NIGHT)
+        put_day_of_cpu(aws, made, NIGHT)
         os.environ |= aws.environ() | {"CWNOTIFY_INSTANCE": made}
         alarms = ["deploy", "--instance", made, "--period", "10", "--datapoints", "1/1"]
         subprocess.run([sys.executable, "-m", "cwnotify", *alarms], stdout=subprocess.DEVNULL, check=True)
-        with Feed(Load(), to_cloudwatch(aws.client("cloudwatch"), made)):
+        with CpuFeed(CpuMeter(), create_cpu_writer(aws.client("cloudwatch"), made)):
             yield
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NOTEBOOKS:
-        with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack:
+        with tempfile.TemporaryDirectory() as home, FakeSlack() as slack:
             os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
             if name in BORROWING:
                 # It brings a Slack of its own, which takes the place of none.

@@ -18,10 +18,10 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.notebook import execute
-from cwnotify.demo.slack import SlackStandIn
+from cwnotify.demo.notebook import execute_notebook
+from cwnotify.demo.slack import FakeSlack
 from tests.support.kernel import World
-from tests.support.lab import QUIET, Lab
+from tests.support.lab import CHROMIUM_FLAGS, Lab
 
 PICTURES = Path(__file__).with_name("pictures")
 TRAIN = """%%notify_on_finish resnet50
@@ -33,26 +33,26 @@ while time.time() - begin < 40:
 
 def alerts(notebook: str, count: int, picture: str) -> None:
     """Run a notebook, and photograph the alerts that arrived as Slack draws them."""
-    with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack:
+    with tempfile.TemporaryDirectory() as home, FakeSlack() as slack:
         os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
-        execute(Path("notebooks", notebook))
+        execute_notebook(Path("notebooks", notebook))
         slack.wait_for(lambda message: len(slack.messages) == count, 20)
         _photograph(lambda page: page.goto(slack.page_url), picture)
 
 
 def alarm(event: str, lang: str, picture: str) -> None:
     """Photograph what the deployed function makes of an alarm as SNS brings it."""
-    from cwnotify.lambda_function import payloads
-    from cwnotify.preview import page as drawn
+    from cwnotify.lambda_function import render_payloads
+    from cwnotify.preview import render_page_html as drawn
 
-    told = payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
+    told = render_payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
     _photograph(lambda page: page.set_content(drawn([(payload, None) for payload in told], "alarms")), picture)
 
 
 def _photograph(load: Callable[[Page], object], picture: str) -> None:
     """Photograph the messages on the page that `load` brings up."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         load(page)
         # The page's own, not Slack's; and some room around, as Slack leaves it.
@@ -63,7 +63,7 @@ def _photograph(load: Callable[[Page], object], picture: str) -> None:
 
 def panel() -> None:
     """Open the panel in JupyterLab, on an instance of the stand-in for AWS that has trained, and train once more."""
-    with tempfile.TemporaryDirectory() as home, SlackStandIn() as slack, Ministack(Path(home)) as aws:
+    with tempfile.TemporaryDirectory() as home, FakeSlack() as slack, Ministack(Path(home)) as aws:
         instance = aws.run_instance(InstanceType="g5.xlarge")
         feed(aws, instance)
         world = World(Path(home), slack.webhook_url, **aws.environ(), CWNOTIFY_INSTANCE=instance)
@@ -100,7 +100,7 @@ def demo() -> None:
         report = Path(home, "index.html")
         command = [sys.executable, "-m", "cwnotify.demo", "notebooks/quickstart.ipynb", str(report)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET.split())
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS.split())
         page = browser.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
         page.goto(report.as_uri())
         page.screenshot(path=PICTURES / "demo.png")

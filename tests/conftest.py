@@ -10,7 +10,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-from tests.support.reruns import drives_kernel_or_browser, reason
+from tests.support.reruns import drives_kernel_or_browser, failure_reason
 
 settings.register_profile("cwnotify", deadline=None)
 settings.load_profile("cwnotify")
@@ -36,4 +36,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each test that was run again, and why."""
     for report in terminalreporter.getreports("rerun"):
-        terminalreporter.write_line(f"RERUN {report.nodeid}: {reason(report)}")
+        terminalreporter.write_line(f"RERUN {report.nodeid}: {failure_reason(report)}")

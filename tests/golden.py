@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "data"
+DATA_DIR = Path(__file__).parent / "data"
 
 
-def holds(path: Path, text: str) -> None:
+def assert_golden(path: Path, text: str) -> None:
     """Assert that `text` is what `path` holds."""
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
 
 
-def described(event: Any) -> str:
+def format_event(event: Any) -> str:
     """A frozen event as lines of ``name: value``; what is at its default is left out."""
     lines = [type(event).__name__]
     for field in fields(event):

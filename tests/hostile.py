@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-NASTY = (
+HOSTILE_STRINGS = (
     "<!channel> <!here|x> <@U123> <https://evil.example|click> &amp; & > \u202e ``` ` * _ ~ |",
     "&" * 5_000,
     "🚀" * 300,
@@ -27,11 +27,11 @@ SCALARS = st.one_of(
     st.just(10**4_200),
     st.floats(),
     st.text(st.characters(), max_size=40),
-    st.sampled_from(NASTY),
+    st.sampled_from(HOSTILE_STRINGS),
 )
 
 
-def anything() -> st.SearchStrategy[Any]:
+def any_value() -> st.SearchStrategy[Any]:
     """What JSON can say, and what only Python can."""
     keys = st.text(max_size=10) | st.sampled_from(("Records", "Sns", "Message", "detail", "state", "AlarmName"))
     jsonlike = st.recursive(
@@ -42,7 +42,7 @@ def anything() -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn, events: dict[str, Any]) -> Any:
+def mutated_events(draw: st.DrawFn, events: dict[str, Any]) -> Any:
     """One of `events`, with some of its parts replaced or taken away; JSON inside text is opened for it."""
     event = copy.deepcopy(events[draw(st.sampled_from(sorted(events)))])
     for _ in range(draw(st.integers(1, 4))):
@@ -64,4 +64,4 @@ def _mutate(draw: st.DrawFn, value: Any, depth: int) -> Any:
     if isinstance(value, list) and value and depth > 0:
         index = draw(st.integers(0, len(value) - 1))
         return [*value[:index], _mutate(draw, value[index], depth - 1), *value[index + 1 :]]
-    return draw(anything())
+    return draw(any_value())

@@ -30,7 +30,7 @@ _ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
 _LINK = re.compile(r"<https?://[^\s<>|]{1,2990}(?:\|[^\n<>|]{1,2000})?>", re.IGNORECASE)
 
 
-def check(payload: Json, mentions: tuple[str, ...] = ()) -> None:
+def assert_valid_payload(payload: Json, mentions: tuple[str, ...] = ()) -> None:
     """Assert that Slack would take `payload`, and that it holds no markup but ours.
 
     Parameters
@@ -40,7 +40,7 @@ def check(payload: Json, mentions: tuple[str, ...] = ()) -> None:
     """
     json.dumps(payload, ensure_ascii=False).encode()
     assert payload.keys() <= _PAYLOAD
-    check_mrkdwn(payload["text"], 40_000, mentions)
+    assert_valid_mrkdwn(payload["text"], 40_000, mentions)
     attachments = payload.get("attachments", [])
     assert len(attachments) <= 100
     blocks = list(payload.get("blocks", []))
@@ -60,7 +60,7 @@ def check(payload: Json, mentions: tuple[str, ...] = ()) -> None:
         model.validate_json()
 
 
-def texts(payload: Json) -> list[str]:
+def payload_texts(payload: Json) -> list[str]:
     """Every text in the payload, its blocks' and their fields'."""
     found: list[str] = []
 
@@ -102,11 +102,11 @@ def _check_text(text: Json, limit: int, mentions: tuple[str, ...]) -> None:
     if text["type"] == "mrkdwn":
         # Or Slack makes links and mentions out of what a name or an error only looks like.
         assert text.get("verbatim") is True
-        check_mrkdwn(text["text"], limit, mentions)
+        assert_valid_mrkdwn(text["text"], limit, mentions)
     assert 1 <= len(text["text"].strip()) <= len(text["text"]) <= limit
 
 
-def check_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> None:
+def assert_valid_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> None:
     assert text.strip()
     assert len(text) <= limit
     assert not _ENTITY.search(text)

@@ -104,15 +104,15 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox = Outbox(tmp_path / "outbox.sqlite3", durable=False)
     with outbox.transaction():
         for row in range(FULL):
-            outbox.put(f"old {row}", "slack", {}, 1.0)
-            outbox.done(f"old {row}", 2.0)
+            outbox.enqueue(f"old {row}", "slack", {}, 1.0)
+            outbox.mark_delivered(f"old {row}", 2.0)
     yield outbox
     outbox.close()
 
 
 def statements_of(outbox: Outbox, work: Any) -> list[str]:
     """The SQL that `work` runs, with its values."""
-    connection: sqlite3.Connection = outbox.ask("SELECT 1").connection
+    connection: sqlite3.Connection = outbox.execute("SELECT 1").connection
     found: list[str] = []
     connection.set_trace_callback(found.append)
     try:
@@ -136,7 +136,7 @@ def test_each_step_is_one_statement_that_reads_no_whole_table(outbox: Outbox, wo
     statements = statements_of(outbox, lambda: work(outbox))
 
     assert len(statements) == 1
-    plan = [row["detail"] for row in outbox.ask(f"EXPLAIN QUERY PLAN {statements[0]}")]
+    plan = [row["detail"] for row in outbox.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
     assert not [step for step in plan if step.startswith("SCAN")], plan
 
 
@@ -153,8 +153,8 @@ class Counted(BaseComm):
 
 comm.create_comm = Counted
 from dataclasses import replace
-from cwnotify.notebook.panel_widgets import View
-from tests.support.panel_feed import well
+from cwnotify.notebook.panel_widgets import PanelWidgets
+from tests.support.panel_feed import healthy_snapshot
 
 view = View(lambda name: None)
 scene, light, dark = well(1795400647.0), b"L" * 20_000, b"D" * 20_000
@@ -185,7 +185,7 @@ def test_an_idle_kernel_prepares_for_its_first_registered_cell(tmp_path: Path) -
             return kernel.run("'cwnotify.runs.recorder' in sys.modules").values == ["True"]
 
         until(prepared, 10, "the import")
-        assert not world.sidecars(), "it started something"
+        assert not world.sidecar_ids(), "it started something"
         assert kernel.run("_before = set(sys.modules)").status == "ok"
         kernel.run("%%notify_on_finish first\nx = 1")
         new = kernel.run("print(*[name for name in set(sys.modules) - _before if name.startswith('cwnotify')])").stdout

@@ -17,7 +17,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 import cwnotify
 from cwnotify.cli import cwnotify as command_line
-from cwnotify.deploy.kms_keys import lets_cloudwatch
+from cwnotify.deploy.kms_keys import allows_cloudwatch
 from docs.make_outputs import NOTEBOOKS
 
 TOP = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def test_the_policy_to_copy_is_the_one_that_is_printed() -> None:
     printed = CliRunner().invoke(command_line, ["policy", "notebook"])
 
     assert json.loads(copied) == json.loads(printed.stdout)
-    assert lets_cloudwatch({"Statement": [json.loads(statement)]})
+    assert allows_cloudwatch({"Statement": [json.loads(statement)]})
 
 
 def test_the_korean_readme_keeps_step() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.demo.aws import LOCK, make_environment
+from cwnotify.demo.aws import MINISTACK_LOCK_FILE, ensure_virtual_environment
 from tests.e2e.test_matrix import PAIRS
 
 TOP = Path(__file__).parents[1]
-LOCKS = sorted([*(TOP / "requirements").glob("*.txt"), LOCK])
+LOCKS = sorted([*(TOP / "requirements").glob("*.txt"), MINISTACK_LOCK_FILE])
 
 
 def locked(path: Path) -> dict[str, str]:
@@ -53,7 +53,7 @@ def test_nothing_is_installed_that_was_not_announced_or_is_not_what_was_locked(
     lock.write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
 
     with pytest.raises(Exception, match="returned non-zero"):
-        make_environment(tmp_path / "environment", lock=lock)
+        ensure_virtual_environment(tmp_path / "environment", lock=lock)
 
     out, error = capfd.readouterr()
     assert f"Installing six==1.17.0 into {tmp_path / 'environment'}, from PyPI" in out

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.notebook.arguments import all_parser, cell_parser
-from cwnotify.settings import gather
+from cwnotify.notebook.arguments import notify_all_parser, notify_on_finish_parser
+from cwnotify.settings import load_settings
 from cwnotify.view.options import panel_parser
 from tests.support.ministack import Ministack
 from tests.support.slack import Slack
@@ -106,7 +106,7 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
             Threshold=95.0,
             ComparisonOperator="GreaterThanThreshold",
         )
-        before = aws.inventory()
+        before = aws.list_resources()
         for command in AWS:
             program, *words = command.split()
             # A person is asked whether to remove it all; nobody is here to answer.
@@ -123,7 +123,7 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, command + done.stdout + done.stderr
             assert slack.url not in done.stdout + done.stderr
-        assert aws.inventory() == before
+        assert aws.list_resources() == before
 
 
 @pytest.mark.parametrize("command", sorted(MAKE))
@@ -141,7 +141,7 @@ def test_a_link_leads_somewhere(link: str) -> None:
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z-]+)", README))))
 def test_an_option_exists(flag: str) -> None:
-    known = "".join(parser().format_help() for parser in (cell_parser, all_parser, panel_parser))
+    known = "".join(parser().format_help() for parser in (notify_on_finish_parser, notify_all_parser, panel_parser))
     assert flag in re.findall("--[a-z-]+", known)
 
 
@@ -157,21 +157,21 @@ def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
     }
     home = {"HOME": str(tmp_path)}
 
-    settings, troubles = gather({**home, variable: samples.get(variable, "x")})
+    settings, troubles = load_settings({**home, variable: samples.get(variable, "x")})
 
     assert not troubles
-    assert settings != gather(home)[0]
+    assert settings != load_settings(home)[0]
 
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_in_it_is_what_a_cell_takes(block: str) -> None:
-    from cwnotify.notebook.arguments import read_cell
-    from cwnotify.view.options import make_request, read_panel
+    from cwnotify.notebook.arguments import parse_cell_arguments
+    from cwnotify.view.options import build_panel_request, parse_panel_arguments
 
     first = block.splitlines()[0]
     if first.startswith("%cwnotify"):
-        assert make_request(**read_panel(first.removeprefix("%cwnotify")))
+        assert build_panel_request(**parse_panel_arguments(first.removeprefix("%cwnotify")))
     elif first.startswith("%%notify_on_finish"):
-        assert read_cell(first.removeprefix("%%notify_on_finish")).name
+        assert parse_cell_arguments(first.removeprefix("%%notify_on_finish")).name
     else:
         assert first == "%load_ext cwnotify"

@@ -19,7 +19,7 @@ except ImportError:
         __str__ = str.__str__
 
 
-__all__ = ["UTC", "StrEnum", "iso"]
+__all__ = ["UTC", "StrEnum", "normalize_iso_time"]
 
 UTC = timezone.utc  # noqa: UP017  (datetime.UTC is of Python 3.11)
 _TIME = re.compile(
@@ -29,7 +29,7 @@ _TIME = re.compile(
 )
 
 
-def iso(text: str) -> str:
+def normalize_iso_time(text: str) -> str:
     """Return a time as `datetime.fromisoformat` of Python 3.10 reads it; anything else as it is.
 
     It wants a fraction of three or six digits, and a colon in the offset, where AWS writes ``+0000``, ``Z``, or none.

@@ -84,13 +84,13 @@ class Arn:
     resource: str = ""
 
     @property
-    def alarm(self) -> str:
+    def alarm_name(self) -> str:
         """The alarm's name, which may itself hold colons."""
         kind, _, name = self.resource.partition(":")
         return name if kind == "alarm" else ""
 
 
-def read_arn(text: str) -> Arn:
+def parse_arn(text: str) -> Arn:
     """Read an ARN; placeholders such as ``REGION`` in AWS's own examples count as not given."""
     parts = [part.strip() for part in text.split(":", 5)]
     if len(parts) < 6 or parts[0] != "arn":
@@ -98,21 +98,21 @@ def read_arn(text: str) -> Arn:
     _, partition, _, region, account, resource = parts
     return Arn(
         partition if re.fullmatch(r"aws[a-z-]{0,20}", partition) else "",
-        region if is_region(region) else "",
+        region if is_region_code(region) else "",
         account if re.fullmatch(r"\d{1,20}", account, re.ASCII) else "",
         resource,
     )
 
 
-def is_region(text: str) -> bool:
+def is_region_code(text: str) -> bool:
     """Whether `text` is shaped like a region's code, and so can stand in a link."""
     return re.fullmatch(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", text) is not None
 
 
-def region_code(text: str) -> str:
+def parse_region_code(text: str) -> str:
     """The code of a region from its code or its display name, in whatever spelling; empty if unknown."""
     name = text[:100].strip().lower()
-    if is_region(name):
+    if is_region_code(name):
         return name
     # "US-East-2", "us_east_2", "US East 2", "Asia Pacific (Seoul) ap-northeast-2", an availability zone.
     code = re.search(_REGION, re.sub(r"[\s_]+", "-", name)) or re.search(_REGION, name)
@@ -124,13 +124,13 @@ def region_code(text: str) -> str:
     return next((_CODES[ending] for ending in endings if ending in _CODES), "")
 
 
-def region_of(zone: str) -> str:
+def region_of_zone(zone: str) -> str:
     """The region of an availability zone (``ap-northeast-2a``) or a local one (``us-west-2-lax-1a``); empty if none."""
     found = re.match(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}(?=[a-z]|-|$)", zone)
     return found[0] if found else ""
 
 
-def partition_of(region: str) -> str:
+def partition_of_region(region: str) -> str:
     """The partition in which a region is."""
     secret = re.match("[a-z]{2}-iso([a-z]?)-", region)
     if secret:
@@ -139,13 +139,13 @@ def partition_of(region: str) -> str:
     return next((name for start, name in partitions.items() if region.startswith(start)), "aws")
 
 
-def alarm_link(name: str, region: str, partition: str) -> str:
+def alarm_console_url(name: str, region: str, partition: str) -> str:
     """A link to the alarm called `name`, or to all alarms if `name` is empty; empty if there is no console for it."""
     anchor = f"alarmsV2:alarm/{_quoted(name)}" if name else "alarmsV2:"
-    return _link("cloudwatch/deeplink.js" if is_region(region) else "cloudwatch/home", anchor, region, partition)
+    return _link("cloudwatch/deeplink.js" if is_region_code(region) else "cloudwatch/home", anchor, region, partition)
 
 
-def instance_link(instance: str, region: str, partition: str) -> str:
+def instance_console_url(instance: str, region: str, partition: str) -> str:
     """A link to an EC2 instance; empty if there is no console for it."""
     return _link("ec2/home", f"InstanceDetails:instanceId={_quoted(instance)}", region, partition)
 
@@ -154,7 +154,7 @@ def _link(path: str, anchor: str, region: str, partition: str) -> str:
     console = _CONSOLES.get(partition, "")
     if not console:
         return ""
-    if not is_region(region):
+    if not is_region_code(region):
         # The console then opens in the region last used there: better than no link.
         return f"https://{console}/{path}#{anchor}"
     return f"https://{region}.{console}/{path}?region={region}#{anchor}"

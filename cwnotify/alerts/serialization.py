@@ -17,7 +17,7 @@ T = TypeVar("T")
 _AS_IS = frozenset({str, int, float, bool, type(None)})
 
 
-def to_record(value: Any) -> dict[str, Any]:
+def to_json_dict(value: Any) -> dict[str, Any]:
     """A dataclass instance as a dict of what JSON knows (enums become their values when dumped)."""
     # Not `asdict`: it copies every string and number deeply, and this runs on the path of a cell.
     return {name: inner if type(inner) in _AS_IS else _plain(inner) for name, inner in vars(value).items()}
@@ -26,11 +26,11 @@ def to_record(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(inner) for inner in value]
-    return to_record(value) if "__dataclass_fields__" in vars(type(value)) else value
+    return to_json_dict(value) if "__dataclass_fields__" in vars(type(value)) else value
 
 
-def from_record(cls: type[T], record: object) -> T:
-    """Build a `cls` from what `to_record` made of one.
+def from_json_dict(cls: type[T], record: object) -> T:
+    """Build a `cls` from what `to_json_dict` made of one.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _read(kind: Any, value: object, where: str) -> Any:
             raise ValueError(f"{where} is no list")
         return tuple(_read(inner[0], item, where) for item in value)
     if is_dataclass(kind):
-        return from_record(kind, value)  # type: ignore[arg-type]
+        return from_json_dict(kind, value)  # type: ignore[arg-type]
     if isinstance(kind, type) and issubclass(kind, Enum):
         try:
             return kind(value)

@@ -14,12 +14,12 @@ TYPE_CHECKING = False  # as in `typing`, whose import would take the Lambda func
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-REFERENCES = ("ssm:", "secretsmanager:")
-SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+REFERENCE_PREFIXES = ("ssm:", "secretsmanager:")
+SLACK_WEBHOOK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 # What comes along when a URL is copied out of a shell, an .env file, a spreadsheet or a message.
 _BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
-WRAPPING = _BLANKS + "'\"<>`\u2018\u2019\u201c\u201d;,"
+WRAPPING_CHARACTERS = _BLANKS + "'\"<>`\u2018\u2019\u201c\u201d;,"
 # Workflow webhooks: https://slack.com/help/articles/360041352714
 _WORKFLOW = re.compile(r"/+(workflows|triggers)(/|$)", re.IGNORECASE)
 # NAME=value in a shell or an .env file; "name": "value" in a line of YAML or JSON.
@@ -38,11 +38,11 @@ _MAX_VALUES = 1000
 _MAX_DEPTH = 20
 
 
-class WebhookError(ValueError):
+class InvalidWebhookError(ValueError):
     """The text holds no usable webhook. The message is a predicate: it follows the name of the place."""
 
 
-def read_webhook(text: str | bytes, bare: bool = False) -> str:
+def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> str:
     """Return the webhook's URL, or the reference to where it is stored (``ssm:/name``, ``secretsmanager:name``).
 
     Parameters
@@ -59,25 +59,27 @@ def read_webhook(text: str | bytes, bare: bool = False) -> str:
         If there is none, or more than one, or one that must not be used.
     """
     url = _unwrapped(_chosen(_decoded(text)))
-    if url.startswith(REFERENCES):
+    if url.startswith(REFERENCE_PREFIXES):
         return url
     if not all("!" <= c <= "~" for c in url):
-        raise WebhookError("must be a URL, which holds no spaces or special characters; copy it again from Slack")
-    if bare and "/" in url and "://" not in url:
+        raise InvalidWebhookError(
+            "must be a URL, which holds no spaces or special characters; copy it again from Slack"
+        )
+    if allow_missing_scheme and "/" in url and "://" not in url:
         url = f"https://{url}"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise WebhookError("is not a URL; copy it again from Slack") from None
+        raise InvalidWebhookError("is not a URL; copy it again from Slack") from None
     if host and not _is_plain(url):
-        raise WebhookError(
+        raise InvalidWebhookError(
             "must be a plain URL, without a user, a backslash, a # or an unusual host or port; copy it again from Slack"
         )
-    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
-        raise WebhookError("must begin with https:// (http:// only for this machine's own address)")
-    if is_workflow(url):
-        raise WebhookError(
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK_HOSTS)):
+        raise InvalidWebhookError("must begin with https:// (http:// only for this machine's own address)")
+    if is_workflow_webhook(url):
+        raise InvalidWebhookError(
             "is a Slack Workflow webhook, which takes other JSON than an incoming one; "
             "create an incoming webhook instead: cwnotify manifest"
         )
@@ -106,11 +108,11 @@ def _is_plain(url: str) -> bool:
     return True
 
 
-def is_workflow(url: str) -> bool:
+def is_workflow_webhook(url: str) -> bool:
     """Whether a URL starts a workflow in Slack instead of posting to a channel."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    return host in (*SLACK_HOSTS, *LOOPBACK) and bool(_WORKFLOW.match(parts.path))
+    return host in (*SLACK_WEBHOOK_HOSTS, *LOOPBACK_HOSTS) and bool(_WORKFLOW.match(parts.path))
 
 
 def _decoded(text: str | bytes) -> str:
@@ -123,7 +125,7 @@ def _decoded(text: str | bytes) -> str:
 def _unwrapped(text: str) -> str:
     """The text without quotes and the like around it; a link of Slack's, ``<URL|label>``, without its label."""
     is_link = text.strip(_BLANKS + "\"'`").startswith("<")
-    text = text.strip(WRAPPING)
+    text = text.strip(WRAPPING_CHARACTERS)
     return text.partition("|")[0] if is_link else text
 
 
@@ -154,7 +156,7 @@ def _json(text: str) -> object:
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError):
-        raise WebhookError("begins like JSON, but is not valid JSON") from None
+        raise InvalidWebhookError("begins like JSON, but is not valid JSON") from None
     return value
 
 
@@ -185,29 +187,33 @@ def _pick(values: list[tuple[str, str]], shape: str) -> str:
     ranked = [(_rank(text), name, text) for name, text in values[:_MAX_VALUES]]
     best = max((rank for rank, _, _ in ranked), default=0)
     if best == 0:
-        raise WebhookError(f"{shape}, and no value of it is a webhook's URL{_named([name for name, _ in values])}")
+        raise InvalidWebhookError(
+            f"{shape}, and no value of it is a webhook's URL{_named([name for name, _ in values])}"
+        )
     found = [(name, text) for rank, name, text in ranked if rank == best]
     if len({_unwrapped(text) for _, text in found}) > 1:
         names = _named([name for name, _ in found])
-        raise WebhookError(f"{shape}, and several values of it can be the webhook's URL{names}; keep one of them")
+        raise InvalidWebhookError(
+            f"{shape}, and several values of it can be the webhook's URL{names}; keep one of them"
+        )
     return found[0][1]
 
 
 def _rank(text: str) -> int:
     """How likely a value is the webhook: 3 an incoming one, 2 a workflow's, 1 another URL or a reference, 0 none."""
     text = _unwrapped(text)
-    if text.startswith(REFERENCES):
+    if text.startswith(REFERENCE_PREFIXES):
         return 1
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host = (parts.hostname or "").rstrip(".")
     except ValueError:
         return 0
-    if host in SLACK_HOSTS or (host in LOOPBACK and parts.path.startswith("/services/")):
+    if host in SLACK_WEBHOOK_HOSTS or (host in LOOPBACK_HOSTS and parts.path.startswith("/services/")):
         return 2 if _WORKFLOW.match(parts.path) else 3
-    if host in LOOPBACK and _WORKFLOW.match(parts.path):
+    if host in LOOPBACK_HOSTS and _WORKFLOW.match(parts.path):
         return 2
-    is_usable = parts.scheme == "https" or host in LOOPBACK
+    is_usable = parts.scheme == "https" or host in LOOPBACK_HOSTS
     return 1 if "://" in text and host and is_usable else 0
 
 

@@ -12,67 +12,67 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, AwsErrorKind
 
 # CloudWatch returns composite and log alarms only where AlarmTypes names them.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
 _LOG = "LogAlarm"
-KINDS = ("MetricAlarm", "CompositeAlarm", _LOG)
+ALARM_TYPES = ("MetricAlarm", "CompositeAlarm", _LOG)
 # DescribeAlarms takes at most this many names, and returns at most this many alarms a page.
 _MAX_RECORDS = 100
 _ACTIONS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
 @dataclass(frozen=True)
-class Alarm:
-    """An alarm and its current state; `kind` is one of `KINDS`, `settings` is all that CloudWatch returned."""
+class RawAlarm:
+    """An alarm and its current state; `kind` is one of `ALARM_TYPES`, `settings` is all that CloudWatch returned."""
 
     name: str
     state: str
-    kind: str
-    settings: dict[str, Any]
+    alarm_type: str
+    raw_fields: dict[str, Any]
 
-    def acts_on(self, topic: str) -> bool:
+    def publishes_to(self, topic: str) -> bool:
         """Return whether it publishes state changes to `topic`."""
-        return any(topic in self.settings.get(kind, ()) for kind in _ACTIONS)
+        return any(topic in self.raw_fields.get(kind, ()) for kind in _ACTIONS)
 
 
-def find_alarms(aws: Aws, names: Iterable[str]) -> tuple[Alarm, ...]:
+def find_alarms_by_name(aws: AwsSession, names: Iterable[str]) -> tuple[RawAlarm, ...]:
     """Return those alarms of these names that exist."""
     unique = list(dict.fromkeys(names))
     batches = (unique[i : i + _MAX_RECORDS] for i in range(0, len(unique), _MAX_RECORDS))
-    return tuple(alarm for batch in batches for alarm in described(aws, AlarmNames=batch))
+    return tuple(alarm for batch in batches for alarm in describe_alarms(aws, AlarmNames=batch))
 
 
-def alarms_on(aws: Aws, topic: str) -> tuple[Alarm, ...]:
+def find_alarms_on_topic(aws: AwsSession, topic: str) -> tuple[RawAlarm, ...]:
     """Return the alarms that act on `topic`."""
-    return tuple(alarm for alarm in described(aws, ActionPrefix=topic) if alarm.acts_on(topic))
+    return tuple(alarm for alarm in describe_alarms(aws, ActionPrefix=topic) if alarm.publishes_to(topic))
 
 
-def described(aws: Aws, **which: Any) -> Iterator[Alarm]:
+def describe_alarms(aws: AwsSession, **which: Any) -> Iterator[RawAlarm]:
     """Yield the alarms that DescribeAlarms returns for the arguments `which`."""
-    for page in every_kind(aws, "cloudwatch", "describe_alarms", MaxRecords=_MAX_RECORDS, **which):
-        for kind in KINDS:
+    for page in paginate_all_alarm_types(aws, "cloudwatch", "describe_alarms", MaxRecords=_MAX_RECORDS, **which):
+        for kind in ALARM_TYPES:
             for alarm in page.get(f"{kind}s", ()):
-                yield Alarm(alarm["AlarmName"], alarm.get("StateValue", ""), kind, alarm)
+                yield RawAlarm(alarm["AlarmName"], alarm.get("StateValue", ""), kind, alarm)
 
 
-def every_kind(aws: Aws, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
+def paginate_all_alarm_types(aws: AwsSession, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
     """Yield the pages of an operation that takes AlarmTypes, for all kinds of alarms that this endpoint knows.
 
     An endpoint or a boto3 without log alarms rejects their name; then they are left out, for as long as `aws` lives.
     """
-    types = list(KINDS) if aws.knows_log_alarms else [kind for kind in KINDS if kind != _LOG]
-    pages = aws.answers(service, operation, AlarmTypes=types, **arguments)
+    types = list(ALARM_TYPES) if aws.supports_log_alarms else [kind for kind in ALARM_TYPES if kind != _LOG]
+    pages = aws.paginate(service, operation, AlarmTypes=types, **arguments)
     try:
         first = next(pages, None)
     except AwsError as error:
         if error.kind != AwsErrorKind.OTHER or _LOG not in types:
             raise
         types.remove(_LOG)
-        pages = aws.answers(service, operation, AlarmTypes=types, **arguments)
+        pages = aws.paginate(service, operation, AlarmTypes=types, **arguments)
         first = next(pages, None)
         # Only now is it certain that nothing else was wrong with the request.
-        aws.knows_log_alarms = False
+        aws.supports_log_alarms = False
     yield from chain([] if first is None else [first], pages)

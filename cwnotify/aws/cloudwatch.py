@@ -1,4 +1,4 @@
-"""What CloudWatch tells: series of datapoints, alarms, and which metrics there are. Asks through `Aws`.
+"""What CloudWatch tells: series of datapoints, alarms, and which metrics there are. Asks through `AwsSession`.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 """
@@ -15,14 +15,14 @@ from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any
 
-from cwnotify.aws.alarm_actions import Alarm, described, find_alarms
-from cwnotify.aws.models import AlarmReading, Metric, Series
-from cwnotify.aws.session import Aws
+from cwnotify.aws.alarm_actions import RawAlarm, describe_alarms, find_alarms_by_name
+from cwnotify.aws.models import CloudWatchAlarm, Metric, MetricSeries
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import UsageError
 
 Dimensions = tuple[tuple[str, str], ...]
-MOST_SERIES = 500
-MOST_POINTS = 100_800
+MAX_SERIES_PER_CALL = 500
+MAX_POINTS_PER_CALL = 100_800
 _DAY = 86_400
 # Seconds. AWS/EC2 measures every five minutes or every one: asked by the minute, it answers with what there is.
 _PERIODS = (60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, _DAY, 7 * _DAY)
@@ -32,7 +32,7 @@ _KEPT = ((63, 3600), (15, 300))
 _MARGIN = 60.0
 # What the CloudWatch agent calls what we have short names for.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/metrics-collected-by-CloudWatch-agent.html
-AGENT = {
+AGENT_METRICS = {
     "gpu": "CWAgent/nvidia_smi_utilization_gpu",
     "mem": "CWAgent/mem_used_percent",
     "disk": "CWAgent/disk_used_percent",
@@ -48,7 +48,9 @@ _GAPS = 5
 log = logging.getLogger(__name__)
 
 
-def read_series(aws: Aws, metrics: Sequence[Metric], start: float, end: float, workers: int = 4) -> tuple[Series, ...]:
+def read_series(
+    aws: AwsSession, metrics: Sequence[Metric], start: float, end: float, workers: int = 4
+) -> tuple[MetricSeries, ...]:
     """The datapoints of `metrics`, in the same order; one call for each 500 of them.
 
     Parameters
@@ -65,7 +67,7 @@ def read_series(aws: Aws, metrics: Sequence[Metric], start: float, end: float, w
         If CloudWatch refuses any of the calls.
     """
     unique = list(dict.fromkeys(metrics))
-    batches = [unique[i : i + MOST_SERIES] for i in range(0, len(unique), MOST_SERIES)]
+    batches = [unique[i : i + MAX_SERIES_PER_CALL] for i in range(0, len(unique), MAX_SERIES_PER_CALL)]
     # Made here, lest all workers wait for the one that makes it.
     aws.client("cloudwatch")
     with ThreadPoolExecutor(max(1, min(workers, len(batches))), "cwnotify-cloudwatch") as pool:
@@ -79,10 +81,12 @@ def choose_period(series: int, start: float, end: float, now: float) -> int:
     age = (now - start + _MARGIN) / _DAY
     shortest = next((period for days, period in _KEPT if age > days), _PERIODS[0])
     legal = [period for period in _PERIODS if period >= shortest]
-    return next((one for one in legal if series * _slots(start, end, one) <= MOST_POINTS), legal[-1])
+    return next((one for one in legal if series * _slots(start, end, one) <= MAX_POINTS_PER_CALL), legal[-1])
 
 
-def read_alarms(aws: Aws, names: Sequence[str] = (), prefixes: Sequence[str] = ()) -> tuple[AlarmReading, ...]:
+def read_alarms(
+    aws: AwsSession, names: Sequence[str] = (), prefixes: Sequence[str] = ()
+) -> tuple[CloudWatchAlarm, ...]:
     """The alarms of these names and prefixes; without any, all of the region.
 
     Raises
@@ -90,14 +94,14 @@ def read_alarms(aws: Aws, names: Sequence[str] = (), prefixes: Sequence[str] = (
     AwsError
         If CloudWatch refuses.
     """
-    asked: list[Iterable[Alarm]] = [described(aws, AlarmNamePrefix=prefix) for prefix in prefixes]
+    asked: list[Iterable[RawAlarm]] = [describe_alarms(aws, AlarmNamePrefix=prefix) for prefix in prefixes]
     if names or not prefixes:
-        asked.insert(0, find_alarms(aws, names) if names else described(aws))
+        asked.insert(0, find_alarms_by_name(aws, names) if names else describe_alarms(aws))
     found = (_alarm(one) for one in chain.from_iterable(asked))
     return tuple({one.arn: one for one in found}.values())
 
 
-def find_metrics(aws: Aws, wanted: str, instances: Sequence[str]) -> tuple[Metric, ...]:
+def find_metrics(aws: AwsSession, wanted: str, instances: Sequence[str]) -> tuple[Metric, ...]:
     """The metrics that somebody means by `wanted`.
 
     Parameters
@@ -114,9 +118,9 @@ def find_metrics(aws: Aws, wanted: str, instances: Sequence[str]) -> tuple[Metri
     AwsError
         If CloudWatch refuses.
     """
-    namespace, _, name = (_CPU if wanted == "cpu" else AGENT.get(wanted, wanted)).rpartition("/")
+    namespace, _, name = (_CPU if wanted == "cpu" else AGENT_METRICS.get(wanted, wanted)).rpartition("/")
     if not (namespace and name):
-        raise UsageError(f"--metric takes cpu, {', '.join(AGENT)} or NAMESPACE/NAME, not {wanted!r}")
+        raise UsageError(f"--metric takes cpu, {', '.join(AGENT_METRICS)} or NAMESPACE/NAME, not {wanted!r}")
     if namespace == "AWS/EC2" and (instances or wanted == "cpu"):
         # EC2's own are always told apart by this alone.
         sets: list[Dimensions] = [(("InstanceId", id),) for id in instances]
@@ -127,12 +131,12 @@ def find_metrics(aws: Aws, wanted: str, instances: Sequence[str]) -> tuple[Metri
     return tuple(Metric(namespace, name, one, unit=_unit(name)) for one in sets)
 
 
-def _dimension_sets(aws: Aws, namespace: str, name: str, instances: Sequence[str]) -> Iterator[Dimensions]:
+def _dimension_sets(aws: AwsSession, namespace: str, name: str, instances: Sequence[str]) -> Iterator[Dimensions]:
     filters: list[list[dict[str, str]]] = [[{"Name": "InstanceId", "Value": id}] for id in instances]
     if len(filters) > _MANY:
         filters = [[{"Name": "InstanceId"}]]
     for some in filters or [[]]:
-        found = aws.pages(
+        found = aws.paginate_items(
             "cloudwatch", "list_metrics", "Metrics", Namespace=namespace, MetricName=name, Dimensions=some
         )
         for one in found:
@@ -164,11 +168,11 @@ def _unit(name: str) -> str:
     return "B" if re.search(r"Bytes$|^Network(In|Out)$|_bytes(_|$)", name) else ""
 
 
-def _read_batch(aws: Aws, metrics: Sequence[Metric], start: float, end: float) -> list[Series]:
+def _read_batch(aws: AwsSession, metrics: Sequence[Metric], start: float, end: float) -> list[MetricSeries]:
     period = choose_period(len(metrics), start, end, aws.clock())
     queries = [_query(f"m{index}", metric, period) for index, metric in enumerate(metrics)]
     first = start // period * period
-    pages = aws.answers(
+    pages = aws.paginate(
         "cloudwatch",
         "get_metric_data",
         MetricDataQueries=queries,
@@ -176,15 +180,17 @@ def _read_batch(aws: Aws, metrics: Sequence[Metric], start: float, end: float) -
         EndTime=_moment(first + period * _slots(start, end, period)),
         ScanBy="TimestampDescending",
     )
-    points, whole = merge(pages)
+    points, whole = merge_metric_pages(pages)
     return [
-        Series(metric, series, _spacing(series), query["Id"] in whole)
+        MetricSeries(metric, series, _spacing(series), query["Id"] in whole)
         for metric, query in zip(metrics, queries, strict=True)
         for series in (points.get(query["Id"], ()),)
     ]
 
 
-def merge(pages: Iterable[Mapping[str, Any]]) -> tuple[dict[str, tuple[tuple[float, float], ...]], set[str]]:
+def merge_metric_pages(
+    pages: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, tuple[tuple[float, float], ...]], set[str]]:
     """Put the pages of an answer of GetMetricData together.
 
     Returns
@@ -237,23 +243,23 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _alarm(alarm: Alarm) -> AlarmReading:
-    told = alarm.settings
+def _alarm(alarm: RawAlarm) -> CloudWatchAlarm:
+    told = alarm.raw_fields
     metric, dimensions = _watched(told)
     since = told.get("StateTransitionedTimestamp") or told.get("StateUpdatedTimestamp")
     kinds = ("AlarmActions", "OKActions", "InsufficientDataActions") if told.get("ActionsEnabled", True) else ()
-    return AlarmReading(
+    return CloudWatchAlarm(
         name=alarm.name,
         arn=str(told.get("AlarmArn", "")),
         state=alarm.state,
         since=since.timestamp() if since else 0.0,
-        metric=str(metric.get("MetricName", "")),
+        metric_name=str(metric.get("MetricName", "")),
         namespace=str(metric.get("Namespace", "")),
         dimensions=dimensions,
         threshold=told.get("Threshold"),
         comparison=str(told.get("ComparisonOperator", "")),
-        actions=tuple(dict.fromkeys(action for kind in kinds for action in told.get(kind, ()))),
-        settings=tuple(told.items()),
+        action_arns=tuple(dict.fromkeys(action for kind in kinds for action in told.get(kind, ()))),
+        raw_fields=tuple(told.items()),
     )
 
 

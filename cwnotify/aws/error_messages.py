@@ -30,7 +30,7 @@ _MISSING = (
     *("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"),
 )
 # What IAM calls otherwise than the API does.
-ACTIONS = {
+IAM_ACTION_NAMES = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
@@ -53,7 +53,7 @@ _NO_REGION = (b.NoRegionError, b.InvalidRegionError, b.UnknownRegionError)
 _UNREACHED = (b.ConnectionError, b.HTTPClientError)
 
 
-def refusal(error: Exception, service: str, policy: str = "deployer") -> AwsError:
+def to_aws_error(error: Exception, service: str, policy: str = "deployer") -> AwsError:
     """Say what `error` means, which an operation of `service` raised; `policy` would allow all that is asked for."""
     if isinstance(error, b.ClientError):
         return _answered(error, service, policy)
@@ -86,15 +86,15 @@ def refusal(error: Exception, service: str, policy: str = "deployer") -> AwsErro
     return AwsError(f"AWS ({service}) could not be asked: {error}")
 
 
-def action(service: str, operation: str) -> str:
+def get_iam_action(service: str, operation: str) -> str:
     """The action that IAM has for an operation of the API."""
-    return ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
+    return IAM_ACTION_NAMES.get(f"{service}:{operation}", f"{service}:{operation}")
 
 
-def denied_action(error: b.ClientError, service: str) -> str:
+def find_denied_action(error: b.ClientError, service: str) -> str:
     """The IAM action that is missing: as AWS names it, else as it follows from what was asked."""
     named = re.search(r"perform:? '?([a-z0-9-]+:\w+)", str(error.response.get("Error", {}).get("Message", "")))
-    return named[1] if named else action(service, error.operation_name)
+    return named[1] if named else get_iam_action(service, error.operation_name)
 
 
 def _unreached(error: Exception, service: str) -> AwsError:
@@ -127,7 +127,7 @@ def _answered(error: b.ClientError, service: str, policy: str) -> AwsError:
     detail = error.response.get("Error", {})
     code, said = str(detail.get("Code", "")), str(detail.get("Message", ""))
     if code in _DENIED:
-        missing = denied_action(error, service)
+        missing = find_denied_action(error, service)
         return AwsError(
             f"AWS denies {missing}",
             code,

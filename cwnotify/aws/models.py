@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Point = tuple[float, float]
+Datapoint = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Metric:
     unit: str = "%"
 
     @property
-    def instance(self) -> str:
+    def instance_id(self) -> str:
         """The EC2 instance among the dimensions; empty if there is none."""
         return dict(self.dimensions).get("InstanceId", "")
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricSeries:
     """A metric's datapoints, oldest first, one for each time.
 
     Parameters
@@ -40,13 +40,13 @@ class Series:
     """
 
     metric: Metric
-    points: tuple[Point, ...] = ()
+    points: tuple[Datapoint, ...] = ()
     period: float = 0.0
-    complete: bool = True
+    is_complete: bool = True
 
 
 @dataclass(frozen=True)
-class AlarmReading:
+class CloudWatchAlarm:
     """An alarm as DescribeAlarms tells it.
 
     Parameters
@@ -65,34 +65,34 @@ class AlarmReading:
     arn: str
     state: str
     since: float
-    metric: str = ""
+    metric_name: str = ""
     namespace: str = ""
     dimensions: tuple[tuple[str, str], ...] = ()
     threshold: float | None = None
     comparison: str = ""
-    actions: tuple[str, ...] = ()
-    settings: tuple[tuple[str, object], ...] = ()
+    action_arns: tuple[str, ...] = ()
+    raw_fields: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
-class InstanceReading:
+class Ec2Instance:
     """An instance as DescribeInstances tells it; `detailed` is whether detailed monitoring is on."""
 
     id: str
     name: str = ""
-    type: str = ""
-    zone: str = ""
+    instance_type: str = ""
+    availability_zone: str = ""
     state: str = ""
-    detailed: bool | None = None
+    has_detailed_monitoring: bool | None = None
 
 
 @dataclass(frozen=True)
-class Identity:
+class InstanceIdentity:
     """Which instance this machine is, from its metadata service; all empty where it is none."""
 
-    instance: str = ""
-    type: str = ""
-    zone: str = ""
+    instance_id: str = ""
+    instance_type: str = ""
+    availability_zone: str = ""
     region: str = ""
-    account: str = ""
+    account_id: str = ""
     is_spot: bool = False

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, SettingsError
-from cwnotify.settings import REFERENCES, Secret, check_webhook
+from cwnotify.settings import REFERENCE_PREFIXES, Secret, parse_webhook
 
 
-def read_webhook(aws: Aws, name: str) -> Secret | None:
+def read_ssm_webhook(aws: AwsSession, name: str) -> Secret | None:
     """What a parameter holds; None where there is none."""
-    found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+    found = aws.call_or_none("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
     return Secret(found["Parameter"]["Value"]) if found else None
 
 
-def find_webhook(aws: Aws, reference: str) -> Secret:
+def resolve_webhook_reference(aws: AwsSession, reference: str) -> Secret:
     """The webhook that is kept under ``ssm:/name`` or ``secretsmanager:name``.
 
     Raises
@@ -25,16 +25,16 @@ def find_webhook(aws: Aws, reference: str) -> Secret:
     """
     store, _, name = reference.partition(":")
     if store == "ssm":
-        found = aws.find("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
+        found = aws.call_or_none("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
         text = found["Parameter"]["Value"] if found else None
         missing = f"put it there with: aws ssm put-parameter --type SecureString --name {name} --value …"
     else:
-        found = aws.find("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
+        found = aws.call_or_none("secretsmanager", "get_secret_value", ("ResourceNotFoundException",), SecretId=name)
         text = (found.get("SecretString") or found.get("SecretBinary", "")) if found else None
         missing = f"put it there with: aws secretsmanager create-secret --name {name} --secret-string …"
     if text is None:
-        raise AwsError(f"{aws.region} has nothing of this name", hint=f"{missing}")
-    webhook = check_webhook(text, reference, bare=True)
-    if webhook.reveal().startswith(REFERENCES):
+        raise AwsError(f"{aws.region} has nothing of this name", hint=missing)
+    webhook = parse_webhook(text, reference, allow_missing_scheme=True)
+    if webhook.reveal().startswith(REFERENCE_PREFIXES):
         raise SettingsError(f"{reference} holds the name of another place instead of a webhook")
     return webhook

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from cwnotify.errors import AwsError
 
 
-class Aws:
+class AwsSession:
     """An account's region, configured as for every program that uses boto3. Threads may share it.
 
     Parameters
@@ -54,29 +54,36 @@ class Aws:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
         *,
-        mode: Literal["standard", "adaptive"] = "standard",
+        retry_mode: Literal["standard", "adaptive"] = "standard",
         # Throttling is no news here: nobody waits for less than a second.
-        attempts: int = 6,
+        max_attempts: int = 6,
         timeouts: tuple[float, float] = (60.0, 60.0),
-        policy: str = "deployer",
-        validates: bool = True,
-        region: str = "",
+        iam_policy: str = "deployer",
+        validate_parameters: bool = True,
+        fallback_region: str = "",
     ) -> None:
         self.sleep, self.clock = sleep, clock
-        self.calls: Counter[str] = Counter()
-        self.metrics_asked = 0
-        self.knows_log_alarms = True
-        self._mode, self._attempts, self._timeouts, self._policy = mode, attempts, timeouts, policy
-        self._validates, self._spare_region = validates, region
+        self.call_counts: Counter[str] = Counter()
+        self.requested_series_count = 0
+        self.supports_log_alarms = True
+        self._mode, self._attempts, self._timeouts, self._policy = retry_mode, max_attempts, timeouts, iam_policy
+        self._validates, self._spare_region = validate_parameters, fallback_region
         self._clients: dict[str, Any] = {}
         self._lock = RLock()
 
     @classmethod
-    def for_watching(cls, region: str = "") -> Aws:
+    def with_short_timeouts(cls, region: str = "") -> AwsSession:
         """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
-        return cls(mode="adaptive", attempts=2, timeouts=(3.0, 8.0), policy="notebook", validates=False, region=region)
+        return cls(
+            retry_mode="adaptive",
+            max_attempts=2,
+            timeouts=(3.0, 8.0),
+            iam_policy="notebook",
+            validate_parameters=False,
+            fallback_region=region,
+        )
 
-    def ask(self, service: str, operation: str, **arguments: Any) -> Any:
+    def call(self, service: str, operation: str, **arguments: Any) -> Any:
         """Call one operation, as boto3 spells it.
 
         Raises
@@ -87,20 +94,20 @@ class Aws:
         with self._refusals(service):
             return getattr(self.client(service), operation)(**arguments)
 
-    def answers(self, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
+    def paginate(self, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
         """All pages of an operation's answer."""
         with self._refusals(service):
             yield from self.client(service).get_paginator(operation).paginate(**arguments)
 
-    def pages(self, service: str, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
+    def paginate_items(self, service: str, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
         """The items under `key` on all pages of an operation's answer."""
-        for page in self.answers(service, operation, **arguments):
+        for page in self.paginate(service, operation, **arguments):
             yield from page.get(key, ())
 
-    def find(self, service: str, operation: str, missing: tuple[str, ...], **arguments: Any) -> Any:
+    def call_or_none(self, service: str, operation: str, missing: tuple[str, ...], **arguments: Any) -> Any:
         """As `ask`; None where AWS answers with one of the codes `missing`."""
         try:
-            return self.ask(service, operation, **arguments)
+            return self.call(service, operation, **arguments)
         except AwsError as error:
             if error.code in missing:
                 return None
@@ -115,7 +122,7 @@ class Aws:
             return self._clients[service]
 
     @cached_property
-    def credentials(self) -> str:
+    def credentials_source(self) -> str:
         """Where the credentials come from, as boto3 calls it: ``env``, ``shared-credentials-file``, ``iam-role``, …
 
         Raises
@@ -132,9 +139,9 @@ class Aws:
             return str(found.method)
 
     @cached_property
-    def account(self) -> str:
+    def account_id(self) -> str:
         """The account's twelve digits."""
-        return str(self.ask("sts", "get_caller_identity")["Account"])
+        return str(self.call("sts", "get_caller_identity")["Account"])
 
     @cached_property
     def region(self) -> str:
@@ -147,15 +154,22 @@ class Aws:
         return str(self.client("cloudwatch").meta.partition)
 
     @cached_property
-    def aside(self) -> Aws:
+    def best_effort(self) -> AwsSession:
         """The same account, for calls that only add to what is known: one short attempt each.
 
         Its clients are its own, because botocore slows down all calls of a client that AWS throttles.
         """
-        other = Aws(self.sleep, self.clock, attempts=1, timeouts=(2.0, 4.0), policy=self._policy, validates=False)
+        other = AwsSession(
+            self.sleep,
+            self.clock,
+            max_attempts=1,
+            timeouts=(2.0, 4.0),
+            iam_policy=self._policy,
+            validate_parameters=False,
+        )
         with self._refusals("sts"):
             # Also the counters: all calls are billed to one account.
-            other.calls, other._lock, other._session = self.calls, self._lock, self._session
+            other.call_counts, other._lock, other._session = self.call_counts, self._lock, self._session
         return other
 
     @cached_property
@@ -186,11 +200,11 @@ class Aws:
         return client
 
     def _count(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
-        from cwnotify.aws.error_messages import action
+        from cwnotify.aws.error_messages import get_iam_action
 
         with self._lock:
-            self.calls[action(model.service_model.service_name, model.name)] += 1
-            self.metrics_asked += len(params.get("MetricDataQueries", ()))
+            self.call_counts[get_iam_action(model.service_model.service_name, model.name)] += 1
+            self.requested_series_count += len(params.get("MetricDataQueries", ()))
 
     @contextmanager
     def _refusals(self, service: str) -> Iterator[None]:
@@ -198,13 +212,13 @@ class Aws:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
-        from cwnotify.aws.error_messages import refusal
+        from cwnotify.aws.error_messages import to_aws_error
 
         try:
             yield
         except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
             # A ValueError is what boto3 raises for an endpoint or a region that is none.
-            raise refusal(error, service, self._policy) from None
+            raise to_aws_error(error, service, self._policy) from None
 
 
 @cache
@@ -217,13 +231,13 @@ def _loader() -> Any:
 
     def load_service_model(service: str, type: str, api_version: str | None = None) -> Any:
         model = load(service, type, api_version)
-        return add_log_alarms(model) if (service, type) == ("cloudwatch", "service-2") else model
+        return add_log_alarms_to_model(model) if (service, type) == ("cloudwatch", "service-2") else model
 
     loader.load_service_model = load_service_model
     return loader
 
 
-def add_log_alarms(model: Any) -> Any:
+def add_log_alarms_to_model(model: Any) -> Any:
     """Let a boto3 older than log alarms read them, with the fields that they share with metric alarms.
 
     Without this it would drop them from the answer of DescribeAlarms. Nothing that is sent changes.

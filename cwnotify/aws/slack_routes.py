@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from cwnotify.alerts.parsing.lenient_json import decoded, node, nodes, text
-from cwnotify.aws.models import AlarmReading
-from cwnotify.aws.session import Aws
+from cwnotify.alerts.parsing.lenient_json import as_json_object, as_json_objects, decode_json_text, first_text
+from cwnotify.aws.models import CloudWatchAlarm
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, AwsErrorKind
 
 _STACK = "cwnotify"
 
 
-class Reporting:
+class SlackRouteFinder:
     """Asks AWS once for each topic, and once for the rules of all stacks. Without an answer, a topic's name decides.
 
     A stack's topic and the function that it feeds are both named as the stack is, and so are its rules and the queue or
@@ -32,15 +32,15 @@ class Reporting:
         self._topics: dict[str, bool] = {}
         self._rules: tuple[tuple[str, ...], frozenset[str]] | None = None
 
-    def speaks(self, aws: Aws, alarm: AlarmReading) -> bool:
+    def has_slack_route(self, aws: AwsSession, alarm: CloudWatchAlarm) -> bool:
         """Whether Slack hears of `alarm` without us."""
-        topics = [action for action in alarm.actions if ":sns:" in action]
+        topics = [action for action in alarm.action_arns if ":sns:" in action]
         if any(self._is_ours(aws, topic) for topic in topics):
             return True
         prefixes, names = self._routed(aws)
         return alarm.name.startswith(prefixes) or alarm.name in names
 
-    def _is_ours(self, aws: Aws, topic: str) -> bool:
+    def _is_ours(self, aws: AwsSession, topic: str) -> bool:
         name = topic.rpartition(":")[2]
         if topic not in self._topics:
             try:
@@ -54,7 +54,7 @@ class Reporting:
             self._topics[topic] = any(str(one.get("Endpoint", "")).endswith(ours) for one in found)
         return self._topics[topic]
 
-    def _routed(self, aws: Aws) -> tuple[tuple[str, ...], frozenset[str]]:
+    def _routed(self, aws: AwsSession) -> tuple[tuple[str, ...], frozenset[str]]:
         """Prefixes and names of the alarms that rules of ours match."""
         if self._rules is None:
             try:
@@ -68,29 +68,29 @@ class Reporting:
         return self._rules
 
 
-def _subscriptions(aws: Aws, topic: str) -> list[Mapping[str, Any]]:
-    return list(aws.pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
+def _subscriptions(aws: AwsSession, topic: str) -> list[Mapping[str, Any]]:
+    return list(aws.paginate_items("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic))
 
 
-def _our_rules(aws: Aws) -> list[Mapping[str, Any]]:
-    return [rule for rule in aws.pages("events", "list_rules", "Rules") if _is_ours(aws, rule)]
+def _our_rules(aws: AwsSession) -> list[Mapping[str, Any]]:
+    return [rule for rule in aws.paginate_items("events", "list_rules", "Rules") if _is_ours(aws, rule)]
 
 
-def _is_ours(aws: Aws, rule: Mapping[str, Any]) -> bool:
+def _is_ours(aws: AwsSession, rule: Mapping[str, Any]) -> bool:
     """Whether a rule leads to the queue or function of the stack that it is named after."""
     stack = re.sub(r"-alarms-\d+$", "", rule["Name"])
     if rule.get("State") == "DISABLED" or not (_prefixes(rule) or _names(rule)):
         return False
-    targets = aws.ask("events", "list_targets_by_rule", Rule=rule["Name"])["Targets"]
+    targets = aws.call("events", "list_targets_by_rule", Rule=rule["Name"])["Targets"]
     return any(str(one["Arn"]).endswith((f":{stack}-changes", f":function:{stack}")) for one in targets)
 
 
 def _matched(rule: Mapping[str, Any]) -> object:
-    return node(node(decoded(rule.get("EventPattern"))).get("detail")).get("alarmname")
+    return as_json_object(as_json_object(decode_json_text(rule.get("EventPattern"))).get("detail")).get("alarmname")
 
 
 def _prefixes(rule: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(filter(None, (text(one.get("prefix")) for one in nodes(_matched(rule)))))
+    return tuple(filter(None, (first_text(one.get("prefix")) for one in as_json_objects(_matched(rule)))))
 
 
 def _names(rule: Mapping[str, Any]) -> tuple[str, ...]:

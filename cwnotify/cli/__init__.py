@@ -76,9 +76,9 @@ class _Lazy(click.Group):
 def cwnotify() -> None:
     """Slack tells you how your run ended, and what your instance's CPU alarm says."""
     from cwnotify.alerts import locale
-    from cwnotify.settings import gather
+    from cwnotify.settings import load_settings
 
-    locale.amend(gather()[0].words)
+    locale.override_translations(load_settings()[0].words)
 
 
 def main() -> None:

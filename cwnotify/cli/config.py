@@ -15,7 +15,7 @@ from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.errors import SettingsError
 
 if TYPE_CHECKING:
-    from cwnotify.settings.explain import Explained
+    from cwnotify.settings.explain import SettingExplanation
 
 
 @click.command()
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def config(init: bool, lang: str | None, as_json: bool) -> None:
     """Show each setting, and where it comes from. The webhook is shown by its host alone."""
-    from cwnotify.settings.explain import explain, words_table
+    from cwnotify.settings.explain import build_translation_table, explain_settings
 
     if init:
         click.echo(f"Written to {_begin()}; every line of it is still a comment.")
         return
     if lang:
-        click.echo(words_table(lang), nl=False)
+        click.echo(build_translation_table(lang), nl=False)
         return
-    rows, troubles = explain()
-    files = {path: Path(path).exists() for path in settings.config_paths()}
+    rows, troubles = explain_settings()
+    files = {path: Path(path).exists() for path in settings.list_config_paths()}
     if as_json:
         told = {"settings": [asdict(row) for row in rows], "files": files, "troubles": troubles}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
@@ -45,7 +45,7 @@ def config(init: bool, lang: str | None, as_json: bool) -> None:
         raise SettingsError("; ".join(troubles))
 
 
-def _show(rows: tuple[Explained, ...], files: dict[str, bool]) -> None:
+def _show(rows: tuple[SettingExplanation, ...], files: dict[str, bool]) -> None:
     width = max(len(row.key or row.variable) for row in rows) + 2
     value_width = min(max(len(row.value) for row in rows), 40)
     for row in rows:
@@ -56,17 +56,17 @@ def _show(rows: tuple[Explained, ...], files: dict[str, bool]) -> None:
 
 
 def _begin() -> str:
-    from cwnotify.settings.explain import template
-    from cwnotify.settings.private_files import private_folder
+    from cwnotify.settings.explain import build_config_template
+    from cwnotify.settings.private_files import open_private_directory
 
-    path = settings.config_path()
+    path = settings.get_user_config_path()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with (
-            private_folder(path.parent, forbidden=0o022) as folder,
+            open_private_directory(path.parent, forbidden_mode=0o022) as folder,
             os.fdopen(os.open(path.name, flags, 0o644, dir_fd=folder), "w", encoding="utf-8") as file,
         ):
-            file.write(template())
+            file.write(build_config_template())
     except FileExistsError:
         raise SettingsError(
             f"{path} is there already, and stays as it is", hint="edit it, or move it away first"

@@ -10,9 +10,9 @@ from dataclasses import asdict
 import click
 
 from cwnotify import __version__
-from cwnotify.doctor.findings import Finding, State, count
+from cwnotify.doctor.findings import Finding, FindingState, format_count
 
-_SIGNS = {State.GOOD: ("✓", "green"), State.WRONG: ("✗", "red"), State.NOTE: ("·", "yellow")}
+_SIGNS = {FindingState.GOOD: ("✓", "green"), FindingState.WRONG: ("✗", "red"), FindingState.NOTE: ("·", "yellow")}
 _WIDTH = 13
 
 
@@ -25,19 +25,19 @@ def doctor(send: bool, as_json: bool) -> None:
     Nothing is changed, and what is printed holds no secret, so it can be pasted into an issue. The exit code is 1 if
     something is wrong.
     """
-    from cwnotify.doctor import examine
+    from cwnotify.doctor import run_diagnostics
 
     findings = []
-    for finding in examine(send):
+    for finding in run_diagnostics(send):
         findings.append(finding)
         if not as_json:
             _show(finding)
-    bad = sum(finding.state is State.WRONG for finding in findings)
+    bad = sum(finding.state is FindingState.WRONG for finding in findings)
     if as_json:
         told = {"version": __version__, "wrong": bad, "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        click.echo(f"\n{count(bad, 'thing')} to mend." if bad else "\nNothing is wrong.")
+        click.echo(f"\n{format_count(bad, 'thing')} to mend." if bad else "\nNothing is wrong.")
     sys.exit(bool(bad))
 
 

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.locale import plain
+from cwnotify.alerts.locale import to_plain_text
 from cwnotify.errors import CwnotifyError
-from cwnotify.sidecar.alert_writer import signature
+from cwnotify.sidecar.alert_writer import make_owner_id
 from cwnotify.store import state_dir
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
-from cwnotify.store.schema import Message
+from cwnotify.store.schema import OutboxMessage
 
 if TYPE_CHECKING:
-    from cwnotify.slack.destination import Webhook
+    from cwnotify.slack.destination import WebhookResolver
 
 # After so many failures in a row the others are not tried.
-MOST_FAILURES = 3
+MAX_CONSECUTIVE_FAILURES = 3
 # Seconds to wait for Slack, where it asks for a rest, and for a sidecar at work: longer than an attempt can take.
-LONGEST_WAIT = 60.0
-PAUSE = 0.1
+MAX_DELIVERY_WAIT = 60.0
+OUTBOX_POLL_INTERVAL = 0.1
 
 
 @click.group()
@@ -41,7 +41,7 @@ def outbox() -> None:
 def list_messages(everything: bool, as_json: bool) -> None:
     """Show what waits and what is dead."""
     with _opened() as (box, mine):
-        messages = box.messages() if everything else box.messages("pending", "dead")
+        messages = box.list_messages() if everything else box.list_messages("pending", "dead")
     if as_json:
         click.echo(json.dumps([_record(message, mine) for message in messages], indent=2, ensure_ascii=False))
         return
@@ -56,20 +56,20 @@ def list_messages(everything: bool, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that is dead.")
 def retry(ids: tuple[str, ...], everything: bool) -> None:
     """Send dead alerts again, to the webhook that is set now."""
-    from cwnotify.slack.destination import Webhook
+    from cwnotify.slack.destination import WebhookResolver
 
-    given = settings.load().webhook
+    given = settings.load_settings_or_raise().webhook
     if given is None:
         raise CwnotifyError("no Slack webhook is set", hint="set one with: cwnotify login")
-    webhook = Webhook(given).wait()
+    webhook = WebhookResolver(given).wait_until_resolved()
     # What cannot be sent anywhere had better stay where it is.
-    webhook.url()
+    webhook.get_url()
     with _opened() as (box, mine):
         chosen = _chosen(box, ids, everything)
-        box.revive(chosen, mine, time.time())
+        box.requeue_dead(chosen, mine, time.time())
         wanted = {*chosen, *(message.id for message in _waiting(box, mine))}
         _send(box, mine, webhook)
-        left = [message.state for message in box.messages("pending", "dead") if message.id in wanted]
+        left = [message.state for message in box.list_messages("pending", "dead") if message.id in wanted]
     if waiting := left.count("pending"):
         click.echo(f"Slack takes nothing at present: {waiting} wait, for the next run or for this command again.")
     if left:
@@ -78,24 +78,28 @@ def retry(ids: tuple[str, ...], everything: bool) -> None:
     click.echo(f"{len(wanted)} sent again.")
 
 
-def _send(box: Outbox, mine: str, webhook: Webhook) -> None:
+def _send(box: Outbox, mine: str, webhook: WebhookResolver) -> None:
     """Send what waits for `webhook`, as far as it goes; what a sidecar that runs is at work on is waited for."""
-    from cwnotify.sidecar.delivery import deliver
-    from cwnotify.sidecar.pacing import Rest
+    from cwnotify.sidecar.delivery import attempt_delivery
+    from cwnotify.sidecar.pacing import DestinationCooldown
 
-    rest, deadline = Rest(), time.monotonic() + LONGEST_WAIT
-    while rest.failures < MOST_FAILURES and rest.left() < LONGEST_WAIT and time.monotonic() < deadline:
-        time.sleep(rest.left() or PAUSE)
-        while message := box.claim(mine, signature(), time.time(), rest.since()):
-            became, reason = deliver(box, webhook.wait(), message, rest)
-            click.echo(f"{became}: {plain(message.payload['text'])}" + (f" ({reason})" if reason else ""))
-            deadline = time.monotonic() + LONGEST_WAIT
-        if not any(message.due < time.time() + LONGEST_WAIT for message in _waiting(box, mine)):
+    rest, deadline = DestinationCooldown(), time.monotonic() + MAX_DELIVERY_WAIT
+    while (
+        rest.consecutive_failures < MAX_CONSECUTIVE_FAILURES
+        and rest.remaining_seconds() < MAX_DELIVERY_WAIT
+        and time.monotonic() < deadline
+    ):
+        time.sleep(rest.remaining_seconds() or OUTBOX_POLL_INTERVAL)
+        while message := box.claim_next(mine, make_owner_id(), time.time(), rest.min_created_at()):
+            became, reason = attempt_delivery(box, webhook.wait_until_resolved(), message, rest)
+            click.echo(f"{became}: {to_plain_text(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+            deadline = time.monotonic() + MAX_DELIVERY_WAIT
+        if not any(message.due < time.time() + MAX_DELIVERY_WAIT for message in _waiting(box, mine)):
             return
 
 
-def _waiting(box: Outbox, mine: str) -> list[Message]:
-    return [message for message in box.messages("pending") if message.destination == mine]
+def _waiting(box: Outbox, mine: str) -> list[OutboxMessage]:
+    return [message for message in box.list_messages("pending") if message.destination == mine]
 
 
 @outbox.command()
@@ -104,21 +108,21 @@ def _waiting(box: Outbox, mine: str) -> list[Message]:
 def purge(ids: tuple[str, ...], everything: bool) -> None:
     """Throw dead alerts away."""
     with _opened() as (box, _):
-        click.echo(f"{box.purge(_chosen(box, ids, everything))} thrown away.")
+        click.echo(f"{box.delete_dead(_chosen(box, ids, everything))} thrown away.")
 
 
 @contextmanager
 def _opened() -> Iterator[tuple[Outbox, str]]:
     """The outbox, and the name under which it keeps messages for the webhook that is set."""
-    directory = state_dir.prepare(settings.state_dir())
-    webhook = settings.gather()[0].webhook
+    directory = state_dir.prepare_state_dir(settings.get_state_dir())
+    webhook = settings.load_settings()[0].webhook
     with closing(open_outbox(directory)) as box:
-        yield box, state_dir.fingerprint(webhook, directory)
+        yield box, state_dir.fingerprint_webhook(webhook, directory)
 
 
 def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:
     """The dead messages meant; the beginning of an id is enough."""
-    dead = [message.id for message in box.messages("dead")]
+    dead = [message.id for message in box.list_messages("dead")]
     if everything:
         return dead
     if not ids:
@@ -134,15 +138,15 @@ def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:
     return chosen
 
 
-def _line(message: Message, mine: str) -> str:
+def _line(message: OutboxMessage, mine: str) -> str:
     moment = datetime.fromtimestamp(message.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    text = plain(str(message.payload.get("text", "")))
+    text = to_plain_text(str(message.payload.get("text", "")))
     elsewhere = " [for another webhook]" if message.destination and message.destination != mine else ""
     why = f"\n    {message.reason}" if message.reason else ""
     return f"{message.id[:8]}  {message.state:8}{moment}  {text}{elsewhere}{why}"
 
 
-def _record(message: Message, mine: str) -> dict[str, object]:
+def _record(message: OutboxMessage, mine: str) -> dict[str, object]:
     return {
         "id": message.id,
         "state": message.state,

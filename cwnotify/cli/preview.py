@@ -13,8 +13,8 @@ import click
 from cwnotify import settings
 from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.alerts.messages.block_kit import Payload
-from cwnotify.alerts.parsing.cli_output import read_listing
-from cwnotify.alerts.parsing.lenient_json import node
+from cwnotify.alerts.parsing.cli_output import parse_cli_listing
+from cwnotify.alerts.parsing.lenient_json import as_json_object
 from cwnotify.errors import CwnotifyError, UsageError
 
 # "[2026-11-22 04:07:20] disk full" is plain text, and so may be a list of numbers that json refuses.
@@ -35,10 +35,10 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
     or one a line; what `aws sqs receive-message`, `aws cloudwatch describe-alarms` or `describe-alarm-history` print;
     or plain text.
     """
-    from cwnotify.preview import builder_link, page
+    from cwnotify.preview import build_block_kit_builder_url, render_page_html
 
     content = _read(file)
-    found, troubles = settings.gather()
+    found, troubles = settings.load_settings()
     for trouble in troubles:
         click.echo(f"cwnotify: {trouble}", err=True)
     payloads = _payloads(content, lang or found.lang, found.zone, found.channel)
@@ -46,7 +46,7 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
         text = json.dumps(payloads[0] if len(payloads) == 1 else payloads, indent=2, ensure_ascii=False)
     else:
         now = datetime.now().astimezone()
-        text = page([(payload, now) for payload in payloads], "cwnotify preview")
+        text = render_page_html([(payload, now) for payload in payloads], "cwnotify preview")
         output = output or Path("preview.html")
     if output is None:
         click.echo(text)
@@ -54,12 +54,12 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
     _write(output, text)
     click.echo(f"Written to {output}")
     for payload in payloads:
-        click.echo(f"In Slack's Block Kit Builder: {builder_link(payload)}")
+        click.echo(f"In Slack's Block Kit Builder: {build_block_kit_builder_url(payload)}")
 
 
 def _payloads(content: object, lang: str, zone: str, channel: str) -> list[Payload]:
     """Messages as they are; an event as the deployed function would send it."""
-    from cwnotify.lambda_function import payloads
+    from cwnotify.lambda_function import render_payloads
 
     messages: list[Payload] = []
     for item in content if isinstance(content, list) and content else [content]:
@@ -67,8 +67,8 @@ def _payloads(content: object, lang: str, zone: str, channel: str) -> list[Paylo
             messages.append(item)
             continue
         # What a command listed never came at once, and so is no digest.
-        for event in read_listing(node(item)) or [item]:
-            messages += payloads(event, lang, zone, channel)
+        for event in parse_cli_listing(as_json_object(item)) or [item]:
+            messages += render_payloads(event, lang, zone, channel)
     return messages
 
 

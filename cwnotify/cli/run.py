@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from cwnotify.alerts.events.run_options import OPTIONS, Option
+from cwnotify.alerts.events.run_options import RUN_OPTION_SPECS, RunOptionSpec
 from cwnotify.errors import UsageError
-from cwnotify.runs.command import leave, run_program
+from cwnotify.runs.command import exit_like_command, run_program
 
 
-def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+def _reader(option: RunOptionSpec) -> Callable[[click.Context, click.Parameter, str | None], Any]:
     def read(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
         if text is None or option.read is None:
             return text
@@ -26,7 +26,7 @@ def _reader(option: Option) -> Callable[[click.Context, click.Parameter, str | N
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that cells have too, out of the same table."""
-    for option in reversed([option for option in OPTIONS if not option.cell_only]):
+    for option in reversed([option for option in RUN_OPTION_SPECS if not option.cell_only]):
         command = click.option(
             option.flag, option.field, metavar=option.metavar, help=option.help, callback=_reader(option)
         )(command)
@@ -43,4 +43,4 @@ def run(command: tuple[str, ...], name: str, **asked: Any) -> None:
     It runs as it would without cwnotify, and its exit status is passed on. With --tail what it prints passes through
     a pipe, except into a file.
     """
-    leave(run_program(command, name, asked))
+    exit_like_command(run_program(command, name, asked))

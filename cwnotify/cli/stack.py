@@ -15,8 +15,8 @@ from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.errors import AwsError, CwnotifyError
 
 if TYPE_CHECKING:
-    from cwnotify.deploy.cloudformation import Progress
-    from cwnotify.deploy.spec import Change, Plan
+    from cwnotify.deploy.cloudformation import StackEvent
+    from cwnotify.deploy.spec import Plan, PlannedChange
 
 POLICY_NAMES = ("deployer", "notebook", "function", "boundary")
 _name = click.option("--name", default="cwnotify", show_default=True, help="The stack's name.")
@@ -64,23 +64,23 @@ class _Tag(click.ParamType[tuple[str, str]]):
 @_name
 def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
     """Send CloudWatch alarms to Slack. Options left out stay as they are."""
-    from cwnotify.aws.session import Aws
+    from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
-    aws = Aws()
+    aws = AwsSession()
     asked["boundary"] = "" if asked["boundary"] == "none" else asked["boundary"]
-    wish = stack.wish(aws, settings.load(), tags, asked)
-    steps = stack.plan(aws, wish)
+    wish = stack.build_stack_spec(aws, settings.load_settings_or_raise(), tags, asked)
+    steps = stack.prepare_deploy_plan(aws, wish)
     if all(step.is_note for step in steps):
         _show_plan(steps)
         click.echo(f"Nothing to do: stack {wish.name} in {aws.region} is as you ask.")
         return
     if only_plan:
-        click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account}, would change so:\n")
+        click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account_id}, would change so:\n")
         _show_plan(steps)
         click.echo("\nNothing was changed. To do it, leave out --plan.")
         return
-    click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account}:\n")
+    click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account_id}:\n")
     began = time.monotonic()
     _apply(aws, steps, "What is done so far stays. Mend the cause and deploy again, or take it back: cwnotify teardown")
     click.echo(f"\nDone in {time.monotonic() - began:.0f} s. To see it work: cwnotify test --lambda")
@@ -92,16 +92,16 @@ def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> 
 @_name
 def teardown(name: str, yes: bool, only_plan: bool) -> None:
     """Remove all that deploy has made, and nothing else. Alarms that were there before stay."""
-    from cwnotify.aws.session import Aws
+    from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
-    aws = Aws()
-    steps = stack.plan_removal(aws, name)
+    aws = AwsSession()
+    steps = stack.prepare_teardown_plan(aws, name)
     if all(step.is_note for step in steps):
         _show_plan(steps)
         click.echo(f"Nothing to do: there is no stack {name} in {aws.region}, and nothing is left of one.")
         return
-    click.echo(f"Stack {name} in {aws.region}, account {aws.account}:\n")
+    click.echo(f"Stack {name} in {aws.region}, account {aws.account_id}:\n")
     if not (only_plan or yes or sys.stdin.isatty()):
         raise CwnotifyError("nobody can be asked here whether to remove it", hint="look with --plan, then say --yes")
     if only_plan or not yes:
@@ -121,17 +121,17 @@ def stack(name: str, as_json: bool) -> None:
     """Show what is deployed: its alarms, their states, and how much could not be delivered."""
     from dataclasses import asdict
 
-    from cwnotify.aws.session import Aws
-    from cwnotify.deploy.stack import show
+    from cwnotify.aws.session import AwsSession
+    from cwnotify.deploy.stack import read_stack_summary
 
-    shown = show(Aws(), name)
+    shown = read_stack_summary(AwsSession(), name)
     if as_json:
         click.echo(json.dumps(asdict(shown), indent=2, ensure_ascii=False))
         return
     click.echo(f"Stack {name} in {shown.place.region}, account {shown.place.account}: {shown.status}")
     click.echo(f"  webhook      {shown.webhook}")
     click.echo(f"  language     {shown.lang}")
-    click.echo(f"  topic        {shown.place.topic}")
+    click.echo(f"  topic        {shown.place.topic_arn}")
     if shown.fleet:
         click.echo(f"  fleet        every alarm named {shown.fleet}…")
     if shown.kms_key:
@@ -169,18 +169,23 @@ def policy(
     aws iam create-policy --policy-name cwnotify-boundary \\
       --policy-document file://boundary.json
     """
-    from cwnotify.alerts.regions import partition_of
-    from cwnotify.deploy.iam_policies import boundary, deployer, function, notebook
-    from cwnotify.deploy.spec import Place
+    from cwnotify.alerts.regions import partition_of_region
+    from cwnotify.deploy.iam_policies import (
+        build_boundary_policy,
+        build_deployer_policy,
+        build_function_policy,
+        build_notebook_policy,
+    )
+    from cwnotify.deploy.spec import StackLocation
 
     if webhook and not webhook.startswith(("ssm:/", "secretsmanager:")):
         raise click.BadParameter("it is neither ssm:/name nor secretsmanager:name", param_hint="--webhook")
-    place = Place(name, account, region, partition_of(region))
+    place = StackLocation(name, account, region, partition_of_region(region))
     policies = {
-        "deployer": deployer(place, prefix, limit),
-        "notebook": notebook(place),
-        "function": function(place, webhook),
-        "boundary": boundary(place, webhook),
+        "deployer": build_deployer_policy(place, prefix, limit),
+        "notebook": build_notebook_policy(place),
+        "function": build_function_policy(place, webhook),
+        "boundary": build_boundary_policy(place, webhook),
     }
     click.echo(json.dumps(policies[who] if who else policies, indent=2))
 
@@ -213,24 +218,24 @@ def bundle(output: Path) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw them on an HTML page.")
 def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | None) -> None:
     """Show what ALARM really published, as Slack would show it; send it again with --send."""
-    from cwnotify.alerts.locale import plain
-    from cwnotify.alerts.messages.render import render
-    from cwnotify.aws.session import Aws
-    from cwnotify.deploy.replay import replay as replayed
+    from cwnotify.alerts.locale import to_plain_text
+    from cwnotify.alerts.messages.render import render_alert
+    from cwnotify.aws.session import AwsSession
+    from cwnotify.deploy.replay import fetch_published_events as replayed
 
-    found = settings.load()
-    events = replayed(Aws(), alarm, last)
+    found = settings.load_settings_or_raise()
+    events = replayed(AwsSession(), alarm, last)
     now = time.time()
-    payloads = [render(event, lang or found.lang, found.zone, found.channel, now) for event in events]
+    payloads = [render_alert(event, lang or found.lang, found.zone, found.channel, now) for event in events]
     for payload in payloads:
-        click.echo(plain(str(payload["text"])))
+        click.echo(to_plain_text(str(payload["text"])))
     if output:
-        from cwnotify.preview import page
+        from cwnotify.preview import render_page_html
 
-        output.write_text(page([(payload, None) for payload in payloads], title=alarm), encoding="utf-8")
+        output.write_text(render_page_html([(payload, None) for payload in payloads], title=alarm), encoding="utf-8")
         click.echo(f"Drawn on {output}")
     if send:
-        from cwnotify.deploy.replay import send as post
+        from cwnotify.deploy.replay import send_payloads as post
 
         post(payloads, found.webhook)
         click.echo("Slack said ok.")
@@ -240,35 +245,35 @@ def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | N
 @_name
 def redrive(name: str) -> None:
     """Send again what could not be delivered and lies in the dead-letter queue."""
-    from cwnotify.aws.session import Aws
+    from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import redrive as dead_letters
-    from cwnotify.deploy.stack import deployed
+    from cwnotify.deploy.stack import get_deployed_stack
 
-    aws = Aws()
-    outputs = deployed(aws, name).outputs
+    aws = AwsSession()
+    outputs = get_deployed_stack(aws, name).outputs
 
-    def tell(one: dead_letters.Redriven) -> None:
+    def tell(one: dead_letters.RedriveResult) -> None:
         click.echo(f"  {one.id}  {one.error or 'delivered'}")
 
-    done = dead_letters.redrive(aws, outputs["Function"], outputs["DeadLetters"], tell)
+    done = dead_letters.redrive_messages(aws, outputs["Function"], outputs["DeadLetters"], tell)
     failed = sum(bool(one.error) for one in done)
-    left = dead_letters.undelivered(aws, outputs["DeadLetters"])
+    left = dead_letters.count_undelivered(aws, outputs["DeadLetters"])
     if failed:
         raise AwsError(f"{len(done) - failed} delivered, {failed} not", hint=f"about {left} left in the queue")
     click.echo(f"{len(done)} delivered, and nothing is left in the queue." if done else "Nothing is undelivered.")
 
 
 def _apply(aws: Any, steps: Plan, after_failure: str) -> None:
-    from cwnotify.deploy.stack import apply
+    from cwnotify.deploy.stack import apply_plan
 
     width = _width(steps)
     try:
-        apply(aws, steps, lambda change: click.echo(_line(change, width)), _tell)
+        apply_plan(aws, steps, lambda change: click.echo(_line(change, width)), _tell)
     except CwnotifyError as error:
         raise AwsError(f"{error}\n{after_failure}") from None
 
 
-def _tell(progress: Progress) -> None:
+def _tell(progress: StackEvent) -> None:
     if progress.status.endswith(("_COMPLETE", "_FAILED")):
         reason = f": {progress.reason}" if progress.status.endswith("_FAILED") else ""
         click.echo(f"      {time.strftime('%H:%M:%S')}  {progress.resource}  {progress.status.lower()}{reason}")
@@ -285,5 +290,5 @@ def _width(steps: Plan) -> int:
     return max((len(change.name) for step in steps for change in step.changes), default=0)
 
 
-def _line(change: Change, width: int) -> str:
+def _line(change: PlannedChange, width: int) -> str:
     return f"  {change.sign} {change.kind:10}{change.name:{width}}  {change.detail}".rstrip()

@@ -12,27 +12,27 @@ from typing import Any
 import click
 
 from cwnotify import settings
-from cwnotify.alerts.serialization import from_record
+from cwnotify.alerts.serialization import from_json_dict
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import Secret
-from cwnotify.sidecar.client import shared
+from cwnotify.sidecar.client import get_sidecar_client
 from cwnotify.view.format import (
-    alarm_look,
-    alarm_words,
-    clean,
-    clock,
-    number,
-    run_look,
-    run_words,
-    trouble_words,
+    alarm_marker,
+    format_alarm_state,
+    format_local_time,
+    format_problem,
+    format_run_state,
+    format_with_unit,
+    run_marker,
+    sanitize_line,
 )
-from cwnotify.view.options import READY_METRICS, resolve
-from cwnotify.view.snapshot import Request, Snapshot
-from cwnotify.view.text import text
+from cwnotify.view.options import PRESET_METRICS, resolve_panel_request
+from cwnotify.view.snapshot import PanelRequest, Snapshot
+from cwnotify.view.text import render_text
 
-FIRST_SECONDS = 30.0
+FIRST_SNAPSHOT_TIMEOUT = 30.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
-_ready = ", ".join(READY_METRICS)
+_ready = ", ".join(PRESET_METRICS)
 
 
 @click.command()
@@ -55,8 +55,8 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
 
     On a terminal the picture is live; into a pipe or a log goes a line for each thing that is new. Ctrl-C ends it.
     """
-    found = settings.load()
-    snapshots = _snapshots(replace(resolve(found, **asked), pictures=False), found.webhook)
+    found = settings.load_settings_or_raise()
+    snapshots = _snapshots(replace(resolve_panel_request(found, **asked), pictures=False), found.webhook)
     show = _json_lines if as_json else _screen if sys.stdout.isatty() and not once else _plain_lines
     before: Snapshot | None = None
     try:
@@ -64,7 +64,7 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
             if once and not (as_json or _is_whole(snapshot)):
                 continue
             if once and not as_json:
-                click.echo(text(snapshot))
+                click.echo(render_text(snapshot))
             else:
                 show(before, snapshot)
             if once:
@@ -76,13 +76,13 @@ def watch(once: bool, as_json: bool, **asked: Any) -> None:
             click.echo()
 
 
-def _snapshots(request: Request, webhook: Secret | None) -> Iterator[Snapshot]:
+def _snapshots(request: PanelRequest, webhook: Secret | None) -> Iterator[Snapshot]:
     """What the sidecar sees, from now on."""
-    link = shared()
-    link.aim(webhook)
+    link = get_sidecar_client()
+    link.set_webhook(webhook)
     lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    link.watch("watch", request, lines.put)
-    patience: float | None = FIRST_SECONDS
+    link.subscribe("watch", request, lines.put)
+    patience: float | None = FIRST_SNAPSHOT_TIMEOUT
     try:
         while True:
             try:
@@ -90,9 +90,9 @@ def _snapshots(request: Request, webhook: Secret | None) -> Iterator[Snapshot]:
             except queue.Empty:
                 raise CwnotifyError("no word came from the sidecar", hint="look at: cwnotify doctor") from None
             patience = None
-            yield from_record(Snapshot, line["snapshot"])
+            yield from_json_dict(Snapshot, line["snapshot"])
     finally:
-        link.unwatch("watch")
+        link.unsubscribe("watch")
         link.close()
 
 
@@ -102,40 +102,40 @@ def _is_whole(snapshot: Snapshot) -> bool:
 
 
 def _screen(before: Snapshot | None, snapshot: Snapshot) -> None:
-    click.echo(f"{_HOME_AND_CLEAR}{text(snapshot)}")
+    click.echo(f"{_HOME_AND_CLEAR}{render_text(snapshot)}")
 
 
 def _plain_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
-    for line in news(before, snapshot):
-        click.echo(f"{clock(snapshot.at, snapshot.at, seconds=True)}  {line}")
+    for line in describe_changes(before, snapshot):
+        click.echo(f"{format_local_time(snapshot.at, snapshot.at, show_seconds=True)}  {line}")
     sys.stdout.flush()
 
 
 def _json_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
-    from cwnotify.alerts.serialization import to_record
+    from cwnotify.alerts.serialization import to_json_dict
 
-    click.echo(json.dumps(to_record(snapshot), ensure_ascii=False))
+    click.echo(json.dumps(to_json_dict(snapshot), ensure_ascii=False))
     sys.stdout.flush()
 
 
-def news(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
+def describe_changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
     """What is new in a snapshot, a line a thing: datapoints, alarms, runs, troubles that came or passed."""
     now = after.at
     old_ends = {line.label: line.points[-1][0] for line in before.lines if line.points} if before else {}
     for line in after.lines:
         if line.points and not line.live and line.points[-1][0] > old_ends.get(line.label, 0.0):
-            yield f"{clean(after.title)} {number(line.points[-1][1], after.unit)}  {clean(line.label)}"
+            yield f"{sanitize_line(after.title)} {format_with_unit(line.points[-1][1], after.unit)}  {sanitize_line(line.label)}"
     states = {alarm.name: (alarm.state, alarm.since) for alarm in before.alarms} if before else {}
     for alarm in after.alarms:
         if states.get(alarm.name) != (alarm.state, alarm.since):
-            yield f"{alarm_look(alarm)[0]} {clean(alarm.name)} · {alarm_words(alarm, now)}"
+            yield f"{alarm_marker(alarm)[0]} {sanitize_line(alarm.name)} · {format_alarm_state(alarm, now)}"
     runs = {(run.name, run.started): run.outcome for run in before.runs} if before else {}
     for run in after.runs:
         if runs.get((run.name, run.started)) != run.outcome:
-            yield f"{run_look(run)[0]} {clean(run.name)} {run_words(run, now)}"
+            yield f"{run_marker(run)[0]} {sanitize_line(run.name)} {format_run_state(run, now)}"
     troubles = {trouble.text for trouble in before.troubles} if before else set()
     for trouble in after.troubles:
         if trouble.text not in troubles:
-            yield f"⚠ {trouble_words(trouble, now)}"
+            yield f"⚠ {format_problem(trouble, now)}"
     for passed in troubles - {trouble.text for trouble in after.troubles}:
-        yield f"✓ no longer: {clean(passed, 400)}"
+        yield f"✓ no longer: {sanitize_line(passed, 400)}"

@@ -15,13 +15,15 @@ from cwnotify import settings
 from cwnotify.alerts.events.run_options import LANGUAGES
 from cwnotify.alerts.messages.alarm import alarm_message
 from cwnotify.alerts.messages.block_kit import Payload
-from cwnotify.alerts.messages.run import hello_message
+from cwnotify.alerts.messages.run import webhook_test_message
 from cwnotify.alerts.messages.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import Secret
-from cwnotify.slack.retry_policy import Reply, explain
+from cwnotify.slack.retry_policy import SlackReply, explain_reply
 
-HOW_TO = "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
+WEBHOOK_SETUP_HINT = (
+    "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
+)
 
 
 @click.command()
@@ -32,12 +34,12 @@ def login(from_stdin: bool) -> None:
     It is kept in a file of its own that only you can read. The URL is a password: whoever has it can post.
     """
     text = _typed() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
-    webhook = settings.check_webhook(text, "what you gave")
-    found = settings.load({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
-    _post(webhook, hello_message(socket.gethostname(), found.lang, found.channel))
+    webhook = settings.parse_webhook(text, "what you gave")
+    found = settings.load_settings_or_raise({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
+    _post(webhook, webhook_test_message(socket.gethostname(), found.lang, found.channel))
     path = settings.store_webhook(webhook)
     # A folder that others can write makes it useless: better to hear of that now.
-    settings.load()
+    settings.load_settings_or_raise()
     click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
     if shadowing := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
         click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")
@@ -47,7 +49,7 @@ def _typed() -> str:
     """The first line of standard input; all of it if the line does not hold the whole webhook."""
     line = sys.stdin.readline()
     try:
-        settings.check_webhook(line, "")
+        settings.parse_webhook(line, "")
     except CwnotifyError:
         # The rest of a JSON object or of an .env file; a person at a terminal has typed one line.
         return line if sys.stdin.isatty() else line + sys.stdin.read()
@@ -66,26 +68,26 @@ def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
             raise click.UsageError("--lambda goes without --alarm and --lang: the deployed function has its own ways")
         _ping(name)
         return
-    found = settings.load()
+    found = settings.load_settings_or_raise()
     if found.webhook is None:
-        raise CwnotifyError("no Slack webhook is set", hint=f"{HOW_TO}")
+        raise CwnotifyError("no Slack webhook is set", hint=f"{WEBHOOK_SETUP_HINT}")
     if alarm:
         sample = sample_alarm(lang or found.lang, time.time(), found.instance)
         payload = alarm_message(sample, lang or found.lang, found.zone, found.channel)
     else:
-        payload = hello_message(socket.gethostname(), lang or found.lang, found.channel)
+        payload = webhook_test_message(socket.gethostname(), lang or found.lang, found.channel)
     _post(found.webhook, payload)
     click.echo("Slack said ok. Look at the webhook's channel.")
 
 
 def _ping(name: str) -> None:
-    from cwnotify.aws.session import Aws
-    from cwnotify.deploy.invoke import ping
-    from cwnotify.deploy.stack import deployed
+    from cwnotify.aws.session import AwsSession
+    from cwnotify.deploy.invoke import invoke_with_example_event
+    from cwnotify.deploy.stack import get_deployed_stack
 
-    aws = Aws()
-    outputs = deployed(aws, name).outputs
-    called = ping(aws, name, outputs["Topic"])
+    aws = AwsSession()
+    outputs = get_deployed_stack(aws, name).outputs
+    called = invoke_with_example_event(aws, name, outputs["Topic"])
     if called.log:
         click.echo(called.log.rstrip())
     if called.error:
@@ -122,9 +124,9 @@ def manifest() -> None:
 
 
 def _post(webhook: Secret, payload: Payload) -> None:
-    from cwnotify.slack.destination import Webhook
-    from cwnotify.slack.http import post
+    from cwnotify.slack.destination import WebhookResolver
+    from cwnotify.slack.http import post_to_slack
 
-    reply: Reply = post(Webhook(webhook).wait().url(), payload)
+    reply: SlackReply = post_to_slack(WebhookResolver(webhook).wait_until_resolved().get_url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):
-        raise CwnotifyError(explain(reply))
+        raise CwnotifyError(explain_reply(reply))

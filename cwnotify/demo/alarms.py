@@ -13,63 +13,65 @@ from pathlib import Path
 from typing import Any
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.checks import Check, check_messages, sentence
-from cwnotify.demo.cpu_load import PERIOD, Feed, Load, burning, to_cloudwatch
-from cwnotify.demo.notebook import execute
-from cwnotify.demo.slack import Message, SlackStandIn
+from cwnotify.demo.checks import Check, check_messages, get_message_text
+from cwnotify.demo.cpu_load import CPU_SAMPLE_INTERVAL, CpuFeed, CpuMeter, burn_cpu, create_cpu_writer
+from cwnotify.demo.notebook import execute_notebook
+from cwnotify.demo.slack import FakeSlack, ReceivedMessage
 
 # The stand-in for AWS takes the mean of all that was measured in N periods; with one period that is what AWS does too.
-QUICK = ("--period", "10", "--datapoints", "1/1")
+FAST_ALARM_OPTIONS = ("--period", "10", "--datapoints", "1/1")
 RED, GREEN = "#eb4034", "#30db3f"
 _PATIENCE = 25.0
 # Below this many points between rest and work, the machine's other work would hide ours.
 _VISIBLE = 40.0
 
 
-def demonstrate(notebook: Path, aws: Ministack, slack: SlackStandIn) -> list[Check]:
+def run_alarm_demo(notebook: Path, aws: Ministack, slack: FakeSlack) -> list[Check]:
     """Deploy for an instance whose CPU is this machine's, load the machine, look at what Slack is told, tear down.
 
     `notebook` opens a panel and runs a cell of the name *train* beside it, while the machine is busy.
     """
-    before = aws.inventory()
+    before = aws.list_resources()
     instance = aws.run_instance(InstanceType="c7i.large", Monitoring={"Enabled": True})
-    load = Load()
-    busy, idle = rehearse(load)
-    whose = "this demo's share of this machine's" if load.is_own else "this machine's"
-    print(f"An instance of the stand-in, {instance}; its CPUUtilization is {whose}, every {PERIOD:g} s.")
-    checks = [_run("deploy", "--instance", instance, "--threshold", str(busy), "--idle", str(idle), *QUICK)]
-    if checks[0].ok:
+    load = CpuMeter()
+    busy, idle = measure_thresholds(load)
+    whose = "this demo's share of this machine's" if load.is_own_only else "this machine's"
+    print(f"An instance of the stand-in, {instance}; its CPUUtilization is {whose}, every {CPU_SAMPLE_INTERVAL:g} s.")
+    checks = [
+        _run("deploy", "--instance", instance, "--threshold", str(busy), "--idle", str(idle), *FAST_ALARM_OPTIONS)
+    ]
+    if checks[0].has_passed:
         os.environ["CWNOTIFY_INSTANCE"] = instance
         checks += [_rise_and_fall(notebook, aws, instance, load), _trained(slack)]
         checks += [_told(aws, slack, f"cwnotify-{instance}-busy", RED, "an alarm that fires: the instance is busy")]
         checks += [_told(aws, slack, f"cwnotify-{instance}-off", GREEN, "an alarm that fires: its training has ended")]
     checks.append(_run("teardown", "--yes"))
-    left = {kind: found for kind, found in aws.inventory().items() if found != before[kind]}
+    left = {kind: found for kind, found in aws.list_resources().items() if found != before[kind]}
     checks.append(Check("nothing left of it on AWS", "nothing", str(left) if left else "nothing", not left))
     return checks
 
 
-def rehearse(load: Load) -> tuple[int, int]:
+def measure_thresholds(load: CpuMeter) -> tuple[int, int]:
     """Measure the CPU at rest and at work; gives two thresholds between them, for *busy* and for *ended* (percent).
 
     Where other work keeps the machine busy anyway, `load` counts our own from here on.
     """
-    load.both()
-    time.sleep(PERIOD)
-    rest = load.both()
-    with burning(1):
-        time.sleep(PERIOD / 4)
-        load.both()
-        time.sleep(PERIOD)
-        work = load.both()
+    load.measure_both()
+    time.sleep(CPU_SAMPLE_INTERVAL)
+    rest = load.measure_both()
+    with burn_cpu(1):
+        time.sleep(CPU_SAMPLE_INTERVAL / 4)
+        load.measure_both()
+        time.sleep(CPU_SAMPLE_INTERVAL)
+        work = load.measure_both()
     gaps = [high - low for low, high in zip(rest, work, strict=True)]
-    load.is_own = gaps[0] < _VISIBLE
-    low, gap = rest[load.is_own], gaps[load.is_own]
+    load.is_own_only = gaps[0] < _VISIBLE
+    low, gap = rest[load.is_own_only], gaps[load.is_own_only]
     idle = max(1, round(low + 0.25 * gap))
     return max(idle + 1, round(low + 0.6 * gap)), idle
 
 
-def _rise_and_fall(notebook: Path, aws: Ministack, instance: str, load: Load) -> Check:
+def _rise_and_fall(notebook: Path, aws: Ministack, instance: str, load: CpuMeter) -> Check:
     """Until the alarm of the end fires, or patience does not last; gives what the panel showed meanwhile."""
     client = aws.client("cloudwatch")
     busy, off = f"cwnotify-{instance}-busy", f"cwnotify-{instance}-off"
@@ -78,18 +80,18 @@ def _rise_and_fall(notebook: Path, aws: Ministack, instance: str, load: Load) ->
         return str(client.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"])
 
     with ExitStack() as work:
-        work.enter_context(burning(0.4))
+        work.enter_context(burn_cpu(0.4))
         # Only now, lest the alarm of the end fires before anything began.
-        time.sleep(PERIOD / 4)
-        with Feed(load, to_cloudwatch(client, instance)):
+        time.sleep(CPU_SAMPLE_INTERVAL / 4)
+        with CpuFeed(load, create_cpu_writer(client, instance)):
             print("\nData are loaded: the CPU is at work, but below the threshold.")
             _wait(lambda: state(off) == "OK", _PATIENCE)
             print(f"{notebook} opens a panel and trains: every core is at work.")
-            shown = _panel(execute(notebook), busy)
+            shown = _panel(execute_notebook(notebook), busy)
             work.close()
             print("The training has ended; the CPU falls.")
             if not _wait(lambda: state(off) == "ALARM", _PATIENCE):
-                load.is_own = True
+                load.is_own_only = True
                 print("Other work keeps this machine busy; from here on only the demo's own counts.")
                 _wait(lambda: state(off) == "ALARM", _PATIENCE)
     return shown
@@ -105,17 +107,17 @@ def _panel(outputs: list[Any], alarm: str) -> Check:
     return Check("the panel beside the training", expected, "; ".join(lines) or text, ok)
 
 
-def _trained(slack: SlackStandIn) -> Check:
+def _trained(slack: FakeSlack) -> Check:
     words = "✅ train finished in"
-    return check_messages("a cell beside it", f"{words} …", slack, lambda one: sentence(one).startswith(words))
+    return check_messages("a cell beside it", f"{words} …", slack, lambda one: get_message_text(one).startswith(words))
 
 
-def _told(aws: Ministack, slack: SlackStandIn, alarm: str, colour: str, name: str) -> Check:
+def _told(aws: Ministack, slack: FakeSlack, alarm: str, colour: str, name: str) -> Check:
     """Whether Slack was told, in this colour, as often as AWS says that the alarm fired."""
     history = aws.client("cloudwatch").describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")
     fired = sum(one["HistorySummary"].endswith("to ALARM") for one in history["AlarmHistoryItems"])
 
-    def fits(message: Message) -> bool:
+    def fits(message: ReceivedMessage) -> bool:
         colours: list[Any] = [one.get("color") for one in message.payload.get("attachments", ())]
         return alarm in str(message.payload) and colours == [colour]
 
@@ -145,5 +147,5 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(PERIOD / 4)
+        time.sleep(CPU_SAMPLE_INTERVAL / 4)
     return True

@@ -25,13 +25,15 @@ from typing import Any
 
 REGION = "ap-northeast-2"
 # `make lock` writes it; ministack and the boto3 that its functions need, as on AWS, with all that they need.
-LOCK = Path(__file__).with_name("ministack.txt")
-ENVIRONMENT = Path(".matrix/ministack")
+MINISTACK_LOCK_FILE = Path(__file__).with_name("ministack.txt")
+MINISTACK_ENVIRONMENT_DIR = Path(".matrix/ministack")
 _GUARD = Path(__file__).with_name("aws_gateway.py")
 _PATIENCE = 30.0
 
 
-def make_environment(folder: Path, *pins: str, lock: Path | None = None, modules: Sequence[Path] = ()) -> Path:
+def ensure_virtual_environment(
+    folder: Path, *pins: str, lock: Path | None = None, modules: Sequence[Path] = ()
+) -> Path:
     """Return the Python of the virtual environment in `folder`, in which `pins` are installed, and what they need.
 
     It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first. What
@@ -80,7 +82,7 @@ class Ministack:
         The folder of its virtual environment.
     """
 
-    def __init__(self, folder: Path, environment: Path = ENVIRONMENT) -> None:
+    def __init__(self, folder: Path, environment: Path = MINISTACK_ENVIRONMENT_DIR) -> None:
         self._folder, self._environment = folder, environment
         # The server inherits it: a port that is free until it starts could be taken by another user.
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -90,7 +92,7 @@ class Ministack:
         self._secret = secrets.token_urlsafe(30)
 
     def __enter__(self) -> Ministack:
-        programs = make_environment(self._environment, lock=LOCK).parent
+        programs = ensure_virtual_environment(self._environment, lock=MINISTACK_LOCK_FILE).parent
         environ = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self._folder),
@@ -161,7 +163,7 @@ class Ministack:
         made = self.client("ec2").run_instances(**{"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1, **how})
         return str(made["Instances"][0]["InstanceId"])
 
-    def inventory(self) -> dict[str, Any]:
+    def list_resources(self) -> dict[str, Any]:
         """All that a deployment could leave, or change."""
         alarms = self.client("cloudwatch").describe_alarms()["MetricAlarms"]
         return {
@@ -197,7 +199,7 @@ class Ministack:
             probe.close()
 
 
-def without_accounts(environ: Mapping[str, str]) -> dict[str, str]:
+def remove_account_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without what names an account of AWS or Slack, or sets cwnotify."""
     owners = ("AWS_", "CWNOTIFY_", "SLACK_")
     return {name: value for name, value in environ.items() if not name.startswith(owners)}

@@ -23,14 +23,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+AsgiMessage = dict[str, Any]
+AsgiReceive = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend = Callable[[AsgiMessage], Awaitable[None]]
 # The secret of an access key, by the key and the session token sent with it; raises RefusedError.
-SecretOf = Callable[[str, str], str]
+SecretLookup = Callable[[str, str], str]
 
-MAX_BODY = 64 << 20  # bytes; the deployed function's bundle has less than 1 MB
-MAX_SKEW = timedelta(minutes=15)  # as AWS has it
+MAX_REQUEST_BYTES = 64 << 20  # bytes; the deployed function's bundle has less than 1 MB
+MAX_CLOCK_SKEW = timedelta(minutes=15)  # as AWS has it
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([\w+=,.@-]+)/(\d{8}/[\w-]+/([\w-]+)/aws4_request), *"
     r"SignedHeaders=([a-z0-9;_-]+), *Signature=([0-9a-f]{64})",
@@ -40,7 +40,7 @@ _AUTHORIZATION = re.compile(
 _BROWSERS = ("origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 
 
-class RefusedError(Exception):
+class RejectedRequestError(Exception):
     """A request that the account never sees.
 
     Parameters
@@ -54,7 +54,7 @@ class RefusedError(Exception):
         self.code = code
 
 
-class Guard:
+class SignatureMiddleware:
     """An ASGI application that passes on to `app` only what is signed.
 
     Parameters
@@ -64,12 +64,12 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, port: int, secret_of: SecretOf, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, app: Any, port: int, secret_of: SecretLookup, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._app, self._secret_of, self._now = app, secret_of, now
         self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiMessage, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one connection's request."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -79,20 +79,22 @@ class Guard:
         else:
             try:
                 body = await self._checked_body(scope, receive)
-            except RefusedError as refused:
+            except RejectedRequestError as refused:
                 await _refuse(refused, scope, send)
             else:
                 await self._app(scope, _replay(body, receive), send)
 
-    async def _checked_body(self, scope: Message, receive: Receive) -> bytes:
+    async def _checked_body(self, scope: AsgiMessage, receive: AsgiReceive) -> bytes:
         headers = join_headers(scope["headers"])
         if headers.get("host", "") not in self._hosts:
-            raise RefusedError("AccessDenied", "this server answers to its own address only")
+            raise RejectedRequestError("AccessDenied", "this server answers to its own address only")
         if any(name in headers for name in _BROWSERS):
-            raise RefusedError("AccessDenied", "this server answers no web page")
+            raise RejectedRequestError("AccessDenied", "this server answers no web page")
         match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
         if match is None:
-            raise RefusedError("MissingAuthenticationToken", "the request is not signed in its Authorization header")
+            raise RejectedRequestError(
+                "MissingAuthenticationToken", "the request is not signed in its Authorization header"
+            )
         # Before the body is read: a stranger's may be long.
         secret = self._secret_of(match[1], headers.get("x-amz-security-token", ""))
         body = await _read_body(receive)
@@ -128,14 +130,14 @@ def check_signature(
     """
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if match is None:
-        raise RefusedError("IncompleteSignature", "the Authorization header is not AWS4-HMAC-SHA256's")
+        raise RejectedRequestError("IncompleteSignature", "the Authorization header is not AWS4-HMAC-SHA256's")
     _, scope, service, signed_names, signature = match.groups()
     names, date = signed_names.split(";"), headers.get("x-amz-date", "")
     payload_hash = hashlib.sha256(body).hexdigest()
     if "host" not in names or "x-amz-date" not in names or any(name not in headers for name in names):
-        raise RefusedError("IncompleteSignature", "Host and X-Amz-Date have to be signed")
+        raise RejectedRequestError("IncompleteSignature", "Host and X-Amz-Date have to be signed")
     if headers.get("x-amz-content-sha256", payload_hash) != payload_hash:
-        raise RefusedError("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
+        raise RejectedRequestError("XAmzContentSHA256Mismatch", "the body is not the one that was signed")
     _check_time(date, scope, now)
     # S3 signs the path as it is sent, all others encode it once more.
     sent = path.decode("latin-1") or "/"
@@ -147,16 +149,18 @@ def check_signature(
     for part in (*scope.split("/"), text):
         key = hmac.digest(key, part.encode(), "sha256")
     if not hmac.compare_digest(key.hex(), signature):
-        raise RefusedError("SignatureDoesNotMatch", "the signature does not match the request and its key's secret")
+        raise RejectedRequestError(
+            "SignatureDoesNotMatch", "the signature does not match the request and its key's secret"
+        )
 
 
 def _check_time(date: str, scope: str, now: datetime) -> None:
     try:
         at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise RefusedError("IncompleteSignature", "X-Amz-Date is not a time") from None
-    if abs(now - at) > MAX_SKEW or not scope.startswith(date[:8]):
-        raise RefusedError("RequestExpired", "the request was signed too long ago, or for another day")
+        raise RejectedRequestError("IncompleteSignature", "X-Amz-Date is not a time") from None
+    if abs(now - at) > MAX_CLOCK_SKEW or not scope.startswith(date[:8]):
+        raise RejectedRequestError("RequestExpired", "the request was signed too long ago, or for another day")
 
 
 def _canonical_query(query: bytes) -> str:
@@ -169,30 +173,30 @@ def _encode(text: str) -> str:
     return quote(unquote_plus(text, "latin-1"), safe="-_.~", encoding="latin-1")
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: AsgiReceive) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise RefusedError("RequestTimeout", "the client left before its request was complete")
+            raise RejectedRequestError("RequestTimeout", "the client left before its request was complete")
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise RefusedError("RequestEntityTooLarge", f"the body has more than {MAX_BODY} bytes")
+        if len(body) > MAX_REQUEST_BYTES:
+            raise RejectedRequestError("RequestEntityTooLarge", f"the body has more than {MAX_REQUEST_BYTES} bytes")
         if not message.get("more_body"):
             return bytes(body)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: AsgiReceive) -> AsgiReceive:
     """Give `body` at once, then what comes after it."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> Message:
+    async def replay() -> AsgiMessage:
         return pending.pop() if pending else await receive()
 
     return replay
 
 
-async def _refuse(refused: RefusedError, scope: Message, send: Send) -> None:
+async def _refuse(refused: RejectedRequestError, scope: AsgiMessage, send: AsgiSend) -> None:
     """Answer as AWS does, in JSON or XML; never what was sent."""
     sent = dict(scope["headers"])
     if b"json" in sent.get(b"content-type", b"") or scope["raw_path"].startswith(b"/20"):
@@ -214,13 +218,15 @@ def _ministacks_secret_of(key: str, token: str) -> str:
 
     if hmac.compare_digest(key, os.environ["AWS_ACCESS_KEY_ID"]):
         return os.environ["AWS_SECRET_ACCESS_KEY"]
-    unknown = RefusedError("UnrecognizedClientException", "The security token included in the request is invalid.")
+    unknown = RejectedRequestError(
+        "UnrecognizedClientException", "The security token included in the request is invalid."
+    )
     if iam_evaluator.is_root_access_key(key):
         raise unknown
     account = iam_evaluator.find_iam_access_key_account(key) or responses._account_from_sts_session(key)
     found = iam_evaluator.resolve_credential(key, account, token)
     if isinstance(found, iam_evaluator.CredentialResolutionError):
-        raise RefusedError(found.code, found.message)
+        raise RejectedRequestError(found.code, found.message)
     return str(found.secret_access_key)
 
 
@@ -231,7 +237,7 @@ def _give_functions_random_keys() -> None:
 
     issued: dict[tuple[str, str], dict[str, str]] = {}
 
-    def credentials(config: Message) -> dict[str, str]:
+    def credentials(config: AsgiMessage) -> dict[str, str]:
         function, role = config["FunctionArn"], config.get("Role", "").rsplit("/", 1)[-1]
         account = function.split(":")[4]
         name = config.get("FunctionName", "function")[:64]
@@ -267,7 +273,7 @@ def main() -> None:
     config = Config()
     config.bind = [f"fd://{sys.argv[1]}"]
     config.keep_alive_timeout = 75
-    asyncio.run(serve(Guard(app, int(os.environ["GATEWAY_PORT"]), _ministacks_secret_of), config))
+    asyncio.run(serve(SignatureMiddleware(app, int(os.environ["GATEWAY_PORT"]), _ministacks_secret_of), config))
 
 
 if __name__ == "__main__":

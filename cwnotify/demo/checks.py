@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cwnotify.alerts.locale import plain
-from cwnotify.demo.slack import Message, SlackStandIn
+from cwnotify.alerts.locale import to_plain_text
+from cwnotify.demo.slack import FakeSlack, ReceivedMessage
 
-PATIENCE = 12.0
+MESSAGE_TIMEOUT = 12.0
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Check:
 
     name: str
     expected: str
-    arrived: str
-    ok: bool
-    messages: int = 0
+    actual: str
+    has_passed: bool
+    message_count: int = 0
 
 
 def check_messages(
-    name: str, expected: str, slack: SlackStandIn, fits: Callable[[Message], bool], count: int = 1
+    name: str, expected: str, slack: FakeSlack, fits: Callable[[ReceivedMessage], bool], count: int = 1
 ) -> Check:
     """Whether messages that fit came, as many as there should be."""
     with suppress(TimeoutError):
-        slack.wait_for(lambda _: sum(map(fits, slack.messages)) >= max(count, 1), PATIENCE)
-    found = [sentence(message) for message in slack.messages if fits(message)]
+        slack.wait_for_message(lambda _: sum(map(fits, slack.messages)) >= max(count, 1), MESSAGE_TIMEOUT)
+    found = [get_message_text(message) for message in slack.messages if fits(message)]
     return Check(name, expected, "; ".join(found) or "nothing", len(found) == count > 0, len(found))
 
 
-def sentence(message: Message) -> str:
+def get_message_text(message: ReceivedMessage) -> str:
     """A message's first line, without marks."""
-    return plain(message.payload["text"])
+    return to_plain_text(message.payload["text"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-PERIOD = 2.0
+CPU_SAMPLE_INTERVAL = 2.0
 # It ends by itself, should nobody be left to end it.
 _BURN = """
 import sys, time
@@ -26,7 +26,7 @@ while time.monotonic() < end:
 """
 
 
-class Load:
+class CpuMeter:
     """How busy the CPU has been since one asked last, in percent of all cores.
 
     Attributes
@@ -36,14 +36,14 @@ class Load:
     """
 
     def __init__(self, is_own: bool = False) -> None:
-        self.is_own = is_own
+        self.is_own_only = is_own
         self._at, self._seconds = time.monotonic(), _own_seconds()
         psutil.cpu_percent()
 
     def __call__(self) -> float:
-        return self.both()[self.is_own]
+        return self.measure_both()[self.is_own_only]
 
-    def both(self) -> tuple[float, float]:
+    def measure_both(self) -> tuple[float, float]:
         """The machine's, and our own share of it."""
         return psutil.cpu_percent(), self._own()
 
@@ -67,7 +67,7 @@ def _own_seconds() -> dict[int, float]:
     return seconds
 
 
-class Feed:
+class CpuFeed:
     """Puts what a load measures, again and again, from a thread; a context manager.
 
     Parameters
@@ -78,12 +78,12 @@ class Feed:
         Seconds between two.
     """
 
-    def __init__(self, load: Load, put: Callable[[float], None], period: float = PERIOD) -> None:
-        self._load, self._put, self._period = load, put, period
+    def __init__(self, load: CpuMeter, put: Callable[[float], None], interval: float = CPU_SAMPLE_INTERVAL) -> None:
+        self._load, self._put, self._period = load, put, interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cpu-feed", daemon=True)
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> CpuFeed:
         self._thread.start()
         return self
 
@@ -100,7 +100,7 @@ class Feed:
             self._put(self._load())
 
 
-def to_cloudwatch(client: Any, instance: str) -> Callable[[float], None]:
+def create_cpu_writer(client: Any, instance: str) -> Callable[[float], None]:
     """What puts a percentage as the CPUUtilization of `instance`; AWS itself would refuse it, the stand-in does not."""
 
     def put(percent: float) -> None:
@@ -112,7 +112,7 @@ def to_cloudwatch(client: Any, instance: str) -> Callable[[float], None]:
 
 
 @contextmanager
-def burning(share: float) -> Iterator[None]:
+def burn_cpu(share: float) -> Iterator[None]:
     """Keep every core busy, for this share of the time (above 0, up to 1)."""
     command = [sys.executable, "-c", _BURN, str(share)]
     burners = [subprocess.Popen(command) for _ in range(psutil.cpu_count() or 1)]

@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import cwnotify
-from cwnotify.demo.aws import ENVIRONMENT, Ministack
-from cwnotify.demo.checks import sentence
-from cwnotify.demo.slack import SlackStandIn
+from cwnotify.demo.aws import MINISTACK_ENVIRONMENT_DIR, Ministack
+from cwnotify.demo.checks import get_message_text
+from cwnotify.demo.slack import FakeSlack
 from cwnotify.errors import SettingsError
-from cwnotify.settings import LOOPBACK, forget_choice, look
-from cwnotify.settings.paths import start_from, started
+from cwnotify.settings import LOOPBACK_HOSTS, reset_pinned_webhook, resolve_settings
+from cwnotify.settings.paths import get_startup_environment, set_startup_environment
 
 _PAUSE = 0.5
 _PERIOD = 300
@@ -49,17 +49,19 @@ def borrow(instances: int = 1, **tags: str) -> None:
     folder = borrowed.enter_context(tempfile.TemporaryDirectory(prefix="cwnotify-borrowed-"))
     told = "what Slack receives is on the page whose address make lab printed"
     if not webhook:
-        slack = borrowed.enter_context(SlackStandIn())
+        slack = borrowed.enter_context(FakeSlack())
         _print_what_comes(slack)
         webhook, told = slack.webhook_url, "Slack is one too."
-    aws = borrowed.enter_context(Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / ENVIRONMENT))
+    aws = borrowed.enter_context(
+        Ministack(Path(folder), Path(cwnotify.__file__).parents[1] / MINISTACK_ENVIRONMENT_DIR)
+    )
     ours = aws.environ() | {"CWNOTIFY_WEBHOOK_URL": webhook, "XDG_CONFIG_HOME": folder}
     ours["CWNOTIFY_STATE_DIR"] = f"{folder}/state"
     os.environ |= ours
     # No cell can set these for the sidecar and the commands of a kernel; `_webhook_of_lab` has made sure that nothing
     # is led away from a Slack of the user's own.
-    start_from({**started(), **ours})
-    forget_choice()
+    set_startup_environment({**get_startup_environment(), **ours})
+    reset_pinned_webhook()
     # So that a line that begins with ! finds the command of this very Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ids = [_start(aws, number, tags) for number in range(1, instances + 1)]
@@ -71,13 +73,13 @@ def borrow(instances: int = 1, **tags: str) -> None:
 
 def _webhook_of_lab() -> str:
     """The webhook that this kernel was started with; empty if there is none."""
-    found = look(started())[0].get("webhook")
+    found = resolve_settings(get_startup_environment())[0].get("webhook")
     if found is None:
         return ""
     webhook: str = found.value.reveal()
-    if urlsplit(webhook).hostname not in LOOPBACK:
+    if urlsplit(webhook).hostname not in LOOPBACK_HOSTS:
         raise SettingsError(
-            f"your alerts go to your own Slack ({found.where}), where this would be told. Leave this cell out to use "
+            f"your alerts go to your own Slack ({found.origin}), where this would be told. Leave this cell out to use "
             "your account; to try it with stand-ins start Jupyter without a webhook, or with: make lab"
         )
     return webhook
@@ -87,11 +89,11 @@ def _start(aws: Ministack, number: int, tags: dict[str, str]) -> str:
     named = [{"Key": key, "Value": value} for key, value in {"Name": f"train-{number:02}", **tags}.items()]
     spec = {"ResourceType": "instance", "Tags": named}
     instance = aws.run_instance(InstanceType="g5.xlarge", TagSpecifications=[spec])
-    put_day(aws, instance, number)
+    put_day_of_cpu(aws, instance, number)
     return instance
 
 
-def put_day(aws: Ministack, instance: str, number: int = 1) -> None:
+def put_day_of_cpu(aws: Ministack, instance: str, number: int = 1) -> None:
     """Let CloudWatch know a day of CPU until now, with one training in it; when that is differs with `number`."""
     end, points = time.time() // _PERIOD * _PERIOD, 86_400 // _PERIOD
     begins, hours, chance = number * 7 % 17, 5 + number * 5 % 9, random.Random(number)
@@ -154,7 +156,7 @@ def _event(alarm: dict[str, Any], before: str) -> dict[str, Any]:
     }
 
 
-def _print_what_comes(slack: SlackStandIn) -> None:
+def _print_what_comes(slack: FakeSlack) -> None:
     """After each cell, print the first line of each message that came since the last one."""
     from IPython.core.getipython import get_ipython
 
@@ -164,7 +166,7 @@ def _print_what_comes(slack: SlackStandIn) -> None:
         nonlocal seen
         for message in slack.messages[seen:]:
             seen += 1
-            print(f"Slack: {sentence(message)}")
+            print(f"Slack: {get_message_text(message)}")
 
     shell = get_ipython()
     if shell is not None:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from cwnotify.demo.aws import Ministack
-from cwnotify.demo.cpu_load import Feed, Load, to_cloudwatch
+from cwnotify.demo.cpu_load import CpuFeed, CpuMeter, create_cpu_writer
 
 
-def open_lab(notebook: Path, page_url: str, aws: Ministack) -> int:
+def run_lab(notebook: Path, page_url: str, aws: Ministack) -> int:
     """Run JupyterLab in `notebook`'s folder, on an instance of `aws` whose alarms are deployed; gives its exit code.
 
     It is a child in this terminal, so Ctrl-C ends it too. What was deployed ends with the stand-in.
@@ -26,7 +26,7 @@ def open_lab(notebook: Path, page_url: str, aws: Ministack) -> int:
     if os.geteuid() == 0:
         # In a container one is often root, and Jupyter would not start without being told that it may.
         options.append("--allow-root")
-    with Feed(Load(), to_cloudwatch(aws.client("cloudwatch"), instance)):
+    with CpuFeed(CpuMeter(), create_cpu_writer(aws.client("cloudwatch"), instance)):
         try:
             return subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(notebook.resolve())])
         except KeyboardInterrupt:

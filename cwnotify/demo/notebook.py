@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # What each registered cell of quickstart.ipynb must make Slack say, up to what differs from run to run.
-EXPECTED = {
+EXPECTED_MESSAGES = {
     "a cell that finishes": "✅ warm-up finished in",
     "a cell with values": "✅ fit finished in",
     "a cell that fails": "❌ fit-again failed after",
@@ -16,7 +16,7 @@ EXPECTED = {
 }
 
 
-def execute(path: Path) -> list[Any]:
+def execute_notebook(path: Path) -> list[Any]:
     """Run every cell, those that fail and the one that takes the kernel with it included; gives what they put out."""
     import nbformat
     from nbclient import NotebookClient

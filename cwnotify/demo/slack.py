@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cwnotify.demo.slack_rules import Answer, answer
-from cwnotify.preview import entry_html, page
+from cwnotify.demo.slack_rules import WebhookResponse, respond_to_webhook
+from cwnotify.preview import render_entry_html, render_page_html
 
 _MOST_BODY = 1 << 20
 _PATIENCE = 10.0
@@ -62,18 +62,18 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class Message:
+class ReceivedMessage:
     """A message that was accepted, and when (in this machine's time zone)."""
 
     payload: dict[str, Any]
-    received: datetime
+    received_at: datetime
 
 
 def _local_now() -> datetime:
     return datetime.now().astimezone()
 
 
-class SlackStandIn:
+class FakeSlack:
     """A local Slack for one webhook; a context manager.
 
     Parameters
@@ -94,8 +94,8 @@ class SlackStandIn:
     def __init__(self, port: int = 0, now: Callable[[], datetime] = _local_now) -> None:
         self._now = now
         self._changed = Condition()
-        self._messages: tuple[Message, ...] = ()
-        self._refusals: tuple[Answer, ...] = ()
+        self._messages: tuple[ReceivedMessage, ...] = ()
+        self._refusals: tuple[WebhookResponse, ...] = ()
         self._path = f"/services/T{_random_id()}/B{_random_id()}/{secrets.token_urlsafe(18)}"
         self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="slack-stand-in", daemon=True)
@@ -107,7 +107,7 @@ class SlackStandIn:
     def __repr__(self) -> str:
         return f"<SlackStandIn at {self._address}>"
 
-    def start(self) -> SlackStandIn:
+    def start(self) -> FakeSlack:
         """Begin to answer; once in a life."""
         self._thread.start()
         return self
@@ -119,7 +119,7 @@ class SlackStandIn:
             self._thread.join()
         self._server.server_close()
 
-    def __enter__(self) -> SlackStandIn:
+    def __enter__(self) -> FakeSlack:
         return self.start()
 
     def __exit__(
@@ -128,18 +128,20 @@ class SlackStandIn:
         self.stop()
 
     @property
-    def messages(self) -> tuple[Message, ...]:
+    def messages(self) -> tuple[ReceivedMessage, ...]:
         """Every message accepted so far, oldest first."""
         with self._changed:
             return self._messages
 
     @property
-    def refusals(self) -> tuple[Answer, ...]:
+    def rejections(self) -> tuple[WebhookResponse, ...]:
         """Every answer but ``ok``, oldest first, each with the reason that Slack would keep to itself."""
         with self._changed:
             return self._refusals
 
-    def wait_for(self, predicate: Callable[[Message], bool], deadline_seconds: float) -> Message:
+    def wait_for_message(
+        self, predicate: Callable[[ReceivedMessage], bool], deadline_seconds: float
+    ) -> ReceivedMessage:
         """Wait for the first message of which `predicate` holds, whether it is here already or yet to come.
 
         Raises
@@ -148,7 +150,7 @@ class SlackStandIn:
             If none has come after so many seconds.
         """
 
-        def first() -> Message | None:
+        def first() -> ReceivedMessage | None:
             return next(filter(predicate, self._messages), None)
 
         with self._changed:
@@ -160,16 +162,16 @@ class SlackStandIn:
                 )
             return found
 
-    def receive(self, path: str, body: bytes) -> Answer:
+    def handle_post(self, path: str, body: bytes) -> WebhookResponse:
         """What Slack answers to `body` posted to `path`; an accepted message is kept."""
         if not secrets.compare_digest(path.encode(), self._path.encode()):
-            return Answer(HTTPStatus.NOT_FOUND, "no_service", "the path is not this webhook's")
-        reply = answer(body)
+            return WebhookResponse(HTTPStatus.NOT_FOUND, "no_service", "the path is not this webhook's")
+        reply = respond_to_webhook(body)
         with self._changed:
             if reply.payload is None:
                 self._refusals += (reply,)
             else:
-                self._messages += (Message(reply.payload, self._now()),)
+                self._messages += (ReceivedMessage(reply.payload, self._now()),)
                 self._changed.notify_all()
         return reply
 
@@ -193,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _PATIENCE
 
-    def __init__(self, slack: SlackStandIn, *args: Any) -> None:
+    def __init__(self, slack: FakeSlack, *args: Any) -> None:
         self._slack = slack
         super().__init__(*args)
 
@@ -206,11 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not secrets.compare_digest(f"{folder}/".encode(), self._slack.page_path.encode()):
             self._reply(HTTPStatus.FORBIDDEN, "the page's whole address is where this server was started")
         elif name == "":
-            shown = [(message.payload, message.received) for message in self._slack.messages]
-            self._reply(HTTPStatus.OK, page(shown, _TITLE, lead=_LEAD, above=_ABOVE, script=_SCRIPT), "text/html")
+            shown = [(message.payload, message.received_at) for message in self._slack.messages]
+            self._reply(
+                HTTPStatus.OK, render_page_html(shown, _TITLE, subtitle=_LEAD, html_above_messages=_ABOVE, script=_SCRIPT), "text/html"
+            )
         elif name == "messages":
             news = self._slack.messages[_number(parse_qs(parts.query).get("after", ["0"])[0]) :]
-            entries = [entry_html(message.payload, message.received) for message in news]
+            entries = [render_entry_html(message.payload, message.received_at) for message in news]
             self._reply(HTTPStatus.OK, json.dumps(entries), "application/json")
         else:
             self._reply(HTTPStatus.NOT_FOUND, "there is nothing here")
@@ -221,8 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         length = _number(self.headers.get("Content-Length", ""))
         body = self.rfile.read(length) if length <= _MOST_BODY else b""
-        reply = self._slack.receive(self.path, body)
-        self._reply(reply.status, reply.word)
+        reply = self._slack.handle_post(self.path, body)
+        self._reply(reply.status, reply.body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Silent: a request's path may be the secret."""

@@ -14,15 +14,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-MOST_BLOCKS = 50
-MOST_ATTACHMENTS = 100
+MAX_BLOCKS = 50
+MAX_ATTACHMENTS = 100
 _MOST_ID = 255
 _MOST_ALT = 2000
 _MOST_URL = 3000
 
 
 @dataclass(frozen=True)
-class Answer:
+class WebhookResponse:
     """Slack's reply.
 
     Parameters
@@ -36,8 +36,8 @@ class Answer:
     """
 
     status: int
-    word: str
-    why: str = ""
+    body: str
+    reason: str = ""
     payload: dict[str, Any] | None = None
 
 
@@ -45,23 +45,23 @@ class _RuleError(Exception):
     """Where the payload breaks which rule. Never leaves this module."""
 
 
-def answer(body: bytes) -> Answer:
+def respond_to_webhook(body: bytes) -> WebhookResponse:
     """What Slack answers to `body`, a webhook's request body."""
     try:
         payload = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return Answer(400, "invalid_payload", "the body is not JSON")
+        return WebhookResponse(400, "invalid_payload", "the body is not JSON")
     if not isinstance(payload, dict):
-        return Answer(400, "invalid_payload", "the body is not a JSON object")
+        return WebhookResponse(400, "invalid_payload", "the body is not a JSON object")
     blocks, attachments = payload.get("blocks", []), payload.get("attachments", [])
     if not isinstance(payload.get("text", ""), str):
-        return Answer(400, "invalid_payload", "text is not a string")
+        return WebhookResponse(400, "invalid_payload", "text is not a string")
     if not (payload.get("text") or blocks or attachments):
-        return Answer(400, "no_text", "there is neither text nor a block nor an attachment")
+        return WebhookResponse(400, "no_text", "there is neither text nor a block nor an attachment")
     if not (payload.get("text") or blocks or any(map(_says_something, _listed(attachments)))):
-        return Answer(400, "missing_text_or_fallback_or_attachments", "no attachment says anything")
-    if len(_listed(attachments)) > MOST_ATTACHMENTS:
-        return Answer(400, "too_many_attachments", f"more than {MOST_ATTACHMENTS} attachments")
+        return WebhookResponse(400, "missing_text_or_fallback_or_attachments", "no attachment says anything")
+    if len(_listed(attachments)) > MAX_ATTACHMENTS:
+        return WebhookResponse(400, "too_many_attachments", f"more than {MAX_ATTACHMENTS} attachments")
     ids: set[str] = set()
     for word, check, value in (
         ("blocks", _check_blocks, blocks),
@@ -70,8 +70,8 @@ def answer(body: bytes) -> Answer:
         try:
             check(value, word, ids)
         except _RuleError as error:
-            return Answer(400, f"invalid_{word}", str(error))
-    return Answer(200, "ok", payload=payload)
+            return WebhookResponse(400, f"invalid_{word}", str(error))
+    return WebhookResponse(200, "ok", payload=payload)
 
 
 def _listed(value: object) -> list[Any]:
@@ -113,7 +113,7 @@ def _string(value: object, where: str, most: int) -> None:
 
 
 def _check_attachments(value: object, where: str, ids: set[str]) -> None:
-    for number, one in enumerate(_items(value, where, MOST_ATTACHMENTS, least=0)):
+    for number, one in enumerate(_items(value, where, MAX_ATTACHMENTS, least=0)):
         place = f"{where}[{number}]"
         _demand(isinstance(one, dict), place, "must be an object")
         if "blocks" in one:
@@ -124,7 +124,7 @@ def _check_attachments(value: object, where: str, ids: set[str]) -> None:
 
 
 def _check_blocks(value: object, where: str, ids: set[str]) -> None:
-    for number, block in enumerate(_items(value, where, MOST_BLOCKS, least=0)):
+    for number, block in enumerate(_items(value, where, MAX_BLOCKS, least=0)):
         place = f"{where}[{number}]"
         kind = _kind(block, place, _BLOCKS)
         keys, check = _BLOCKS[kind]

@@ -15,11 +15,11 @@ import tokenize
 import zipfile
 from pathlib import Path
 
-from cwnotify.alerts.locale import languages
+from cwnotify.alerts.locale import list_languages
 
-HANDLER = "cwnotify.lambda_function"
+HANDLER_MODULE = "cwnotify.lambda_function"
 # What the handler imports only when it needs it.
-SELDOM = (
+LAZY_MODULES = (
     "cwnotify.alerts.messages.alarm_description",
     "cwnotify.alerts.messages.digest",
     "cwnotify.alerts.messages.notice",
@@ -30,8 +30,8 @@ SELDOM = (
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html; see cwnotify.alerts.python310 for the oldest one.
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 # Where the blueprint's handler setting, and the console's default, look for it.
-ENTRY = "lambda_function.py"
-_ENTRY_TEXT = f"from {HANDLER} import lambda_handler as lambda_handler\n"
+ENTRY_FILE = "lambda_function.py"
+_ENTRY_TEXT = f"from {HANDLER_MODULE} import lambda_handler as lambda_handler\n"
 _ROOT = Path(__file__).resolve().parents[2]
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 
@@ -40,7 +40,7 @@ def make_zip() -> bytes:
     """The zip, ready for AWS Lambda; its handler is ``lambda_function.lambda_handler``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for path, content in files().items():
+        for path, content in collect_zip_files().items():
             entry = zipfile.ZipInfo(path, _EARLIEST)
             entry.create_system = 3  # Unix, so that the mode below is read
             entry.external_attr = 0o100644 << 16
@@ -48,10 +48,10 @@ def make_zip() -> bytes:
     return buffer.getvalue()
 
 
-def files() -> dict[str, bytes]:
+def collect_zip_files() -> dict[str, bytes]:
     """Every file of the zip by its path there, in order."""
-    found = {ENTRY: _ENTRY_TEXT.encode()}
-    todo = [HANDLER, *SELDOM, *(f"cwnotify.alerts.locale.{lang}" for lang in languages())]
+    found = {ENTRY_FILE: _ENTRY_TEXT.encode()}
+    todo = [HANDLER_MODULE, *LAZY_MODULES, *(f"cwnotify.alerts.locale.{lang}" for lang in list_languages())]
     while todo:
         module = todo.pop()
         path = _file(module)

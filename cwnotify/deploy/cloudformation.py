@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
 
-PAUSE = 2.0
-PATIENCE = 1800.0
+STACK_POLL_INTERVAL = 2.0
+STACK_TIMEOUT = 1800.0
 _GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 
 
@@ -45,7 +45,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StackEvent:
     """What AWS did to one resource."""
 
     resource: str
@@ -54,20 +54,25 @@ class Progress:
     reason: str = ""
 
 
-Tell = Callable[[Progress], None]
+StackEventCallback = Callable[[StackEvent], None]
 
 
-def find_stack(aws: Aws, name: str) -> Stack | None:
+def find_stack(aws: AwsSession, name: str) -> Stack | None:
     """The stack called `name` and its template; None if there is none."""
     found = _describe(aws, name)
     if found is None:
         return None
-    template = aws.ask("cloudformation", "get_template", StackName=name, TemplateStage="Original")["TemplateBody"]
+    template = aws.call("cloudformation", "get_template", StackName=name, TemplateStage="Original")["TemplateBody"]
     return _stack(found, template if isinstance(template, str) else "")
 
 
 def deploy_stack(
-    aws: Aws, name: str, where: Mapping[str, str], parameters: Mapping[str, str], is_new: bool, tell: Tell
+    aws: AwsSession,
+    name: str,
+    where: Mapping[str, str],
+    parameters: Mapping[str, str],
+    is_new: bool,
+    tell: StackEventCallback,
 ) -> None:
     """Make or change the stack, and wait until AWS is done.
 
@@ -92,9 +97,9 @@ def deploy_stack(
     try:
         if is_new:
             # A stack that failed as it was made leaves nothing behind.
-            id = aws.ask("cloudformation", "create_stack", OnFailure="DELETE", **arguments)["StackId"]
+            id = aws.call("cloudformation", "create_stack", OnFailure="DELETE", **arguments)["StackId"]
         else:
-            id = aws.ask("cloudformation", "update_stack", **arguments)["StackId"]
+            id = aws.call("cloudformation", "update_stack", **arguments)["StackId"]
     except AwsError as error:
         if "No updates are to be performed" in str(error):
             return
@@ -102,7 +107,7 @@ def deploy_stack(
     _wait(aws, id, name, token, "CREATE_COMPLETE" if is_new else "UPDATE_COMPLETE", tell)
 
 
-def check_template(aws: Aws, name: str, template: str) -> None:
+def verify_template(aws: AwsSession, name: str, template: str) -> None:
     """Compare the stack's template with the one that was meant, if it went through a bucket.
 
     Raises
@@ -110,21 +115,21 @@ def check_template(aws: Aws, name: str, template: str) -> None:
     AwsError
         If it is another one.
     """
-    if aws.ask("cloudformation", "get_template", StackName=name)["TemplateBody"] != template:
+    if aws.call("cloudformation", "get_template", StackName=name)["TemplateBody"] != template:
         what = f"stack {name} has another template than was uploaded; another process wrote to the bucket"
         raise AwsError(f"{what}. Look at what it holds, then remove it with: cwnotify teardown", "Tampered")
 
 
-def delete_stack(aws: Aws, stack: Stack, tell: Tell) -> None:
+def delete_stack(aws: AwsSession, stack: Stack, tell: StackEventCallback) -> None:
     """Remove the stack and wait until it is gone."""
     token = str(uuid.uuid4())
-    aws.ask("cloudformation", "delete_stack", StackName=stack.id, ClientRequestToken=token)
+    aws.call("cloudformation", "delete_stack", StackName=stack.id, ClientRequestToken=token)
     _wait(aws, stack.id, stack.name, token, "DELETE_COMPLETE", tell)
 
 
-def _wait(aws: Aws, id: str, name: str, token: str, wanted: str, tell: Tell) -> None:
-    end = time.monotonic() + PATIENCE
-    told: list[Progress] = []
+def _wait(aws: AwsSession, id: str, name: str, token: str, wanted: str, tell: StackEventCallback) -> None:
+    end = time.monotonic() + STACK_TIMEOUT
+    told: list[StackEvent] = []
     while True:
         # The state is read before the events, so that none is missed once it is a final one.
         found = _describe(aws, id)
@@ -137,9 +142,9 @@ def _wait(aws: Aws, id: str, name: str, token: str, wanted: str, tell: Tell) -> 
             break
         if time.monotonic() > end:
             raise AwsError(
-                f"stack {name} is still {status} after {PATIENCE / 60:.0f} min", hint="see later: cwnotify stack"
+                f"stack {name} is still {status} after {STACK_TIMEOUT / 60:.0f} min", hint="see later: cwnotify stack"
             )
-        aws.sleep(PAUSE)
+        aws.sleep(STACK_POLL_INTERVAL)
     if status != wanted:
         raise AwsError(f"stack {name} {_became(status)}: {_first_cause(told) or status}", status)
 
@@ -150,7 +155,7 @@ def _became(status: str) -> str:
     return "was rolled back" if "ROLLBACK" in status or status.startswith("DELETE") else "failed"
 
 
-def _first_cause(told: list[Progress]) -> str:
+def _first_cause(told: list[StackEvent]) -> str:
     """Why the first resource failed; what AWS then cancels fails too, and tells nothing."""
     for event in told:
         if event.status.endswith("_FAILED") and "cancelled" not in event.reason.lower():
@@ -158,18 +163,18 @@ def _first_cause(told: list[Progress]) -> str:
     return ""
 
 
-def _events(aws: Aws, id: str, token: str) -> Iterator[Progress]:
+def _events(aws: AwsSession, id: str, token: str) -> Iterator[StackEvent]:
     """What happened to resources since the request with `token`, oldest first."""
-    events = list(aws.pages("cloudformation", "describe_stack_events", "StackEvents", StackName=id))
+    events = list(aws.paginate_items("cloudformation", "describe_stack_events", "StackEvents", StackName=id))
     for event in reversed(events):
         if event.get("ClientRequestToken") == token:
             reason = event.get("ResourceStatusReason", "")
-            yield Progress(event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], reason)
+            yield StackEvent(event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], reason)
 
 
-def _describe(aws: Aws, name: str) -> dict[str, Any] | None:
+def _describe(aws: AwsSession, name: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = aws.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
+        found: dict[str, Any] = aws.call("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
     except AwsError as error:
         if "does not exist" in str(error):
             return None

@@ -14,12 +14,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from cwnotify.deploy.spec import Place
+from cwnotify.deploy.spec import StackLocation
 
 Policy = dict[str, Any]
 
 
-def deployer(place: Place, prefix: str | None = None, boundary: str | None = None) -> Policy:
+def build_deployer_policy(place: StackLocation, prefix: str | None = None, boundary: str | None = None) -> Policy:
     """For who runs deploy, stack, teardown, test --lambda, replay and redrive.
 
     Parameters
@@ -32,7 +32,7 @@ def deployer(place: Place, prefix: str | None = None, boundary: str | None = Non
     arn, name = _arns(place), place.name
     own = _literal(f"{name}-" if prefix is None else prefix)
     role = f"arn:{place.partition}:iam::{place.account}:role/{name}-Role-*"
-    limit = boundary or place.boundary
+    limit = boundary or place.boundary_arn
     bounded = {"StringLike" if "*" in limit else "StringEquals": {"iam:PermissionsBoundary": limit}}
     rules = [arn("events", f"rule/{name}{rest}") for rest in ("", "-alarms-*")]
     function, changes = arn("lambda", f"function:{name}"), arn("sqs", f"{name}-changes")
@@ -52,17 +52,17 @@ def deployer(place: Place, prefix: str | None = None, boundary: str | None = Non
                 *("s3:CreateBucket", "s3:DeleteBucket", "s3:ListBucket"),
                 *("s3:PutBucketPublicAccessBlock", "s3:PutBucketOwnershipControls"),
             ),
-            f"arn:{place.partition}:s3:::{place.bucket}",
+            f"arn:{place.partition}:s3:::{place.default_bucket}",
         ),
         _allow(
             "Code",
             ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
-            f"arn:{place.partition}:s3:::{place.bucket}/{place.keys}*",
+            f"arn:{place.partition}:s3:::{place.default_bucket}/{place.key_prefix}*",
         ),
         _allow(
             "Webhook",
             ("ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"),
-            arn("ssm", f"parameter{place.parameter}"),
+            arn("ssm", f"parameter{place.webhook_parameter}"),
         ),
         # Only roles with the boundary can be made or given rights, and nothing here removes or replaces it.
         _allow(
@@ -168,7 +168,7 @@ def deployer(place: Place, prefix: str | None = None, boundary: str | None = Non
     )
 
 
-def notebook(place: Place) -> Policy:
+def build_notebook_policy(place: StackLocation) -> Policy:
     """For the role of an instance whose notebook watches alarms and CPU, and takes the webhook from Parameter Store."""
     arn, name = _arns(place), place.name
     return _policy(
@@ -183,11 +183,11 @@ def notebook(place: Place) -> Policy:
         # So that an alarm which speaks in Slack by itself is not told twice.
         _allow("SeeTheTopic", ("sns:ListSubscriptionsByTopic",), arn("sns", name)),
         _allow("SeeFleets", ("events:ListRules", "events:ListTargetsByRule"), arn("events", "rule/*")),
-        _allow("Webhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.parameter}")),
+        _allow("Webhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.webhook_parameter}")),
     )
 
 
-def boundary(place: Place, webhook: str = "") -> Policy:
+def build_boundary_policy(place: StackLocation, webhook: str = "") -> Policy:
     """The permissions boundary: the most that the function's role may be allowed.
 
     Parameters
@@ -195,14 +195,14 @@ def boundary(place: Place, webhook: str = "") -> Policy:
     webhook
         ``ssm:/name`` or ``secretsmanager:name`` if the webhook is stored under a name of your own.
     """
-    return function(place, webhook)
+    return build_function_policy(place, webhook)
 
 
-def function(place: Place, webhook: str = "") -> Policy:
-    """For the function's role, its queue for a fleet included; `webhook` as for `boundary`."""
+def build_function_policy(place: StackLocation, webhook: str = "") -> Policy:
+    """For the function's role, its queue for a fleet included; `webhook` as for `build_boundary_policy`."""
     arn, name = _arns(place), place.name
     store, _, stored = webhook.partition(":")
-    read = ("ssm:GetParameter", arn("ssm", f"parameter{_literal(stored or place.parameter)}"))
+    read = ("ssm:GetParameter", arn("ssm", f"parameter{_literal(stored or place.webhook_parameter)}"))
     if store == "secretsmanager":
         # A secret's ARN ends at random.
         read = ("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{_literal(stored)}-??????"))
@@ -222,10 +222,15 @@ def function(place: Place, webhook: str = "") -> Policy:
     )
 
 
-POLICIES = {"deployer": deployer, "notebook": notebook, "function": function, "boundary": boundary}
+POLICY_BUILDERS = {
+    "deployer": build_deployer_policy,
+    "notebook": build_notebook_policy,
+    "function": build_function_policy,
+    "boundary": build_boundary_policy,
+}
 
 
-def _arns(place: Place) -> Any:
+def _arns(place: StackLocation) -> Any:
     def arn(service: str, resource: str) -> str:
         return f"arn:{place.partition}:{service}:{place.region}:{place.account}:{resource}"
 

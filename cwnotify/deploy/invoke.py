@@ -9,11 +9,11 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
 
 
-def example_event(topic: str, at: float) -> dict[str, object]:
+def build_example_event(topic: str, at: float) -> dict[str, object]:
     """The test event of AWS's guide: an alarm went from OK to ALARM for the reason "Ping", as SNS delivers it.
 
     Parameters
@@ -49,7 +49,7 @@ def example_event(topic: str, at: float) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class Called:
+class FunctionInvocation:
     """How a call of the function ended.
 
     Parameters
@@ -64,26 +64,26 @@ class Called:
     log: str = ""
 
 
-def call(aws: Aws, function: str, event: str) -> Called:
+def invoke_function(aws: AwsSession, function: str, event: str) -> FunctionInvocation:
     """Call the function with `event` (JSON) and wait for its end."""
-    answer = aws.ask("lambda", "invoke", FunctionName=function, LogType="Tail", Payload=event.encode())
+    answer = aws.call("lambda", "invoke", FunctionName=function, LogType="Tail", Payload=event.encode())
     log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
     said = answer["Payload"].read().decode(errors="replace")
-    return Called(_raised(said) if answer.get("FunctionError") else "", log)
+    return FunctionInvocation(_raised(said) if answer.get("FunctionError") else "", log)
 
 
-def ping(aws: Aws, function: str, topic: str) -> Called:
+def invoke_with_example_event(aws: AwsSession, function: str, topic: str) -> FunctionInvocation:
     """Call the function with the test event of AWS's guide."""
-    return call(aws, function, json.dumps(example_event(topic, aws.clock())))
+    return invoke_function(aws, function, json.dumps(build_example_event(topic, aws.clock())))
 
 
-def deployed_sha256(aws: Aws, function: str) -> str:
+def fetch_deployed_sha256(aws: AwsSession, function: str) -> str:
     """The SHA-256 of the code that the function runs, in hexadecimal; empty if there is no such function."""
-    answer = aws.find("lambda", "get_function", ("ResourceNotFoundException",), FunctionName=function)
+    answer = aws.call_or_none("lambda", "get_function", ("ResourceNotFoundException",), FunctionName=function)
     return base64.b64decode(answer["Configuration"]["CodeSha256"]).hex() if answer else ""
 
 
-def ensure_code(aws: Aws, function: str, code: bytes, bucket: str) -> None:
+def ensure_deployed_code(aws: AwsSession, function: str, code: bytes, bucket: str) -> None:
     """Compare what the function runs with `code`; replace it if it differs.
 
     Raises
@@ -91,10 +91,10 @@ def ensure_code(aws: Aws, function: str, code: bytes, bucket: str) -> None:
     AwsError
         If it differed. The function has `code` by then, sent directly and not through the bucket.
     """
-    wanted, deployed = hashlib.sha256(code).hexdigest(), deployed_sha256(aws, function)
+    wanted, deployed = hashlib.sha256(code).hexdigest(), fetch_deployed_sha256(aws, function)
     if deployed == wanted:
         return
-    aws.ask("lambda", "update_function_code", FunctionName=function, ZipFile=code)
+    aws.call("lambda", "update_function_code", FunctionName=function, ZipFile=code)
     what = f"function {function} got other code (SHA-256 {deployed}) than was put into {bucket} (SHA-256 {wanted})"
     raise AwsError(
         f"{what}, and it was replaced. Find out who else writes to that bucket, then deploy again", "Tampered"

@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import UsageError
 
-PUBLISHER = "cloudwatch.amazonaws.com"
-NEEDED = ("kms:Decrypt", "kms:GenerateDataKey")
+CLOUDWATCH_PRINCIPAL = "cloudwatch.amazonaws.com"
+REQUIRED_KMS_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 # What the key's owner has to add to its policy, in one line.
-HOW_TO_ALLOW = f"the key's policy has to allow {PUBLISHER} kms:Decrypt and kms:GenerateDataKey*"
+KEY_POLICY_HINT = f"the key's policy has to allow {CLOUDWATCH_PRINCIPAL} kms:Decrypt and kms:GenerateDataKey*"
 _ID = r"(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|mrk-[0-9a-f]{32})"
 _ALIAS = r"alias/[A-Za-z0-9/_-]{1,250}"
 _ARN = rf"arn:(aws[a-z-]*):kms:([a-z0-9-]+):\d{{12}}:(?:key/{_ID}|{_ALIAS})"
 
 
-def check_key(key: str, partition: str, region: str) -> None:
+def validate_kms_key(key: str, partition: str, region: str) -> None:
     """Reject what cannot be the key of a topic in this region.
 
     Raises
@@ -42,7 +42,7 @@ def check_key(key: str, partition: str, region: str) -> None:
         raise UsageError(f"--kms-key {key}: a topic in {region} needs a key in {region}")
 
 
-def read_policy(aws: Aws, key: str) -> dict[str, Any]:
+def fetch_key_policy(aws: AwsSession, key: str) -> dict[str, Any]:
     """Return a key's policy.
 
     Raises
@@ -51,22 +51,22 @@ def read_policy(aws: Aws, key: str) -> dict[str, Any]:
         If it cannot be read, as that of another account's key.
     """
     # GetKeyPolicy takes no alias.
-    arn = aws.ask("kms", "describe_key", KeyId=key)["KeyMetadata"]["Arn"]
-    policy: dict[str, Any] = json.loads(aws.ask("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"])
+    arn = aws.call("kms", "describe_key", KeyId=key)["KeyMetadata"]["Arn"]
+    policy: dict[str, Any] = json.loads(aws.call("kms", "get_key_policy", KeyId=arn, PolicyName="default")["Policy"])
     return policy
 
 
-def lets_cloudwatch(policy: Mapping[str, Any]) -> bool:
+def allows_cloudwatch(policy: Mapping[str, Any]) -> bool:
     """Return whether a key's policy lets CloudWatch's alarms use the key. Conditions are not evaluated."""
     statements = _listed(policy.get("Statement"))
     allowed = [one for one in statements if one.get("Effect") == "Allow" and _is_for_cloudwatch(one.get("Principal"))]
     actions = [str(action).lower() for one in allowed for action in _listed(one.get("Action"))]
-    return all(any(fnmatchcase(needed.lower(), action) for action in actions) for needed in NEEDED)
+    return all(any(fnmatchcase(needed.lower(), action) for action in actions) for needed in REQUIRED_KMS_ACTIONS)
 
 
 def _is_for_cloudwatch(principal: object) -> bool:
     if isinstance(principal, Mapping):
-        return "*" in _listed(principal.get("AWS")) or PUBLISHER in _listed(principal.get("Service"))
+        return "*" in _listed(principal.get("AWS")) or CLOUDWATCH_PRINCIPAL in _listed(principal.get("Service"))
     return principal == "*"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cwnotify.alerts.parsing.envelopes import parse
-from cwnotify.aws.session import Aws
-from cwnotify.deploy.invoke import call
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
+from cwnotify.aws.session import AwsSession
+from cwnotify.deploy.invoke import invoke_function
 
 # Seconds for which a received message is hidden from others. It is hidden anew before that ends.
 _HIDDEN = 900
@@ -22,7 +22,7 @@ _MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
-class Redriven:
+class RedriveResult:
     """One message that was tried again; `error` says why it stays in the queue."""
 
     id: str
@@ -40,14 +40,16 @@ class _Message:
     sent: float
 
 
-def undelivered(aws: Aws, queue: str) -> int:
+def count_undelivered(aws: AwsSession, queue: str) -> int:
     """Return about how many messages the queue holds, hidden ones included."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = aws.ask("sqs", "get_queue_attributes", QueueUrl=queue, AttributeNames=names)["Attributes"]
+    attributes = aws.call("sqs", "get_queue_attributes", QueueUrl=queue, AttributeNames=names)["Attributes"]
     return sum(int(attributes.get(name, 0)) for name in names)
 
 
-def redrive(aws: Aws, function: str, queue: str, tell: Callable[[Redriven], None]) -> tuple[Redriven, ...]:
+def redrive_messages(
+    aws: AwsSession, function: str, queue: str, tell: Callable[[RedriveResult], None]
+) -> tuple[RedriveResult, ...]:
     """Call the function for each message in the order of the events; delete what it delivers, and keep the rest.
 
     A message that fails stays in the queue, and the next call finds it in its place again.
@@ -57,7 +59,7 @@ def redrive(aws: Aws, function: str, queue: str, tell: Callable[[Redriven], None
     tell
         Called after each message.
     """
-    done: list[Redriven] = []
+    done: list[RedriveResult] = []
     waiting: list[_Message] = []
     failed: list[_Message] = []
     try:
@@ -72,29 +74,29 @@ def redrive(aws: Aws, function: str, queue: str, tell: Callable[[Redriven], None
                     hidden = aws.clock()
                     _hide(aws, queue, [*waiting, *failed], _HIDDEN)
                 message = waiting[0]
-                called = call(aws, function, json.dumps(message.body))
+                called = invoke_function(aws, function, json.dumps(message.body))
                 del waiting[0]
                 if called.error:
                     failed.append(message)
                 else:
-                    aws.ask("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message.handle)
-                done.append(Redriven(message.id, called.error))
+                    aws.call("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message.handle)
+                done.append(RedriveResult(message.id, called.error))
                 tell(done[-1])
     finally:
         _hide(aws, queue, [*waiting, *failed], 0)
     return tuple(done)
 
 
-def _is_hopeless(done: list[Redriven]) -> bool:
+def _is_hopeless(done: list[RedriveResult]) -> bool:
     last = done[-_MOST_FAILURES:]
     return len(last) == _MOST_FAILURES and all(one.error for one in last)
 
 
-def _received(aws: Aws, queue: str, most: int) -> list[_Message]:
+def _received(aws: AwsSession, queue: str, most: int) -> list[_Message]:
     """Receive all messages of the queue, up to about `most`."""
     found: dict[str, _Message] = {}
     while len(found) < most:
-        answer = aws.ask(
+        answer = aws.call(
             "sqs",
             "receive_message",
             QueueUrl=queue,
@@ -112,15 +114,15 @@ def _received(aws: Aws, queue: str, most: int) -> list[_Message]:
 
 def _read(message: dict[str, Any]) -> _Message:
     sent = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000
-    times = [event.at for event in parse(message["Body"]) if event.at is not None]
+    times = [event.at for event in parse_aws_events(message["Body"]) if event.at is not None]
     return _Message(message["MessageId"], message["ReceiptHandle"], message["Body"], min(times, default=sent), sent)
 
 
-def _hide(aws: Aws, queue: str, messages: Sequence[_Message], seconds: int) -> None:
+def _hide(aws: AwsSession, queue: str, messages: Sequence[_Message], seconds: int) -> None:
     """Hide messages for so many more seconds; with 0, show them to others again."""
     for i in range(0, len(messages), _BATCH):
         entries = [
             {"Id": str(number), "ReceiptHandle": message.handle, "VisibilityTimeout": seconds}
             for number, message in enumerate(messages[i : i + _BATCH])
         ]
-        aws.ask("sqs", "change_message_visibility_batch", QueueUrl=queue, Entries=entries)
+        aws.call("sqs", "change_message_visibility_batch", QueueUrl=queue, Entries=entries)

@@ -9,15 +9,15 @@ from typing import Any
 from cwnotify import lambda_function
 from cwnotify.alerts.events.alarms import AwsEvent
 from cwnotify.alerts.messages.block_kit import Payload
-from cwnotify.alerts.parsing.envelopes import parse
-from cwnotify.aws.alarm_actions import find_alarms
-from cwnotify.aws.alarm_history import as_event, newest, read_item
-from cwnotify.aws.session import Aws
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
+from cwnotify.aws.alarm_actions import find_alarms_by_name
+from cwnotify.aws.alarm_history import iterate_newest_history, parse_history_item, to_eventbridge_event
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import Secret
 
 
-def replay(aws: Aws, alarm: str, last: int) -> tuple[AwsEvent, ...]:
+def fetch_published_events(aws: AwsSession, alarm: str, last: int) -> tuple[AwsEvent, ...]:
     """The newest `last` changes of `alarm`, oldest first. CloudWatch keeps them for thirty days.
 
     An alarm that publishes nothing, as those of a fleet, is told from its changes, which know less.
@@ -27,25 +27,25 @@ def replay(aws: Aws, alarm: str, last: int) -> tuple[AwsEvent, ...]:
     AwsError
         If there is no such alarm, or it has not changed.
     """
-    found = find_alarms(aws, [alarm])
+    found = find_alarms_by_name(aws, [alarm])
     if not found:
         raise AwsError(f"there is no alarm named {alarm} in {aws.region}")
     told = [item["HistoryData"] for item in _newest(aws, alarm, "Action", last)]
     if not told:
-        items = map(read_item, _newest(aws, alarm, "StateUpdate", last))
-        told = [as_event(item, found[0].settings) for item in items if item is not None]
+        items = map(parse_history_item, _newest(aws, alarm, "StateUpdate", last))
+        told = [to_eventbridge_event(item, found[0].raw_fields) for item in items if item is not None]
     if not told:
         raise AwsError(f"alarm {alarm} has not changed in the last thirty days")
-    return tuple(event for one in reversed(told) for event in parse(one))
+    return tuple(event for one in reversed(told) for event in parse_aws_events(one))
 
 
-def _newest(aws: Aws, alarm: str, kind: str, last: int) -> list[Mapping[str, Any]]:
-    items = newest(aws, alarm, kind)
+def _newest(aws: AwsSession, alarm: str, kind: str, last: int) -> list[Mapping[str, Any]]:
+    items = iterate_newest_history(aws, alarm, kind)
     # An action may also be one of EC2's or of Auto Scaling's.
     return list(islice((one for one in items if kind != "Action" or "publishedMessage" in one["HistoryData"]), last))
 
 
-def send(payloads: Iterable[Payload], webhook: Secret | None) -> None:
+def send_payloads(payloads: Iterable[Payload], webhook: Secret | None) -> None:
     """Post messages, waiting and trying again as the function does.
 
     Raises
@@ -59,6 +59,6 @@ def send(payloads: Iterable[Payload], webhook: Secret | None) -> None:
         )
     for payload in payloads:
         try:
-            lambda_function.deliver_now(payload, webhook.reveal())
+            lambda_function.deliver_payload(payload, webhook.reveal())
         except lambda_function.NotDeliveredError as error:
             raise CwnotifyError(f"not delivered: {error}") from None

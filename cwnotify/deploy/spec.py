@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cwnotify.alerts.events.run_options import time_zone
-from cwnotify.aws.session import Aws
-from cwnotify.deploy.cloudformation import Stack, Tell
+from cwnotify.alerts.events.run_options import validate_time_zone
+from cwnotify.aws.session import AwsSession
+from cwnotify.deploy.cloudformation import Stack, StackEventCallback
 from cwnotify.errors import UsageError
 from cwnotify.settings import Secret
 
 
 @dataclass(frozen=True)
-class Wish:
+class StackSpec:
     """What was asked for; None where it is to stay as it is.
 
     Parameters
@@ -30,7 +30,7 @@ class Wish:
     kms_key
         The key that encrypts the topic; empty for none.
     threshold, idle, period, datapoints
-        For `instances`; see `cwnotify.deploy.template.Watch`.
+        For `instances`; see `cwnotify.deploy.template.InstanceWatch`.
     bucket
         Somebody's own bucket for the code.
     boundary
@@ -62,7 +62,7 @@ class Wish:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,23}", self.name):
             raise UsageError("--name takes up to 24 lower-case letters, digits and hyphens, a letter first")
         if self.zone:
-            time_zone(self.zone)
+            validate_time_zone(self.zone)
         for account in self.accounts:
             if not re.fullmatch("[0-9]{12}", account):
                 raise UsageError(f"--allow-account takes an account's twelve digits, not {account!r}")
@@ -71,7 +71,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Place:
+class StackLocation:
     """Where a stack is, and so what all that belongs to it is called."""
 
     name: str
@@ -80,37 +80,37 @@ class Place:
     partition: str = "aws"
 
     @property
-    def topic(self) -> str:
+    def topic_arn(self) -> str:
         """The topic's ARN."""
         return f"arn:{self.partition}:sns:{self.region}:{self.account}:{self.name}"
 
-    def alarm(self, name: str) -> str:
+    def get_alarm_arn(self, name: str) -> str:
         """The ARN of an alarm here."""
         return f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
 
     @property
-    def boundary(self) -> str:
+    def boundary_arn(self) -> str:
         """The ARN of the permissions boundary, which an administrator creates once."""
         return f"arn:{self.partition}:iam::{self.account}:policy/{self.name}-boundary"
 
     @property
-    def bucket(self) -> str:
+    def default_bucket(self) -> str:
         """The bucket that is made where none is named."""
         return f"{self.name}-code-{self.account}-{self.region}"
 
     @property
-    def parameter(self) -> str:
+    def webhook_parameter(self) -> str:
         """The parameter that holds the webhook."""
         return f"/cwnotify/{self.name}/webhook"
 
     @property
-    def keys(self) -> str:
+    def key_prefix(self) -> str:
         """How the keys of all that is put into a bucket begin."""
         return f"cwnotify/{self.name}/"
 
 
 @dataclass(frozen=True)
-class Found:
+class DeployedState:
     """What is there.
 
     Parameters
@@ -131,19 +131,19 @@ class Found:
         Of the code that the function runs.
     """
 
-    place: Place
+    place: StackLocation
     stack: Stack | None = None
     webhook: Secret | None = None
-    code: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    on_topic: tuple[str, ...] = ()
-    alarms: tuple[str, ...] = ()
-    boundary: str = ""
+    keys_by_bucket: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alarms_on_topic: tuple[str, ...] = ()
+    existing_alarms: tuple[str, ...] = ()
+    existing_boundary_arn: str = ""
     stored_sha256: str = ""
     deployed_sha256: str = ""
 
 
 @dataclass(frozen=True)
-class Change:
+class PlannedChange:
     """One line of a plan: ``+`` is made, ``~`` changed, ``-`` removed, ``!`` only to be known."""
 
     sign: str
@@ -153,11 +153,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """Something to be done, and what it comes to."""
 
-    do: Callable[[Aws, Tell], None]
-    changes: tuple[Change, ...]
+    execute: Callable[[AwsSession, StackEventCallback], None]
+    changes: tuple[PlannedChange, ...]
 
     @property
     def is_note(self) -> bool:
@@ -165,4 +165,4 @@ class Step:
         return all(change.sign == "!" for change in self.changes)
 
 
-Plan = tuple[Step, ...]
+Plan = tuple[PlanStep, ...]

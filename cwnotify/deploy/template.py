@@ -1,6 +1,6 @@
 """The stack's template: stack.yaml, with alarms.yaml once for each rule and instance.yaml once for each instance.
 
-The template that AWS keeps is also the record of what is deployed: `read_watches` and `read_routes` read it back. It is
+The template that AWS keeps is also the record of what is deployed: `parse_instance_watches` and `parse_alarm_rules` read it back. It is
 ASCII only, because GetTemplate returns a question mark for every other character.
 https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1220
 
@@ -19,11 +19,11 @@ from string import Template
 from cwnotify.errors import UsageError
 
 # AWS's own limits; a longer template has to come from a bucket.
-MOST_BODY = 51_200
-MOST_RESOURCES = 500
+MAX_TEMPLATE_BODY_BYTES = 51_200
+MAX_STACK_RESOURCES = 500
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html: characters in a rule's pattern, and rules on a
 # bus where there are fewest.
-MAX_PATTERN = 2048
+MAX_PATTERN_LENGTH = 2048
 MAX_RULES = 100
 _SETTINGS = re.compile(r'cwnotify: "(i-\w+) (\S+) (\S+) (\d+) (\d+)/(\d+)"')
 _RESOURCE = re.compile(r"^  (\w+):\n((?:(?:    .*)?\n)+)", re.MULTILINE)
@@ -35,7 +35,7 @@ _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Watch:
+class InstanceWatch:
     """How one instance's CPU is watched.
 
     Parameters
@@ -66,12 +66,12 @@ class Watch:
             raise UsageError("--datapoints takes M/N, such as 2/3, N periods being a day at most")
 
     @property
-    def names(self) -> tuple[str, str]:
+    def alarm_name_suffixes(self) -> tuple[str, str]:
         """How its alarms' names end."""
         return f"{self.instance}-busy", f"{self.instance}-off"
 
     @property
-    def described(self) -> tuple[str, str]:
+    def alarm_conditions(self) -> tuple[str, str]:
         """What makes its alarms fire."""
         time = f"{self.period // 60} min" if self.period % 60 == 0 else f"{self.period} s"
         often = f"in {self.datapoints} of {self.evaluated} × {time}"
@@ -79,7 +79,7 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Route:
+class AlarmRule:
     """An EventBridge rule for alarms that existed before.
 
     Parameters
@@ -94,13 +94,13 @@ class Route:
     alarms: tuple[str, ...]
 
     @property
-    def pattern(self) -> dict[str, object]:
+    def event_pattern(self) -> dict[str, object]:
         """The event pattern, as alarms.yaml has it."""
         detail = {"alarmName": list(self.alarms), "state": {"value": ["ALARM", "OK"]}}
         return {"source": ["aws.cloudwatch"], "detail-type": list(_DETAIL_TYPES), "detail": detail}
 
 
-def route(routes: Iterable[Route], alarms: Iterable[str]) -> tuple[Route, ...]:
+def assign_alarms_to_rules(routes: Iterable[AlarmRule], alarms: Iterable[str]) -> tuple[AlarmRule, ...]:
     """Return the rules for `alarms`, given the rules that exist.
 
     A name stays in its rule, because CloudFormation changes rules one after the other: a name that moved could be
@@ -118,7 +118,7 @@ def route(routes: Iterable[Route], alarms: Iterable[str]) -> tuple[Route, ...]:
         if name not in known:
             number = next(n for n in range(1, len(wanted) + len(rules) + 1) if _has_room(rules.get(n, ()), name))
             rules.setdefault(number, []).append(name)
-    routed = tuple(Route(number, tuple(names)) for number, names in sorted(rules.items()) if names)
+    routed = tuple(AlarmRule(number, tuple(names)) for number, names in sorted(rules.items()) if names)
     if len(routed) > MAX_RULES:
         raise UsageError(
             f"{len(wanted)} alarms are more than {MAX_RULES} rules can hold", hint="name them alike, use --fleet"
@@ -127,10 +127,10 @@ def route(routes: Iterable[Route], alarms: Iterable[str]) -> tuple[Route, ...]:
 
 
 def _has_room(names: Sequence[str], name: str) -> bool:
-    return pattern_size(Route(0, (*names, name)).pattern) <= MAX_PATTERN or not names
+    return measure_pattern(AlarmRule(0, (*names, name)).event_pattern) <= MAX_PATTERN_LENGTH or not names
 
 
-def pattern_size(pattern: object) -> int:
+def measure_pattern(pattern: object) -> int:
     """Return how long a pattern is for EventBridge; where it counts characters, bytes of UTF-8 are on the safe side."""
     return len(json.dumps(pattern, ensure_ascii=False).encode())
 
@@ -140,7 +140,9 @@ class _Blanks(Template):
     delimiter = "@"
 
 
-def compose(watches: Iterable[Watch], routes: Iterable[Route] = (), apart: Sequence[str] = ()) -> str:
+def render_template(
+    watches: Iterable[InstanceWatch], routes: Iterable[AlarmRule] = (), apart: Sequence[str] = ()
+) -> str:
     """Return the template's text, without comments.
 
     Parameters
@@ -158,40 +160,40 @@ def compose(watches: Iterable[Watch], routes: Iterable[Route] = (), apart: Seque
     return head + "".join(f"\n{part}" for part in parts) + mark + outputs
 
 
-def fleet_pattern(prefix: str, apart: Sequence[str]) -> dict[str, object]:
+def build_fleet_pattern(prefix: str, apart: Sequence[str]) -> dict[str, object]:
     """The event pattern of the fleet's rule, as stack.yaml has it."""
     detail = {"alarmName": [{"prefix": prefix}]}
     pattern: dict[str, object] = {"source": ["aws.cloudwatch"], "detail-type": list(_DETAIL_TYPES), "detail": detail}
     return {**pattern, "resources": [{"anything-but": list(apart)}]} if apart else pattern
 
 
-def read_watches(template: str) -> tuple[Watch, ...]:
+def parse_instance_watches(template: str) -> tuple[InstanceWatch, ...]:
     """Which instances a template of ours watches, and how."""
     return tuple(
-        Watch(instance, float(threshold), float(idle), int(period), int(m), int(n))
+        InstanceWatch(instance, float(threshold), float(idle), int(period), int(m), int(n))
         for instance, threshold, idle, period, m, n in _SETTINGS.findall(template)
     )
 
 
-def read_routes(template: str) -> tuple[Route, ...]:
+def parse_alarm_rules(template: str) -> tuple[AlarmRule, ...]:
     """Return the rules for alarms that existed before, from a template of ours."""
     return tuple(
-        Route(int(number), tuple(map(_unquoted, re.findall(r'"([^"]*)"', names))))
+        AlarmRule(int(number), tuple(map(_unquoted, re.findall(r'"([^"]*)"', names))))
         for number, names in _NAMES.findall(template)
     )
 
 
-def changed(old: str, new: str) -> tuple[str, ...]:
+def list_changed_resources(old: str, new: str) -> tuple[str, ...]:
     """The names of the resources that two templates of ours do not have in common, word for word."""
     before, after = (dict(_RESOURCE.findall(f"{text}\n".partition("\nResources:\n")[2])) for text in (old, new))
     return tuple(name for name in before | after if before.get(name) != after.get(name))
 
 
-def _rule(one: Route) -> str:
+def _rule(one: AlarmRule) -> str:
     return _Blanks(_read("alarms.yaml")).substitute(number=one.number, names=", ".join(map(_quoted, one.alarms)))
 
 
-def _alarms(watch: Watch) -> str:
+def _alarms(watch: InstanceWatch) -> str:
     values = {
         "instance": watch.instance,
         "id": watch.instance.replace("-", "").upper(),

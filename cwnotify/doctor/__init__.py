@@ -14,11 +14,11 @@ from pathlib import Path
 
 from cwnotify import settings
 from cwnotify.doctor import local
-from cwnotify.doctor.findings import Finding, fault, wrong
+from cwnotify.doctor.findings import Finding, report_error, report_problem
 from cwnotify.errors import CwnotifyError
 
 
-def examine(send: bool = False) -> Iterator[Finding]:
+def run_diagnostics(send: bool = False) -> Iterator[Finding]:
     """Look at everything; gives each finding as soon as it is there.
 
     What cannot be examined, because a module is missing or does not work, is a finding too.
@@ -28,25 +28,27 @@ def examine(send: bool = False) -> Iterator[Finding]:
     send
         Whether to post a greeting.
     """
-    yield from examined("Python", local.look_at_python)
-    yield from examined("Front end", lambda: [local.look_at_jupyter()])
-    yield from examined("Sidecar", lambda: [local.look_at_sidecar()])
-    yield from examined("State", lambda: local.look_at_state(settings.gather()[0].webhook))
-    if local.missing_packages():
+    yield from diagnose_part("Python", local.diagnose_python)
+    yield from diagnose_part("Front end", lambda: [local.diagnose_front_end()])
+    yield from diagnose_part("Sidecar", lambda: [local.diagnose_sidecar()])
+    yield from diagnose_part("State", lambda: local.diagnose_state_directory(settings.load_settings()[0].webhook))
+    if local.find_missing_packages():
         # The rest cannot be asked without them, and that they are missing is said.
         return
-    yield from examined("Slack", lambda: _look_at_slack(send))
-    yield from examined("AWS", _look_at_aws)
+    yield from diagnose_part("Slack", lambda: _look_at_slack(send))
+    yield from diagnose_part("AWS", _look_at_aws)
 
 
-def examined(part: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def diagnose_part(part: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """What `look` finds, or why it fails."""
     try:
         yield from look()
     except CwnotifyError as error:
-        yield fault(part, error)
+        yield report_error(part, error)
     except Exception as error:
-        yield wrong(part, f"cannot be examined: {_described(error)}", "if it is not clear why, please report this")
+        yield report_problem(
+            part, f"cannot be examined: {_described(error)}", "if it is not clear why, please report this"
+        )
 
 
 def _described(error: Exception) -> str:
@@ -62,20 +64,20 @@ def _described(error: Exception) -> str:
 def _look_at_slack(send: bool) -> Iterator[Finding]:
     from cwnotify.doctor import slack
 
-    found, troubles = settings.look()
-    yield from slack.look_at_settings(troubles)
-    yield from slack.look_at_webhook(found, send, socket.gethostname())
+    found, troubles = settings.resolve_settings()
+    yield from slack.diagnose_settings(troubles)
+    yield from slack.diagnose_webhook(found, send, socket.gethostname())
 
 
 def _look_at_aws() -> Iterator[Finding]:
-    from cwnotify.aws.session import Aws
-    from cwnotify.doctor.aws import look_at_aws
+    from cwnotify.aws.session import AwsSession
+    from cwnotify.doctor.aws import diagnose_aws
     from cwnotify.host import instance_metadata
 
-    chosen, _ = settings.gather()
-    aws = Aws.for_watching()
-    yield from look_at_aws(aws, chosen, instance_metadata.identity())
-    if aws.calls:
+    chosen, _ = settings.load_settings()
+    aws = AwsSession.with_short_timeouts()
+    yield from diagnose_aws(aws, chosen, instance_metadata.fetch_instance_identity())
+    if aws.call_counts:
         yield from _look_at_cost(chosen.round_seconds)
 
 
@@ -84,20 +86,20 @@ def _look_at_cost(round_seconds: float) -> Iterator[Finding]:
     import sqlite3
 
     from cwnotify.doctor import cost
-    from cwnotify.store.api_usage import SERIES, calls_on
+    from cwnotify.store.api_usage import METRIC_SERIES_KEY, load_daily_calls
     from cwnotify.store.outbox import Outbox
-    from cwnotify.store.state_dir import OUTBOX, prepare
-    from cwnotify.watch.datapoint_cache import METRIC_ROUNDS
+    from cwnotify.store.state_dir import OUTBOX_FILENAME, prepare_state_dir
+    from cwnotify.watch.datapoint_cache import METRIC_INTERVAL_POLLS
 
-    path = settings.state_dir() / OUTBOX
+    path = settings.get_state_dir() / OUTBOX_FILENAME
     if not path.exists():
         return
     try:
-        prepare(path.parent)
+        prepare_state_dir(path.parent)
         with closing(Outbox(path)) as box:
-            calls = calls_on(box, time.time())
+            calls = load_daily_calls(box, time.time())
     except (sqlite3.Error, CwnotifyError):
         # What is wrong with it was told already.
         return
-    metrics = calls.pop(SERIES, 0)
-    yield cost.judge(calls, metrics, round_seconds, METRIC_ROUNDS * round_seconds)
+    metrics = calls.pop(METRIC_SERIES_KEY, 0)
+    yield cost.evaluate_cost(calls, metrics, round_seconds, METRIC_INTERVAL_POLLS * round_seconds)

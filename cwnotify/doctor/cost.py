@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cwnotify.doctor.findings import Finding, count, note
-from cwnotify.watch.datapoint_cache import BASIC
+from cwnotify.doctor.findings import Finding, format_count, report_note
+from cwnotify.watch.datapoint_cache import BASIC_MONITORING_PERIOD
 
-FOR_A_METRIC = 0.01 / 1000
-FOR_A_REQUEST = 0.01 / 1000
-FREE_REQUESTS_A_MONTH = 1_000_000
+USD_PER_METRIC = 0.01 / 1000
+USD_PER_REQUEST = 0.01 / 1000
+FREE_REQUESTS_PER_MONTH = 1_000_000
 _METRIC_DATA = "cloudwatch:GetMetricData"
 _DAY = 86_400.0
 _DAYS = 30
 
 
-def requests(calls: Mapping[str, int]) -> int:
+def count_billed_requests(calls: Mapping[str, int]) -> int:
     """How many of these calls count as requests to CloudWatch."""
     return sum(n for name, n in calls.items() if name.startswith("cloudwatch:") and name != _METRIC_DATA)
 
 
-def dollars(metrics: int, requests: int, requests_of_the_month: int) -> float:
+def compute_daily_cost(metrics: int, requests: int, requests_of_the_month: int) -> float:
     """What a day costs.
 
     Parameters
@@ -35,11 +35,13 @@ def dollars(metrics: int, requests: int, requests_of_the_month: int) -> float:
     requests_of_the_month
         Those of the whole month, of which the first million are free.
     """
-    paid = max(0, requests_of_the_month - FREE_REQUESTS_A_MONTH) / requests_of_the_month if requests_of_the_month else 0
-    return metrics * FOR_A_METRIC + requests * paid * FOR_A_REQUEST
+    paid = (
+        max(0, requests_of_the_month - FREE_REQUESTS_PER_MONTH) / requests_of_the_month if requests_of_the_month else 0
+    )
+    return metrics * USD_PER_METRIC + requests * paid * USD_PER_REQUEST
 
 
-def judge(calls: Mapping[str, int], metrics: int, seconds: float, metric_seconds: float) -> Finding:
+def evaluate_cost(calls: Mapping[str, int], metrics: int, seconds: float, metric_seconds: float) -> Finding:
     """Today's calls and what they cost, and a day's at most.
 
     Parameters
@@ -51,18 +53,20 @@ def judge(calls: Mapping[str, int], metrics: int, seconds: float, metric_seconds
     seconds, metric_seconds
         The time between two looks at alarms, and that between two looks at one metric.
     """
-    asked = requests(calls)
+    asked = count_billed_requests(calls)
     a_day, metrics_a_day = int(_DAY / seconds), int(_DAY / metric_seconds)
-    spent = dollars(metrics, asked, asked * _DAYS)
-    most = dollars(metrics_a_day, a_day, a_day * _DAYS)
+    spent = compute_daily_cost(metrics, asked, asked * _DAYS)
+    most = compute_daily_cost(metrics_a_day, a_day, a_day * _DAYS)
     so_far = (
-        f"{count(sum(calls.values()), 'call')} and {count(metrics, 'metric')}: {_money(spent)}" if calls else "none"
+        f"{format_count(sum(calls.values()), 'call')} and {format_count(metrics, 'metric')}: {_money(spent)}"
+        if calls
+        else "none"
     )
-    return note(
+    return report_note(
         "Cost",
         f"of watching, today (UTC): {so_far}; "
         f"a panel that is open all day asks for one instance's CPU at most {metrics_a_day:,} times: {_money(most)}, "
-        f"with basic monitoring little more than {_DAY / BASIC:.0f} times",
+        f"with basic monitoring little more than {_DAY / BASIC_MONITORING_PERIOD:.0f} times",
     )
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from cwnotify.errors import CwnotifyError
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """How a thing is; a note is neither good nor wrong."""
 
     GOOD = "good"
@@ -31,31 +31,31 @@ class Finding:
     """
 
     part: str
-    state: State
+    state: FindingState
     text: str
     todo: str = ""
 
 
-def good(part: str, text: str) -> Finding:
+def report_ok(part: str, text: str) -> Finding:
     """All is well."""
-    return Finding(part, State.GOOD, text)
+    return Finding(part, FindingState.GOOD, text)
 
 
-def wrong(part: str, text: str, todo: str) -> Finding:
+def report_problem(part: str, text: str, todo: str) -> Finding:
     """This keeps cwnotify from doing what it was set up to do."""
-    return Finding(part, State.WRONG, text, todo)
+    return Finding(part, FindingState.WRONG, text, todo)
 
 
-def note(part: str, text: str, todo: str = "") -> Finding:
+def report_note(part: str, text: str, todo: str = "") -> Finding:
     """Worth knowing; it may be just as the user wants it."""
-    return Finding(part, State.NOTE, text, todo)
+    return Finding(part, FindingState.NOTE, text, todo)
 
 
-def fault(part: str, error: CwnotifyError) -> Finding:
+def report_error(part: str, error: CwnotifyError) -> Finding:
     """Return what an error reports, with its hint as what to do."""
-    return wrong(part, error.message, error.hint)
+    return report_problem(part, error.message, error.hint)
 
 
-def count(n: int, thing: str) -> str:
+def format_count(n: int, thing: str) -> str:
     """``no alarm``, ``1 alarm``, ``2 alarms``."""
     return f"{n or 'no'} {thing}{'' if n in (0, 1) else 's'}"

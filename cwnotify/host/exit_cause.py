@@ -6,11 +6,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from cwnotify.alerts.events.runs import Loss, LossCause
-from cwnotify.host.memory_limit import folders
+from cwnotify.alerts.events.runs import LossCause, RunLoss
+from cwnotify.host.memory_limit import list_memory_cgroups
 
 
-def exit_status(pid: int) -> int | None:
+def read_wait_status(pid: int) -> int | None:
     """The wait status of a zombie, or None once its parent has fetched it (proc(5), field 52, needs no parenthood)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -19,9 +19,11 @@ def exit_status(pid: int) -> int | None:
     return int(fields[49]) if fields[0] in "ZX" and len(fields) > 49 else None
 
 
-def oom_counter(pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Callable[[], int]:
+def create_oom_kill_counter(
+    pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
+) -> Callable[[], int]:
     """A function that tells how often memory has run out where `pid` lives: its cgroup (v2, v1), else the host."""
-    levels = folders(pid, proc, cgroups)
+    levels = list_memory_cgroups(pid, proc, cgroups)
     candidates = [folder / name for folder in levels for name in ("memory.events", "memory.oom_control")]
     candidates.append(proc / "vmstat")
     source = next((c for c in candidates if _count(c) is not None), None)
@@ -39,7 +41,7 @@ def _count(path: Path) -> int | None:
     return None
 
 
-def judge(status: int | None, oom_kills: int, goodbye: bool) -> Loss:
+def infer_loss(status: int | None, oom_kills: int, announced_exit: bool) -> RunLoss:
     """Name the cause, from the most certain sign to the least.
 
     Parameters
@@ -51,18 +53,18 @@ def judge(status: int | None, oom_kills: int, goodbye: bool) -> Loss:
     goodbye
         Whether the process said that it was leaving.
     """
-    if goodbye:
-        return Loss(LossCause.SHUTDOWN)
+    if announced_exit:
+        return RunLoss(LossCause.SHUTDOWN)
     number = status & 0x7F if status is not None else 0
     code = status >> 8 if status is not None and not number else None
     name = _signal_name(number) if number else ""
     if oom_kills > 0 and (status is None or name == "SIGKILL"):
-        return Loss(LossCause.OUT_OF_MEMORY, name, oom_kills=oom_kills)
+        return RunLoss(LossCause.OUT_OF_MEMORY, name, oom_kills=oom_kills)
     if name:
-        return Loss(LossCause.SIGNAL, name)
+        return RunLoss(LossCause.SIGNAL, name)
     if code is not None:
-        return Loss(LossCause.EXIT, code=code)
-    return Loss(LossCause.UNKNOWN)
+        return RunLoss(LossCause.EXIT, code=code)
+    return RunLoss(LossCause.UNKNOWN)
 
 
 def _signal_name(number: int) -> str:

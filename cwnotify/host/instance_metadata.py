@@ -13,9 +13,9 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 from cwnotify.alerts.events.alarms import InstanceNotice, NoticeKind
-from cwnotify.alerts.parsing.lenient_json import decoded, moment, node, text
-from cwnotify.alerts.regions import partition_of, region_of
-from cwnotify.aws.models import Identity
+from cwnotify.alerts.parsing.lenient_json import as_json_object, decode_json_text, first_text, first_timestamp
+from cwnotify.alerts.regions import partition_of_region, region_of_zone
+from cwnotify.aws.models import InstanceIdentity
 
 _ENDPOINT = "http://169.254.169.254"
 _ENDPOINT_6 = "http://[fd00:ec2::254]"
@@ -24,56 +24,58 @@ _PATIENCE = 1.0
 _MOST_BYTES = 65536
 
 
-def this_instance(environ: Mapping[str, str] | None = None) -> str:
+def fetch_instance_id(environ: Mapping[str, str] | None = None) -> str:
     """This instance's id; empty where the machine is none, or may not be asked."""
     return _read(environ, "meta-data/instance-id")["meta-data/instance-id"]
 
 
-def identity(environ: Mapping[str, str] | None = None) -> Identity:
+def fetch_instance_identity(environ: Mapping[str, str] | None = None) -> InstanceIdentity:
     """Which instance this machine is; all empty where it is none, or may not be asked. Takes a second at most."""
     document, life = "dynamic/instance-identity/document", "meta-data/instance-life-cycle"
     told = _read(environ, document, life)
-    known = node(decoded(told[document]))
-    zone = text(known.get("availabilityzone"))
-    if not (instance := text(known.get("instanceid"))):
-        return Identity()
-    return Identity(
-        instance=instance,
-        type=text(known.get("instancetype")),
-        zone=zone,
-        region=text(known.get("region"), region_of(zone)),
-        account=text(known.get("accountid")),
+    known = as_json_object(decode_json_text(told[document]))
+    zone = first_text(known.get("availabilityzone"))
+    if not (instance := first_text(known.get("instanceid"))):
+        return InstanceIdentity()
+    return InstanceIdentity(
+        instance_id=instance,
+        instance_type=first_text(known.get("instancetype")),
+        availability_zone=zone,
+        region=first_text(known.get("region"), region_of_zone(zone)),
+        account_id=first_text(known.get("accountid")),
         is_spot=told[life].strip() == "spot",
     )
 
 
-def spot_notices(identity: Identity, environ: Mapping[str, str] | None = None) -> tuple[InstanceNotice, ...]:
+def fetch_spot_notices(
+    identity: InstanceIdentity, environ: Mapping[str, str] | None = None
+) -> tuple[InstanceNotice, ...]:
     """What EC2 has to say to this instance, should it be about to take it back. Takes a second at most.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html and
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
     """
     action, rebalance = "meta-data/spot/instance-action", "meta-data/events/recommendations/rebalance"
-    if not identity.instance:
+    if not identity.instance_id:
         return ()
-    told = {path: node(decoded(said)) for path, said in _read(environ, action, rebalance).items()}
+    told = {path: as_json_object(decode_json_text(said)) for path, said in _read(environ, action, rebalance).items()}
     found = []
-    if word := text(told[action].get("action")):
+    if word := first_text(told[action].get("action")):
         found.append(_notice(identity, NoticeKind.INTERRUPTION, told[action].get("time"), word))
     if when := told[rebalance].get("noticetime"):
         found.append(_notice(identity, NoticeKind.REBALANCE, when))
     return tuple(found)
 
 
-def _notice(identity: Identity, kind: NoticeKind, when: object, word: str = "") -> InstanceNotice:
+def _notice(identity: InstanceIdentity, kind: NoticeKind, when: object, word: str = "") -> InstanceNotice:
     return InstanceNotice(
         kind=kind,
-        instance=identity.instance,
+        instance=identity.instance_id,
         word=word,
-        at=moment(when),
-        account=identity.account,
+        at=first_timestamp(when),
+        account=identity.account_id,
         region=identity.region,
-        partition=partition_of(identity.region),
+        partition=partition_of_region(identity.region),
     )
 
 

@@ -6,15 +6,15 @@ import time
 from functools import cache
 from pathlib import Path
 
-from cwnotify.alerts.events.runs import Vitals
-from cwnotify.host.memory_limit import LIMITS, folders, tightest
+from cwnotify.alerts.events.runs import LoadSample
+from cwnotify.host.memory_limit import LIMIT_FILES, find_tightest_limit, list_memory_cgroups
 
-MOST_SAMPLES = 120
-SAMPLE_PERIOD = 1.0
+MAX_SAMPLES = 120
+SAMPLE_INTERVAL = 1.0
 
 
-class Series:
-    """Evenly spaced values of a run of any length, in at most `MOST_SAMPLES` numbers.
+class DownsampledSeries:
+    """Evenly spaced values of a run of any length, in at most `MAX_SAMPLES` numbers.
 
     When it is full, neighbours are averaged and from then on each number stands for twice the time.
     """
@@ -31,7 +31,7 @@ class Series:
             return
         self._means.append(sum(self._open) / len(self._open))
         self._open.clear()
-        if len(self._means) == MOST_SAMPLES:
+        if len(self._means) == MAX_SAMPLES:
             self._means = [(a + b) / 2 for a, b in zip(self._means[::2], self._means[1::2], strict=True)]
             self._stride *= 2
 
@@ -41,7 +41,7 @@ class Series:
         return tuple(round(value, 1) for value in [*self._means, *rest])
 
 
-def take(levels: list[Path] | None = None) -> Vitals:
+def measure_load(levels: list[Path] | None = None) -> LoadSample:
     """Measure now; CPU is that since the call before.
 
     Parameters
@@ -54,11 +54,11 @@ def take(levels: list[Path] | None = None) -> Vitals:
 
     memory = psutil.virtual_memory()
     used, total = memory.total - memory.available, memory.total
-    own = tightest(_own_levels() if levels is None else levels, total)
+    own = find_tightest_limit(_own_levels() if levels is None else levels, total)
     used, total = own or (used, total)
-    return Vitals(time.time(), psutil.cpu_percent(), used, total)
+    return LoadSample(time.time(), psutil.cpu_percent(), used, total)
 
 
 @cache
 def _own_levels() -> list[Path]:
-    return [folder for folder in folders("self") if any((folder / name).exists() for name in LIMITS)]
+    return [folder for folder in list_memory_cgroups("self") if any((folder / name).exists() for name in LIMIT_FILES)]

@@ -13,10 +13,12 @@ from pathlib import Path
 # so they do not count, as in `docker stats`.
 _V2 = ("memory.max", "memory.current", "inactive_file")
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-LIMITS = (_V2[0], _V1[0])
+LIMIT_FILES = (_V2[0], _V1[0])
 
 
-def folders(pid: int | str, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> list[Path]:
+def list_memory_cgroups(
+    pid: int | str, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
+) -> list[Path]:
     """Return the cgroups of `pid` that count memory, the innermost first.
 
     A container may see its own cgroup as the root of all, while `/proc` still names it as the host does; so the root is
@@ -38,7 +40,7 @@ def folders(pid: int | str, proc: Path = Path("/proc"), cgroups: Path = Path("/s
     return [*dict.fromkeys([*found, cgroups, cgroups / "memory"])]
 
 
-def tightest(levels: list[Path], total: int) -> tuple[int, int] | None:
+def find_tightest_limit(levels: list[Path], total: int) -> tuple[int, int] | None:
     """Return the bytes used and allowed in the cgroup with the least room; None if none allows less than `total`."""
     limits = [(used, limit) for used, limit in _limits(levels) if 0 < limit < total]
     return min(limits, key=lambda level: level[1] - level[0], default=None)

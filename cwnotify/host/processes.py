@@ -16,12 +16,12 @@ from pathlib import Path
 
 from cwnotify.alerts.light_dataclass import frozen
 
-NEIGHBOUR_SILENCE = 180.0
-STRANGER_SILENCE = 1800.0
+LOCAL_HEARTBEAT_TIMEOUT = 180.0
+REMOTE_HEARTBEAT_TIMEOUT = 1800.0
 
 
 @frozen
-class Watched:
+class ProcessIdentity:
     """A process, named so that no other process anywhere is taken for it."""
 
     pid: int
@@ -31,7 +31,7 @@ class Watched:
     namespace: str
 
 
-class Fate(Enum):
+class ProcessState(Enum):
     """What can be said of a watched process from here."""
 
     ALIVE = "alive"
@@ -40,17 +40,17 @@ class Fate(Enum):
     UNKNOWN = "unknown"
 
 
-def is_over(watched: Watched, silent: float) -> bool:
+def is_process_gone(watched: ProcessIdentity, heartbeat_age: float) -> bool:
     """Whether `watched` is known to be gone, for whatever reason."""
-    return fate(watched, silent) in (Fate.GONE, Fate.REBOOTED)
+    return get_process_state(watched, heartbeat_age) in (ProcessState.GONE, ProcessState.REBOOTED)
 
 
-def name_process(pid: int) -> Watched:
+def identify_process(pid: int) -> ProcessIdentity:
     """Name the live process `pid` of this machine."""
-    return Watched(pid, start_of(pid), socket.gethostname(), _boot(), _namespace())
+    return ProcessIdentity(pid, read_start_time(pid), socket.gethostname(), _boot(), _namespace())
 
 
-def start_of(pid: int) -> str:
+def read_start_time(pid: int) -> str:
     """When `pid` started, in a form that never changes while it lives; empty if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -71,20 +71,22 @@ def _start_without_proc(pid: int) -> str:
         return ""
 
 
-def fate(watched: Watched, silent: float) -> Fate:
+def get_process_state(watched: ProcessIdentity, heartbeat_age: float) -> ProcessState:
     """What became of `watched`, which was last heard of `silent` seconds ago.
 
     On this machine and in this pid namespace it is looked up. Where the same host has booted since, it is gone with
     certainty. Elsewhere only a long silence tells: a neighbour container's watcher writes every minute.
     """
-    here = name_process(os.getpid())
+    here = identify_process(os.getpid())
     if (watched.boot, watched.namespace) == (here.boot, here.namespace):
         # Without a start it was dead already when it was named.
-        return Fate.ALIVE if watched.start and start_of(watched.pid) == watched.start else Fate.GONE
+        return (
+            ProcessState.ALIVE if watched.start and read_start_time(watched.pid) == watched.start else ProcessState.GONE
+        )
     if watched.host == here.host and watched.boot != here.boot:
-        return Fate.REBOOTED
-    patience = NEIGHBOUR_SILENCE if watched.boot == here.boot else STRANGER_SILENCE
-    return Fate.GONE if silent > patience else Fate.UNKNOWN
+        return ProcessState.REBOOTED
+    patience = LOCAL_HEARTBEAT_TIMEOUT if watched.boot == here.boot else REMOTE_HEARTBEAT_TIMEOUT
+    return ProcessState.GONE if heartbeat_age > patience else ProcessState.UNKNOWN
 
 
 @cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cwnotify.alerts.events.runs import Vitals
-from cwnotify.host.load import SAMPLE_PERIOD, Series, take
+from cwnotify.alerts.events.runs import LoadSample
+from cwnotify.host.load import SAMPLE_INTERVAL, DownsampledSeries, measure_load
 
 
-class Courses:
+class LoadSampler:
     """The courses of all open runs.
 
     Parameters
@@ -25,34 +25,34 @@ class Courses:
         self,
         later: Callable[[float, Callable[[], None]], None],
         is_watched: Callable[[], bool],
-        sampled: Callable[[Vitals, bool], None],
+        sampled: Callable[[LoadSample, bool], None],
     ) -> None:
         self._later = later
         self._is_watched = is_watched
         self._sampled = sampled
-        self._series: dict[str, Series] = {}
+        self._series: dict[str, DownsampledSeries] = {}
         self._sampling = False
         self._last = 0.0
 
-    def begin(self, id: str) -> None:
+    def start_run(self, id: str) -> None:
         """A run is open."""
-        self._series.setdefault(id, Series())
-        self.sample()
+        self._series.setdefault(id, DownsampledSeries())
+        self.ensure_sampling()
 
-    def end(self, id: str) -> tuple[float, ...]:
+    def finish_run(self, id: str) -> tuple[float, ...]:
         """A run ended; gives its course."""
         series = self._series.pop(id, None)
         return series.values() if series else ()
 
-    def runs(self) -> list[str]:
+    def open_run_ids(self) -> list[str]:
         """The ids of the open runs."""
         return list(self._series)
 
-    def values(self) -> dict[str, tuple[float, ...]]:
+    def cpu_by_run(self) -> dict[str, tuple[float, ...]]:
         """CPU over the open runs; other threads may ask too."""
         return {id: series.values() for id, series in dict(self._series).items()}
 
-    def sample(self) -> None:
+    def ensure_sampling(self) -> None:
         """Begin to sample, unless that is under way."""
         if not self._sampling:
             self._sampling = True
@@ -62,12 +62,12 @@ class Courses:
         self._sampling = bool(self._series) or self._is_watched()
         if not self._sampling:
             return
-        vitals = take()
+        vitals = measure_load()
         # A reading covers the time since the one before, which may be hours.
-        covers = vitals.at - self._last <= 3 * SAMPLE_PERIOD
+        covers = vitals.at - self._last <= 3 * SAMPLE_INTERVAL
         self._last = vitals.at
         self._sampled(vitals, covers)
         if covers:
             for series in self._series.values():
                 series.add(vitals.cpu)
-        self._later(SAMPLE_PERIOD, self._sample)
+        self._later(SAMPLE_INTERVAL, self._sample)

@@ -9,40 +9,40 @@ from pathlib import Path
 
 from IPython.core.error import StdinNotImplementedError
 
-from cwnotify.console import say
-from cwnotify.settings import forget_choice
-from cwnotify.settings.child_environment import changed_aws, inherited
-from cwnotify.settings.paths import python
+from cwnotify.console import warn
+from cwnotify.settings import reset_pinned_webhook
+from cwnotify.settings.child_environment import build_child_environment, list_ignored_aws_variables
+from cwnotify.settings.paths import get_python_executable
 
 _PROGRAM = str(Path(__file__).parent.with_name("__main__.py"))
 
 
-def run_command(word: str, rest: str) -> None:
+def run_cli_command(subcommand: str, argument_line: str) -> None:
     """Run the command and show what it says. A webhook goes by a pipe, for every user can read an argv."""
     try:
-        arguments = [word, *shlex.split(rest)]
+        arguments = [subcommand, *shlex.split(argument_line)]
     except ValueError:
-        say(f"a quote in {rest!r} has no partner")
+        warn(f"a quote in {argument_line!r} has no partner")
         return
     secret = ""
-    if word == "login":
+    if subcommand == "login":
         try:
             secret = getpass.getpass("Slack webhook URL (not shown): ").strip()
         except StdinNotImplementedError:
-            say("this front end has no field to type into; in a terminal: cwnotify login")
+            warn("this front end has no field to type into; in a terminal: cwnotify login")
             return
         arguments.append("--stdin")
-    if names := changed_aws():
-        say(
+    if names := list_ignored_aws_variables():
+        warn(
             f"{', '.join(names)} changed in this notebook; %cwnotify commands use AWS as the kernel was started. "
-            f"To use these, set them before you start Jupyter, or run in a terminal: cwnotify {word}"
+            f"To use these, set them before you start Jupyter, or run in a terminal: cwnotify {subcommand}"
         )
     with subprocess.Popen(
-        [python(), "-P", _PROGRAM, *arguments],
+        [get_python_executable(), "-P", _PROGRAM, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=inherited(),
+        env=build_child_environment(),
         text=True,
     ) as command:
         assert command.stdin
@@ -51,5 +51,5 @@ def run_command(word: str, rest: str) -> None:
         command.stdin.close()
         for line in command.stdout:
             print(line, end="")
-    if word == "login" and command.returncode == 0:
-        forget_choice()
+    if subcommand == "login" and command.returncode == 0:
+        reset_pinned_webhook()

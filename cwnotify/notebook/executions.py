@@ -7,18 +7,18 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cwnotify.runs.input_detection import module_of
+from cwnotify.runs.input_detection import get_module_name
 
 if TYPE_CHECKING:
     from cwnotify.alerts.events.runs import FailedCommand
-    from cwnotify.runs.output_tail import Tail
+    from cwnotify.runs.output_tail import OutputTail
     from cwnotify.runs.recorder import Recording
 
 _SHELL = "IPython.core.interactiveshell"
 _MAGIC_RUNNERS = ("run_line_magic", "run_cell_magic", "safe_execfile", "safe_execfile_ipy", "safe_run_module")
 _CELL_RUNNERS = ("run_code", "run_ast_nodes", "run_cell_async", "_run_cell", "run_cell")
 _LIBRARIES = ("IPython", "ipykernel", "decorator", "cwnotify")
-MAX_TEXT = 120
+MAX_COMMAND_LENGTH = 120
 
 
 class Execution:
@@ -38,28 +38,28 @@ class Execution:
 
     def __init__(self, info: Any = None, number: int | None = None, parent: Execution | None = None) -> None:
         self.info = info
-        self.number = number
+        self.cell_number = number
         self.parent = parent
         self.recording: Recording | None = None
-        self.tail: Tail | None = None
-        self.error: BaseException | None = None
+        self.tail: OutputTail | None = None
+        self.swallowed_error: BaseException | None = None
         self.display_error: BaseException | None = None
-        self.command: FailedCommand | None = None
-        self.was_interrupted = False
+        self.failed_command: FailedCommand | None = None
+        self.was_command_interrupted = False
         self.is_over = False
-        self.holds_group = False
+        self.is_delaying_group_alert = False
 
-    def begin(self) -> None:
+    def enter(self) -> None:
         """Make this the current execution of the context."""
         _current.set(self)
 
-    def end(self) -> None:
+    def leave(self) -> None:
         """Make the outer execution the current one again."""
         self.is_over = True
         if _current.get() is self:
             _current.set(self.parent)
 
-    def run_around(self) -> Recording | None:
+    def enclosing_recording(self) -> Recording | None:
         """Return the recording of this execution, or of the nearest around it."""
         around: Execution | None = self
         while around is not None:
@@ -68,26 +68,29 @@ class Execution:
             around = around.parent
         return None
 
-    def pass_on(self, error: BaseException | None) -> None:
+    def propagate_failure(self, error: BaseException | None) -> None:
         """Let the outer execution have what went wrong in here, as if it had happened there."""
         if self.parent is None:
             return
-        self.parent.error = self.parent.error or self.error or error
-        if self.parent.command is None:
-            self.parent.command, self.parent.was_interrupted = self.command, self.was_interrupted
+        self.parent.swallowed_error = self.parent.swallowed_error or self.swallowed_error or error
+        if self.parent.failed_command is None:
+            self.parent.failed_command, self.parent.was_command_interrupted = (
+                self.failed_command,
+                self.was_command_interrupted,
+            )
 
 
 # A thread or task that an earlier cell left behind still has that cell's execution.
 _current: ContextVar[Execution | None] = ContextVar("cwnotify_execution", default=None)
 
 
-def current() -> Execution | None:
+def current_execution() -> Execution | None:
     """Return the execution that this code belongs to; None if it is over or there is none."""
     execution = _current.get()
     return None if execution is None or execution.is_over else execution
 
 
-def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
+def classify_error_display(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
     """Say for whom an error is displayed, by the callers from `frame` outwards.
 
     Returns
@@ -97,7 +100,7 @@ def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
         could not be displayed; empty if it is a cell's own error, or the user's code displays it.
     """
     while frame is not None:
-        module, function = module_of(frame), frame.f_code.co_name
+        module, function = get_module_name(frame), frame.f_code.co_name
         if module == _SHELL:
             if function in _MAGIC_RUNNERS:
                 return "magic"
@@ -119,17 +122,17 @@ def shown_by(frame: FrameType | None, user_ns: dict[str, Any]) -> str:
 
 def is_run_by_magic(frame: FrameType | None, user_ns: dict[str, Any]) -> bool:
     """Return whether a magic runs the cell whose hook has `frame`, such as ``%%capture``, and not the user's code."""
-    while frame is not None and not (frame.f_code.co_name == "run_cell" and module_of(frame) == _SHELL):
+    while frame is not None and not (frame.f_code.co_name == "run_cell" and get_module_name(frame) == _SHELL):
         frame = frame.f_back
     while frame is not None and frame.f_code.co_name == "run_cell":
         # ipykernel's calls IPython's.
         frame = frame.f_back
-    return shown_by(frame, user_ns) == "magic"
+    return classify_error_display(frame, user_ns) == "magic"
 
 
-def silent_info(frame: FrameType | None) -> Any:
+def find_silent_cell_info(frame: FrameType | None) -> Any:
     """Return the info of the silent cell that is about to run, given a frame of IPython's event."""
-    while frame is not None and module_of(frame) == "IPython.core.events":
+    while frame is not None and get_module_name(frame) == "IPython.core.events":
         frame = frame.f_back
     if frame is None or frame.f_code.co_name != "run_cell_async":
         return None
@@ -137,23 +140,23 @@ def silent_info(frame: FrameType | None) -> Any:
     return info if getattr(info, "silent", False) else None
 
 
-def typed_command(command: str, typed: object, frame: FrameType | None) -> str:
+def redact_shell_command(command: str, typed: object, frame: FrameType | None) -> str:
     """Return a shell command as the user wrote it, or its first word if that is not known.
 
     IPython puts values in place of ``{names}``; these may be secret, so only text that the user's code holds is shown.
     """
-    while frame is not None and module_of(frame).partition(".")[0] in _LIBRARIES:
+    while frame is not None and get_module_name(frame).partition(".")[0] in _LIBRARIES:
         frame = frame.f_back
     constants = [one for one in (frame.f_code.co_consts if frame else ()) if isinstance(one, str)]
     for text in (typed, command):
         if isinstance(text, str) and text.strip() and any(text.strip() in constant for constant in constants):
             shown = " ".join(text.split())
-            return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
+            return shown if len(shown) <= MAX_COMMAND_LENGTH else f"{shown[: MAX_COMMAND_LENGTH - 1]}…"
     words = [word for word in command.split() if "=" not in word]
-    return f"{words[0][:MAX_TEXT]} …" if words else "…"
+    return f"{words[0][:MAX_COMMAND_LENGTH]} …" if words else "…"
 
 
-def caught(exc_tuple: object) -> BaseException | None:
+def find_displayed_exception(exc_tuple: object) -> BaseException | None:
     """Return the exception that IPython is about to display; None if nothing was raised here."""
     if isinstance(exc_tuple, tuple) and len(exc_tuple) == 3:
         value = exc_tuple[1]
@@ -165,9 +168,9 @@ def _is_magic_runner(frame: FrameType | None) -> bool:
     return (
         frame is not None
         and frame.f_code.co_name in ("run_line_magic", "run_cell_magic")
-        and module_of(frame) == _SHELL
+        and get_module_name(frame) == _SHELL
     )
 
 
 def _is_users(frame: FrameType, user_ns: dict[str, Any]) -> bool:
-    return frame.f_globals is user_ns or module_of(frame) == "__main__" or frame.f_code.co_name == "<module>"
+    return frame.f_globals is user_ns or get_module_name(frame) == "__main__" or frame.f_code.co_name == "<module>"

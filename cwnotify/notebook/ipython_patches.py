@@ -14,24 +14,29 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from cwnotify.notebook.executions import caught, current, shown_by, typed_command
-from cwnotify.runs.input_detection import Patch, module_of
+from cwnotify.notebook.executions import (
+    classify_error_display,
+    current_execution,
+    find_displayed_exception,
+    redact_shell_command,
+)
+from cwnotify.runs.input_detection import AttributePatch, get_module_name
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 # A shell reports that signal N ended a command by the exit code 128 + N.
-SIGNALLED = 128
+SIGNAL_EXIT_CODE_BASE = 128
 
 
-class Hooks:
+class IPythonPatches:
     """The hooks of one shell."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._display = [
-            Patch(shell, "showtraceback", self._showtraceback),
-            Patch(shell, "_showtraceback", self._show),
+            AttributePatch(shell, "showtraceback", self._showtraceback),
+            AttributePatch(shell, "_showtraceback", self._show),
         ]
         self._commands = self._command_patches()
 
@@ -40,7 +45,7 @@ class Hooks:
         for patch in (*self._display, *self._commands):
             patch.apply()
 
-    def attach_again(self) -> None:
+    def reapply_display_patches(self) -> None:
         """Wrap what a cell may have replaced, as `rich` does with the display of errors."""
         for patch in self._display:
             patch.apply()
@@ -55,7 +60,7 @@ class Hooks:
     def _showtraceback(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def showtraceback(*args: Any, **kwargs: Any) -> Any:
-            self._see(caught(args[0] if args else kwargs.get("exc_tuple")), sys._getframe(1))
+            self._see(find_displayed_exception(args[0] if args else kwargs.get("exc_tuple")), sys._getframe(1))
             return original(*args, **kwargs)
 
         return showtraceback
@@ -70,7 +75,7 @@ class Hooks:
         return _showtraceback
 
     def _see(self, error: BaseException | None, frame: FrameType) -> None:
-        execution = current()
+        execution = current_execution()
         if error is None or execution is None:
             return
         try:
@@ -78,26 +83,26 @@ class Hooks:
             if frame.f_code is getattr(getattr(replaced, "__func__", replaced), "__code__", None):
                 # The user's own display of errors, not the user's code that displays one.
                 frame = frame.f_back or frame
-            by = shown_by(frame, self._shell.user_ns)
+            by = classify_error_display(frame, self._shell.user_ns)
         except Exception:
             return
-        if by == "magic" and execution.error is None:
-            execution.error = error
+        if by == "magic" and execution.swallowed_error is None:
+            execution.swallowed_error = error
         elif by == "display":
             execution.display_error = error
 
     # Shell commands
 
-    def _command_patches(self) -> list[Patch]:
+    def _command_patches(self) -> list[AttributePatch]:
         from IPython.utils import _process_common
 
         method = type(self._shell).system
         module = sys.modules.get(method.__module__)
-        patches = [Patch(_process_common, "process_handler", self._process_handler)]
+        patches = [AttributePatch(_process_common, "process_handler", self._process_handler)]
         if method.__name__ == "system_piped" and callable(getattr(module, "system", None)):
-            patches.append(Patch(module, "system", self._system))
+            patches.append(AttributePatch(module, "system", self._system))
         else:
-            patches.append(Patch(self._shell, "system", self._system_method))
+            patches.append(AttributePatch(self._shell, "system", self._system_method))
         return patches
 
     def _system(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,21 +171,21 @@ class Hooks:
 
     def _ran(self, command: str, frame: FrameType, code: object, was_interrupted: bool) -> None:
         """Keep the first command of the current execution that did not exit with 0."""
-        execution = current()
+        execution = current_execution()
         if code == 0 or not (code or was_interrupted):
             return
-        if execution is None or execution.command is not None or execution.run_around() is None:
+        if execution is None or execution.failed_command is not None or execution.enclosing_recording() is None:
             return
         try:
             from cwnotify.alerts.events.runs import FailedCommand
 
             number = code if isinstance(code, int) else 0
-            ended_by = -number if number < 0 else number - SIGNALLED
+            ended_by = -number if number < 0 else number - SIGNAL_EXIT_CODE_BASE
             name = _signal_name(ended_by)
-            is_shells = module_of(frame).startswith(("IPython.", "ipykernel."))
-            text = typed_command(command, frame.f_locals.get("cmd") if is_shells else None, frame)
-            execution.command = FailedCommand(text, 0 if name else number, name)
-            execution.was_interrupted = was_interrupted or name == "SIGINT"
+            is_shells = get_module_name(frame).startswith(("IPython.", "ipykernel."))
+            text = redact_shell_command(command, frame.f_locals.get("cmd") if is_shells else None, frame)
+            execution.failed_command = FailedCommand(text, 0 if name else number, name)
+            execution.was_command_interrupted = was_interrupted or name == "SIGINT"
         except Exception:
             return
 
@@ -197,7 +202,7 @@ def _getoutput_frame(frame: FrameType | None) -> FrameType | None:
     for _ in range(4):
         if frame is None:
             return None
-        if frame.f_code.co_name == "getoutput" and module_of(frame) == "IPython.core.interactiveshell":
+        if frame.f_code.co_name == "getoutput" and get_module_name(frame) == "IPython.core.interactiveshell":
             return frame
         frame = frame.f_back
     return None

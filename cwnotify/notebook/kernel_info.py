@@ -9,32 +9,32 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from cwnotify.view.snapshot import Request
+from cwnotify.view.snapshot import PanelRequest
 
 
 @dataclass(frozen=True)
-class Origin:
+class CellOrigin:
     """Which cell opened a panel, and which run of it. The page has ids for cells, but not every page does."""
 
-    cell: str
-    message: str
-    request: Request
+    cell_id: str
+    message_id: str
+    request: PanelRequest
 
     @classmethod
-    def of(cls, shell: Any, request: Request) -> Origin:
+    def from_shell(cls, shell: Any, request: PanelRequest) -> CellOrigin:
         """The cell that runs now."""
         parent = _parent(shell)
         cell, message = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
         return cls(str(cell or ""), str(message or ""), request)
 
-    def is_replaced_by(self, other: Origin) -> bool:
+    def is_replaced_by(self, other: CellOrigin) -> bool:
         """Whether `other` is a later run of the same cell, whose old outputs the page has thrown away."""
-        same = self.cell == other.cell if self.cell and other.cell else self.request == other.request
-        return same and self.message != other.message
+        same = self.cell_id == other.cell_id if self.cell_id and other.cell_id else self.request == other.request
+        return same and self.message_id != other.message_id
 
     def is_deleted(self, shell: Any) -> bool:
         """Whether the page tells, with the cell that runs now, that this one was deleted."""
-        return bool(self.cell) and self.cell in _parent(shell).get("metadata", {}).get("deletedCells", ())
+        return bool(self.cell_id) and self.cell_id in _parent(shell).get("metadata", {}).get("deletedCells", ())
 
 
 def _parent(shell: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def has_subshells(shell: Any) -> bool:
 
 
 @cache
-def at_exit(action: Callable[[], None]) -> None:
+def run_at_kernel_exit(action: Callable[[], None]) -> None:
     """Call `action` when the kernel leaves in good order, while what it says is still sent.
 
     pyzmq sends large messages with a helper that it stops at exit. Exit handlers run last in, first out: the helper,
@@ -63,7 +63,7 @@ def at_exit(action: Callable[[], None]) -> None:
     atexit.register(action)
 
 
-def answering_nothing() -> contextvars.Context:
+def copy_context_without_parent() -> contextvars.Context:
     """A copy of the cell's context in which the kernel is answering no message.
 
     ipykernel looks a message up in it to answer, and 7.0.1 fails where there is none. Since 7.4 a press goes to the

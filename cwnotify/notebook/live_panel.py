@@ -20,42 +20,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from cwnotify.alerts.serialization import from_record
-from cwnotify.notebook.cell_hooks import unregister
-from cwnotify.notebook.kernel_info import Origin, answering_nothing, has_subshells
-from cwnotify.notebook.panel_widgets import CLOSE, MUTE, REFRESH, SPANS, TEST, View
+from cwnotify.alerts.serialization import from_json_dict
+from cwnotify.notebook.cell_hooks import unregister_hook
+from cwnotify.notebook.kernel_info import CellOrigin, copy_context_without_parent, has_subshells
+from cwnotify.notebook.panel_widgets import (
+    CLOSE_BUTTON,
+    MUTE_BUTTON,
+    RANGE_BUTTONS,
+    REFRESH_BUTTON,
+    TEST_BUTTON,
+    PanelWidgets,
+)
 from cwnotify.settings import Secret
 from cwnotify.view import html
-from cwnotify.view.format import clock
-from cwnotify.view.snapshot import Request, Snapshot
-from cwnotify.view.text import text
+from cwnotify.view.format import format_local_time
+from cwnotify.view.snapshot import PanelRequest, Snapshot
+from cwnotify.view.text import render_text
 
 # So long the cell that opens a panel waits for its first picture, so that a program which runs the notebook keeps it.
-FIRST_SECONDS = 4.0
-KEEP_SECONDS = 30.0
-MUTE_SECONDS = 3600.0
-WAITS = "A cell is running: buttons answer when it ends."
-GONE = {"text/html": "<span></span>", "text/plain": ""}
+FIRST_PICTURE_TIMEOUT = 4.0
+STATIC_PANEL_INTERVAL = 30.0
+MUTE_DURATION = 3600.0
+BUSY_KERNEL_NOTE = "A cell is running: buttons answer when it ends."
+EMPTY_MIME_BUNDLE = {"text/html": "<span></span>", "text/plain": ""}
 
 
-class Watcher(Protocol):
-    """What a panel needs of `cwnotify.sidecar.client.Link`."""
+class SnapshotSource(Protocol):
+    """What a panel needs of `cwnotify.sidecar.client.SidecarClient`."""
 
-    def aim(self, webhook: Secret | None) -> None:
+    def set_webhook(self, webhook: Secret | None) -> None:
         """Send alerts to `webhook`."""
 
-    def watch(self, panel_id: str, request: Request, heard: Callable[[dict[str, Any]], None]) -> None:
+    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[dict[str, Any]], None]) -> None:
         """Let `heard` have the snapshots for `request`, in a thread of the link's; again, to ask for something else."""
 
-    def unwatch(self, panel_id: str) -> None:
+    def unsubscribe(self, panel_id: str) -> None:
         """No more snapshots."""
 
-    def command(self, kind: str, **values: Any) -> None:
+    def send_command(self, kind: str, **values: Any) -> None:
         """Tell the sidecar to do something."""
 
 
 @dataclass(frozen=True)
-class Heard:
+class RenderedSnapshot:
     """A snapshot, and as PNG the last pictures that came from the sidecar."""
 
     snapshot: Snapshot
@@ -63,19 +70,22 @@ class Heard:
     dark: bytes = b""
 
     @classmethod
-    def read(cls, line: Mapping[str, Any], last: Heard | None) -> Heard:
+    def from_message(cls, line: Mapping[str, Any], last: RenderedSnapshot | None) -> RenderedSnapshot:
         """Read a line of the protocol; a ValueError or KeyError says that it is none that we know.
 
         A line without pictures has new words only: those of the `last` one are still right.
         """
-        snapshot = from_record(Snapshot, line["snapshot"])
+        snapshot = from_json_dict(Snapshot, line["snapshot"])
         if line.get("light") and line.get("dark"):
             return cls(snapshot, b64decode(line["light"]), b64decode(line["dark"]))
         return replace(last, snapshot=snapshot) if last else cls(snapshot)
 
-    def kept(self) -> dict[str, Any]:
+    def static_mime_bundle(self) -> dict[str, Any]:
         """The still picture, in every form that a page may want."""
-        bundle = {"text/html": html.kept(self.snapshot, self.light, self.dark), "text/plain": text(self.snapshot)}
+        bundle = {
+            "text/html": html.render_static_panel(self.snapshot, self.light, self.dark),
+            "text/plain": render_text(self.snapshot),
+        }
         return bundle | ({"image/png": b64encode(self.light).decode()} if self.light else {})
 
 
@@ -93,15 +103,15 @@ class Panel:
         The kernel's IPython.
     """
 
-    def __init__(self, request: Request, link: Watcher, shell: Any) -> None:
+    def __init__(self, request: PanelRequest, link: SnapshotSource, shell: Any) -> None:
         self.request = request
-        self.origin = Origin.of(shell, request)
+        self.origin = CellOrigin.from_shell(shell, request)
         self._link, self._shell = link, shell
         self._id = secrets.token_hex(8)
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._first = threading.Event()
-        self._heard: Heard | None = None
+        self._heard: RenderedSnapshot | None = None
         self._hooks = {"pre_run_cell": self._cell_began, "post_run_cell": self._cell_ended}
         self._busy, self._waits = True, not has_subshells(shell)
         self._tested = self._kept_at = 0.0
@@ -109,9 +119,9 @@ class Panel:
         self._live: Any = None
         self._still: Any = None
         self._closed = False
-        self._context = answering_nothing()
+        self._context = copy_context_without_parent()
         self._page = contextvars.copy_context()
-        self._view = self._context.run(View, self._pressed)
+        self._view = self._context.run(PanelWidgets, self._pressed)
 
     def open(self) -> None:
         """Begin to watch, and show the panel below the cell. What an earlier run of the cell opened is closed."""
@@ -125,8 +135,8 @@ class Panel:
         try:
             with self._lock:
                 self._live = display(self._view.bundle(), raw=True, display_id=True)
-            self._link.watch(self._id, self.request, self._hear)
-            self._first.wait(FIRST_SECONDS)
+            self._link.subscribe(self._id, self.request, self._hear)
+            self._first.wait(FIRST_PICTURE_TIMEOUT)
             with self._lock:
                 self._still = display(self._kept(), raw=True, display_id=True)
         except BaseException:
@@ -141,9 +151,9 @@ class Panel:
                 return
             self._closed = True
         _open.remove(self)
-        self._link.unwatch(self._id)
+        self._link.unsubscribe(self._id)
         for event, hook in self._hooks.items():
-            unregister(self._shell, event, hook)
+            unregister_hook(self._shell, event, hook)
         with self._lock:
             self._context.run(self._leave)
 
@@ -158,28 +168,28 @@ class Panel:
             with self._lock:
                 if self._closed:
                     return
-                self._heard = Heard.read(line, self._heard)
+                self._heard = RenderedSnapshot.from_message(line, self._heard)
                 self._context.run(self._show, self._heard)
         except Exception:
             return
         if self._heard.light:
             self._first.set()
 
-    def _show(self, heard: Heard) -> None:
+    def _show(self, heard: RenderedSnapshot) -> None:
         snapshot = heard.snapshot
-        asked = next((name for name, span in SPANS.items() if span == self.request.span), "")
-        self._view.show(snapshot, heard.light, heard.dark, self._notes(snapshot), asked)
+        asked = next((name for name, span in RANGE_BUTTONS.items() if span == self.request.span), "")
+        self._view.update(snapshot, heard.light, heard.dark, self._notes(snapshot), asked)
         states = [(alarm.name, alarm.state) for alarm in snapshot.alarms]
         news = states, [run.outcome for run in snapshot.runs], bool(heard.light)
-        due = time.monotonic() - self._kept_at >= KEEP_SECONDS
+        due = time.monotonic() - self._kept_at >= STATIC_PANEL_INTERVAL
         if self._still is not None and (due or news != self._news):
             self._news, self._kept_at = news, time.monotonic()
-            self._page.run(self._still.update, heard.kept(), raw=True)
+            self._page.run(self._still.update, heard.static_mime_bundle(), raw=True)
 
     def _notes(self, snapshot: Snapshot) -> list[str]:
-        notes = [WAITS] if self._busy and self._waits else []
+        notes = [BUSY_KERNEL_NOTE] if self._busy and self._waits else []
         if self._tested > max(snapshot.health.delivered, 0.0):
-            notes.append(f"Test asked for at {clock(self._tested, snapshot.at, seconds=True)}")
+            notes.append(f"Test asked for at {format_local_time(self._tested, snapshot.at, show_seconds=True)}")
         return notes
 
     # In the thread that the kernel chooses: a subshell's, or its main one once no cell runs
@@ -187,26 +197,26 @@ class Panel:
     def _pressed(self, name: str) -> None:
         # On the main thread a press can only come between cells: others will have to wait as well.
         self._waits = threading.current_thread() is threading.main_thread()
-        if name == CLOSE:
+        if name == CLOSE_BUTTON:
             self.close()
             return
         with self._lock:
             if self._closed:
                 return
             muted = self._heard is not None and self._heard.snapshot.health.muted_until > time.time()
-            if name in SPANS:
-                self.request = replace(self.request, span=SPANS[name])
-            if name == TEST:
+            if name in RANGE_BUTTONS:
+                self.request = replace(self.request, span=RANGE_BUTTONS[name])
+            if name == TEST_BUTTON:
                 self._tested = time.time()
-            self._context.run(self._view.acknowledge, name)
-        if name in SPANS:
-            self._link.watch(self._id, self.request, self._hear)
-        elif name == REFRESH:
-            self._link.command("refresh", panel=self._id)
-        elif name == TEST:
-            self._link.command("greet")
-        elif name == MUTE:
-            self._link.command("mute", seconds=0.0 if muted else MUTE_SECONDS)
+            self._context.run(self._view.mark_pending, name)
+        if name in RANGE_BUTTONS:
+            self._link.subscribe(self._id, self.request, self._hear)
+        elif name == REFRESH_BUTTON:
+            self._link.send_command("refresh", panel=self._id)
+        elif name == TEST_BUTTON:
+            self._link.send_command("greet")
+        elif name == MUTE_BUTTON:
+            self._link.send_command("mute", seconds=0.0 if muted else MUTE_DURATION)
 
     # In the main thread
 
@@ -223,19 +233,19 @@ class Panel:
 
     def _kept(self) -> dict[str, Any]:
         if self._heard is None:
-            return {"text/plain": "cwnotify: nothing read yet", "text/html": html.kept_empty()}
-        return self._heard.kept()
+            return {"text/plain": "cwnotify: nothing read yet", "text/html": html.render_empty_static_panel()}
+        return self._heard.static_mime_bundle()
 
     def _leave(self) -> None:
         if self._still is not None:
             self._page.run(self._still.update, self._kept(), raw=True)
         if self._live is not None:
             # The page could show only that it does not know this widget any more.
-            self._live.update(GONE, raw=True)
+            self._live.update(EMPTY_MIME_BUNDLE, raw=True)
         self._view.close()
 
 
-def close_all() -> None:
+def close_all_panels() -> None:
     """Close every panel, at the kernel's end or the extension's."""
     for one in _open[:]:
         one.close()

@@ -20,16 +20,16 @@ from IPython.core.magic import (
 from IPython.utils.text import DollarFormatter
 from traitlets import Unicode
 
-from cwnotify.console import say
-from cwnotify.notebook.cell_hooks import Cells, complain
+from cwnotify.console import warn
+from cwnotify.notebook.cell_hooks import CellHooks, warn_ignored_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 # Time enough for the answer to `%load_ext` to be on its way.
-IDLE_SECONDS = 0.05
-COMMANDS = ("login", "test", "outbox", "config", "doctor")
-WORDS = ("panel", *COMMANDS)
+PRELOAD_DELAY = 0.05
+CLI_SUBCOMMANDS = ("login", "test", "outbox", "config", "doctor")
+MAGIC_SUBCOMMANDS = ("panel", *CLI_SUBCOMMANDS)
 
 
 def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
@@ -43,15 +43,15 @@ def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
 
 
 def _cell_parser() -> ArgumentParser:
-    from cwnotify.notebook.arguments import cell_parser
+    from cwnotify.notebook.arguments import notify_on_finish_parser
 
-    return cell_parser()
+    return notify_on_finish_parser()
 
 
 def _all_parser() -> ArgumentParser:
-    from cwnotify.notebook.arguments import all_parser
+    from cwnotify.notebook.arguments import notify_all_parser
 
-    return all_parser()
+    return notify_all_parser()
 
 
 def _panel_help() -> str:
@@ -80,7 +80,7 @@ class CWNotify(Magics):
         super().__init__(shell)
         self._shell = shell
         self._own = tuple(self.class_own_traits())
-        self.cells = Cells(shell, self.overrides)
+        self.cell_hooks = CellHooks(shell, self.overrides)
 
     def overrides(self) -> dict[str, str]:
         """What ``%config CWNotify`` sets, by the names of the settings."""
@@ -95,43 +95,43 @@ class CWNotify(Magics):
         if cell is None:
             return self._statement(line, local_ns)
         # A cell that begins with the header never comes here: only a call of the magic by its name does.
-        execution = self.cells.begin_statement(self.cells.read(line))
+        execution = self.cell_hooks.begin_statement(self.cell_hooks.parse_header_arguments(line))
         error: BaseException | None = None
         try:
             result = self._shell.run_cell(cell, store_history=False)
             error = result.error_before_exec or result.error_in_exec
             result.raise_error()
         finally:
-            self.cells.end_statement(execution, error)
+            self.cell_hooks.end_statement(execution, error)
 
     def _statement(self, line: str, local_ns: dict[str, Any] | None) -> Any:
         """Run one statement, and give its value where it has one."""
         from IPython.core import error as ipython
 
         from cwnotify.errors import UsageError
-        from cwnotify.notebook.arguments import read_statement
+        from cwnotify.notebook.arguments import parse_statement_arguments
 
         try:
-            asked, statement = read_statement(line)
+            asked, statement = parse_statement_arguments(line)
         except UsageError as error:
             # Where the statement begins cannot be known, so it cannot run; IPython shows this kind in one line.
             raise ipython.UsageError(str(error)) from None
         if not statement:
             raise ipython.UsageError("there is no statement to run; for a whole cell write two %: %%notify_on_finish")
-        complain(asked)
+        warn_ignored_options(asked)
         names = self._shell.user_ns if local_ns is None else local_ns
         code = self._shell.transform_cell(statement)
-        execution = self.cells.begin_statement(asked)
+        execution = self.cell_hooks.begin_statement(asked)
         failed: BaseException | None = None
         try:
             return self._run(code, names)
         except BaseException as error:
             failed = error
             if isinstance(error, NameError) and statement.strip() == error.name:
-                say(f"to tell of a whole cell, write two %: %%notify_on_finish {error.name}")
+                warn(f"to tell of a whole cell, write two %: %%notify_on_finish {error.name}")
             raise
         finally:
-            self.cells.end_statement(execution, failed, names)
+            self.cell_hooks.end_statement(execution, failed, names)
 
     def _run(self, code: str, names: dict[str, Any]) -> Any:
         """Run a statement as ``%time`` does, with the local names of the caller."""
@@ -156,17 +156,19 @@ class CWNotify(Magics):
         """Tell Slack of every cell that takes long, without registering it."""
         from cwnotify import settings
         from cwnotify.errors import UsageError
-        from cwnotify.notebook.arguments import Asked, long_minimum, read_all
+        from cwnotify.notebook.arguments import MagicArguments, apply_default_min_seconds, parse_notify_all_arguments
 
         try:
-            asked = read_all(line)
+            asked = parse_notify_all_arguments(line)
         except UsageError as error:
-            say(str(error))
+            warn(str(error))
             return
-        found, _ = settings.gather(overrides=self.overrides())
+        found, _ = settings.load_settings(overrides=self.overrides())
         if asked is not None and asked.problems:
-            say("\n".join((*asked.problems, "Cells that take long are reported all the same, without these options.")))
-        self.cells.every = None if asked is None else Asked("", long_minimum(asked.options, found.min_seconds))
+            warn("\n".join((*asked.problems, "Cells that take long are reported all the same, without these options.")))
+        self.cell_hooks.notify_all_arguments = (
+            None if asked is None else MagicArguments("", apply_default_min_seconds(asked.options, found.min_seconds))
+        )
 
     @_documented(_cwnotify_help)
     @no_var_expand
@@ -186,14 +188,14 @@ class CWNotify(Magics):
         word, _, rest = line.strip().partition(" ")
         if word == "arm":
             # A cell's header: its `{}` are the user's, for after the cell.
-            self.cells.arm(rest)
+            self.cell_hooks.register_current_cell(rest)
             return
         line = self._expand(line, local_ns)
         word, _, rest = line.strip().partition(" ")
-        if word in COMMANDS:
-            from cwnotify.notebook.cli_bridge import run_command
+        if word in CLI_SUBCOMMANDS:
+            from cwnotify.notebook.cli_bridge import run_cli_command
 
-            run_command(word, rest)
+            run_cli_command(word, rest)
         elif word in ("help", "-h", "--help"):
             print(_cwnotify_help(), end="")
         elif word in ("", "panel") or word.startswith("--"):
@@ -201,10 +203,10 @@ class CWNotify(Magics):
         else:
             from cwnotify.suggestions import closest_match
 
-            near = closest_match(word, WORDS)
-            known = f"it takes {', '.join(WORDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
+            near = closest_match(word, MAGIC_SUBCOMMANDS)
+            known = f"it takes {', '.join(MAGIC_SUBCOMMANDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
             hint = f"did you mean %cwnotify {near}?" if near else known
-            say(f"%cwnotify does not know {word!r}; {hint}")
+            warn(f"%cwnotify does not know {word!r}; {hint}")
 
     def _expand(self, line: str, local_ns: dict[str, Any] | None) -> str:
         """Put values in place of ``{name}`` and ``$name``, as IPython does for its own magics."""
@@ -216,24 +218,24 @@ class CWNotify(Magics):
     def _panel(self, line: str) -> None:
         from cwnotify.errors import UsageError
         from cwnotify.notebook.panel import panel
-        from cwnotify.view.options import read_panel
+        from cwnotify.view.options import parse_panel_arguments
 
         if not {"-h", "--help"}.isdisjoint(line.split()):
             print(_panel_help(), end="")
             return
         try:
-            panel(**read_panel(line))
+            panel(**parse_panel_arguments(line))
         except UsageError as error:
-            say(str(error))
+            warn(str(error))
 
 
 def _complete(shell: InteractiveShell, event: Any) -> list[str]:
     """What may follow ``%cwnotify``, for the Tab key."""
     before = event.text_until_cursor.removesuffix(event.symbol).split()
-    if len(before) > 1 and before[1] in COMMANDS:
+    if len(before) > 1 and before[1] in CLI_SUBCOMMANDS:
         return []
     options: list[str] = re.findall("--[a-z-]+", _panel_help().partition("\n\n")[0])
-    return options if len(before) > 1 else [*WORDS, *options]
+    return options if len(before) > 1 else [*MAGIC_SUBCOMMANDS, *options]
 
 
 def _completer(make: Callable[[], ArgumentParser]) -> Callable[[InteractiveShell, Any], list[str]]:
@@ -257,13 +259,13 @@ _COMPLETERS = {
 }
 
 
-def load(shell: InteractiveShell) -> None:
+def register_extension(shell: InteractiveShell) -> None:
     """Register the magics, `%config CWNotify` and the hooks; once, however often it is called."""
     if _loaded(shell):
         return
     magics = CWNotify(shell)
     shell.register_magics(magics)
-    magics.cells.attach()
+    magics.cell_hooks.attach()
     _prepare_when_idle(magics)
     for magic, complete in _COMPLETERS.items():
         shell.set_hook("complete_command", complete, str_key=magic)
@@ -277,7 +279,7 @@ def _prepare_when_idle(magics: CWNotify) -> None:
     import asyncio
 
     try:
-        asyncio.get_running_loop().call_later(IDLE_SECONDS, _prepare, magics)
+        asyncio.get_running_loop().call_later(PRELOAD_DELAY, _prepare, magics)
     except RuntimeError:
         return
 
@@ -289,21 +291,21 @@ def _prepare(magics: CWNotify) -> None:
         import cwnotify.runs.exceptions
         import cwnotify.runs.recorder  # noqa: F401 (these only have to be there)
         from cwnotify import settings
-        from cwnotify.notebook.arguments import cell_parser
+        from cwnotify.notebook.arguments import notify_on_finish_parser
 
-        cell_parser()
-        settings.gather(overrides=magics.overrides())
+        notify_on_finish_parser()
+        settings.load_settings(overrides=magics.overrides())
     except Exception:
         # A cell that needs them says what is wrong with them.
         return
 
 
-def unload(shell: InteractiveShell) -> None:
-    """Take out all that `load` put in."""
+def unregister_extension(shell: InteractiveShell) -> None:
+    """Take out all that `register_extension` put in."""
     magics = _loaded(shell)
     if magics is None:
         return
-    magics.cells.detach()
+    magics.cell_hooks.detach()
     # Only a panel that was opened has to be closed: what it needs is not imported for that.
     if panels := sys.modules.get("cwnotify.notebook.live_panel"):
         panels.close_all()

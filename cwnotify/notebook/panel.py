@@ -8,28 +8,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cwnotify import settings
-from cwnotify.alerts.serialization import from_record
-from cwnotify.console import say, say_once
-from cwnotify.sidecar.client import shared
-from cwnotify.view.options import Words, resolve
-from cwnotify.view.snapshot import Request, Snapshot
-from cwnotify.view.text import text
+from cwnotify.alerts.serialization import from_json_dict
+from cwnotify.console import warn, warn_once
+from cwnotify.sidecar.client import get_sidecar_client
+from cwnotify.view.options import NameList, resolve_panel_request
+from cwnotify.view.snapshot import PanelRequest, Snapshot
+from cwnotify.view.text import render_text
 
 if TYPE_CHECKING:
-    from cwnotify.notebook.live_panel import Panel, Watcher
+    from cwnotify.notebook.live_panel import Panel, SnapshotSource
 
-FIRST_SECONDS = 20.0
+PRINT_SNAPSHOT_TIMEOUT = 20.0
 
 
 def panel(
-    instance: Words = (),
+    instance: NameList = (),
     *,
     tag: str = "",
     metric: str = "cpu",
-    alarms: Words = (),
+    alarms: NameList = (),
     alarm_slack: str = "auto",
     range: str = "3h",
-    link: Watcher | None = None,
+    link: SnapshotSource | None = None,
 ) -> Panel | None:
     """Show CPU, alarms and runs below this cell, live, while cells run. In a terminal, print them once.
 
@@ -64,22 +64,22 @@ def panel(
     """
     shell = _shell()
     magics = shell.magics_manager.registry.get("CWNotify") if shell else None
-    found, troubles = settings.gather(overrides=magics.overrides() if magics else {})
+    found, troubles = settings.load_settings(overrides=magics.overrides() if magics else {})
     for trouble in troubles:
-        say_once(trouble)
-    request = resolve(
+        warn_once(trouble)
+    request = resolve_panel_request(
         found, instance=instance, tag=tag, metric=metric, alarms=alarms, alarm_slack=alarm_slack, range=range
     )
-    source: Watcher = link or shared()
-    source.aim(found.webhook)
+    source: SnapshotSource = link or get_sidecar_client()
+    source.set_webhook(found.webhook)
     if not hasattr(shell, "kernel"):
         _print(replace(request, pictures=False), source)
         return None
-    from cwnotify.notebook.kernel_info import at_exit
-    from cwnotify.notebook.live_panel import Panel, close_all
+    from cwnotify.notebook.kernel_info import run_at_kernel_exit
+    from cwnotify.notebook.live_panel import Panel, close_all_panels
 
     # A kernel that is shut down in good order leaves the last picture below the cell.
-    at_exit(close_all)
+    run_at_kernel_exit(close_all_panels)
     opened = Panel(request, source, shell)
     opened.open()
     return opened
@@ -91,23 +91,25 @@ def _shell() -> Any:
     return get_ipython()
 
 
-def _print(request: Request, link: Watcher) -> None:
+def _print(request: PanelRequest, link: SnapshotSource) -> None:
     """Wait until something was read, or could not be, and print it."""
     read = threading.Event()
     last: list[Snapshot] = []
 
     def hear(line: dict[str, Any]) -> None:
-        last[:] = [from_record(Snapshot, line["snapshot"])]
+        last[:] = [from_json_dict(Snapshot, line["snapshot"])]
         if last[0].updated or last[0].troubles:
             read.set()
 
     id = secrets.token_hex(8)
-    link.watch(id, request, hear)
+    link.subscribe(id, request, hear)
     try:
-        read.wait(FIRST_SECONDS)
+        read.wait(PRINT_SNAPSHOT_TIMEOUT)
     finally:
-        link.unwatch(id)
+        link.unsubscribe(id)
     if last:
-        print(text(last[0]))
+        print(render_text(last[0]))
     else:
-        say(f"no word came from the sidecar within {FIRST_SECONDS:g} s; try again, or look at: cwnotify doctor")
+        warn(
+            f"no word came from the sidecar within {PRINT_SNAPSHOT_TIMEOUT:g} s; try again, or look at: cwnotify doctor"
+        )

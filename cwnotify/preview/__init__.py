@@ -5,8 +5,8 @@ and no script runs but the caller's own. A payload with wrong types anywhere sti
 placeholder: a preview that fails says less than one that shows what is wrong.
 """
 
-from cwnotify.preview.builder import builder_link
-from cwnotify.preview.message import message_html
-from cwnotify.preview.page import entry_html, page
+from cwnotify.preview.builder import build_block_kit_builder_url
+from cwnotify.preview.message import render_message_html
+from cwnotify.preview.page import render_entry_html, render_page_html
 
-__all__ = ["builder_link", "entry_html", "message_html", "page"]
+__all__ = ["build_block_kit_builder_url", "render_entry_html", "render_message_html", "render_page_html"]

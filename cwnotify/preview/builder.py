@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 from cwnotify.preview.loose import as_dict, as_list, as_str
 
-BUILDER = "https://app.slack.com/block-kit-builder/#"
+BLOCK_KIT_BUILDER_URL = "https://app.slack.com/block-kit-builder/#"
 
 
-def builder_link(payload: object) -> str:
+def build_block_kit_builder_url(payload: object) -> str:
     """Slack's own preview of `payload`; the message travels behind the ``#``, so opening it sends nothing.
 
     The Builder knows blocks and attachments alone, so the text of a message without blocks becomes a section.
@@ -22,6 +22,8 @@ def builder_link(payload: object) -> str:
         blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}]
     shown = {"blocks": blocks, "attachments": as_list(message.get("attachments"))}
     try:
-        return BUILDER + quote(json.dumps(shown, separators=(",", ":"), skipkeys=True, default=str), safe="")
+        return BLOCK_KIT_BUILDER_URL + quote(
+            json.dumps(shown, separators=(",", ":"), skipkeys=True, default=str), safe=""
+        )
     except (ValueError, RecursionError):  # a payload made in Python may hold itself; JSON never does
-        return BUILDER
+        return BLOCK_KIT_BUILDER_URL

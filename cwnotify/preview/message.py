@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from cwnotify.preview.loose import as_dict, as_list, as_str
-from cwnotify.preview.mrkdwn import anchor, escape, mrkdwn_html, plain_html
+from cwnotify.preview.mrkdwn import escape_html, render_link_html, render_mrkdwn_html, render_plain_text_html
 
 _HANGUL = re.compile("[가-힣]")
 _TAG = re.compile("<[^>]*>")
@@ -18,7 +18,7 @@ _NO_COLOUR = "#dddddd"
 _Draw = Callable[[dict[object, object]], str]
 
 
-def message_html(payload: object, at: datetime | None = None) -> str:
+def render_message_html(payload: object, at: datetime | None = None) -> str:
     """One message as an HTML fragment, to be shown with the style sheet of `cwnotify.preview.page`.
 
     Parameters
@@ -34,7 +34,7 @@ def message_html(payload: object, at: datetime | None = None) -> str:
         An ``article`` whose accessible name is the notification's text.
     """
     message = as_dict(payload)
-    text = mrkdwn_html(as_str(message.get("text")))
+    text = render_mrkdwn_html(as_str(message.get("text")))
     korean = bool(_HANGUL.search(text))
     blocks = as_list(message.get("blocks"))
     # Slack shows the top-level text only where there are no blocks; else it is for notifications.
@@ -59,7 +59,7 @@ def _time(at: datetime | None, korean: bool) -> str:
 
 
 def _placeholder(words: str) -> str:
-    return f'<span class="unknown">{escape(words)}</span>'
+    return f'<span class="unknown">{escape_html(words)}</span>'
 
 
 def _drawn(value: object, table: dict[str, _Draw], what: str) -> str:
@@ -85,7 +85,7 @@ def _attachment(value: object) -> str:
     bar = f"#{found[1]}" if found else _NAMED_COLOURS.get(colour, _NO_COLOUR)
     text = as_str(attachment.get("text")) or as_str(attachment.get("fallback"))
     body = "".join(map(_block, as_list(attachment.get("blocks")))) or (
-        f'<div class="text">{mrkdwn_html(text)}</div>' if text else _placeholder("This attachment is empty")
+        f'<div class="text">{render_mrkdwn_html(text)}</div>' if text else _placeholder("This attachment is empty")
     )
     return f'<div class="attachment" style="--bar:{bar}">{body}</div>'
 
@@ -93,13 +93,13 @@ def _attachment(value: object) -> str:
 def _text(value: object) -> str:
     """A text object, as mrkdwn where it says so."""
     text = as_str(as_dict(value).get("text"))
-    return mrkdwn_html(text) if text and as_dict(value).get("type") == "mrkdwn" else _plain(value)
+    return render_mrkdwn_html(text) if text and as_dict(value).get("type") == "mrkdwn" else _plain(value)
 
 
 def _plain(value: object) -> str:
     """A text object where Slack takes ``plain_text`` alone: never with links or blocks of its own."""
     text = as_str(as_dict(value).get("text"))
-    return plain_html(text) if text else _placeholder("Text is missing")
+    return render_plain_text_html(text) if text else _placeholder("Text is missing")
 
 
 def _header(block: dict[object, object]) -> str:
@@ -129,13 +129,13 @@ def _actions(block: dict[object, object]) -> str:
 def _button(element: dict[object, object]) -> str:
     style = as_str(element.get("style"))
     kind = f"button {style}" if style in ("primary", "danger") else "button"
-    return anchor(as_str(element.get("url")), _plain(element.get("text")), kind)
+    return render_link_html(as_str(element.get("url")), _plain(element.get("text")), kind)
 
 
 def _picture(element: dict[object, object]) -> str:
     """A picture's place and its words: fetching it would tell a stranger's server who looks."""
-    words = escape(as_str(element.get("alt_text"))) or "without alt text"
-    return anchor(as_str(element.get("image_url")), f"Picture: {words}", "picture")
+    words = escape_html(as_str(element.get("alt_text"))) or "without alt text"
+    return render_link_html(as_str(element.get("image_url")), f"Picture: {words}", "picture")
 
 
 def _image(block: dict[object, object]) -> str:

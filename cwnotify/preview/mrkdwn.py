@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from urllib.parse import urlsplit
 
-EMOJI = {
+EMOJI_BY_SHORTCODE = {
     "+1": "👍", "-1": "👎", "alarm_clock": "⏰", "arrow_down": "⬇️", "arrow_right": "➡️", "arrow_up": "⬆️",
     "ballot_box_with_check": "☑️", "bar_chart": "📊", "bell": "🔔", "black_square_for_stop": "⏹️",
     "boom": "💥", "broken_heart": "💔", "bug": "🐛", "bulb": "💡", "chart_with_downwards_trend": "📉",
@@ -35,7 +35,7 @@ EMOJI = {
     "white_check_mark": "✅", "white_circle": "⚪", "wrench": "🔧", "x": "❌", "zap": "⚡", "zzz": "💤",
 }  # fmt: skip
 
-_EMOJI = f":(?P<emoji>{'|'.join(map(re.escape, EMOJI))}):"
+_EMOJI = f":(?P<emoji>{'|'.join(map(re.escape, EMOJI_BY_SHORTCODE))}):"
 _SHORTCODE = re.compile(_EMOJI)
 _FENCE = re.compile(r"```(.+?)```", re.DOTALL)
 _QUOTE = re.compile(r"(?:&gt;|>) ?")
@@ -55,36 +55,36 @@ _ENTITY = re.compile("&(amp|lt|gt);")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def escape(text: str) -> str:
+def escape_html(text: str) -> str:
     """Any text as HTML that is safe in an element and in a quoted attribute."""
     return html.escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
-def web_link(url: str) -> str:
+def escape_web_url(url: str) -> str:
     """`url` escaped for ``href`` where it is http or https with a host, else empty."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return escape(url) if parts.scheme in ("http", "https") and parts.netloc else ""
+    return escape_html(url) if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
-def anchor(url: str, shown: str, style: str = "") -> str:
+def render_link_html(url: str, shown: str, style: str = "") -> str:
     """A link around ready HTML, opening in its own tab; where `url` is not for the web, `shown` alone."""
-    href = web_link(url)
+    href = escape_web_url(url)
     kind = f' class="{style}"' if style else ""
     if not href:
         return f"<span{kind}>{shown}</span>" if style else shown
     return f'<a{kind} href="{href}" target="_blank" rel="noopener noreferrer">{shown}</a>'
 
 
-def plain_html(text: str) -> str:
+def render_plain_text_html(text: str) -> str:
     """A ``plain_text`` as HTML: emoji and line breaks, no other formatting."""
-    shown = _SHORTCODE.sub(lambda found: EMOJI[found["emoji"]], text)
+    shown = _SHORTCODE.sub(lambda found: EMOJI_BY_SHORTCODE[found["emoji"]], text)
     return _literal(shown).replace("\n", "<br>")
 
 
-def mrkdwn_html(text: str) -> str:
+def render_mrkdwn_html(text: str) -> str:
     """A ``mrkdwn`` text as HTML: a mix of inline elements, ``pre`` and ``blockquote``."""
     pieces = []
     for number, piece in enumerate(_FENCE.split(text)):
@@ -132,9 +132,9 @@ def _piece_html(found: re.Match[str]) -> str:
     if kind == "angle":
         return _angle_html(body)
     if kind == "bare":
-        return anchor(_decoded(body), _literal(body))
+        return render_link_html(_decoded(body), _literal(body))
     if kind == "emoji":
-        return EMOJI[body]
+        return EMOJI_BY_SHORTCODE[body]
     return f"<{kind}>{_inline_html(body)}</{kind}>"
 
 
@@ -150,7 +150,9 @@ def _angle_html(body: str) -> str:
     if target in ("!here", "!channel", "!everyone"):
         return _mention("@", target[1:], " everyone")
     url = _decoded(target)
-    return anchor(url, plain_html(name or target)) if web_link(url) else _literal(f"<{body}>")
+    return (
+        render_link_html(url, render_plain_text_html(name or target)) if escape_web_url(url) else _literal(f"<{body}>")
+    )
 
 
 def _mention(sigil: str, name: str, more: str = "") -> str:
@@ -163,4 +165,4 @@ def _decoded(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    return escape(_decoded(text))
+    return escape_html(_decoded(text))

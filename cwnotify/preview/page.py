@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
-from cwnotify.preview.builder import builder_link
-from cwnotify.preview.message import message_html
-from cwnotify.preview.mrkdwn import anchor, escape
+from cwnotify.preview.builder import build_block_kit_builder_url
+from cwnotify.preview.message import render_message_html
+from cwnotify.preview.mrkdwn import escape_html, render_link_html
 
 # Colours and sizes are Slack's own; every text keeps a contrast of at least 4.5 to 1 in both themes.
 _STYLE = """
@@ -106,18 +106,18 @@ thead th { color: var(--quiet); font-size: 13px; }
 """
 
 
-def entry_html(payload: object, at: datetime | None = None) -> str:
+def render_entry_html(payload: object, at: datetime | None = None) -> str:
     """A message in the page's list, with the link that opens it in Slack's Block Kit Builder."""
-    link = anchor(builder_link(payload), "Open in Block Kit Builder", "builder")
-    return f'<li class="entry">{message_html(payload, at)}{link}</li>'
+    link = render_link_html(build_block_kit_builder_url(payload), "Open in Block Kit Builder", "builder")
+    return f'<li class="entry">{render_message_html(payload, at)}{link}</li>'
 
 
-def page(
+def render_page_html(
     messages: Iterable[tuple[object, datetime | None]],
     title: str,
     *,
-    lead: str = "",
-    above: str = "",
+    subtitle: str = "",
+    html_above_messages: str = "",
     script: str = "",
 ) -> str:
     """A whole document that needs nothing beside itself.
@@ -138,16 +138,16 @@ def page(
     str
         HTML; encode it as UTF-8.
     """
-    entries = "".join(entry_html(payload, at) for payload, at in messages)
+    entries = "".join(render_entry_html(payload, at) for payload, at in messages)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main><h1>{escape(title)}</h1>"
-        + (f'<p class="lead">{escape(lead)}</p>' if lead else "")
-        + above
+        f"<title>{escape_html(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<body><main><h1>{escape_html(title)}</h1>"
+        + (f'<p class="lead">{escape_html(subtitle)}</p>' if subtitle else "")
+        + html_above_messages
         + '<section aria-labelledby="messages-title"><h2 id="messages-title">Messages</h2>'
         f'<ol class="messages" id="messages" aria-live="polite">{entries}</ol>'
         '<p class="empty">No message has arrived yet.</p></section></main>'

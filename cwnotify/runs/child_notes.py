@@ -23,22 +23,22 @@ from time import monotonic, sleep
 from typing import Any
 
 from cwnotify.runs import distributed
-from cwnotify.sidecar.event_size import to_line
+from cwnotify.sidecar.event_size import encode_within_limit
 
 MAX_PACKET = 200_000  # bytes; Linux sends up to 212,992 at once by default
 BACKLOG = 128
 PACKET_TIMEOUT = 0.2  # seconds
 CHECK_INTERVAL = 5.0  # seconds
 # How long the thread waits after an error, such as too many open files, in seconds.
-ERROR_PAUSE = 1.0
+RECEIVE_ERROR_BACKOFF = 1.0
 # A child without a run looks for one in its ancestors this often, in seconds, and this far up.
-SEARCH_INTERVAL = 5.0
+ANCESTOR_SEARCH_INTERVAL = 5.0
 MAX_ANCESTORS = 4
 
-Message = dict[str, Any]
+NoteMessage = dict[str, Any]
 
 
-class Inbox:
+class NoteReceiver:
     """The socket of this process, and the thread that reads it.
 
     Parameters
@@ -47,7 +47,7 @@ class Inbox:
         Called with each message, in that thread or in the one that calls `drain`.
     """
 
-    def __init__(self, receive: Callable[[Message], None]) -> None:
+    def __init__(self, receive: Callable[[NoteMessage], None]) -> None:
         self.process = os.getpid()
         self._receive = receive
         self._lock = _thread.allocate_lock()
@@ -82,7 +82,7 @@ class Inbox:
             while self.is_open and self._is_ours() and self._take():
                 pass
 
-    def forget(self) -> None:
+    def discard_after_fork(self) -> None:
         """In a forked child: the socket is the parent's. Takes no lock: the thread that held it is not here."""
         self._let_go()
 
@@ -104,7 +104,7 @@ class Inbox:
                     return
                 taken = not ready or self._take()
             if not taken:
-                sleep(ERROR_PAUSE)
+                sleep(RECEIVE_ERROR_BACKOFF)
 
     def _take(self) -> bool:
         """Read one message; return whether there may be more."""
@@ -144,9 +144,9 @@ class Inbox:
             listener.detach()
 
 
-def send(pid: int, message: Message) -> bool:
+def send_to_process(pid: int, message: NoteMessage) -> bool:
     """Send `message` to the process `pid`; return whether it took it."""
-    packet = to_line(message, MAX_PACKET)
+    packet = encode_within_limit(message, MAX_PACKET)
     if len(packet) > MAX_PACKET or not sys.platform.startswith("linux"):
         return False
     try:
@@ -166,29 +166,29 @@ def send(pid: int, message: Message) -> bool:
         connection.close()
 
 
-class Upward:
+class AncestorSender:
     """The nearest process around this one that takes notes."""
 
     def __init__(self) -> None:
         self._pid: int | None = None
-        self._searched = -SEARCH_INTERVAL
+        self._searched = -ANCESTOR_SEARCH_INTERVAL
 
     @property
-    def is_alone(self) -> bool:
+    def has_no_receiver(self) -> bool:
         """Whether there was no such process a moment ago."""
-        return self._pid is None and monotonic() - self._searched < SEARCH_INTERVAL
+        return self._pid is None and monotonic() - self._searched < ANCESTOR_SEARCH_INTERVAL
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: NoteMessage) -> bool:
         """Send `message` there; return whether a process took it."""
         if self._pid is not None:
-            if send(self._pid, message):
+            if send_to_process(self._pid, message):
                 return True
             self._pid = None
-        if self.is_alone:
+        if self.has_no_receiver:
             return False
         self._searched = monotonic()
         for pid in _ancestors():
-            if send(pid, message):
+            if send_to_process(pid, message):
                 self._pid = pid
                 return True
         return False
@@ -196,7 +196,7 @@ class Upward:
 
 def _ancestors() -> list[int]:
     """The process that started this one through `multiprocessing`, then the parents, nearest first."""
-    found = [pid] if (pid := distributed.parent_of_child()) else []
+    found = [pid] if (pid := distributed.get_multiprocessing_parent()) else []
     pid = os.getppid()
     while pid > 1 and len(found) < MAX_ANCESTORS:
         if pid not in found:

@@ -20,7 +20,7 @@ _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _PASS_ON_IGNORED = ("sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "busybox", "systemd", "timeout", "make")
 
 
-class Signals:
+class InheritedSignals:
     """The signals as this process found them; from then on all that can be passed on are blocked.
 
     Attributes
@@ -34,8 +34,8 @@ class Signals:
         self.ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
         self.ignored -= {number for number in _PYTHON_IGNORES if not _parent_ignores(number)}
         kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ}
-        self.passed = {number for number in signal.valid_signals() if number not in self.ignored | kept}
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.passed | {signal.SIGCHLD})
+        self.forwarded = {number for number in signal.valid_signals() if number not in self.ignored | kept}
+        self.original_mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.forwarded | {signal.SIGCHLD})
         self._ignores_children = signal.SIGCHLD in self.ignored
         if self._ignores_children:
             # Otherwise the system would forget how the child ended.
@@ -48,7 +48,7 @@ class Signals:
                 signal.signal(number, signal.SIG_DFL)
         if self._ignores_children:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.original_mask)
 
 
 def _parent_ignores(number: int) -> bool:
@@ -64,7 +64,7 @@ def _parent_ignores(number: int) -> bool:
         return False
 
 
-def fill_standard() -> set[int]:
+def reserve_standard_streams() -> set[int]:
     """Keep the numbers 0 to 2 from files of ours; return those that were closed, as they are for the child."""
     closed = set()
     for number in range(3):
@@ -79,7 +79,7 @@ def fill_standard() -> set[int]:
     return closed
 
 
-class Child:
+class DeferredChild:
     """A child that waits for `begin`.
 
     It is forked before this process has threads. What a terminal sends to both of us meanwhile waits in it.
@@ -97,7 +97,7 @@ class Child:
         If no process can be had.
     """
 
-    def __init__(self, command: Sequence[str], signals: Signals, streams: Mapping[int, int]) -> None:
+    def __init__(self, command: Sequence[str], signals: InheritedSignals, streams: Mapping[int, int]) -> None:
         go, self._go = os.pipe()
         self._trouble, trouble = os.pipe()
         self.pid = os.fork()
@@ -112,7 +112,7 @@ class Child:
         os.close(go)
         os.close(trouble)
 
-    def begin(self) -> None:
+    def start_command(self) -> None:
         """Let it become the command."""
         try:
             os.write(self._go, b"!")
@@ -121,14 +121,14 @@ class Child:
             pass
         os.close(self._go)
 
-    def trouble(self) -> OSError | None:
+    def read_exec_error(self) -> OSError | None:
         """Why it could not become the command, once it has ended."""
         text = os.read(self._trouble, 64)
         os.close(self._trouble)
         return OSError(int(text), os.strerror(int(text))) if text else None
 
 
-def _become(command: Sequence[str], signals: Signals, streams: Mapping[int, int], trouble: int) -> None:
+def _become(command: Sequence[str], signals: InheritedSignals, streams: Mapping[int, int], trouble: int) -> None:
     for number, end in streams.items():
         os.dup2(end, number)
     # Python sets it where the locale is C.
@@ -136,7 +136,7 @@ def _become(command: Sequence[str], signals: Signals, streams: Mapping[int, int]
         os.environ.pop("LC_CTYPE", None)
     signals.restore()
     try:
-        execute(command)
+        exec_command(command)
     except (OSError, ValueError) as error:
         os.write(trouble, str(getattr(error, "errno", None) or errno.EINVAL).encode())
 
@@ -149,7 +149,7 @@ def _was_set(name: str) -> bool:
         return name in os.environ
 
 
-def execute(command: Sequence[str]) -> None:
+def exec_command(command: Sequence[str]) -> None:
     """Become `command` as execvp(3) does, which also runs scripts without an interpreter's line.
 
     Raises

@@ -14,10 +14,10 @@ from typing import TypeVar
 from cwnotify.sidecar import native_threads
 
 T = TypeVar("T")
-MOST_SECONDS = 2.0
+USER_CODE_TIMEOUT = 2.0
 
 
-def within(seconds: float, ask: Callable[[], T]) -> T:
+def call_with_timeout(seconds: float, ask: Callable[[], T]) -> T:
     """What `ask` gives, if it gives it in so many seconds.
 
     An interrupt ends it, as Jupyter's stop button would. Code that catches even that, or that waits in C without
@@ -65,7 +65,7 @@ class _Limit:
     def __init__(self, seconds: float) -> None:
         self.is_reached = False
         self._seconds = seconds
-        self._thread = native_threads.thread_id()
+        self._thread = native_threads.get_thread_id()
         self._is_ended = False
         self._changed = native_threads.Condition()
 

@@ -18,15 +18,15 @@ from cwnotify.errors import UsageError
 _DEFERRED = ("remote", "delay", "apply_async", "send_with_options", "spawn_map")
 
 
-class Run(Protocol):
+class RunContext(Protocol):
     """A `cwnotify.notify` for one call."""
 
     def __enter__(self) -> Any: ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
-    def resumed(self) -> Any: ...
+    def activate(self) -> Any: ...
 
 
-def decorate(function: Any, fresh: Callable[[], Run]) -> Any:
+def decorate(function: Any, fresh: Callable[[], RunContext]) -> Any:
     """Return `function` with each call inside one of `fresh`.
 
     Raises
@@ -36,7 +36,7 @@ def decorate(function: Any, fresh: Callable[[], Run]) -> Any:
     """
     if isinstance(function, staticmethod | classmethod):
         return type(function)(decorate(function.__func__, fresh))
-    if is_command(function):
+    if is_click_command(function):
         command: Any = function
         command.callback = decorate(command.callback, fresh)
         return command
@@ -53,7 +53,7 @@ def decorate(function: Any, fresh: Callable[[], Run]) -> Any:
     return _Decorated(function, fresh) if _is_object(function) else _function(function, fresh)
 
 
-def is_command(function: object) -> bool:
+def is_click_command(function: object) -> bool:
     """Whether `function` is a command of click's or typer's, which has to stay one."""
     click: Any = sys.modules.get("click")
     command = getattr(click, "Command", None)
@@ -83,7 +83,7 @@ def _is_object(function: Any) -> bool:
     )
 
 
-def _function(function: Any, fresh: Callable[[], Run]) -> Any:
+def _function(function: Any, fresh: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         return _call(function, fresh, args, kwargs)
@@ -91,9 +91,9 @@ def _function(function: Any, fresh: Callable[[], Run]) -> Any:
     return called
 
 
-def _call(function: Any, fresh: Callable[[], Run], args: Any, kwargs: Any) -> Any:
+def _call(function: Any, fresh: Callable[[], RunContext], args: Any, kwargs: Any) -> Any:
     run = fresh()
-    with run.resumed():
+    with run.activate():
         run.__enter__()
         try:
             value = function(*args, **kwargs)
@@ -113,8 +113,8 @@ def _call(function: Any, fresh: Callable[[], Run], args: Any, kwargs: Any) -> An
     return value
 
 
-async def _awaited(run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    with run.resumed():
+async def _awaited(run: RunContext, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with run.activate():
         try:
             value = await coroutine
         except BaseException as error:
@@ -124,7 +124,7 @@ async def _awaited(run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return value
 
 
-def _settled(run: Run, future: Any) -> None:
+def _settled(run: RunContext, future: Any) -> None:
     import asyncio
 
     # Not `exception()`: asyncio would no longer warn of an exception that the program itself does not look at.
@@ -132,7 +132,7 @@ def _settled(run: Run, future: Any) -> None:
     run.__exit__(type(error) if error else None, error, getattr(error, "__traceback__", None))
 
 
-def _coroutine(function: Any, fresh: Callable[[], Run]) -> Any:
+def _coroutine(function: Any, fresh: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
         with fresh():
@@ -141,7 +141,7 @@ def _coroutine(function: Any, fresh: Callable[[], Run]) -> Any:
     return awaited
 
 
-def _generator(function: Any, fresh: Callable[[], Run]) -> Any:
+def _generator(function: Any, fresh: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
     def generated(*args: Any, **kwargs: Any) -> Any:
         return (yield from _Steps(fresh(), function(*args, **kwargs)))
@@ -156,7 +156,7 @@ def _through(steps: _Steps) -> Generator[Any, Any, Any]:
 class _Steps:
     """A generator's steps, all of one run. Between them the run is not the one that the consumer's notes belong to."""
 
-    def __init__(self, run: Run, generator: Generator[Any, Any, Any], begun: bool = False) -> None:
+    def __init__(self, run: RunContext, generator: Generator[Any, Any, Any], begun: bool = False) -> None:
         self._run = run
         self._generator = generator
         self._begun = begun
@@ -177,7 +177,7 @@ class _Steps:
 
     def close(self) -> None:
         """As a generator's; a consumer that has enough ends the run in good order."""
-        with self._run.resumed():
+        with self._run.activate():
             try:
                 self._generator.close()
             except BaseException as error:
@@ -186,7 +186,7 @@ class _Steps:
             self._run.__exit__(None, None, None)
 
     def _step(self, step: Callable[..., Any], *values: Any) -> Any:
-        with self._run.resumed():
+        with self._run.activate():
             if not self._begun:
                 self._begun = True
                 self._run.__enter__()
@@ -200,16 +200,16 @@ class _Steps:
                 raise
 
 
-def _async_generator(function: Any, fresh: Callable[[], Run]) -> Any:
+def _async_generator(function: Any, fresh: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
     async def generated(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         run, generator = fresh(), function(*args, **kwargs)
-        with run.resumed():
+        with run.activate():
             run.__enter__()
         step = generator.__anext__()
         while True:
             try:
-                with run.resumed():
+                with run.activate():
                     value = await step
             except StopAsyncIteration:
                 run.__exit__(None, None, None)
@@ -228,7 +228,7 @@ def _async_generator(function: Any, fresh: Callable[[], Run]) -> Any:
     return generated
 
 
-async def _closed(run: Run, generator: AsyncGenerator[Any, Any], reason: BaseException) -> None:
+async def _closed(run: RunContext, generator: AsyncGenerator[Any, Any], reason: BaseException) -> None:
     try:
         await generator.aclose()
     except BaseException as error:
@@ -240,7 +240,7 @@ async def _closed(run: Run, generator: AsyncGenerator[Any, Any], reason: BaseExc
 class _Decorated:
     """A callable object whose calls are runs; all else is the object's own."""
 
-    def __init__(self, function: Any, fresh: Callable[[], Run]) -> None:
+    def __init__(self, function: Any, fresh: Callable[[], RunContext]) -> None:
         self.__wrapped__ = function
         self._fresh = fresh
         functools.update_wrapper(self, function, updated=())

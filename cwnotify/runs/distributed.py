@@ -17,7 +17,7 @@ from cwnotify.alerts.light_dataclass import frozen
 
 
 @frozen
-class Launcher:
+class LauncherVariables:
     """The variables in which one launcher passes a process its rank.
 
     Parameters
@@ -30,8 +30,8 @@ class Launcher:
         A rank above 0 counts also when no size is set.
     """
 
-    rank: str
-    sizes: tuple[str, ...] = ()
+    rank_variable: str
+    size_variables: tuple[str, ...] = ()
     decides: bool = False
     without_size: bool = False
 
@@ -39,40 +39,40 @@ class Launcher:
 # In this order. LOCAL_RANK and SLURM have rules of their own, see `_find`.
 LAUNCHERS = (
     # torchrun, accelerate, DeepSpeed, Ray Train, Composer: https://docs.pytorch.org/docs/stable/elastic/run.html
-    Launcher("RANK", ("WORLD_SIZE",), decides=True),
+    LauncherVariables("RANK", ("WORLD_SIZE",), decides=True),
     # https://horovod.readthedocs.io/en/stable/mpi.html, horovod/runner/gloo_run.py
-    Launcher("HOROVOD_RANK", ("HOROVOD_SIZE",)),
+    LauncherVariables("HOROVOD_RANK", ("HOROVOD_SIZE",)),
     # https://docs.open-mpi.org/en/v5.0.x/tuning-apps/environment-var.html
-    Launcher("OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_SIZE",)),
+    LauncherVariables("OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_SIZE",)),
     # https://mvapich.cse.ohio-state.edu/userguide/ (MVAPICH2, then MVAPICH 3)
-    Launcher("MV2_COMM_WORLD_RANK", ("MV2_COMM_WORLD_SIZE",)),
-    Launcher("MVP_COMM_WORLD_RANK", ("MVP_COMM_WORLD_SIZE",)),
+    LauncherVariables("MV2_COMM_WORLD_RANK", ("MV2_COMM_WORLD_SIZE",)),
+    LauncherVariables("MVP_COMM_WORLD_RANK", ("MVP_COMM_WORLD_SIZE",)),
     # IBM Spectrum LSF, jsrun: https://www.ibm.com/docs/en/spectrum-lsf
-    Launcher("JSM_NAMESPACE_RANK", ("JSM_NAMESPACE_SIZE",)),
+    LauncherVariables("JSM_NAMESPACE_RANK", ("JSM_NAMESPACE_SIZE",)),
     # https://flux-framework.readthedocs.io/projects/flux-core/en/latest/man7/flux-environment.html
-    Launcher("FLUX_TASK_RANK", ("FLUX_JOB_SIZE",)),
+    LauncherVariables("FLUX_TASK_RANK", ("FLUX_JOB_SIZE",)),
     # MPICH and Intel MPI (Hydra), Cray MPICH: https://github.com/pmodels/mpich, src/pm/hydra
-    Launcher("PMI_RANK", ("PMI_SIZE",)),
+    LauncherVariables("PMI_RANK", ("PMI_SIZE",)),
     # HPE Cray PALS, man mpiexec(1): it sets no size.
-    Launcher("PALS_RANKID", ("PMI_SIZE",), without_size=True),
+    LauncherVariables("PALS_RANKID", ("PMI_SIZE",), without_size=True),
     # https://slurm.schedmd.com/srun.html#SECTION_OUTPUT-ENVIRONMENT-VARIABLES
-    Launcher("SLURM_PROCID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS")),
+    LauncherVariables("SLURM_PROCID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS")),
     # PRRTE (prun): https://docs.prrte.org; it sets no size.
-    Launcher("PMIX_RANK", ("PMIX_SIZE",), without_size=True),
+    LauncherVariables("PMIX_RANK", ("PMIX_SIZE",), without_size=True),
     # Cray ALPS, man aprun(1): it sets no size.
-    Launcher("ALPS_APP_PE", without_size=True),
+    LauncherVariables("ALPS_APP_PE", without_size=True),
     # jax.distributed.initialize: jax/_src/distributed.py
-    Launcher("JAX_PROCESS_ID", ("JAX_NUM_PROCESSES",)),
+    LauncherVariables("JAX_PROCESS_ID", ("JAX_NUM_PROCESSES",)),
     # torch_xla/core/xla_env_vars.py
-    Launcher("XRT_SHARD_ORDINAL", ("XRT_SHARD_WORLD_SIZE",)),
+    LauncherVariables("XRT_SHARD_ORDINAL", ("XRT_SHARD_WORLD_SIZE",)),
     # https://cloud.google.com/kubernetes-engine/docs/concepts/tpus: the size is the number of host names.
-    Launcher("TPU_WORKER_ID", ("TPU_WORKER_HOSTNAMES",)),
+    LauncherVariables("TPU_WORKER_ID", ("TPU_WORKER_HOSTNAMES",)),
     # python -m paddle.distributed.launch
-    Launcher("PADDLE_TRAINER_ID", ("PADDLE_TRAINERS_NUM",)),
+    LauncherVariables("PADDLE_TRAINER_ID", ("PADDLE_TRAINERS_NUM",)),
     # MindSpore on Ascend: https://www.mindspore.cn/docs
-    Launcher("RANK_ID", ("RANK_SIZE",)),
+    LauncherVariables("RANK_ID", ("RANK_SIZE",)),
     # Lightning's processes beside its first have no RANK: lightning/fabric/strategies/launchers/subprocess_script.py
-    Launcher("LOCAL_RANK", ("WORLD_SIZE", "LOCAL_WORLD_SIZE"), without_size=True),
+    LauncherVariables("LOCAL_RANK", ("WORLD_SIZE", "LOCAL_WORLD_SIZE"), without_size=True),
 )
 _NODES = ("NODE_RANK", "GROUP_RANK")
 _STEPS = ("SLURM_STEP_ID", "SLURM_STEPID")
@@ -102,10 +102,10 @@ class Rank:
     variable: str = ""
 
 
-FIRST = Rank(0, "rank 0")
+FIRST_RANK = Rank(0, "rank 0")
 
 
-def has_launched() -> bool:
+def has_launched_ranks() -> bool:
     """Whether this process has the local rank 0, as Lightning's first process after it has launched the other ones.
 
     It learns of it then, and forgets the number of processes when they are done.
@@ -113,7 +113,7 @@ def has_launched() -> bool:
     return os.environ.get("LOCAL_RANK") == "0" and not is_multiprocessing_child() and not _is_kernel()
 
 
-def rank(environ: Mapping[str, str] | None = None) -> int | None:
+def get_rank_number(environ: Mapping[str, str] | None = None) -> int | None:
     """Return this process's rank; None if it is not one of several.
 
     Parameters
@@ -121,12 +121,12 @@ def rank(environ: Mapping[str, str] | None = None) -> int | None:
     environ
         Only these variables count. By default the environment, and what PyTorch says of this process.
     """
-    match = find(environ)
+    match = find_rank(environ)
     return match.number if match else None
 
 
-def find(environ: Mapping[str, str] | None = None) -> Rank | None:
-    """As `rank`, with what an alert calls it."""
+def find_rank(environ: Mapping[str, str] | None = None) -> Rank | None:
+    """As `get_rank_number`, with what an alert calls it."""
     if environ is not None:
         return _find(environ)
     return None if _is_kernel() else _initialised() or _find(os.environ)
@@ -134,25 +134,25 @@ def find(environ: Mapping[str, str] | None = None) -> Rank | None:
 
 def _find(environ: Mapping[str, str]) -> Rank | None:
     for launcher in LAUNCHERS:
-        number = _number(environ.get(launcher.rank))
+        number = _number(environ.get(launcher.rank_variable))
         if number is None:
             continue
-        size = next((size for name in launcher.sizes if (size := _size(environ.get(name))) is not None), None)
-        if launcher.rank == "LOCAL_RANK":
+        size = next((size for name in launcher.size_variables if (size := _size(environ.get(name))) is not None), None)
+        if launcher.rank_variable == "LOCAL_RANK":
             match = _local(number, size, environ)
             if match:
                 return match
             continue
         if size is not None and number >= max(size, 1):
             continue
-        if launcher.rank == "SLURM_PROCID" and number == 0 and not any(environ.get(name) for name in _STEPS):
+        if launcher.rank_variable == "SLURM_PROCID" and number == 0 and not any(environ.get(name) for name in _STEPS):
             # The batch script itself, or a notebook in it: no srun has started several of them.
             continue
         if size is None:
             if launcher.without_size and number > 0:
-                return Rank(number, f"rank {number}", launcher.rank)
+                return Rank(number, f"rank {number}", launcher.rank_variable)
         elif size > 1:
-            return Rank(number, f"rank {number}", launcher.rank)
+            return Rank(number, f"rank {number}", launcher.rank_variable)
         elif launcher.decides:
             return None
     return None
@@ -210,10 +210,10 @@ def _initialised() -> Rank | None:
 
 def is_multiprocessing_child() -> bool:
     """Whether `multiprocessing`, or a library built on it, started this process."""
-    return parent_of_child() is not None
+    return get_multiprocessing_parent() is not None
 
 
-def parent_of_child() -> int | None:
+def get_multiprocessing_parent() -> int | None:
     """Return the pid of the process whose `multiprocessing` started this one; None for any other process."""
     process: Any = sys.modules.get("multiprocessing.process")
     parent = getattr(process, "_parent_process", None)
@@ -221,7 +221,7 @@ def parent_of_child() -> int | None:
     return pid if isinstance(pid, int) else None
 
 
-def launch(name: str, ordinal: int, environ: Mapping[str, str] | None = None, launches: bool = False) -> str:
+def make_job_id(name: str, ordinal: int, environ: Mapping[str, str] | None = None, is_launcher: bool = False) -> str:
     """Return what all ranks of this launch on this machine call their `ordinal`-th run of that name.
 
     Parameters
@@ -229,12 +229,12 @@ def launch(name: str, ordinal: int, environ: Mapping[str, str] | None = None, la
     launches
         This process has launched the other ranks itself, as Lightning's first process does.
     """
-    from cwnotify.host.processes import Watched, name_process
+    from cwnotify.host.processes import ProcessIdentity, identify_process
 
     environ = os.environ if environ is None else environ
     match = _find(environ)
-    pid = os.getpid() if launches else _launcher(match.variable if match else "", environ)
-    launcher: Watched = name_process(pid)
+    pid = os.getpid() if is_launcher else _launcher(match.variable if match else "", environ)
+    launcher: ProcessIdentity = identify_process(pid)
     parts = [name, str(ordinal), launcher.boot, launcher.namespace, str(launcher.pid), launcher.start]
     parts += [environ.get(key, "") for key in _LAUNCHES]
     return "job-" + hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:24]

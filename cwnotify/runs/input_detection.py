@@ -15,18 +15,18 @@ from typing import Any, Protocol
 
 _DEBUGGERS = ("pdb", "bdb", "IPython.core.debugger", "IPython.terminal.debugger")
 _PROMPTS = ("interaction", "cmdloop", "_cmdloop", "_cmdloop_async")
-MAX_FRAMES = 30
+MAX_CALLER_FRAMES = 30
 
 
-class Watcher(Protocol):
+class WaitListener(Protocol):
     """A `cwnotify.runs.recorder.Recording`, or what stands for the one of the current cell."""
 
-    def waits(self, wait: str, in_notebook: bool) -> None: ...
+    def report_waiting(self, wait: str, in_notebook: bool) -> None: ...
 
-    def resumes(self) -> None: ...
+    def report_resumed(self) -> None: ...
 
 
-class Patch:
+class AttributePatch:
     """An attribute of an object, a class or a module, wrapped until `undo`.
 
     Parameters
@@ -62,17 +62,19 @@ class Patch:
         self._ours = None
 
 
-def prompts(watcher: Watcher, original: Callable[..., Any], wait: str, in_notebook: bool) -> Callable[..., Any]:
+def wrap_prompt(
+    watcher: WaitListener, original: Callable[..., Any], wait: str, in_notebook: bool
+) -> Callable[..., Any]:
     """Wrap a function that asks a person; `wait` is ``debugger`` or ``input``, or empty to look at the callers."""
 
     @functools.wraps(original)
     def asked(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        _notify(lambda: watcher.waits(wait or _reason(sys._getframe(3)), in_notebook))
+        _notify(lambda: watcher.report_waiting(wait or _reason(sys._getframe(3)), in_notebook))
         try:
             return original(*args, **kwargs)
         finally:
-            _notify(watcher.resumes)
+            _notify(watcher.report_resumed)
 
     return asked
 
@@ -85,7 +87,7 @@ def _notify(action: Callable[[], None]) -> None:
         return
 
 
-def module_of(frame: FrameType) -> str:
+def get_module_name(frame: FrameType) -> str:
     """Return the name of the module that a frame's code belongs to; the user may have put anything in its place."""
     name = dict.get(frame.f_globals, "__name__")
     return name if type(name) is str else ""
@@ -93,32 +95,32 @@ def module_of(frame: FrameType) -> str:
 
 def _reason(frame: FrameType | None) -> str:
     """Return ``debugger`` if a debugger's prompt is among the callers."""
-    for _ in range(MAX_FRAMES):
+    for _ in range(MAX_CALLER_FRAMES):
         if frame is None:
             break
-        if frame.f_code.co_name in _PROMPTS and module_of(frame) in _DEBUGGERS:
+        if frame.f_code.co_name in _PROMPTS and get_module_name(frame) in _DEBUGGERS:
             return "debugger"
         frame = frame.f_back
     return "input"
 
 
-_watchers: list[Watcher] = []
-_patches: list[Patch] = []
+_watchers: list[WaitListener] = []
+_patches: list[AttributePatch] = []
 
 
 class _Newest:
     """Passes on to the watcher that came last."""
 
-    def waits(self, wait: str, in_notebook: bool) -> None:
+    def report_waiting(self, wait: str, in_notebook: bool) -> None:
         if _watchers and (in_notebook or (sys.stdin is not None and sys.stdin.isatty())):
-            _watchers[-1].waits(wait, in_notebook)
+            _watchers[-1].report_waiting(wait, in_notebook)
 
-    def resumes(self) -> None:
+    def report_resumed(self) -> None:
         if _watchers:
-            _watchers[-1].resumes()
+            _watchers[-1].report_resumed()
 
 
-def watch(watcher: Watcher, kernel: Any = None, debuggers: bool = False) -> None:
+def add_wait_listener(watcher: WaitListener, kernel: Any = None, debuggers: bool = False) -> None:
     """Report to `watcher` when this process asks the person at its terminal or its notebook.
 
     Parameters
@@ -131,25 +133,25 @@ def watch(watcher: Watcher, kernel: Any = None, debuggers: bool = False) -> None
     _watchers.append(watcher)
     kernel = kernel or getattr(builtins.input, "__self__", None)
     if hasattr(kernel, "_input_request"):
-        _patch(kernel, "_input_request", lambda original: prompts(_Newest(), original, "", True))
+        _patch(kernel, "_input_request", lambda original: wrap_prompt(_Newest(), original, "", True))
         # The debugger of the front end, which also gets the `breakpoint()` of code that it debugs.
         client = getattr(getattr(kernel, "debugger", None), "debugpy_client", None)
         _patch(client, "event_callback", _debugger_events)
         return
     import getpass
 
-    _patch(builtins, "input", lambda original: prompts(_Newest(), original, "", False))
-    _patch(getpass, "_raw_input", lambda original: prompts(_Newest(), original, "input", False))
+    _patch(builtins, "input", lambda original: wrap_prompt(_Newest(), original, "", False))
+    _patch(getpass, "_raw_input", lambda original: wrap_prompt(_Newest(), original, "input", False))
     if debuggers:
         import pdb
 
-        _patch(pdb.Pdb, "interaction", lambda original: prompts(_Newest(), original, "debugger", False))
+        _patch(pdb.Pdb, "interaction", lambda original: wrap_prompt(_Newest(), original, "debugger", False))
 
 
 def _patch(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
     is_patched = any(patch.owner is owner and patch.name == name for patch in _patches)
     if not is_patched and hasattr(owner, name):
-        patch = Patch(owner, name, wrap)
+        patch = AttributePatch(owner, name, wrap)
         patch.apply()
         _patches.append(patch)
 
@@ -162,15 +164,15 @@ def _debugger_events(original: Callable[[dict[str, Any]], Any]) -> Callable[[dic
     def event_callback(message: dict[str, Any]) -> Any:
         event = message.get("event")
         if event == "stopped":
-            _notify(lambda: newest.waits("debugger", True))
+            _notify(lambda: newest.report_waiting("debugger", True))
         elif event == "continued":
-            _notify(newest.resumes)
+            _notify(newest.report_resumed)
         return original(message)
 
     return event_callback
 
 
-def unwatch(watcher: Watcher) -> None:
+def remove_wait_listener(watcher: WaitListener) -> None:
     """Stop reporting to `watcher`; without watchers everything is put back."""
     if watcher in _watchers:
         _watchers.remove(watcher)

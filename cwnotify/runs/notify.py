@@ -12,18 +12,21 @@ from types import FrameType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from cwnotify.alerts.events import run_options
-from cwnotify.alerts.events.runs import Outcome, RunKind, Shown
-from cwnotify.console import say, say_once
+from cwnotify.alerts.events.runs import CapturedValue, Outcome, RunKind
+from cwnotify.console import warn, warn_once
 from cwnotify.runs import run_name
-from cwnotify.runs.decorator import decorate, is_command
-from cwnotify.runs.exceptions import describe, outcome_of
-from cwnotify.runs.recorder import Recording, as_shown, enclosing, here, inside
-from cwnotify.runs.run_name import name_of_function
-from cwnotify.runs.value_format import name_of_error
+from cwnotify.runs.decorator import decorate, is_click_command
+from cwnotify.runs.exceptions import describe_exception
+from cwnotify.runs.outcome import determine_outcome
+from cwnotify.runs.recorder import Recording, build_shown_values, iter_enclosing_recordings, locate_run, use_recording
+from cwnotify.runs.run_name import derive_name_from_function
+from cwnotify.runs.value_format import format_error_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-NO_WEBHOOK = "no Slack webhook is set, so nobody will be told; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
+NO_WEBHOOK_WARNING = (
+    "no Slack webhook is set, so nobody will be told; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
+)
 
 
 class notify:  # noqa: N801 (used like a function)
@@ -82,10 +85,10 @@ class notify:  # noqa: N801 (used like a function)
     ) -> None:
         self._name = name if isinstance(name, str) else ""
         self._asked = {
-            "min_seconds": None if min is None else run_options.duration(_seconds(min)),
-            "on": None if on is None else run_options.one_of("on", run_options.WHEN)(on),
-            "mention": None if mention is None else run_options.mention(mention),
-            "lang": None if lang is None else run_options.one_of("lang", run_options.LANGUAGES)(lang),
+            "min_seconds": None if min is None else run_options.parse_duration(_seconds(min)),
+            "on": None if on is None else run_options.make_choice_parser("on", run_options.ON_CHOICES)(on),
+            "mention": None if mention is None else run_options.parse_mention(mention),
+            "lang": None if lang is None else run_options.make_choice_parser("lang", run_options.LANGUAGES)(lang),
             "channel": channel,
         }
         self._show = show
@@ -111,7 +114,9 @@ class notify:  # noqa: N801 (used like a function)
 
     def __call__(self, function: F) -> F:
         """Decorate `function`: each call is a run of its own."""
-        name = self._name or name_of_function(getattr(function, "callback", None) if is_command(function) else function)
+        name = self._name or derive_name_from_function(
+            getattr(function, "callback", None) if is_click_command(function) else function
+        )
 
         def fresh() -> notify:
             one = notify(name, show=self._show)
@@ -120,9 +125,9 @@ class notify:  # noqa: N801 (used like a function)
 
         return decorate(function, fresh)  # type: ignore[no-any-return]
 
-    def resumed(self) -> inside:
+    def activate(self) -> use_recording:
         """A context in which notes belong to this object's run; for code that runs in steps."""
-        return inside(self._entries[-1][1] if self._entries else None)
+        return use_recording(self._entries[-1][1] if self._entries else None)
 
     def _enter(self, frame: FrameType) -> notify:
         self._entries.append((id(frame), _begin(self._name, RunKind.CODE, self._asked)))
@@ -132,19 +137,21 @@ class notify:  # noqa: N801 (used like a function)
         recording = self._leave(frame)
         if recording is None:
             return
-        recording.stop()
+        recording.stop_timer()
         try:
             outcome = _outcome(error)
-            failure = describe(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            failure = (
+                describe_exception(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
+            )
             shown, left_out = _shown(self._show)
-            recording.end(outcome, failure, shown=shown, left_out=left_out)
+            recording.report_end(outcome, failure, shown=shown, left_out=left_out)
         except Exception as trouble:
-            say(f"the end of this run could not be reported: {type(trouble).__name__}")
+            warn(f"the end of this run could not be reported: {type(trouble).__name__}")
 
     def _leave(self, frame: FrameType) -> Recording | None:
         """The run that ends: the one that `frame` began, else the innermost one here, else the one that began last."""
         entries = self._entries[::-1]
-        around = list(enclosing()) if len(entries) > 1 else []
+        around = list(iter_enclosing_recordings()) if len(entries) > 1 else []
         entry = next((one for one in entries if one[0] == id(frame)), None)
         entry = entry or next((one for run in around for one in entries if one[1] is run), None)
         entry = entry or (entries[0] if entries else None)
@@ -174,13 +181,16 @@ def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | No
     try:
         # A notebook without a name leaves it to the cell's number.
         recording = Recording(
-            name or run_name.name_of_program(), kind, here(run_name.notebook(), run_name.cell()), asked
+            name or run_name.derive_name_from_program(),
+            kind,
+            locate_run(run_name.get_notebook_path(), run_name.get_cell_number()),
+            asked,
         )
     except Exception as error:
-        say(f"this run could not be registered: {type(error).__name__}")
+        warn(f"this run could not be registered: {type(error).__name__}")
         return None
     if recording.webhook is None:
-        say_once(NO_WEBHOOK)
+        warn_once(NO_WEBHOOK_WARNING)
     recording.begin()
     return recording
 
@@ -193,16 +203,16 @@ def _outcome(error: BaseException | None) -> Outcome:
     kind = type(error)
     if issubclass(kind, GeneratorExit) or (issubclass(kind, SystemExit) and getattr(error, "code", 1) in (None, 0)):
         return Outcome.FINISHED
-    return outcome_of(error)
+    return determine_outcome(error)
 
 
-def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[tuple[Shown, ...], int]:
+def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[tuple[CapturedValue, ...], int]:
     """The values that the alert shows, and how many it leaves out."""
     if show is None:
         return (), 0
     try:
         values = show()
-        shown = as_shown(values)
+        shown = build_shown_values(values)
         return shown, max(len(values) - len(shown), 0)
     except Exception as error:
-        return (Shown("show", error=name_of_error(error)),), 0
+        return (CapturedValue("show", error=format_error_name(error)),), 0

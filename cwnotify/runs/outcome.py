@@ -15,7 +15,7 @@ from typing import Any
 
 from cwnotify.alerts.events.runs import Outcome
 
-MAX_CHAIN = 50
+MAX_CHAINED_ERRORS = 50
 _LIBRARIES = ("/site-packages/", "/dist-packages/", os.__file__.removesuffix("os.py"))
 # The slots themselves: a class may put a property of its own over them.
 _SLOTS: Any = BaseException
@@ -25,7 +25,7 @@ _CODE: Any = SystemExit.code
 _MEMBERS: Any = BaseExceptionGroup.exceptions
 
 
-def outcome_of(error: BaseException | None) -> Outcome:
+def determine_outcome(error: BaseException | None) -> Outcome:
     """Return finished, failed or interrupted.
 
     Call it where the exception was caught: an interrupt of code that awaits leaves a CancelledError, and only the
@@ -37,7 +37,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
     return Outcome.INTERRUPTED if _is_interrupt(error) else Outcome.FAILED
 
 
-def true_error(error: BaseException) -> BaseException:
+def unwrap_error(error: BaseException) -> BaseException:
     """Return the error behind ``sys.exit(1)`` in an ``except`` block; otherwise `error` itself."""
     error = _behind_display(error)
     if not issubclass(type(error), SystemExit):
@@ -46,7 +46,7 @@ def true_error(error: BaseException) -> BaseException:
     if code is None or (isinstance(code, int) and code == 0):
         return error
     behind = _cause(error)
-    for _ in range(MAX_CHAIN):
+    for _ in range(MAX_CHAINED_ERRORS):
         if behind is None:
             return error
         kind = type(behind)
@@ -59,7 +59,7 @@ def true_error(error: BaseException) -> BaseException:
 
 def _behind_display(error: BaseException) -> BaseException:
     """Return the cell's own error if IPython could not display it and raised `error` instead (IPython 8.18 does)."""
-    for _ in range(MAX_CHAIN):
+    for _ in range(MAX_CHAINED_ERRORS):
         last = _innermost(error)
         context: BaseException | None = _CONTEXT.__get__(error)
         if last is None or context is None or last.tb_frame.f_globals.get("__name__") != "IPython.core.ultratb":
@@ -103,7 +103,7 @@ def _with_causes(error: BaseException) -> Iterator[tuple[BaseException, bool]]:
     what fails in there later is a failure.
     """
     waiting, seen = [(error, False)], set[int]()
-    while waiting and len(seen) < MAX_CHAIN:
+    while waiting and len(seen) < MAX_CHAINED_ERRORS:
         one, was_handled = waiting.pop()
         if id(one) in seen:
             continue

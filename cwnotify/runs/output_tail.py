@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cwnotify.alerts.text_limits import TAIL_WINDOW
+from cwnotify.alerts.text_limits import OUTPUT_TAIL_WINDOW
 
-KEPT = 32_768
+MAX_BUFFERED_CHARS = 32_768
 
 
-class Tail:
+class OutputTail:
     """Listens to both streams from `start` to `stop`."""
 
     def __init__(self, lines: int) -> None:
@@ -43,17 +43,17 @@ class Tail:
             else:
                 names[name] = before
         self._undo.clear()
-        text = "".join(self._pieces)[-KEPT:]
+        text = "".join(self._pieces)[-MAX_BUFFERED_CHARS:]
         # A progress bar draws over its line: what a person saw last is what follows the last carriage return.
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n")]
-        return "\n".join(lines)[-TAIL_WINDOW:] if self._lines else ""
+        return "\n".join(lines)[-OUTPUT_TAIL_WINDOW:] if self._lines else ""
 
     def _listen(self, name: str, stream: Any) -> None:
         write = stream.write
 
         def heard(text: str, *rest: Any) -> Any:
             written = write(text, *rest)
-            self.keep(text)
+            self.add_output(text)
             return written
 
         try:
@@ -72,18 +72,18 @@ class Tail:
             return
         self._undo.append((names, "write", heard, before))
 
-    def keep(self, text: object, first: bool = False) -> None:
+    def add_output(self, text: object, prepend: bool = False) -> None:
         """Take what was printed, after what came so far or `first`."""
         if not isinstance(text, str):
             return
-        if first:
+        if prepend:
             self._pieces.insert(0, text)
             return
-        self._pieces.append(text[-KEPT:])
+        self._pieces.append(text[-MAX_BUFFERED_CHARS:])
         self._length += len(self._pieces[-1])
-        if self._length > 2 * KEPT:
-            self._pieces = ["".join(self._pieces)[-KEPT:]]
-            self._length = KEPT
+        if self._length > 2 * MAX_BUFFERED_CHARS:
+            self._pieces = ["".join(self._pieces)[-MAX_BUFFERED_CHARS:]]
+            self._length = MAX_BUFFERED_CHARS
 
 
 class _StandIn:

@@ -21,37 +21,37 @@ from cwnotify import settings
 from cwnotify.alerts import locale
 from cwnotify.alerts.events.run_options import RunOptions
 from cwnotify.alerts.events.runs import (
+    CapturedValue,
     FailedCommand,
-    Failure,
-    Loss,
     Outcome,
-    Place,
     Run,
-    RunEnded,
+    RunFailure,
     RunKind,
-    Shown,
-    Wait,
+    RunLocation,
+    RunLoss,
+    RunResult,
+    WaitReason,
 )
-from cwnotify.alerts.text_limits import MARGIN, MAX_LABEL, MAX_NAME
-from cwnotify.console import say_once
+from cwnotify.alerts.text_limits import MAX_RUN_NAME_LENGTH, MAX_VALUE_LABEL_LENGTH, REDACTION_MARGIN
+from cwnotify.console import warn_once
 from cwnotify.runs import distributed, input_detection
-from cwnotify.runs.child_notes import Inbox, Message, Upward
-from cwnotify.runs.deadline import MOST_SECONDS, within
-from cwnotify.runs.value_format import MAX_VALUES, name_of_error, text_of
-from cwnotify.sidecar.client import Link, shared
+from cwnotify.runs.child_notes import AncestorSender, NoteMessage, NoteReceiver
+from cwnotify.runs.deadline import USER_CODE_TIMEOUT, call_with_timeout
+from cwnotify.runs.value_format import MAX_SHOWN_VALUES, format_error_name, format_value
+from cwnotify.sidecar.client import SidecarClient, get_sidecar_client
 
-MAX_ORDINALS = 10_000
+MAX_COUNTED_RUN_NAMES = 10_000
 # How many names are counted that a run has noted and that its alert leaves out.
 MAX_DROPPED = 10_000
 # Up to this many notes are passed on at once, then one a second.
-BURST = 20.0
+NOTE_BURST = 20.0
 _HOST = os.uname().nodename
 # Not the system's, for the cell would wait for that; not the one that a cell may seed.
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
 # The runs of this process that are under way, in the order in which they began.
 _under_way: list[Recording] = []
-# The run that began last in this thread or task. It may be over: see `current`.
+# The run that began last in this thread or task. It may be over: see `get_current_recording`.
 _innermost: ContextVar[Recording | None] = ContextVar("cwnotify_run", default=None)
 # How many runs of each name this process has begun.
 _ordinals: dict[str, int] = {}
@@ -84,21 +84,21 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         notes come faster than that; so a tensor on a GPU is not waited for in every step.
     """
     try:
-        run = current()
+        run = get_current_recording()
         (_upward if run is None else run).note({**(values or {}), **more})
     except Exception as error:
-        say_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
+        warn_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
 
 
-def current() -> Recording | None:
+def get_current_recording() -> Recording | None:
     """The run that notes belong to here: the innermost of this thread or task, else the newest; None in a child."""
     run = _innermost.get()
     if run is None or run.is_over:
-        run = next(enclosing(), None) or (_under_way[-1] if _under_way else None)
+        run = next(iter_enclosing_recordings(), None) or (_under_way[-1] if _under_way else None)
     return run if run and run.is_here else None
 
 
-def enclosing() -> Iterator[Recording]:
+def iter_enclosing_recordings() -> Iterator[Recording]:
     """The runs around this place in this thread or task that are under way, the innermost first."""
     run = _innermost.get()
     while run is not None:
@@ -107,7 +107,7 @@ def enclosing() -> Iterator[Recording]:
         run = run.outer
 
 
-class inside:  # noqa: N801 (used like a function)
+class use_recording:  # noqa: N801 (used like a function)
     """A context in which notes belong to `run`; after it, to the run that they belonged to before."""
 
     def __init__(self, run: Recording | None) -> None:
@@ -122,17 +122,20 @@ class inside:  # noqa: N801 (used like a function)
         _innermost.set(self._before)
 
 
-def note_interrupt() -> None:
+def record_interrupt() -> None:
     """Record that the user interrupted the current run, for a framework that ends normally after an interrupt."""
-    if run := current():
+    if run := get_current_recording():
         run.was_interrupted = True
 
 
-def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
-    """The first `MAX_VALUES` as the alert shows them; one without a text, or with a late one, is shown by its error."""
+def build_shown_values(values: Mapping[str, object]) -> tuple[CapturedValue, ...]:
+    """The first `MAX_SHOWN_VALUES` as the alert shows them; one without a text, or with a late one, is shown by its error."""
     # At once, for another thread may note something meanwhile.
-    asked = [(str(name)[: MAX_LABEL + MARGIN], value) for name, value in tuple(islice(values.items(), MAX_VALUES))]
-    shown: list[Shown] = []
+    asked = [
+        (str(name)[: MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN], value)
+        for name, value in tuple(islice(values.items(), MAX_SHOWN_VALUES))
+    ]
+    shown: list[CapturedValue] = []
 
     def ask() -> None:
         for name, value in asked:
@@ -140,37 +143,39 @@ def as_shown(values: Mapping[str, object]) -> tuple[Shown, ...]:
 
     if asked:
         try:
-            within(MOST_SECONDS, ask)
+            call_with_timeout(USER_CODE_TIMEOUT, ask)
         except TimeoutError:
-            shown += [Shown(name, error=TimeoutError.__name__) for name, _ in asked[len(shown) :]]
+            shown += [CapturedValue(name, error=TimeoutError.__name__) for name, _ in asked[len(shown) :]]
     return tuple(shown)
 
 
-def _shown(name: str, value: object) -> Shown:
-    if type(value) is Shown:
+def _shown(name: str, value: object) -> CapturedValue:
+    if type(value) is CapturedValue:
         # A child process's, which has made a text of it.
         return value
     try:
-        return Shown(name, value=text_of(value))
+        return CapturedValue(name, value=format_value(value))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         # Also `SystemExit`: a value that is only shown ends nothing.
-        return Shown(name, error=name_of_error(error))
+        return CapturedValue(name, error=format_error_name(error))
 
 
 class _Notes:
-    """Values by name, the newest `MAX_VALUES`; at most `BURST` at once are passed on, then one a second."""
+    """Values by name, the newest `MAX_SHOWN_VALUES`; at most `NOTE_BURST` at once are passed on, then one a second."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self._dropped: set[str] = set()
-        self._left, self._at = BURST, _Clock.steady()
+        self._left, self._at = NOTE_BURST, _Clock.steady()
 
     def keep(self, values: Mapping[str, object]) -> None:
         """Keep `values`, the oldest ones give way."""
-        self.values.update((str(name)[: MAX_LABEL + MARGIN], value) for name, value in values.items())
-        while len(self.values) > MAX_VALUES:
+        self.values.update(
+            (str(name)[: MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN], value) for name, value in values.items()
+        )
+        while len(self.values) > MAX_SHOWN_VALUES:
             name = next(iter(self.values))
             self.values.pop(name, None)
             if len(self._dropped) < MAX_DROPPED:
@@ -183,17 +188,17 @@ class _Notes:
     def take_turn(self) -> bool:
         """Whether they may be passed on now."""
         now = _Clock.steady()
-        self._left, self._at = min(BURST, self._left + now - self._at), now
+        self._left, self._at = min(NOTE_BURST, self._left + now - self._at), now
         if self._left < 1:
             return False
         self._left -= 1
         return True
 
-    def shown(self) -> tuple[Shown, ...]:
+    def shown(self) -> tuple[CapturedValue, ...]:
         """All of them as texts. Where that takes too long, it is not done again while the work goes on."""
         began = _Clock.steady()
-        shown = as_shown(self.values)
-        if _Clock.steady() - began > MOST_SECONDS:
+        shown = build_shown_values(self.values)
+        if _Clock.steady() - began > USER_CODE_TIMEOUT:
             self._left = -math.inf
         return shown
 
@@ -203,7 +208,7 @@ class _Upward:
 
     def __init__(self) -> None:
         self._notes = _Notes()
-        self._upward = Upward()
+        self._upward = AncestorSender()
         self._process = 0
         self._is_late = False
 
@@ -211,7 +216,7 @@ class _Upward:
         """Keep `values`, and pass them on; only rank 0 does."""
         if self._process != os.getpid():
             self._begin()
-        if self._upward.is_alone:
+        if self._upward.has_no_receiver:
             return
         self._notes.keep(values)
         self._is_late = True
@@ -219,7 +224,7 @@ class _Upward:
             self.pass_on()
 
     def _begin(self) -> None:
-        self._notes, self._upward, self._process = _Notes(), Upward(), os.getpid()
+        self._notes, self._upward, self._process = _Notes(), AncestorSender(), os.getpid()
         if util := sys.modules.get("multiprocessing.util"):
             # Such a child skips `atexit`.
             util.Finalize(None, self.pass_on, exitpriority=0)
@@ -229,36 +234,36 @@ class _Upward:
 
     def pass_on(self) -> None:
         """Send what has been noted since the last time."""
-        if not self._is_late or self._process != os.getpid() or distributed.rank():
+        if not self._is_late or self._process != os.getpid() or distributed.get_rank_number():
             return
         self._is_late = False
-        run = next((run for run in (*enclosing(), *_under_way[::-1])), None)
+        run = next((run for run in (*iter_enclosing_recordings(), *_under_way[::-1])), None)
         shown = [[one.expression, one.value, one.error] for one in self._notes.shown()]
         if not self._upward.send({"run": run.run.id if run else "", "shown": shown}) and run:
-            say_once(f"values noted in a child process do not reach the alert about {run.run.name or 'this cell'}")
+            warn_once(f"values noted in a child process do not reach the alert about {run.run.name or 'this cell'}")
 
 
 _upward = _Upward()
 
 
-def _receive(message: Message) -> None:
+def _receive(message: NoteMessage) -> None:
     """A child process noted something."""
     runs = tuple(_under_way)
     run = next((run for run in runs if run.run.id == message.get("run")), runs[-1] if runs else None)
     if run:
-        run.note_shown(tuple(Shown(*map(str, one)) for one in message["shown"]))
+        run.note_shown(tuple(CapturedValue(*map(str, one)) for one in message["shown"]))
 
 
 class _Inboxes:
     """The inbox of this process; a forked child gets one of its own."""
 
     def __init__(self) -> None:
-        self.inbox = Inbox(_receive)
+        self.inbox = NoteReceiver(_receive)
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self.inbox.forget()
-        self.inbox = Inbox(_receive)
+        self.inbox.discard_after_fork()
+        self.inbox = NoteReceiver(_receive)
 
 
 _inboxes = _Inboxes()
@@ -281,27 +286,27 @@ class Recording:
         self,
         name: str,
         kind: RunKind,
-        place: Place,
+        place: RunLocation,
         asked: Mapping[str, Any],
         overrides: Mapping[str, str] | None = None,
-        link: Link | None = None,
+        link: SidecarClient | None = None,
     ) -> None:
-        found, troubles = settings.gather(overrides=overrides)
-        locale.amend(found.words)
+        found, troubles = settings.load_settings(overrides=overrides)
+        locale.override_translations(found.words)
         for trouble in troubles:
-            say_once(trouble)
+            warn_once(trouble)
         self.webhook = found.webhook
-        self._link = link or shared()
+        self._link = link or get_sidecar_client()
         self._process = os.getpid()
-        self._rank = distributed.find()
-        self._was_local = distributed.has_launched()
+        self._rank = distributed.find_rank()
+        self._was_local = distributed.has_launched_ranks()
         self._began = _Clock.steady()
         self._seconds: float | None = None
         self._notes = _Notes()
-        self._passed: dict[str, Shown] = {}
+        self._passed: dict[str, CapturedValue] = {}
         self._name = name
         self._is_open = False
-        if len(_ordinals) > MAX_ORDINALS:
+        if len(_ordinals) > MAX_COUNTED_RUN_NAMES:
             _ordinals.clear()
         self._ordinal = _ordinals[name] = _ordinals.get(name, 0) + 1
         self.is_over = False
@@ -309,18 +314,21 @@ class Recording:
         self.was_interrupted = False
         self.run = Run(
             id=f"{_random.getrandbits(96):024x}",
-            name=name[: MAX_NAME + MARGIN],
+            name=name[: MAX_RUN_NAME_LENGTH + REDACTION_MARGIN],
             started=_Clock.now(),
             kind=kind,
             place=place,
-            options=resolve(asked, found),
+            options=resolve_options(asked, found),
             **self._in_job(),
         )
 
     def _in_job(self, launches: bool = False) -> dict[str, Any]:
         if self._rank is None:
             return {}
-        return {"job": distributed.launch(self._name, self._ordinal, launches=launches), "rank": self._rank.number}
+        return {
+            "job": distributed.make_job_id(self._name, self._ordinal, is_launcher=launches),
+            "rank": self._rank.number,
+        }
 
     def begin(self) -> None:
         """Tell that it began, and at the screen what went wrong with earlier alerts.
@@ -328,21 +336,21 @@ class Recording:
         Apart from the constructor, so that a caller who is interrupted in here holds something to end.
         """
         self._began = _Clock.steady()
-        self.outer = next(enclosing(), None)
+        self.outer = next(iter_enclosing_recordings(), None)
         _innermost.set(self)
         _under_way.append(self)
         if self._speaks:
             self._is_open = True
-            self._link.aim(self.webhook)
-            self._link.started(self.run)
+            self._link.set_webhook(self.webhook)
+            self._link.report_run_started(self.run)
         _inboxes.inbox.open()
         if self.run.kind is RunKind.CODE:
-            input_detection.watch(self)
+            input_detection.add_wait_listener(self)
         self._complain()
 
     def _complain(self) -> None:
-        while self._link.troubles:
-            say_once(self._link.troubles.pop(0))
+        while self._link.pending_warnings:
+            warn_once(self._link.pending_warnings.pop(0))
 
     @property
     def is_here(self) -> bool:
@@ -359,31 +367,31 @@ class Recording:
         if self._speaks and self._notes.take_turn():
             self._pass_on(self._notes.shown())
 
-    def note_shown(self, values: tuple[Shown, ...]) -> None:
+    def note_shown(self, values: tuple[CapturedValue, ...]) -> None:
         """As `note`, for texts from a child process. In another thread, so no other value is turned into text."""
         self._notes.keep({one.expression: one for one in values})
         if self._speaks and self._notes.take_turn():
-            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MAX_VALUES:])
+            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MAX_SHOWN_VALUES:])
 
-    def _pass_on(self, shown: tuple[Shown, ...]) -> None:
+    def _pass_on(self, shown: tuple[CapturedValue, ...]) -> None:
         self._passed = {one.expression: one for one in shown}
-        self._link.noted(self._ended(Outcome.LOST, shown))
+        self._link.report_run_progress(self._ended(Outcome.LOST, shown))
 
-    def waits(self, wait: str, in_notebook: bool) -> None:
+    def report_waiting(self, wait: str, in_notebook: bool) -> None:
         """Report at once that the run waits for a person; the sidecar sends one such alert for each run."""
         if self._speaks:
-            self._link.waiting(self.run, Wait(wait), in_notebook)
+            self._link.report_run_waiting(self.run, WaitReason(wait), in_notebook)
 
-    def resumes(self) -> None:
+    def report_resumed(self) -> None:
         """The wait is over. An alert that was not due yet, because the run was too short for one, is dropped."""
         if self._speaks and _Clock.now() < self.run.started + self.run.options.min_seconds:
-            self._link.resumed(self.run)
+            self._link.report_run_resumed(self.run)
 
     def report_busy(self, is_busy: bool) -> None:
         """Report that a cell began, or ended, that may belong to the same Run All as this run."""
-        self._link.busy(is_busy)
+        self._link.report_cell_activity(is_busy)
 
-    def stop(self) -> None:
+    def stop_timer(self) -> None:
         """The work is over; the time that it takes to say how is not its own."""
         self._seconds = _Clock.steady() - self._began
 
@@ -391,22 +399,24 @@ class Recording:
         """Return how long ago the run ended."""
         return _Clock.steady() - self._began - (self._seconds or 0.0)
 
-    def _ended(self, outcome: Outcome, shown: tuple[Shown, ...] = (), left_out: int = 0, **how: Any) -> RunEnded:
+    def _ended(
+        self, outcome: Outcome, shown: tuple[CapturedValue, ...] = (), left_out: int = 0, **how: Any
+    ) -> RunResult:
         seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
         left_out += self._notes.left_out()
-        return RunEnded(self.run, outcome, seconds, _Clock.now(), shown=shown, values_left_out=left_out, **how)
+        return RunResult(self.run, outcome, seconds, _Clock.now(), shown=shown, values_left_out=left_out, **how)
 
-    def end(
+    def report_end(
         self,
         outcome: Outcome,
-        failure: Failure | None = None,
-        loss: Loss | None = None,
-        shown: tuple[Shown, ...] = (),
+        failure: RunFailure | None = None,
+        loss: RunLoss | None = None,
+        shown: tuple[CapturedValue, ...] = (),
         left_out: int = 0,
         tail: str = "",
         hold: bool = False,
         command: FailedCommand | None = None,
-    ) -> RunEnded:
+    ) -> RunResult:
         """Report how the run ended; return what was reported.
 
         Parameters
@@ -415,13 +425,13 @@ class Recording:
             How many more values there were than `shown` holds.
         """
         self._close()
-        input_detection.unwatch(self)
+        input_detection.remove_wait_listener(self)
         if outcome is Outcome.FINISHED and self.was_interrupted:
             outcome = Outcome.INTERRUPTED
         how: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
         if outcome is Outcome.FINISHED:
             how["command"] = command
-        ended = self._ended(outcome, (*shown, *as_shown(self._notes.values)), left_out, **how)
+        ended = self._ended(outcome, (*shown, *build_shown_values(self._notes.values)), left_out, **how)
         if not self._speaks and self._rank and failure:
             ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}".rstrip()))
         failed = outcome in (Outcome.FAILED, Outcome.LOST)
@@ -429,8 +439,8 @@ class Recording:
             # It turned out to be another rank than the first after the sidecar had heard of it.
             ended = replace(ended, run=replace(ended.run, options=replace(ended.run.options, min_seconds=math.inf)))
         if self._speaks or failed or self._is_open:
-            self._link.aim(self.webhook)
-            self._link.ended(ended, hold)
+            self._link.set_webhook(self.webhook)
+            self._link.report_run_ended(ended, hold)
         self._complain()
         # They may hold much of the user's memory.
         self._notes = _Notes()
@@ -450,18 +460,18 @@ class Recording:
 
     def _find_rank(self) -> None:
         """What this process has learned of its rank since the run began."""
-        launches = not self._was_local and distributed.has_launched()
-        rank = distributed.find() or (distributed.FIRST if launches else None)
+        launches = not self._was_local and distributed.has_launched_ranks()
+        rank = distributed.find_rank() or (distributed.FIRST_RANK if launches else None)
         if rank is not None:
             self._rank = rank
             self.run = replace(self.run, **self._in_job(launches))
 
-    def wait(self, seconds: float) -> None:
+    def wait_until_stored(self, seconds: float) -> None:
         """Wait until the end is on disk, for callers that have time."""
-        self._link.wait(seconds)
+        self._link.wait_until_stored(seconds)
 
 
-def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
+def resolve_options(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
     """What was asked, with the settings where nothing was."""
     # Not `dataclasses.replace`, which would make a dataclass first, on the path of the first cell.
     given = {name: value for name, value in asked.items() if value is not None}
@@ -469,6 +479,6 @@ def resolve(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
     return RunOptions(**defaults | given)
 
 
-def here(notebook: str = "", cell: int | None = None) -> Place:
+def locate_run(notebook: str = "", cell: int | None = None) -> RunLocation:
     """This machine, and the notebook's place on it."""
-    return Place(notebook=os.path.basename(notebook), cell=cell, host=_HOST)  # noqa: PTH119 (in the kernel)
+    return RunLocation(notebook=os.path.basename(notebook), cell=cell, host=_HOST)  # noqa: PTH119 (in the kernel)

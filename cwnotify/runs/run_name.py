@@ -14,7 +14,7 @@ from typing import Any
 _SHELLS = ("ipykernel", "ipython", "jupyter", "colab_kernel", "__main__.py", "python")
 
 
-def name_of_function(function: Any) -> str:
+def derive_name_from_function(function: Any) -> str:
     """Return what to call the runs of `function`: its name with its class; empty for a lambda."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -26,10 +26,10 @@ def name_of_function(function: Any) -> str:
     return ""
 
 
-def name_of_program() -> str:
+def derive_name_from_program() -> str:
     """Return what to call this program: its script or module; in a notebook the notebook, or empty if unknown."""
     if _shell() is not None:
-        return os.path.basename(notebook())  # noqa: PTH119 (no further import in the training process)
+        return os.path.basename(get_notebook_path())  # noqa: PTH119 (no further import in the training process)
     first = _argument()
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     module = getattr(spec, "name", "")
@@ -41,7 +41,7 @@ def name_of_program() -> str:
     return os.path.basename(path) or "python"  # noqa: PTH119 (as above)
 
 
-def notebook() -> str:
+def get_notebook_path() -> str:
     """Return the path of the notebook whose kernel this is; empty if it is not known."""
     shell = _shell()
     # VS Code names the notebook in the namespace, Jupyter's server in the environment.
@@ -50,7 +50,7 @@ def notebook() -> str:
     return path if isinstance(path, str) else ""
 
 
-def cell() -> int | None:
+def get_cell_number() -> int | None:
     """Return the N of the ``In [N]`` that runs now; None outside IPython."""
     history = getattr(_shell(), "history_manager", None)
     # It holds an empty line first, and the running cell last.

@@ -18,12 +18,12 @@ from pathlib import Path
 GROUP_DELAY = 0.02
 ANSWER_TIMEOUT = 1.0
 # How old a signal that the witness got may be to count as the one at hand, in seconds.
-MAX_AGE = 1.0
-STOPPED_POLL = 0.2
+MAX_SIGNAL_AGE = 1.0
+STOPPED_POLL_INTERVAL = 0.2
 _QUERY, _WATCH = b"?", b"w"
 
 
-class Witness:
+class GroupSignalProbe:
     """A process that gets what the whole group gets. Where none can be started, terminals are known by their sender.
 
     Fork it before this process has threads.
@@ -53,13 +53,13 @@ class Witness:
         os.close(queries)
         os.close(answers)
 
-    def saw(self, info: signal.struct_siginfo) -> bool:
+    def has_received(self, info: signal.struct_siginfo) -> bool:
         """Return whether the witness got this signal as well."""
         if self.pid < 0:
             return info.si_code == _SI_KERNEL and info.si_signo in _FROM_TERMINALS
         time.sleep(GROUP_DELAY)
         now = time.monotonic()
-        self._seen = [(at, number) for at, number in self._seen if now - at < MAX_AGE]
+        self._seen = [(at, number) for at, number in self._seen if now - at < MAX_SIGNAL_AGE]
         if not any(number == info.si_signo for _, number in self._seen):
             self._seen += [(now, number) for number in self._ask()]
         for one in self._seen:
@@ -91,7 +91,7 @@ class Witness:
         except OSError:
             pass
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End it, also if it is stopped."""
         if self.pid > 0:
             try:
@@ -123,7 +123,7 @@ def _testify(numbers: Iterable[int], child: int, queries: int, answers: int) -> 
     poller = select.poll()
     poller.register(queries, select.POLLIN)
     while True:
-        if poller.poll(STOPPED_POLL * 1000 if is_watching else None):
+        if poller.poll(STOPPED_POLL_INTERVAL * 1000 if is_watching else None):
             query = os.read(queries, 1)
             if not query:
                 return
@@ -144,7 +144,7 @@ def _state(pid: int) -> str:
         return "Z"
 
 
-def wait_for(child: int, numbers: Iterable[int], witness: Witness) -> int:
+def wait_and_forward_signals(child: int, numbers: Iterable[int], witness: GroupSignalProbe) -> int:
     """Wait until `child` ends, and pass on signals meanwhile; return its wait status.
 
     A child that stops, stops us: a shell then sees the job stopped, as without us.
@@ -169,14 +169,14 @@ def wait_for(child: int, numbers: Iterable[int], witness: Witness) -> int:
             return status
 
 
-def _pass_on(info: signal.struct_siginfo, child: int, witness: Witness) -> None:
+def _pass_on(info: signal.struct_siginfo, child: int, witness: GroupSignalProbe) -> None:
     # The child's own signals to its parent were not meant for it, nor are those of our writes, or the witness's.
-    if info.si_pid in (child, os.getpid(), witness.pid) or witness.saw(info):
+    if info.si_pid in (child, os.getpid(), witness.pid) or witness.has_received(info):
         return
     os.kill(child, info.si_signo)
 
 
-def _stop_as(number: int, witness: Witness) -> None:
+def _stop_as(number: int, witness: GroupSignalProbe) -> None:
     witness.watch()
     os.kill(os.getpid(), number)
     if number != signal.SIGSTOP:

@@ -22,18 +22,18 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 
-from cwnotify.console import say
-from cwnotify.runs.output_tail import KEPT, Tail
+from cwnotify.console import warn
+from cwnotify.runs.output_tail import MAX_BUFFERED_CHARS, OutputTail
 
-SIZE = 1 << 16
+COPY_CHUNK_SIZE = 1 << 16
 # How long to wait for the last words of what the command left running, in seconds.
-GRACE = 0.2
+LEFTOVER_OUTPUT_TIMEOUT = 0.2
 # How long the alert waits for a reader that reads slowly, in seconds.
 SLOW_READER_TIMEOUT = 1.0
 _NAMES = {1: "standard output", 2: "standard error"}
 
 
-class Copies:
+class OutputTee:
     """The pipes for a command's output.
 
     Make it before the child is forked, and `begin` after that.
@@ -51,49 +51,49 @@ class Copies:
         The ends for the command, by the number of the stream.
     """
 
-    def __init__(self, tail: Tail, closed: Collection[int]) -> None:
+    def __init__(self, tail: OutputTail, closed: Collection[int]) -> None:
         self._tail = tail
         self._files: list[_File] = []
         self._copiers: list[_Copier] = []
-        self.streams: dict[int, int] = {}
+        self.child_streams: dict[int, int] = {}
         both = not {1, 2} & set(closed) and os.path.sameopenfile(1, 2)
         for number in sorted({1} if both else {1, 2} - set(closed)):
             if _is_file(number):
                 self._files += _File.of(number)
             else:
-                source, self.streams[number] = os.pipe()
+                source, self.child_streams[number] = os.pipe()
                 self._copiers.append(_Copier(source, number, tail))
-        if both and self.streams:
+        if both and self.child_streams:
             # One pipe for both keeps the order of what is printed.
-            self.streams[2] = self.streams[1]
+            self.child_streams[2] = self.child_streams[1]
 
     @property
-    def error(self) -> OSError | None:
+    def write_error(self) -> OSError | None:
         """Why not everything could be copied."""
         return next((copier.error for copier in self._copiers if copier.error), None)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Copy, now that the child has its ends."""
-        for end in set(self.streams.values()):
+        for end in set(self.child_streams.values()):
             os.close(end)
         for copier in self._copiers:
             copier.start()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The command has ended: copy what it left in the pipes, but do not wait long for it to be read."""
         for copier in self._copiers:
             copier.end()
-        deadline = time.monotonic() + GRACE + SLOW_READER_TIMEOUT
+        deadline = time.monotonic() + LEFTOVER_OUTPUT_TIMEOUT + SLOW_READER_TIMEOUT
         for copier in self._copiers:
             copier.join(max(deadline - time.monotonic(), 0.0))
         last_copied = max((copier.at for copier in self._copiers), default=0.0)
         for file in sorted(self._files, key=lambda file: file.written_at):
-            self._tail.keep(file.text(), first=file.written_at < last_copied)
+            self._tail.add_output(file.text(), prepend=file.written_at < last_copied)
 
     def hand_over(self, signals: Iterable[int], mask: Iterable[int]) -> None:
         """Wait until all is read, or a signal ends us; leave the pipes of programs that go on to another copier."""
         while any(copier.is_alive() for copier in self._copiers):
-            if signal.sigtimedwait(signals, GRACE):
+            if signal.sigtimedwait(signals, LEFTOVER_OUTPUT_TIMEOUT):
                 return
         for copier in self._copiers:
             copier.hand_over(mask)
@@ -130,12 +130,12 @@ class _File:
     def text(self) -> str:
         """The end of what the command has written: our offset in the file is its own."""
         end = os.lseek(self._number, 0, os.SEEK_CUR)
-        begin = max(self._begin if self._begin <= end else 0, end - KEPT)
+        begin = max(self._begin if self._begin <= end else 0, end - MAX_BUFFERED_CHARS)
         return os.pread(self._reader, end - begin, begin).decode("utf-8", "replace")
 
 
 class _Copier(threading.Thread):
-    def __init__(self, source: int, sink: int, tail: Tail) -> None:
+    def __init__(self, source: int, sink: int, tail: OutputTail) -> None:
         super().__init__(name="cwnotify-copy", daemon=True)
         self.error: OSError | None = None
         # When something was printed last, in Unix seconds.
@@ -161,7 +161,7 @@ class _Copier(threading.Thread):
             if self._ended in ready:
                 poller.unregister(self._ended)
                 # What the command itself wrote is copied in any case; what it left running may never stop.
-                deadline, left = time.monotonic() + GRACE, self._available()
+                deadline, left = time.monotonic() + LEFTOVER_OUTPUT_TIMEOUT, self._available()
             if ready.get(self._sink, 0) & (select.POLLERR | select.POLLHUP):
                 self._close()
             elif self._source in ready:
@@ -174,8 +174,8 @@ class _Copier(threading.Thread):
 
     def _copy(self) -> int:
         """Copy a piece; return its size."""
-        piece = os.read(self._source, SIZE)
-        self._tail.keep(self._decoder.decode(piece, not piece))
+        piece = os.read(self._source, COPY_CHUNK_SIZE)
+        self._tail.add_output(self._decoder.decode(piece, not piece))
         size = len(piece)
         if piece:
             self.at = time.time()
@@ -189,7 +189,7 @@ class _Copier(threading.Thread):
         except OSError as error:
             if self.error is None:
                 self.error = error
-                say(f"{_NAMES[self._sink]} cannot be written: {error.strerror}; the command goes on")
+                warn(f"{_NAMES[self._sink]} cannot be written: {error.strerror}; the command goes on")
         return size
 
     def _write(self, piece: bytes) -> int:

@@ -1,6 +1,6 @@
 """A value of the user's -> the text that an alert shows. Standard library and `alerts.limits` only.
 
-``--show``, `cwnotify.note` and ``notify(show=…)`` all use `text_of`, so a value reads the same in each of them. It
+``--show``, `cwnotify.note` and ``notify(show=…)`` all use `format_value`, so a value reads the same in each of them. It
 calls the user's code, which may raise anything or block: callers contain that.
 """
 
@@ -11,28 +11,28 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cwnotify.alerts.text_limits import MARGIN, MAX_VALUE
+from cwnotify.alerts.text_limits import MAX_VALUE_LENGTH, REDACTION_MARGIN
 
 # How many values an alert shows that were asked for, and how many of those noted.
-MAX_VALUES = 50
+MAX_SHOWN_VALUES = 50
 # Cut to what a message shows only after it is redacted, by `alerts.scrub`.
-MAX_TEXT = MAX_VALUE + MARGIN
-MAX_NAME = 80
+MAX_VALUE_TEXT = MAX_VALUE_LENGTH + REDACTION_MARGIN
+MAX_ERROR_NAME = 80
 MAX_ITEMS = 50
 MAX_DEPTH = 3
 # From here on a float is written without its fraction, and from there on with an exponent, as in `%g`.
-WHOLE_FROM, EXPONENT_FROM = 1e6, 1e16
+MIN_WITHOUT_FRACTION, MIN_WITH_EXPONENT = 1e6, 1e16
 
 
-def text_of(value: object) -> str:
-    """Return what an alert shows of `value`, cut to `MAX_TEXT` characters."""
+def format_value(value: object) -> str:
+    """Return what an alert shows of `value`, cut to `MAX_VALUE_TEXT` characters."""
     value = _scalar(value)
-    return _cut(value if isinstance(value, str) else _text(value, 0), MAX_TEXT)
+    return _cut(value if isinstance(value, str) else _text(value, 0), MAX_VALUE_TEXT)
 
 
-def name_of_error(error: BaseException) -> str:
+def format_error_name(error: BaseException) -> str:
     """Return what an alert shows of a value that has no text."""
-    return _cut(type(error).__name__, MAX_NAME)
+    return _cut(type(error).__name__, MAX_ERROR_NAME)
 
 
 def _cut(text: str, limit: int) -> str:
@@ -53,7 +53,7 @@ def _text(value: Any, depth: int) -> str:
         return _container(value, depth)
     if isinstance(value, str):
         # What is cut here would be cut from the whole.
-        return repr(str.__getitem__(value, slice(MAX_TEXT + 1)))
+        return repr(str.__getitem__(value, slice(MAX_VALUE_TEXT + 1)))
     return str(value)
 
 
@@ -93,7 +93,7 @@ def _real(value: Any) -> str:
         return f"{value:.6g}"
     size = abs(value)
     # "-0" says nothing.
-    return f"{value:.0f}" if WHOLE_FROM <= size < EXPONENT_FROM else f"{value if size else size:.6g}"
+    return f"{value:.0f}" if MIN_WITHOUT_FRACTION <= size < MIN_WITH_EXPONENT else f"{value if size else size:.6g}"
 
 
 def _container(value: Any, depth: int) -> str:
@@ -119,6 +119,6 @@ def _joined(items: Iterable[str]) -> str:
     for item in items:
         texts.append(item)
         length += len(item)
-        if length > MAX_TEXT:
+        if length > MAX_VALUE_TEXT:
             break
     return ", ".join(texts)

@@ -15,41 +15,53 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from cwnotify.alerts.events.run_options import LANGUAGES, duration, mention, one_of, time_zone
+from cwnotify.alerts.events.run_options import (
+    LANGUAGES,
+    make_choice_parser,
+    parse_duration,
+    parse_mention,
+    validate_time_zone,
+)
 from cwnotify.alerts.light_dataclass import frozen
+from cwnotify.alerts.webhook_url import LOOPBACK_HOSTS, REFERENCE_PREFIXES
 from cwnotify.errors import SettingsError, UsageError
-from cwnotify.settings.cache import Unchanged
-from cwnotify.settings.paths import config_path, config_paths, runs_cells, started, state_dir, webhook_path
+from cwnotify.settings.cache import FileBackedCache
+from cwnotify.settings.paths import (
+    get_startup_environment,
+    get_state_dir,
+    get_user_config_path,
+    get_webhook_path,
+    is_running_in_ipython,
+    list_config_paths,
+)
 from cwnotify.settings.webhook import (
-    LOOPBACK,
-    REFERENCES,
     WEBHOOK_VARIABLES,
     Secret,
-    check_webhook,
-    find_webhook,
+    find_local_webhook,
+    parse_webhook,
     store_webhook,
 )
 
 __all__ = [
-    "LOOPBACK",
-    "REFERENCES",
-    "SOURCES",
+    "LOOPBACK_HOSTS",
+    "REFERENCE_PREFIXES",
+    "SETTING_SPECS",
     "WEBHOOK_VARIABLES",
-    "Found",
+    "ResolvedSetting",
     "Secret",
+    "SettingSpec",
     "Settings",
-    "Source",
-    "check_webhook",
-    "chose_before_cells",
-    "config_path",
-    "config_paths",
-    "forget_choice",
-    "gather",
-    "load",
-    "look",
-    "state_dir",
+    "get_state_dir",
+    "get_user_config_path",
+    "get_webhook_path",
+    "has_webhook_outside_cells",
+    "list_config_paths",
+    "load_settings",
+    "load_settings_or_raise",
+    "parse_webhook",
+    "reset_pinned_webhook",
+    "resolve_settings",
     "store_webhook",
-    "webhook_path",
 ]
 
 
@@ -62,7 +74,7 @@ class Settings:
     webhook
         The Slack webhook's URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept; None if not set.
     mention
-        In Slack's own form, see `cwnotify.alerts.events.run_options.mention`.
+        In Slack's own form, see `cwnotify.alerts.events.run_options.parse_mention`.
     min_seconds
         Runs shorter than this are not told.
     zone
@@ -70,7 +82,7 @@ class Settings:
     round_seconds
         Seconds between two looks at AWS while somebody watches.
     words
-        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.locale.amend`.
+        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.locale.override_translations`.
     """
 
     webhook: Secret | None = None
@@ -86,43 +98,47 @@ class Settings:
 
 
 @frozen
-class Source:
+class SettingSpec:
     """How one field is found: its variable, then its key in ``config.toml``; and what `help` says of it."""
 
     variable: str
     key: str
     help: str
     sample: str
-    read: Callable[[str], Any] = str
+    parse: Callable[[str], Any] = str
 
 
-SOURCES = {
-    "lang": Source(
-        "CWNOTIFY_LANG", "lang", f"the alerts' language: {', '.join(LANGUAGES)}", "ko", one_of("lang", LANGUAGES)
+SETTING_SPECS = {
+    "lang": SettingSpec(
+        "CWNOTIFY_LANG",
+        "lang",
+        f"the alerts' language: {', '.join(LANGUAGES)}",
+        "ko",
+        make_choice_parser("lang", LANGUAGES),
     ),
-    "mention": Source(
+    "mention": SettingSpec(
         "CWNOTIFY_MENTION",
         "mention",
         "who is pinged: @here, @channel, a member's ID (U…) or a group's (S…)",
         "@here",
-        mention,
+        parse_mention,
     ),
-    "min_seconds": Source(
-        "CWNOTIFY_MIN_DURATION", "min_duration", "tell only of runs of at least this length", "5m", duration
+    "min_seconds": SettingSpec(
+        "CWNOTIFY_MIN_DURATION", "min_duration", "tell only of runs of at least this length", "5m", parse_duration
     ),
-    "zone": Source("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul", time_zone),
-    "channel": Source("CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks heed it", "#training"),
-    "instance": Source(
+    "zone": SettingSpec("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul", validate_time_zone),
+    "channel": SettingSpec("CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks heed it", "#training"),
+    "instance": SettingSpec(
         "CWNOTIFY_INSTANCE", "instance", "the EC2 instances to watch; this one if not set", "i-0abc12f9d8e7a6b54"
     ),
-    "alarms": Source(
+    "alarms": SettingSpec(
         "CWNOTIFY_ALARMS",
         "alarms",
         "the alarms to watch, by name or PREFIX*; those of the instances if not set",
         "train-*",
     ),
-    "round_seconds": Source(
-        "CWNOTIFY_ROUND", "round", "time between two looks at AWS while somebody watches", "30s", duration
+    "round_seconds": SettingSpec(
+        "CWNOTIFY_ROUND", "round", "time between two looks at AWS while somebody watches", "30s", parse_duration
     ),
 }
 # What leads alerts elsewhere, itself or by way of another file.
@@ -136,22 +152,22 @@ _LEADING_VARIABLES = (
 
 # A user's own file counts with the next cell; Jupyter's and the team's have that much time.
 _SECONDS_OF_TEAM = 10.0
-_VARIABLES = (*_LEADING_VARIABLES, *(source.variable for source in SOURCES.values()))
-_last: Unchanged[tuple[Settings, tuple[str, ...]]] = Unchanged()
+_VARIABLES = (*_LEADING_VARIABLES, *(source.variable for source in SETTING_SPECS.values()))
+_last: FileBackedCache[tuple[Settings, tuple[str, ...]]] = FileBackedCache()
 # The webhook and the channel of this kernel, once they were read.
-_pinned: tuple[Found, Found | None] | None = None
+_pinned: tuple[ResolvedSetting, ResolvedSetting | None] | None = None
 
 
 @frozen
-class Found:
+class ResolvedSetting:
     """The text of one setting, where it stands, and the value that it has; no text where it is not set."""
 
     text: str
-    where: str
+    origin: str
     value: Any = None
 
 
-def gather(
+def load_settings(
     environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
     """Gather the settings; one that cannot be used stays at its default and is told.
@@ -170,7 +186,7 @@ def gather(
     """
 
     def read() -> tuple[Settings, tuple[str, ...]]:
-        found, troubles = look(environ, overrides)
+        found, troubles = resolve_settings(environ, overrides)
         return Settings(**{name: one.value for name, one in found.items() if one.value is not None}), troubles
 
     if environ is not None:
@@ -179,51 +195,51 @@ def gather(
     settings, troubles = _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
     if troubles:
         # The cure may be one that no file shows: the mode of a folder.
-        _last.forget()
+        _last.invalidate()
     return settings, troubles
 
 
 def _all_files() -> dict[str, float]:
-    """Every file that `look` may read in this process, and for how many seconds a look at it is good."""
+    """Every file that `resolve_settings` may read in this process, and for how many seconds a look at it is good."""
     files: dict[str, float] = {}
-    for environ in (started(), os.environ):
-        own, *others = config_paths(environ)
+    for environ in (get_startup_environment(), os.environ):
+        own, *others = list_config_paths(environ)
         files |= dict.fromkeys(others, _SECONDS_OF_TEAM) | {own: 0.0}
         if not any(environ.get(name) for name in WEBHOOK_VARIABLES):
-            files[str(webhook_path(environ))] = 0.0
+            files[str(get_webhook_path(environ))] = 0.0
     return files
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """As `gather`, for programs that had better stop.
+def load_settings_or_raise(environ: Mapping[str, str] | None = None) -> Settings:
+    """As `load_settings`, for programs that had better stop.
 
     Raises
     ------
     SettingsError
         Where any setting cannot be used.
     """
-    settings, troubles = gather(environ)
+    settings, troubles = load_settings(environ)
     if troubles:
         raise SettingsError("; ".join(troubles))
     return settings
 
 
-def chose_before_cells() -> bool:
+def has_webhook_outside_cells() -> bool:
     """Return whether the user chose a webhook outside of the cells, so that no cell may lead alerts elsewhere."""
-    return _pinned is not None or "webhook" in look(started())[0]
+    return _pinned is not None or "webhook" in resolve_settings(get_startup_environment())[0]
 
 
-def forget_choice() -> None:
+def reset_pinned_webhook() -> None:
     """Read the webhook again with the next cell, because the user has just stored another one: ``%cwnotify login``."""
     global _pinned
     _pinned = None
-    _last.forget()
+    _last.invalidate()
 
 
-def look(
+def resolve_settings(
     environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
-) -> tuple[dict[str, Found], tuple[str, ...]]:
-    """As `gather`, but each setting with where it stands; what is not set is left out."""
+) -> tuple[dict[str, ResolvedSetting], tuple[str, ...]]:
+    """As `load_settings`, but each setting with where it stands; what is not set is left out."""
     troubles: list[str] = []
 
     def attempt(find: Callable[[], Any]) -> Any:
@@ -235,17 +251,17 @@ def look(
 
     now = os.environ if environ is None else environ
     # A cell can change the environment; what the user chose before it is where alerts go.
-    is_notebook = environ is None and (overrides is not None or runs_cells())
-    chosen = started() if is_notebook else now
+    is_notebook = environ is None and (overrides is not None or is_running_in_ipython())
+    chosen = get_startup_environment() if is_notebook else now
     texts, words = _files(chosen, troubles)
     webhook = attempt(partial(_webhook, chosen, texts))
     if is_notebook and webhook is None and _pinned is None:
         chosen, webhook = now, attempt(partial(_webhook, now, texts))
     elif is_notebook and any(now.get(name) != chosen.get(name) for name in WEBHOOK_VARIABLES):
-        where = (_pinned[0] if _pinned else webhook).where
+        where = (_pinned[0] if _pinned else webhook).origin
         troubles.append(f"a cell set another webhook; alerts still go to the one from {where}, which comes first")
     found = {"webhook": webhook, "words": words}
-    for name, source in SOURCES.items():
+    for name, source in SETTING_SPECS.items():
         given = {} if name in _LEADING else overrides or {}
         place = chosen if name in _LEADING else now
         found[name] = attempt(partial(_find, name, source, place, given, texts))
@@ -254,7 +270,7 @@ def look(
     return {name: one for name, one in found.items() if one}, tuple(troubles)
 
 
-def _pin(found: Mapping[str, Found | None], troubles: list[str]) -> dict[str, Found | None]:
+def _pin(found: Mapping[str, ResolvedSetting | None], troubles: list[str]) -> dict[str, ResolvedSetting | None]:
     """Where alerts go stays what it was when this kernel first read it: a cell can write the files, too."""
     global _pinned
     new = found["webhook"], found["channel"]
@@ -263,7 +279,7 @@ def _pin(found: Mapping[str, Found | None], troubles: list[str]) -> dict[str, Fo
         _pinned = new[0], new[1]
     for name, one, old in zip(("webhook", "channel"), new, _pinned, strict=True):
         if (one and one.value) != (old and old.value):
-            where = (old or one or Found("", "")).where
+            where = (old or one or ResolvedSetting("", "")).origin
             troubles.append(
                 f"the {name} in {where} changed after this notebook's kernel had read it; alerts still go to the "
                 f"earlier one. To use the new one, restart the kernel"
@@ -273,11 +289,11 @@ def _pin(found: Mapping[str, Found | None], troubles: list[str]) -> dict[str, Fo
 
 def _find(
     name: str,
-    source: Source,
+    source: SettingSpec,
     environ: Mapping[str, str],
     overrides: Mapping[str, str],
     texts: Mapping[str, tuple[str, str]],
-) -> Found | None:
+) -> ResolvedSetting | None:
     """One setting, if it is set.
 
     Raises
@@ -295,28 +311,30 @@ def _find(
     else:
         return None
     try:
-        return Found(text, where, source.read(text)) if text else None
+        return ResolvedSetting(text, where, source.parse(text)) if text else None
     except UsageError as error:
         raise SettingsError(f"{subject}: {error}") from None
 
 
-def _webhook(environ: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> Found | None:
-    webhook, where = find_webhook(environ)
+def _webhook(environ: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> ResolvedSetting | None:
+    webhook, where = find_local_webhook(environ)
     if webhook is None and "webhook" in texts:
         text, where = texts["webhook"]
-        webhook = check_webhook(text, where)
-    return Found("", where, webhook) if webhook else None
+        webhook = parse_webhook(text, where)
+    return ResolvedSetting("", where, webhook) if webhook else None
 
 
-def _files(environ: Mapping[str, str], troubles: list[str]) -> tuple[Mapping[str, tuple[str, str]], Found | None]:
+def _files(
+    environ: Mapping[str, str], troubles: list[str]
+) -> tuple[Mapping[str, tuple[str, str]], ResolvedSetting | None]:
     """What the files say: each setting's text and file, and the user's own sentences."""
-    paths = [path for path in config_paths(environ) if os.path.lexists(path)]
+    paths = [path for path in list_config_paths(environ) if os.path.lexists(path)]
     if not paths:
         return {}, None
-    from cwnotify.settings.files import read_files
+    from cwnotify.settings.files import read_config_files
 
-    texts, words, wrong = read_files(paths, (source.key for source in SOURCES.values()), environ)
+    texts, words, wrong = read_config_files(paths, (source.key for source in SETTING_SPECS.values()), environ)
     troubles += wrong
     sentences = tuple((lang, key, sentence) for (lang, key), (sentence, _) in words.items())
     where = ", ".join(dict.fromkeys(path for _, path in words.values()))
-    return texts, Found("", where, sentences) if sentences else None
+    return texts, ResolvedSetting("", where, sentences) if sentences else None

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Unchanged(Generic[T]):
+class FileBackedCache(Generic[T]):
     """The last answer, and what it was made of."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Unchanged(Generic[T]):
             known = self._known = asked, looked, read()
         return known[2]
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read again next time."""
         self._known = None
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from cwnotify.settings import SOURCES, WEBHOOK_VARIABLES, chose_before_cells
-from cwnotify.settings.paths import runs_cells, started
+from cwnotify.settings import SETTING_SPECS, WEBHOOK_VARIABLES, has_webhook_outside_cells
+from cwnotify.settings.paths import get_startup_environment, is_running_in_ipython
 
 # How alerts look. No cell can lead them elsewhere by these.
-FROM_CELLS = tuple(source.variable for source in SOURCES.values() if source.key != "channel")
+ALERT_VARIABLES_FROM_CELLS = tuple(source.variable for source in SETTING_SPECS.values() if source.key != "channel")
 # Who asks CloudWatch for a panel, and where. No endpoint, no file, nothing that names a program.
-AWS_FROM_CELLS = (
+AWS_VARIABLES_FROM_CELLS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
 )
 # While the user has chosen no webhook, a cell may choose one, and what it takes to reach it.
-FROM_CELLS_BEFORE_A_CHOICE = (
+DELIVERY_VARIABLES_FROM_CELLS = (
     *WEBHOOK_VARIABLES,
     *("CWNOTIFY_CHANNEL", "CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG"),
     *("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
@@ -31,40 +31,42 @@ FROM_CELLS_BEFORE_A_CHOICE = (
 _FIXED = (*WEBHOOK_VARIABLES, "CWNOTIFY_STATE_DIR")
 
 
-def inherited() -> dict[str, str]:
+def build_child_environment() -> dict[str, str]:
     """Return the environment for a process that is started now."""
-    if not runs_cells():
+    if not is_running_in_ipython():
         return dict(os.environ)
-    environ = dict(started())
-    is_free = not chose_before_cells()
+    environ = dict(get_startup_environment())
+    is_free = not has_webhook_outside_cells()
     for name in {*environ, *os.environ}:
-        if name in FROM_CELLS or (is_free and (name in FROM_CELLS_BEFORE_A_CHOICE or name.startswith("AWS_"))):
+        if name in ALERT_VARIABLES_FROM_CELLS or (
+            is_free and (name in DELIVERY_VARIABLES_FROM_CELLS or name.startswith("AWS_"))
+        ):
             _take(name, os.environ, environ)
     return environ
 
 
-def for_panel() -> dict[str, str]:
+def build_panel_environment() -> dict[str, str]:
     """Return all that CloudWatch's side of a panel may know of AWS; the cells say who asks, and where."""
-    environ = inherited()
-    if runs_cells():
-        for name in AWS_FROM_CELLS:
+    environ = build_child_environment()
+    if is_running_in_ipython():
+        for name in AWS_VARIABLES_FROM_CELLS:
             _take(name, os.environ, environ)
     return {name: value for name, value in environ.items() if name.startswith("AWS_")}
 
 
-def for_delivery() -> dict[str, str] | None:
+def build_delivery_environment() -> dict[str, str] | None:
     """Return what a sidecar that runs has to know of how to reach a new webhook; None in a program."""
-    if not runs_cells():
+    if not is_running_in_ipython():
         return None
-    return {name: value for name, value in inherited().items() if may_change(name)}
+    return {name: value for name, value in build_child_environment().items() if is_delivery_variable(name)}
 
 
-def may_change(name: str) -> bool:
+def is_delivery_variable(name: str) -> bool:
     """Return whether a variable can be another one for a new webhook than it was at the sidecar's start."""
-    return name.startswith("AWS_") or (name in FROM_CELLS_BEFORE_A_CHOICE and name not in _FIXED)
+    return name.startswith("AWS_") or (name in DELIVERY_VARIABLES_FROM_CELLS and name not in _FIXED)
 
 
-def adopt(environ: Mapping[str, str], owns: Callable[[str], bool]) -> bool:
+def apply_environment(environ: Mapping[str, str], owns: Callable[[str], bool]) -> bool:
     """Let this process have `environ`, of the variables that `owns` is true for; return whether that changed any.
 
     Other threads may read the environment meanwhile, so what stays the same is not touched.
@@ -78,9 +80,9 @@ def adopt(environ: Mapping[str, str], owns: Callable[[str], bool]) -> bool:
     return bool(names)
 
 
-def changed_aws() -> list[str]:
+def list_ignored_aws_variables() -> list[str]:
     """Return the variables of AWS that cells have changed and that commands do not take over."""
-    environ = inherited()
+    environ = build_child_environment()
     names = {name for name in {*os.environ, *environ} if name.startswith("AWS_")}
     return sorted(name for name in names if os.environ.get(name) != environ.get(name))
 

@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping
 
 from cwnotify.alerts.light_dataclass import frozen
-from cwnotify.alerts.locale import sentences
-from cwnotify.settings import SOURCES, Found, Settings, Source, look, state_dir
-from cwnotify.settings.webhook import masked
+from cwnotify.alerts.locale import get_translations
+from cwnotify.settings import SETTING_SPECS, ResolvedSetting, Settings, SettingSpec, get_state_dir, resolve_settings
+from cwnotify.settings.webhook import mask_webhook
 
-DEFAULT = "default"
+DEFAULT_ORIGIN = "default"
 
 
 @frozen
-class Explained:
+class SettingExplanation:
     """A setting: its key in ``config.toml``, its variable, its value as a user would write it, where that stands."""
 
     key: str
@@ -24,19 +24,25 @@ class Explained:
     where: str
 
 
-def explain(environ: Mapping[str, str] | None = None) -> tuple[tuple[Explained, ...], tuple[str, ...]]:
+def explain_settings(
+    environ: Mapping[str, str] | None = None,
+) -> tuple[tuple[SettingExplanation, ...], tuple[str, ...]]:
     """Every setting with where it comes from, and a sentence for each that cannot be used."""
     environ = os.environ if environ is None else environ
-    found, troubles = look(environ)
-    webhook, words = found.get("webhook"), found.get("words", Found("", "", ()))
-    shown = Found(masked(webhook.value), webhook.where) if webhook else Found("", DEFAULT)
-    rows = [Explained("webhook", "CWNOTIFY_WEBHOOK_URL", shown.text, shown.where)]
-    for name, source in SOURCES.items():
-        one = found.get(name, Found(_default(name), DEFAULT))
-        rows.append(Explained(source.key, source.variable, one.text, one.where))
-    where = "CWNOTIFY_STATE_DIR" if environ.get("CWNOTIFY_STATE_DIR") else DEFAULT
-    rows.append(Explained("", "CWNOTIFY_STATE_DIR", str(state_dir(environ)), where))
-    rows += [Explained(f"words.{lang} {key}", "", sentence, words.where) for lang, key, sentence in words.value]
+    found, troubles = resolve_settings(environ)
+    webhook, words = found.get("webhook"), found.get("words", ResolvedSetting("", "", ()))
+    shown = (
+        ResolvedSetting(mask_webhook(webhook.value), webhook.origin) if webhook else ResolvedSetting("", DEFAULT_ORIGIN)
+    )
+    rows = [SettingExplanation("webhook", "CWNOTIFY_WEBHOOK_URL", shown.text, shown.origin)]
+    for name, source in SETTING_SPECS.items():
+        one = found.get(name, ResolvedSetting(_default(name), DEFAULT_ORIGIN))
+        rows.append(SettingExplanation(source.key, source.variable, one.text, one.origin))
+    where = "CWNOTIFY_STATE_DIR" if environ.get("CWNOTIFY_STATE_DIR") else DEFAULT_ORIGIN
+    rows.append(SettingExplanation("", "CWNOTIFY_STATE_DIR", str(get_state_dir(environ)), where))
+    rows += [
+        SettingExplanation(f"words.{lang} {key}", "", sentence, words.origin) for lang, key, sentence in words.value
+    ]
     return tuple(rows), troubles
 
 
@@ -59,19 +65,19 @@ _END = """
 """
 
 
-def template() -> str:
+def build_config_template() -> str:
     """A ``config.toml`` in which everything is explained and nothing is set."""
-    return "".join((_HEAD, *map(_commented, SOURCES.values()), _END))
+    return "".join((_HEAD, *map(_commented, SETTING_SPECS.values()), _END))
 
 
-def _commented(source: Source) -> str:
+def _commented(source: SettingSpec) -> str:
     meaning = source.help[0].upper() + source.help[1:]
     return f"\n# {meaning} ({source.variable}).\n# {source.key} = {_quoted(source.sample)}\n"
 
 
-def words_table(lang: str) -> str:
+def build_translation_table(lang: str) -> str:
     """All sentences of a language, as a table for ``config.toml``."""
-    lines = [f"{_quoted(key)} = {_quoted(sentence)}" for key, sentence in sentences(lang).items()]
+    lines = [f"{_quoted(key)} = {_quoted(sentence)}" for key, sentence in get_translations(lang).items()]
     return "\n".join((f"[words.{lang}]", *lines)) + "\n"
 
 

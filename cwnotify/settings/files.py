@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cwnotify.alerts.locale import fault
+from cwnotify.alerts.locale import find_translation_problem
+from cwnotify.alerts.webhook_url import REFERENCE_PREFIXES
 from cwnotify.errors import SettingsError
-from cwnotify.settings.paths import UnsafeError, read_text
-from cwnotify.settings.webhook import REFERENCES
+from cwnotify.settings.paths import UnsafeFileError, read_trusted_text
 
-Texts = dict[str, tuple[str, str]]
-Words = dict[tuple[str, str], tuple[str, str]]
+SettingTexts = dict[str, tuple[str, str]]
+CustomTranslations = dict[tuple[str, str], tuple[str, str]]
 
 
-def read_files(
+def read_config_files(
     paths: Iterable[str], keys: Iterable[str], environ: Mapping[str, str] | None = None
-) -> tuple[Texts, Words, tuple[str, ...]]:
+) -> tuple[SettingTexts, CustomTranslations, tuple[str, ...]]:
     """Read files of settings, the one that counts most first.
 
     Parameters
@@ -34,8 +34,8 @@ def read_files(
         The text and the file of each setting, by its key; the user's own sentences and their files, by language and
         key; and what is wrong, a sentence for each trouble.
     """
-    texts: Texts = {}
-    words: Words = {}
+    texts: SettingTexts = {}
+    words: CustomTranslations = {}
     troubles: list[str] = []
     known = {*keys, "webhook", "words"}
     for path in paths:
@@ -56,10 +56,10 @@ def read_files(
 
 def _read(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, environ))
+        return tomllib.loads(read_trusted_text(path, environ))
     except FileNotFoundError:
         return {}
-    except UnsafeError as error:
+    except UnsafeFileError as error:
         raise SettingsError(f"{path} is not used: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
@@ -71,7 +71,7 @@ def _read(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
 
 def _complaint(key: str, value: object, known: set[str]) -> str:
     """What is wrong with a line; nothing of what may be a webhook's URL is told."""
-    if "webhook" in key and not (key == "webhook" and isinstance(value, str) and value.startswith(REFERENCES)):
+    if "webhook" in key and not (key == "webhook" and isinstance(value, str) and value.startswith(REFERENCE_PREFIXES)):
         return f"{key} is not a setting; a webhook is stored by: cwnotify login"
     if key not in known:
         from cwnotify.suggestions import closest_match
@@ -87,11 +87,11 @@ def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _take_words(tables: object, path: str, words: Words) -> Iterator[str]:
+def _take_words(tables: object, path: str, words: CustomTranslations) -> Iterator[str]:
     """Take the user's own sentences; gives a sentence for each that cannot be said."""
     for lang, table in tables.items() if isinstance(tables, Mapping) else [("", tables)]:
         for key, sentence in _sentences(table):
-            if why := fault(lang, key, sentence):
+            if why := find_translation_problem(lang, key, sentence):
                 yield f"{path}: [words.{lang}] {key} is not used: {why}"
             else:
                 words.setdefault((lang, key), (sentence, path))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-TEAM_CONFIG = "/etc/cwnotify/config.toml"
+TEAM_CONFIG_PATH = "/etc/cwnotify/config.toml"
 # A cell may change the working directory, which relative paths depend on, and any name of `sys`.
 _PATHS = (
     *("HOME", "CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
@@ -43,24 +43,24 @@ def _absolute(paths: str) -> str:
 _started: Mapping[str, str] = _at_start()
 
 
-def started() -> Mapping[str, str]:
+def get_startup_environment() -> Mapping[str, str]:
     """Return the environment with which this process was started. No cell has changed it."""
     return _started
 
 
-def start_from(environ: Mapping[str, str]) -> None:
+def set_startup_environment(environ: Mapping[str, str]) -> None:
     """Let `environ` count as what this process was started with, as the demo does for its stand-ins."""
     global _started
     _started = dict(environ)
 
 
-def runs_cells() -> bool:
+def is_running_in_ipython() -> bool:
     """Return whether this process is IPython's: what runs in it may be a notebook that somebody else wrote."""
     shell = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
     return bool(shell and shell.initialized())
 
 
-def python() -> str:
+def get_python_executable() -> str:
     """Return the path of this Python, whatever a cell or an embedding program has made of `sys.executable`."""
     try:
         command = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0]
@@ -72,12 +72,12 @@ def python() -> str:
     return _EXECUTABLE or f"{sys.exec_prefix}/bin/python3"
 
 
-def config_path(environ: Mapping[str, str] | None = None) -> Path:
+def get_user_config_path(environ: Mapping[str, str] | None = None) -> Path:
     """Where the user's ``config.toml`` is looked for: ``$XDG_CONFIG_HOME/cwnotify``, else ``~/.config/cwnotify``."""
     return Path(_config_folder(os.environ if environ is None else environ)) / "config.toml"
 
 
-def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def list_config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """All files that settings may come from; the first that names one wins.
 
     The user's own, then a ``cwnotify.toml`` on Jupyter's own path (``jupyter --paths`` shows it), then the team's:
@@ -88,16 +88,16 @@ def config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     more = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
     folders = (*more, own, f"{_PREFIX}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
     jupyter = [f"{folder}/cwnotify.toml" for folder in folders]
-    team = environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG
+    team = environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG_PATH
     return tuple(dict.fromkeys((f"{_config_folder(environ)}/config.toml", *jupyter, team)))
 
 
-def webhook_path(environ: Mapping[str, str] | None = None) -> Path:
+def get_webhook_path(environ: Mapping[str, str] | None = None) -> Path:
     """Where ``cwnotify login`` keeps the webhook: one line, mode 0600, apart from the settings one may share."""
     return Path(_config_folder(os.environ if environ is None else environ)) / "webhook"
 
 
-def state_dir(environ: Mapping[str, str] | None = None) -> Path:
+def get_state_dir(environ: Mapping[str, str] | None = None) -> Path:
     """Where the outbox lives: ``CWNOTIFY_STATE_DIR``, ``$XDG_STATE_HOME/cwnotify``, ``~/.local/state/cwnotify``."""
     environ = os.environ if environ is None else environ
     if chosen := environ.get("CWNOTIFY_STATE_DIR"):
@@ -105,7 +105,7 @@ def state_dir(environ: Mapping[str, str] | None = None) -> Path:
     return Path(_folder(environ, "XDG_STATE_HOME", ".local/state"))
 
 
-def read_text(path: Path, environ: Mapping[str, str] | None = None) -> str:
+def read_trusted_text(path: Path, environ: Mapping[str, str] | None = None) -> str:
     """Read a file of settings. A pipe in its place is not opened, for that waits until somebody writes.
 
     Raises
@@ -123,7 +123,7 @@ def read_text(path: Path, environ: Mapping[str, str] | None = None) -> str:
     return path.read_bytes().decode()
 
 
-class UnsafeError(OSError):
+class UnsafeFileError(OSError):
     """A file of settings that another user can write. The message says which file or folder, and how to close it."""
 
 
@@ -144,7 +144,7 @@ def _check_writers(path: Path, environ: Mapping[str, str]) -> None:
     for folder in {*real.parents, *Path(os.path.abspath(path)).parents}:  # noqa: PTH100 (links must stay)
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise UnsafeError(f"all users can write {folder}; close it with: chmod o-w {folder}")
+            raise UnsafeFileError(f"all users can write {folder}; close it with: chmod o-w {folder}")
 
 
 def _links(path: Path) -> Iterator[Path]:
@@ -160,11 +160,11 @@ def _check(path: Path, trusted: set[int]) -> None:
     """Refuse a file or folder that others can write. In a folder as /tmp is, they can write their own files alone."""
     found = path.stat()
     if found.st_uid not in trusted:
-        raise UnsafeError(f"{path} belongs to another user; make it yours with: sudo chown {os.geteuid()} {path}")
+        raise UnsafeFileError(f"{path} belongs to another user; make it yours with: sudo chown {os.geteuid()} {path}")
     if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
         return
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_of_user_alone(found.st_gid)):
-        raise UnsafeError(f"other users can write {path}; close it with: chmod go-w {path}")
+        raise UnsafeFileError(f"other users can write {path}; close it with: chmod go-w {path}")
 
 
 def _is_of_user_alone(group: int) -> bool:

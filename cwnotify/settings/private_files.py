@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-MAX_LINKS = 40
+MAX_SYMLINKS = 40
 # Also opens a folder that can be passed through but not listed, and a symbolic link itself. Linux only.
 _PASS = getattr(os, "O_PATH", 0) | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -23,7 +23,7 @@ class OwnershipError(OSError):
 
 
 @contextmanager
-def private_folder(path: Path, forbidden: int = 0o077, create: bool = True) -> Iterator[int]:
+def open_private_directory(path: Path, forbidden_mode: int = 0o077, create: bool = True) -> Iterator[int]:
     """Open the folder at `path`, which has to be this user's, and take the mode bits `forbidden` from it.
 
     Parameters
@@ -52,19 +52,19 @@ def private_folder(path: Path, forbidden: int = 0o077, create: bool = True) -> I
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
             raise OwnershipError(0, f"{path} belongs to another user")
-        if status.st_mode & forbidden:
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~forbidden)
+        if status.st_mode & forbidden_mode:
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~forbidden_mode)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def is_same_folder(path: Path, descriptor: int) -> bool:
+def is_same_directory(path: Path, descriptor: int) -> bool:
     """Return whether `path` still leads to the folder that `descriptor` is open for."""
     return os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
-def check_file(name: str, folder: int, where: Path) -> bool:
+def check_private_file(name: str, folder: int, where: Path) -> bool:
     """Return whether there is a file `name` in `folder`, after making it readable by this user alone.
 
     It is not opened: to close a database would take away the locks that this process has on it.
@@ -97,10 +97,10 @@ def check_file(name: str, folder: int, where: Path) -> bool:
     return True
 
 
-def make_file(name: str, folder: int) -> None:
+def create_private_file(name: str, folder: int) -> None:
     """Make an empty file `name` for this user alone, unless there is one."""
     try:
-        # Not opened, for the reason in `check_file`.
+        # Not opened, for the reason in `check_private_file`.
         os.mknod(name, stat.S_IFREG | 0o600, dir_fd=folder)
     except FileExistsError:
         pass
@@ -137,7 +137,7 @@ def _walk(path: Path, create: bool) -> int:
             if target := _target(following, part, path):
                 os.close(following)
                 links += 1
-                if links > MAX_LINKS:
+                if links > MAX_SYMLINKS:
                     raise OSError(0, "too many symbolic links")
                 parts[:0] = [one for one in target.split("/") if one]
                 if not target.startswith("/"):

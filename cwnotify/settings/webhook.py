@@ -12,11 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cwnotify.alerts.webhook_url import LOOPBACK as LOOPBACK
-from cwnotify.alerts.webhook_url import REFERENCES as REFERENCES
-from cwnotify.alerts.webhook_url import WebhookError, read_webhook
+from cwnotify.alerts.webhook_url import REFERENCE_PREFIXES, InvalidWebhookError, parse_webhook_url
 from cwnotify.errors import SettingsError
-from cwnotify.settings.paths import UnsafeError, read_text, webhook_path
+from cwnotify.settings.paths import UnsafeFileError, get_webhook_path, read_trusted_text
 
 WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
@@ -48,23 +46,23 @@ class Secret:
         raise TypeError("a Secret is not to be pickled")
 
 
-def masked(webhook: Secret) -> str:
+def mask_webhook(webhook: Secret) -> str:
     """What may be shown of it: where it is kept, or the host that it leads to."""
     value = webhook.reveal()
-    if value.startswith(REFERENCES):
+    if value.startswith(REFERENCE_PREFIXES):
         return value
     parts = urlsplit(value)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}/…"
 
 
-def check_webhook(text: str | bytes, where: str, bare: bool = False) -> Secret:
+def parse_webhook(text: str | bytes, where: str, allow_missing_scheme: bool = False) -> Secret:
     """Return the webhook in `text`, which came from `where`: a URL, or a reference to where it is stored.
 
     Parameters
     ----------
     bare
-        As for `cwnotify.alerts.webhook_url.read_webhook`.
+        As for `cwnotify.alerts.webhook_url.parse_webhook_url`.
 
     Raises
     ------
@@ -72,12 +70,12 @@ def check_webhook(text: str | bytes, where: str, bare: bool = False) -> Secret:
         If it cannot be used; the message holds no part of `text`, which may be a secret.
     """
     try:
-        return Secret(read_webhook(text, bare))
-    except WebhookError as error:
+        return Secret(parse_webhook_url(text, allow_missing_scheme))
+    except InvalidWebhookError as error:
         raise SettingsError(f"{where} {error}") from None
 
 
-def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
+def find_local_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     """The webhook in the environment, else the one that ``cwnotify login`` stored; and where it stands.
 
     Raises
@@ -87,20 +85,20 @@ def find_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     """
     for variable in WEBHOOK_VARIABLES:
         if environ.get(variable):
-            return check_webhook(environ[variable], variable), variable
-    path = webhook_path(environ)
+            return parse_webhook(environ[variable], variable), variable
+    path = get_webhook_path(environ)
     try:
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) & 0o077:
             raise SettingsError(f"{path} can be read by others", hint=f"close it with: chmod 600 {path}")
-        url = read_text(path, environ).strip()
+        url = read_trusted_text(path, environ).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
-    except UnsafeError as error:
+    except UnsafeFileError as error:
         raise SettingsError(f"{path} is not used: {error}") from None
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{path} cannot be read", hint="store the webhook again: cwnotify login") from None
-    return (check_webhook(url, str(path)), str(path)) if url else (None, "")
+    return (parse_webhook(url, str(path)), str(path)) if url else (None, "")
 
 
 def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> Path:
@@ -111,7 +109,7 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
     SettingsError
         If the file cannot be written.
     """
-    path = webhook_path(environ)
+    path = get_webhook_path(environ)
     try:
         _write_secret(path, secret)
     except OSError as error:
@@ -123,10 +121,10 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
 
 def _write_secret(path: Path, secret: Secret) -> None:
     # Here, because a registered cell does not need it.
-    from cwnotify.settings.private_files import private_folder
+    from cwnotify.settings.private_files import open_private_directory
 
     # Others may read the folder, but not put files of theirs into it.
-    with private_folder(path.parent, forbidden=0o022) as folder:
+    with open_private_directory(path.parent, forbidden_mode=0o022) as folder:
         new = f".{path.name}.{os.getpid()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(new, flags, 0o600, dir_fd=folder)

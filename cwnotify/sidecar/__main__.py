@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> None:
     import signal
     from contextlib import closing
 
-    from cwnotify.settings import state_dir
-    from cwnotify.sidecar.alert_writer import Books
+    from cwnotify.settings import get_state_dir
+    from cwnotify.sidecar.alert_writer import AlertWriter
     from cwnotify.sidecar.protocol import Pipe
     from cwnotify.sidecar.supervisor import Sidecar
 
@@ -33,13 +33,13 @@ def main(arguments: list[str]) -> None:
     os.chdir("/")
     os.umask(0o077)
     _leave_no_core()
-    with closing(Books(state_dir())) as books:
-        books.keep_log()
-        sidecar = Sidecar(Pipe(lines, writes=False), Pipe(answers, writes=True), pid, pidfd, books)
+    with closing(AlertWriter(get_state_dir())) as books:
+        books.enable_file_logging()
+        sidecar = Sidecar(Pipe(lines, is_writer=False), Pipe(answers, is_writer=True), pid, pidfd, books)
         # A service that stops, or a batch job, signals all its processes: how the kernel ended is still to be reported.
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: sidecar.leave_soon())
-        sidecar.live()
+            signal.signal(number, lambda *_: sidecar.request_exit())
+        sidecar.run()
 
 
 def _close_others(*ours: int) -> None:

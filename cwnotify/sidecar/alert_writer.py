@@ -19,21 +19,21 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cwnotify.alerts.events.runs import Loss, LossCause, Outcome, Run, RunEnded, Vitals, Wait
-from cwnotify.alerts.messages.run import hello_message, run_message, together_message, waiting_message
-from cwnotify.alerts.serialization import from_record
+from cwnotify.alerts.events.runs import LoadSample, LossCause, Outcome, Run, RunLoss, RunResult, WaitReason
+from cwnotify.alerts.messages.run import combined_runs_message, run_message, run_waiting_message, webhook_test_message
+from cwnotify.alerts.serialization import from_json_dict
 from cwnotify.errors import StateError
-from cwnotify.host.liveness import Silence
-from cwnotify.host.processes import Fate, Watched, fate, is_over, name_process
+from cwnotify.host.liveness import HeartbeatMonitor
+from cwnotify.host.processes import ProcessIdentity, ProcessState, get_process_state, identify_process, is_process_gone
 from cwnotify.settings import Secret
 from cwnotify.store import state_dir
-from cwnotify.store.outbox import IN_MEMORY, Outbox
-from cwnotify.store.recovery import bring_home, broken, lend, open_outbox
-from cwnotify.store.run_history import alert_of, remember
+from cwnotify.store.outbox import IN_MEMORY_PATH, Outbox
+from cwnotify.store.recovery import copy_to_memory, describe_quarantined, move_to_disk, open_outbox
+from cwnotify.store.run_history import find_alert_id, record_ended_run
 from cwnotify.store.schema import OpenRun
 
 # How long an alert waits on disk for the name of its instance, in seconds; the metadata service has as long to answer.
-PLACE_TIMEOUT = 1.0
+INSTANCE_LOOKUP_TIMEOUT = 1.0
 
 log = logging.getLogger(__name__)
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -43,17 +43,17 @@ def _kept(method: Method) -> Method:
     """Do it on disk or, where that fails, all of it in memory."""
 
     @wraps(method)
-    def kept(self: Books, *args: Any, **kwargs: Any) -> Any:
+    def kept(self: AlertWriter, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         except sqlite3.Error as error:
-            self.leave_home(error)
+            self.fall_back_to_memory(error)
             return method(self, *args, **kwargs)
 
     return kept  # type: ignore[return-value]
 
 
-class Books:
+class AlertWriter:
     """The outbox, and the rules by which events become messages in it.
 
     Parameters
@@ -63,33 +63,33 @@ class Books:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.trouble = ""
-        self.vitals: Vitals | None = None
+        self.store_problem = ""
+        self.latest_load: LoadSample | None = None
         # How far each open run has come by its own word; it is what a lost one leaves.
-        self.noted: dict[str, RunEnded] = {}
+        self.progress_by_run: dict[str, RunResult] = {}
         # When each run began by a clock that nobody sets (`time.monotonic`).
         self._began: dict[str, float] = {}
         # Says at the screen what is wrong with the disk.
-        self.complain: Callable[[str], None] = lambda text: None
+        self.report_problem: Callable[[str], None] = lambda text: None
         # Says that the outbox is on disk or in memory now.
-        self.moved: Callable[[], None] = lambda: None
+        self.on_storage_changed: Callable[[], None] = lambda: None
         self._directory: Path | None = None
         # Completes a run with where it ran, once that is known.
-        self.place: Callable[[Run], Run] = lambda run: run
+        self.add_instance_to_run: Callable[[Run], Run] = lambda run: run
         # Whether that is known by now, or known to be nowhere.
-        self.is_place_known: Callable[[], bool] = lambda: True
+        self.is_instance_known: Callable[[], bool] = lambda: True
         # Alerts that wait for it, with the time at which they are due otherwise.
-        self._unplaced: dict[str, tuple[RunEnded | list[RunEnded], float | None]] = {}
-        self.owner = signature()
-        self.silence = Silence()
+        self._unplaced: dict[str, tuple[RunResult | list[RunResult], float | None]] = {}
+        self.owner = make_owner_id()
+        self.heartbeat_monitor = HeartbeatMonitor()
         self._left_home = False
         try:
             begun = time.time()
-            self._directory = state_dir.prepare(directory)
+            self._directory = state_dir.prepare_state_dir(directory)
             self.outbox = self.connect()
-            self.trouble = broken(self._directory, begun)
+            self.store_problem = describe_quarantined(self._directory, begun)
         except (StateError, sqlite3.Error, OSError) as error:
-            self.trouble = f"{error}; alerts are kept in memory until then"
+            self.store_problem = f"{error}; alerts are kept in memory until then"
             self._directory = None
             self.outbox = self.connect()
 
@@ -97,26 +97,28 @@ class Books:
         """Close this object's own connection; those of `connect` are the caller's."""
         self.outbox.close()
 
-    def keep_log(self) -> None:
+    def enable_file_logging(self) -> None:
         """Write what goes wrong in here into the state directory; a webhook never comes near a log."""
         if self._directory:
-            file = RotatingFileHandler(self._directory / state_dir.LOG, maxBytes=256 << 10, backupCount=1, delay=True)
+            file = RotatingFileHandler(
+                self._directory / state_dir.LOG_FILENAME, maxBytes=256 << 10, backupCount=1, delay=True
+            )
             file.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
             logging.getLogger("cwnotify").addHandler(file)
 
     def connect(self) -> Outbox:
         """A further connection, for a thread of its own."""
-        return open_outbox(self._directory) if self._directory and not self._left_home else Outbox(IN_MEMORY)
+        return open_outbox(self._directory) if self._directory and not self._left_home else Outbox(IN_MEMORY_PATH)
 
-    def destination(self, webhook: Secret | None) -> str:
+    def destination_for(self, webhook: Secret | None) -> str:
         """The name under which messages for `webhook` lie in the outbox."""
         try:
-            return state_dir.fingerprint(webhook, self._directory)
+            return state_dir.fingerprint_webhook(webhook, self._directory)
         except OSError:
             # Without room for a key, or with one that is not ours or cannot be read, the name holds for this process.
-            return state_dir.fingerprint(webhook, None)
+            return state_dir.fingerprint_webhook(webhook, None)
 
-    def leave_home(self, error: sqlite3.Error) -> None:
+    def fall_back_to_memory(self, error: sqlite3.Error) -> None:
         """The disk takes no more: go on in memory, with all that is ours, until it does.
 
         Raises
@@ -129,24 +131,24 @@ class Books:
         log.warning("the disk fails: %s", error)
         self._left_home = True
         disk, self.outbox = self.outbox, self.connect()
-        lend(self.outbox, self._directory / state_dir.OUTBOX, self.owner)
+        copy_to_memory(self.outbox, self._directory / state_dir.OUTBOX_FILENAME, self.owner)
         disk.close()
-        self.moved()
-        self.complain(f"alerts are kept in memory only, for {self._directory} cannot be written: {error}")
+        self.on_storage_changed()
+        self.report_problem(f"alerts are kept in memory only, for {self._directory} cannot be written: {error}")
 
     @property
-    def is_home(self) -> bool:
+    def is_on_primary_storage(self) -> bool:
         """Whether nothing that began on disk goes on in memory."""
         return not self._left_home
 
-    def go_home(self) -> None:
+    def return_to_disk(self) -> None:
         """Move back to the disk, if it takes what memory holds."""
-        if self._directory is None or self.is_home:
+        if self._directory is None or self.is_on_primary_storage:
             return
         disk: Outbox | None = None
         try:
             disk = open_outbox(self._directory)
-            is_home = bring_home(self.outbox, self._directory / state_dir.OUTBOX, self.owner)
+            is_home = move_to_disk(self.outbox, self._directory / state_dir.OUTBOX_FILENAME, self.owner)
         except (StateError, sqlite3.Error, OSError):
             is_home = False
         if disk is None or not is_home:
@@ -155,144 +157,146 @@ class Books:
             return
         memory, self.outbox, self._left_home = self.outbox, disk, False
         memory.close()
-        self.moved()
+        self.on_storage_changed()
 
     @_kept
-    def tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
+    def record_run_end(self, ended: RunResult, destination: str, due: float | None = None) -> None:
         """A run ended: close it and put its alert, if it is wanted."""
         with self.outbox.transaction():
             self._tell(ended, destination, due)
         self._began.pop(ended.run.id, None)
 
-    def _tell(self, ended: RunEnded, destination: str, due: float | None = None) -> None:
+    def _tell(self, ended: RunResult, destination: str, due: float | None = None) -> None:
         now = time.time()
-        self.outbox.close_run(ended.run.id)
-        self.outbox.withdraw(_waiting(ended.run.id), now)
-        alert = alert_of(self.outbox, ended) if ended.is_wanted else ended.run.id
-        remember(self.outbox, self._placed(ended), alert, now)
-        if ended.is_wanted and alert == ended.run.id:
+        self.outbox.remove_open_run(ended.run.id)
+        self.outbox.withdraw_late(_waiting(ended.run.id), now)
+        alert = find_alert_id(self.outbox, ended) if ended.is_alert_wanted else ended.run.id
+        record_ended_run(self.outbox, self._placed(ended), alert, now)
+        if ended.is_alert_wanted and alert == ended.run.id:
             self._put(alert, destination, ended, now, due)
         # A run that another alert reports is settled under its own id too: a line that is sent again finds it there.
-        self.outbox.skip(ended.run.id, now)
+        self.outbox.mark_skipped(ended.run.id, now)
 
     def _put(
-        self, id: str, destination: str, ended: RunEnded | list[RunEnded], now: float, due: float | None = None
+        self, id: str, destination: str, ended: RunResult | list[RunResult], now: float, due: float | None = None
     ) -> None:
         due = self._due(id, ended, now, due)
-        self.outbox.put(id, destination, self._message(ended), now, due)
+        self.outbox.enqueue(id, destination, self._message(ended), now, due)
 
-    def _due(self, id: str, ended: RunEnded | list[RunEnded], now: float, due: float | None) -> float | None:
+    def _due(self, id: str, ended: RunResult | list[RunResult], now: float, due: float | None) -> float | None:
         """When an alert can go: at `due`, but a short while later if its instance may still become known."""
-        if self.is_place_known() or (isinstance(ended, RunEnded) and _is_of_old(ended)):
+        if self.is_instance_known() or (isinstance(ended, RunResult) and _is_of_old(ended)):
             self._unplaced.pop(id, None)
             return due
         self._unplaced[id] = ended, due
-        return max(now if due is None else due, now + PLACE_TIMEOUT)
+        return max(now if due is None else due, now + INSTANCE_LOOKUP_TIMEOUT)
 
-    def _message(self, ended: RunEnded | list[RunEnded]) -> dict[str, Any]:
+    def _message(self, ended: RunResult | list[RunResult]) -> dict[str, Any]:
         """The alert about a run, or about a group of them, with the instance if that is known by now."""
-        if isinstance(ended, RunEnded):
+        if isinstance(ended, RunResult):
             return run_message(self._placed(ended))
-        return together_message([self._placed(one) for one in ended])
+        return combined_runs_message([self._placed(one) for one in ended])
 
-    def _placed(self, ended: RunEnded) -> RunEnded:
+    def _placed(self, ended: RunResult) -> RunResult:
         """With the instance that it ran on, which is this one unless it was found later."""
-        return ended if _is_of_old(ended) else replace(ended, run=self.place(ended.run))
+        return ended if _is_of_old(ended) else replace(ended, run=self.add_instance_to_run(ended.run))
 
     @property
-    def has_unplaced(self) -> bool:
+    def has_alerts_awaiting_instance(self) -> bool:
         """Whether alerts wait for the name of their instance."""
         return bool(self._unplaced)
 
     @_kept
-    def name_instance(self) -> None:
+    def apply_instance(self) -> None:
         """The instance is known now, or will not be: release the alerts that waited, and note it for open runs.
 
         What becomes of an open run may be found by a sidecar on another instance, with the same disk.
         """
         now = time.time()
         with self.outbox.transaction():
-            for one in self.outbox.open_runs():
-                if one.owner == self.owner and (run := self.place(one.run)) != one.run:
-                    self.outbox.place_run(run)
+            for one in self.outbox.list_open_runs():
+                if one.owner == self.owner and (run := self.add_instance_to_run(one.run)) != one.run:
+                    self.outbox.update_open_run(run)
             for id, (ended, due) in self._unplaced.items():
-                self.outbox.replace(id, self._message(ended), now, due)
+                self.outbox.replace_unsent(id, self._message(ended), now, due)
         self._unplaced.clear()
 
     @_kept
-    def wait(self, run: Run, wait: Wait, in_notebook: bool, destination: str) -> None:
+    def enqueue_waiting_alert(self, run: Run, wait: WaitReason, in_notebook: bool, destination: str) -> None:
         """Put the one alert that a run waits for a person; it is due when the run is as long as its alerts ask for."""
         now = time.time()
         due = max(now, run.started + run.options.min_seconds)
-        message = waiting_message(self.place(run), wait, in_notebook, now)
-        self.outbox.put(_waiting(run.id), destination, message, now, due)
+        message = run_waiting_message(self.add_instance_to_run(run), wait, in_notebook, now)
+        self.outbox.enqueue(_waiting(run.id), destination, message, now, due)
 
     @_kept
-    def resume(self, id: str) -> None:
+    def withdraw_waiting_alert(self, id: str) -> None:
         """A run waits no longer: drop its alert if it was not sent."""
-        self.outbox.withdraw(_waiting(id), time.time())
+        self.outbox.withdraw_late(_waiting(id), time.time())
 
     @_kept
-    def greet(self, destination: str, lang: str, channel: str) -> None:
+    def enqueue_test_message(self, destination: str, lang: str, channel: str) -> None:
         """Put a test message."""
-        message = hello_message(os.uname().nodename, lang, channel)
-        self.outbox.put(secrets.token_hex(12), destination, message, time.time())
+        message = webhook_test_message(os.uname().nodename, lang, channel)
+        self.outbox.enqueue(secrets.token_hex(12), destination, message, time.time())
 
     @_kept
-    def revise(self, ended: RunEnded) -> None:
+    def revise_unsent_alert(self, ended: RunResult) -> None:
         """Say something truer of a run whose alert has not been sent yet."""
         now = time.time()
-        remember(self.outbox, self._placed(ended), ended.run.id, now)
-        if ended.run.options.wants(False, ended.seconds):
+        record_ended_run(self.outbox, self._placed(ended), ended.run.id, now)
+        if ended.run.options.wants_alert(False, ended.seconds):
             due = self._due(ended.run.id, ended, now, None)
-            self.outbox.replace(ended.run.id, self._message(ended), now, due)
+            self.outbox.replace_unsent(ended.run.id, self._message(ended), now, due)
 
     @_kept
-    def hold(self, ended: RunEnded, kernel: Watched, destination: str) -> None:
+    def hold_for_group(self, ended: RunResult, kernel: ProcessIdentity, destination: str) -> None:
         """Keep an ended run until its group is told."""
-        self.outbox.withdraw(_waiting(ended.run.id), time.time())
-        if ended.is_wanted:
-            self.outbox.hold_run(self._placed(ended), kernel, destination, time.time(), self.owner)
+        self.outbox.withdraw_late(_waiting(ended.run.id), time.time())
+        if ended.is_alert_wanted:
+            self.outbox.hold_ended_run(self._placed(ended), kernel, destination, time.time(), self.owner)
         else:
-            self.tell(ended, destination)
+            self.record_run_end(ended, destination)
 
     @_kept
-    def open(self, run: Run, kernel: Watched, destination: str) -> None:
+    def record_run_start(self, run: Run, kernel: ProcessIdentity, destination: str) -> None:
         """A run began."""
         self._began.setdefault(run.id, time.monotonic())
-        self.outbox.open_run(self.place(run), kernel, destination, time.time(), self.owner)
+        self.outbox.add_open_run(self.add_instance_to_run(run), kernel, destination, time.time(), self.owner)
 
     @_kept
-    def take_up(self, kernel: Watched) -> list[str]:
+    def adopt_runs(self, kernel: ProcessIdentity) -> list[str]:
         """Watch over what an earlier sidecar of `kernel` left; gives the ids of the runs that are still running."""
-        left = self._of(kernel, self.outbox.open_runs())
+        left = self._of(kernel, self.outbox.list_open_runs())
         for one in left:
-            self.outbox.own_run(one.run.id, self.owner)
+            self.outbox.set_run_owner(one.run.id, self.owner)
         return [one.run.id for one in left if one.ended is None]
 
-    def is_busy(self) -> bool:
+    def has_pending_work(self) -> bool:
         """Whether a run or an attempt is still ours, or memory holds what belongs on the disk."""
-        if not self.is_home or self.owner in self.outbox.lease_owners(time.time()):
+        if not self.is_on_primary_storage or self.owner in self.outbox.list_lease_owners(time.time()):
             return True
-        return any(one.owner == self.owner for one in self.outbox.open_runs())
+        return any(one.owner == self.owner for one in self.outbox.list_open_runs())
 
-    def complaint(self) -> str:
+    def describe_problems(self) -> str:
         """What a person should know of earlier alerts; empty if there is nothing."""
-        dead = self.outbox.messages("dead")
+        dead = self.outbox.list_messages("dead")
         if not dead:
-            return self.trouble
+            return self.store_problem
         told = f"{len(dead)} earlier alerts" if len(dead) > 1 else "an earlier alert"
-        return " ".join(filter(None, (self.trouble, f"{told} could not be delivered; see: cwnotify outbox list")))
+        return " ".join(filter(None, (self.store_problem, f"{told} could not be delivered; see: cwnotify outbox list")))
 
-    def together_is_running(self, kernel: Watched) -> bool:
+    def is_group_running(self, kernel: ProcessIdentity) -> bool:
         """Whether a run that is to be told with others is still open."""
-        return any(one.run.options.together and one.ended is None for one in self._of(kernel, self.outbox.open_runs()))
+        return any(
+            one.run.options.together and one.ended is None for one in self._of(kernel, self.outbox.list_open_runs())
+        )
 
     @_kept
-    def tell_held(self, kernel: Watched) -> None:
+    def enqueue_group_alert(self, kernel: ProcessIdentity) -> None:
         """Tell all that is held for `kernel` in one alert."""
         with self.outbox.transaction():
-            self._put_together([one for one in self._of(kernel, self.outbox.open_runs()) if one.ended])
+            self._put_together([one for one in self._of(kernel, self.outbox.list_open_runs()) if one.ended])
 
     def _put_together(self, held: list[OpenRun], found_later: bool = False) -> None:
         told = [one.ended for one in held if one.ended]
@@ -300,27 +304,29 @@ class Books:
             return
         now = time.time()
         for ended in told:
-            self.outbox.close_run(ended.run.id)
-            remember(self.outbox, ended if found_later else self._placed(ended), ended.run.id, now)
-            self.outbox.skip(ended.run.id, now)
+            self.outbox.remove_open_run(ended.run.id)
+            record_ended_run(self.outbox, ended if found_later else self._placed(ended), ended.run.id, now)
+            self.outbox.mark_skipped(ended.run.id, now)
         # Each run is settled under its own id; the group's alert has one more, made of the last one's.
         id, destination = f"{told[-1].run.id}+", held[-1].destination
         if found_later:
-            self.outbox.put(id, destination, together_message(told), now)
+            self.outbox.enqueue(id, destination, combined_runs_message(told), now)
         else:
             self._put(id, destination, told, now)
 
     @_kept
-    def tell_lost(self, kernel: Watched, loss: Loss, ended: float, cpu: Mapping[str, tuple[float, ...]]) -> None:
+    def report_lost_runs(
+        self, kernel: ProcessIdentity, loss: RunLoss, ended: float, cpu: Mapping[str, tuple[float, ...]]
+    ) -> None:
         """The watched process is gone: each of its open runs was lost, at `ended` (Unix seconds)."""
         with self.outbox.transaction():
             held = []
-            for one in self._of(kernel, self.outbox.open_runs()):
+            for one in self._of(kernel, self.outbox.list_open_runs()):
                 if one.ended:
                     held.append(one)
                     continue
-                so_far = self.noted.get(one.run.id)
-                lost = RunEnded(
+                so_far = self.progress_by_run.get(one.run.id)
+                lost = RunResult(
                     run=so_far.run if so_far else one.run,
                     shown=so_far.shown if so_far else (),
                     values_left_out=so_far.values_left_out if so_far else 0,
@@ -329,11 +335,11 @@ class Books:
                     ended=ended,
                     loss=loss,
                     cpu=cpu.get(one.run.id, ()),
-                    vitals=one.vitals if loss.found_later else self.vitals,
+                    vitals=one.vitals if loss.found_later else self.latest_load,
                 )
-                if one.run.options.together and one.run.options.wants(False, lost.seconds):
+                if one.run.options.together and one.run.options.wants_alert(False, lost.seconds):
                     held.append(replace(one, ended=lost))
-                    self.outbox.withdraw(_waiting(one.run.id), time.time())
+                    self.outbox.withdraw_late(_waiting(one.run.id), time.time())
                 else:
                     self._tell(lost, one.destination)
             self._put_together(held, loss.found_later)
@@ -344,33 +350,33 @@ class Books:
         return max(ended - run.started, 0.0) if began is None else time.monotonic() - began
 
     @_kept
-    def see(self, running: Iterable[str]) -> None:
+    def record_heartbeats(self, running: Iterable[str]) -> None:
         """Note that these runs are alive."""
         with self.outbox.transaction():
             for id in running:
-                self.outbox.see_run(id, time.time(), self.vitals)
+                self.outbox.record_run_heartbeat(id, time.time(), self.latest_load)
 
     @_kept
-    def take_over(self) -> None:
+    def recover_orphaned_runs(self) -> None:
         """Tell of runs whose process went away unwatched, and free what dead sidecars had claimed."""
         now = time.time()
-        for one in self.outbox.open_runs():
-            silent = self.silence.of(one.run.id, one.seen, now)
-            if is_over(_owner(one.owner), silent) and is_over(one.watched, silent):
-                rebooted = fate(one.watched, silent) is Fate.REBOOTED
+        for one in self.outbox.list_open_runs():
+            silent = self.heartbeat_monitor.seconds_since_heartbeat(one.run.id, one.seen, now)
+            if is_process_gone(_owner(one.owner), silent) and is_process_gone(one.watched, silent):
+                rebooted = get_process_state(one.watched, silent) is ProcessState.REBOOTED
                 cause = LossCause.REBOOT if rebooted else LossCause.UNKNOWN
-                self.tell_lost(one.watched, Loss(cause, found_later=True), one.seen, {})
-        for owner in self.outbox.lease_owners(now):
-            if is_over(_owner(owner), 0.0):
-                self.outbox.break_leases(owner)
+                self.report_lost_runs(one.watched, RunLoss(cause, found_later=True), one.seen, {})
+        for owner in self.outbox.list_lease_owners(now):
+            if is_process_gone(_owner(owner), 0.0):
+                self.outbox.release_leases(owner)
 
     @_kept
-    def sweep(self, ours: Collection[str]) -> None:
+    def expire_messages(self, ours: Collection[str]) -> None:
         """Clear up what is long over; messages to `ours` are still being sent, however old they are."""
-        self.outbox.sweep(time.time(), ours)
+        self.outbox.expire_messages(time.time(), ours)
 
     @staticmethod
-    def _of(kernel: Watched, runs: Iterable[OpenRun]) -> list[OpenRun]:
+    def _of(kernel: ProcessIdentity, runs: Iterable[OpenRun]) -> list[OpenRun]:
         return [one for one in runs if one.watched == kernel]
 
 
@@ -379,19 +385,19 @@ def _waiting(id: str) -> str:
     return f"{id} waits"
 
 
-def signature() -> str:
+def make_owner_id() -> str:
     """This process, as leases and runs name their owner."""
-    return json.dumps(asdict(name_process(os.getpid())))
+    return json.dumps(asdict(identify_process(os.getpid())))
 
 
-def _is_of_old(ended: RunEnded) -> bool:
+def _is_of_old(ended: RunResult) -> bool:
     """Whether a run was lost before this sidecar looked: perhaps on another instance, with the same disk."""
     return bool(ended.loss and ended.loss.found_later)
 
 
-def _owner(signature: str) -> Watched:
+def _owner(signature: str) -> ProcessIdentity:
     """Who signed; one that cannot be read, as an older version left it, is nobody that lives."""
     try:
-        return from_record(Watched, json.loads(signature))
+        return from_json_dict(ProcessIdentity, json.loads(signature))
     except ValueError:
-        return replace(name_process(os.getpid()), start="")
+        return replace(identify_process(os.getpid()), start="")

@@ -15,31 +15,35 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cwnotify.alerts.events.runs import Run, RunEnded, Wait
-from cwnotify.alerts.serialization import to_record
-from cwnotify.console import say_once
+from cwnotify.alerts.events.runs import Run, RunResult, WaitReason
+from cwnotify.alerts.serialization import to_json_dict
+from cwnotify.console import warn_once
 from cwnotify.settings import Secret
-from cwnotify.settings.child_environment import for_delivery, for_panel, inherited
+from cwnotify.settings.child_environment import (
+    build_child_environment,
+    build_delivery_environment,
+    build_panel_environment,
+)
 from cwnotify.sidecar import native_threads
-from cwnotify.sidecar.protocol import PROTOCOL, Line, Lines, Pipe, encode
-from cwnotify.sidecar.spawn import LONGEST_VARIABLE, ends_with, launch
+from cwnotify.sidecar.protocol import PROTOCOL_VERSION, Pipe, PipeMessage, PipeMessageReader, encode_pipe_message
+from cwnotify.sidecar.spawn import MAX_VARIABLE_LENGTH, is_killed_with_process, launch_sidecar
 
 if TYPE_CHECKING:
-    from cwnotify.view.snapshot import Request
+    from cwnotify.view.snapshot import PanelRequest
 
-ROOM = 1 << 20
-PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
-STEADY = 60.0
+PIPE_CAPACITY = 1 << 20
+RESTART_DELAYS = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
+MIN_STABLE_UPTIME = 60.0
 # Deaths in a row after which the screen says why, and after which no further sidecar is started by itself.
-DEATHS_TO_REPORT, MAX_DEATHS = 3, 10
+EXITS_BEFORE_WARNING, MAX_CONSECUTIVE_EXITS = 3, 10
 # At exit, in seconds: until all is on disk, and until Slack has it where the sidecar ends with this process.
-STORE_TIMEOUT, DELIVERY_TIMEOUT = 5.0, 10.0
+EXIT_STORE_TIMEOUT, EXIT_DELIVERY_TIMEOUT = 5.0, 10.0
 # Between two attempts to write what the pipe had no room for, in seconds.
-MIN_FLUSH_PAUSE, MAX_FLUSH_PAUSE = 0.005, 0.05
-MAX_REASON, MAX_ERRORS = 300, 1 << 16
+MIN_FLUSH_INTERVAL, MAX_FLUSH_INTERVAL = 0.005, 0.05
+MAX_EXIT_REASON_LENGTH, MAX_STDERR_BYTES = 300, 1 << 16
 
 
-class Link:
+class SidecarClient:
     """This process's way to its sidecar, which starts with the first run.
 
     Parameters
@@ -49,13 +53,13 @@ class Link:
     """
 
     def __init__(self, use_pidfd: bool = True) -> None:
-        self.heard: Callable[[Line], None] = lambda line: None
+        self.on_message: Callable[[PipeMessage], None] = lambda line: None
         self.sidecar_pid: int | None = None
-        self.troubles: list[str] = []
+        self.pending_warnings: list[str] = []
         # Why sidecars end as soon as they start; empty while one answers.
-        self.failure = ""
-        self.report: Callable[[str], None] = say_once
-        self.process = os.getpid()
+        self.failure_reason = ""
+        self.show_warning: Callable[[str], None] = warn_once
+        self.process_id = os.getpid()
         self._use_pidfd = use_pidfd and hasattr(os, "pidfd_open")
         self._webhook: Secret | None = None
         self._lock = self._changed = native_threads.Condition()
@@ -64,7 +68,7 @@ class Link:
         self._errors: Pipe | None = None
         self._unacknowledged: dict[str, bytes] = {}
         self._open: set[str] = set()
-        self._watched: dict[str, tuple[Request, Callable[[Line], None]]] = {}
+        self._watched: dict[str, tuple[PanelRequest, Callable[[PipeMessage], None]]] = {}
         self._start_error = ""
         self._is_kept = False
         self._is_flushing = False
@@ -73,45 +77,49 @@ class Link:
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.close)
 
-    def aim(self, webhook: Secret | None) -> None:
+    def set_webhook(self, webhook: Secret | None) -> None:
         """Send alerts from now on to `webhook`."""
-        if os.getpid() != self.process:
+        if os.getpid() != self.process_id:
             return
         with self._lock:
             if webhook != self._webhook:
                 self._webhook = webhook
-                self._write(encode("webhook", webhook=webhook.reveal() if webhook else None, environ=for_delivery()))
+                self._write(
+                    encode_pipe_message(
+                        "webhook", webhook=webhook.reveal() if webhook else None, environ=build_delivery_environment()
+                    )
+                )
 
-    def started(self, run: Run) -> None:
+    def report_run_started(self, run: Run) -> None:
         """Tell that a run began."""
         self._open.add(run.id)
-        self._send(f"{run.id} started", "started", run=to_record(run))
+        self._send(f"{run.id} started", "started", run=to_json_dict(run))
 
-    def noted(self, so_far: RunEnded) -> None:
+    def report_run_progress(self, so_far: RunResult) -> None:
         """Tell how far a run has come, as if it were lost now. Only the newest counts: none is kept or sent again."""
-        if os.getpid() != self.process:
+        if os.getpid() != self.process_id:
             return
         with self._lock:
-            self._write(encode("noted", ended=to_record(so_far)), at_most_once=True)
+            self._write(encode_pipe_message("noted", ended=to_json_dict(so_far)), at_most_once=True)
 
-    def waiting(self, run: Run, wait: Wait, in_notebook: bool) -> None:
+    def report_run_waiting(self, run: Run, wait: WaitReason, in_notebook: bool) -> None:
         """Report that a run waits for a person, in a notebook or at its terminal."""
-        self._send(f"{run.id} waiting", "waiting", run=to_record(run), wait=wait, notebook=in_notebook)
+        self._send(f"{run.id} waiting", "waiting", run=to_json_dict(run), wait=wait, notebook=in_notebook)
 
-    def resumed(self, run: Run) -> None:
+    def report_run_resumed(self, run: Run) -> None:
         """Report that a run waits no longer."""
         with self._lock:
-            if os.getpid() == self.process:
+            if os.getpid() == self.process_id:
                 self._unacknowledged.pop(f"{run.id} waiting", None)
-                self._write(encode("resumed", run=run.id))
+                self._write(encode_pipe_message("resumed", run=run.id))
 
-    def busy(self, is_busy: bool) -> None:
+    def report_cell_activity(self, is_busy: bool) -> None:
         """Report that a cell began, or ended, that may belong to the same Run All as a group of runs."""
         with self._lock:
-            if os.getpid() == self.process:
-                self._write(encode("busy", busy=is_busy))
+            if os.getpid() == self.process_id:
+                self._write(encode_pipe_message("busy", busy=is_busy))
 
-    def ended(self, ended: RunEnded, hold: bool = False) -> None:
+    def report_run_ended(self, ended: RunResult, hold: bool = False) -> None:
         """Tell how a run ended.
 
         Parameters
@@ -120,14 +128,14 @@ class Link:
             Whether an interrupt may turn out to be a shutdown in a moment.
         """
         self._open.discard(ended.run.id)
-        self._send(f"{ended.run.id} ended", "ended", ended=to_record(ended), hold=hold)
+        self._send(f"{ended.run.id} ended", "ended", ended=to_json_dict(ended), hold=hold)
 
-    def wait(self, seconds: float) -> bool:
+    def wait_until_stored(self, seconds: float) -> bool:
         """Wait until all is acknowledged, or cannot be; return whether it is."""
-        self._changed.wait_for(lambda: not self._unacknowledged or bool(self.failure), seconds)
+        self._changed.wait_for(lambda: not self._unacknowledged or bool(self.failure_reason), seconds)
         return not self._unacknowledged
 
-    def watch(self, panel_id: str, request: Request, heard: Callable[[Line], None]) -> None:
+    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[PipeMessage], None]) -> None:
         """Let `heard` have the snapshots for `request`, in the keeper's thread; again, to ask for something else."""
         with self._lock:
             self._watched[panel_id] = request, heard
@@ -135,38 +143,42 @@ class Link:
             if not self._begin():
                 self._write(_watch_line(panel_id, request))
 
-    def unwatch(self, panel_id: str) -> None:
+    def unsubscribe(self, panel_id: str) -> None:
         """No more snapshots for that panel."""
         with self._lock:
             self._watched.pop(panel_id, None)
-            self._write(encode("unwatch", panel=panel_id))
+            self._write(encode_pipe_message("unwatch", panel=panel_id))
 
-    def command(self, kind: str, **values: object) -> None:
+    def send_command(self, kind: str, **values: object) -> None:
         """Ask the sidecar for something that is over once it is done: ``refresh``, ``greet`` or ``mute``."""
         with self._lock:
             self._begin()
-            self._write(encode(kind, **values))
+            self._write(encode_pipe_message(kind, **values))
 
     def close(self) -> None:
         """Say goodbye, once all is on disk. What is not lies in the pipe, where the sidecar still reads it.
 
         Where the sidecar ends with this process, wait until Slack has everything.
         """
-        if os.getpid() != self.process or self._closed:
+        if os.getpid() != self.process_id or self._closed:
             return
-        if self._is_kept and self.wait(STORE_TIMEOUT) and ends_with(self.process, os.environ):
+        if (
+            self._is_kept
+            and self.wait_until_stored(EXIT_STORE_TIMEOUT)
+            and is_killed_with_process(self.process_id, os.environ)
+        ):
             with self._lock:
-                self._write(encode("drain"))
-            self._changed.wait_for(lambda: self._drained or self._lines is None, DELIVERY_TIMEOUT)
-        while self.troubles:
-            self.report(self.troubles.pop(0))
+                self._write(encode_pipe_message("drain"))
+            self._changed.wait_for(lambda: self._drained or self._lines is None, EXIT_DELIVERY_TIMEOUT)
+        while self.pending_warnings:
+            self.show_warning(self.pending_warnings.pop(0))
         with self._lock:
             if self._lines is None and self._unacknowledged:
                 self._start()
             self._closed = True
-            self._write(encode("goodbye"))
+            self._write(encode_pipe_message("goodbye"))
         # What is still in this process ends with it.
-        self._flush_for(STORE_TIMEOUT)
+        self._flush_for(EXIT_STORE_TIMEOUT)
         with self._lock:
             self._let_go()
         self._changed.notify_all()
@@ -187,7 +199,7 @@ class Link:
 
     def _flush_for(self, seconds: float) -> None:
         """Wait until the pipe has taken all lines."""
-        deadline, pause = native_threads.monotonic() + seconds, MIN_FLUSH_PAUSE
+        deadline, pause = native_threads.monotonic() + seconds, MIN_FLUSH_INTERVAL
         while native_threads.monotonic() < deadline:
             with self._lock:
                 try:
@@ -196,13 +208,13 @@ class Link:
                 except OSError:
                     return
             self._changed.wait_for(lambda: self._lines is None, pause)
-            pause = min(2 * pause, MAX_FLUSH_PAUSE)
+            pause = min(2 * pause, MAX_FLUSH_INTERVAL)
 
     def _send(self, id: str, kind: str, **values: object) -> None:
         """One write, microseconds; the line is kept until the sidecar has it on disk."""
-        line = encode(kind, id=id, **values)
+        line = encode_pipe_message(kind, id=id, **values)
         # First of all: in a forked child the lock may belong to a thread that is not there.
-        if os.getpid() != self.process:
+        if os.getpid() != self.process_id:
             return
         with self._lock:
             if self._closed:
@@ -216,7 +228,7 @@ class Link:
 
     def _begin(self) -> bool:
         """Start a sidecar, where there is none and none is on its way; tells whether it did."""
-        if self._lines is not None or self._is_kept or self._closed or os.getpid() != self.process:
+        if self._lines is not None or self._is_kept or self._closed or os.getpid() != self.process_id:
             return False
         self._start()
         self._keep()
@@ -227,7 +239,7 @@ class Link:
             return
         try:
             if at_most_once:
-                self._lines.offer(line)
+                self._lines.try_send(line)
             else:
                 self._lines.send(line)
             if not self._lines.flush():
@@ -246,15 +258,17 @@ class Link:
                 theirs.append(ends.pop(read_is_ours))
                 ours += ends
             os.set_blocking(theirs[2], False)
-            theirs.append(_above_standard(os.pidfd_open(self.process)) if self._use_pidfd else -1)
-            launch(self.process, theirs[0], theirs[1], pidfd=theirs[3], errors=theirs[2])
+            theirs.append(_above_standard(os.pidfd_open(self.process_id)) if self._use_pidfd else -1)
+            launch_sidecar(self.process_id, theirs[0], theirs[1], pidfd=theirs[3], errors=theirs[2])
         except BaseException as error:
             for end in ours:
                 os.close(end)
             if not isinstance(error, Exception):
                 raise
             self._start_error = getattr(error, "strerror", None) or type(error).__name__
-            self.troubles.append(f"the sidecar, which sends alerts, could not be started yet: {self._start_error}")
+            self.pending_warnings.append(
+                f"the sidecar, which sends alerts, could not be started yet: {self._start_error}"
+            )
             return
         finally:
             for end in theirs:
@@ -262,16 +276,18 @@ class Link:
                     os.close(end)
         lines, answers, errors = ours
         try:
-            fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, ROOM)
+            fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, PIPE_CAPACITY)
         except (OSError, AttributeError):
             # Not Linux, or the user's pipes have used up their share: 64 kB do as well, only fuller.
             pass
-        self._lines, self._answers = Pipe(lines, writes=True), Pipe(answers, writes=False)
+        self._lines, self._answers = Pipe(lines, is_writer=True), Pipe(answers, is_writer=False)
         # It is only looked at.
         os.set_blocking(errors, False)
-        self._errors = Pipe(errors, writes=False)
+        self._errors = Pipe(errors, is_writer=False)
         url = self._webhook.reveal() if self._webhook else None
-        hello = encode("hello", protocol=PROTOCOL, webhook=url, environ=for_delivery())
+        hello = encode_pipe_message(
+            "hello", protocol=PROTOCOL_VERSION, webhook=url, environ=build_delivery_environment()
+        )
         watching = [_watch_line(panel, request) for panel, (request, _) in self._watched.items()]
         self._write(hello + b"".join([*self._unacknowledged.values(), *watching]))
 
@@ -298,15 +314,15 @@ class Link:
         while True:
             since = native_threads.monotonic()
             heard, reason = self._listen()
-            deaths = 1 if native_threads.monotonic() - since > STEADY else deaths + 1
-            if deaths >= DEATHS_TO_REPORT:
+            deaths = 1 if native_threads.monotonic() - since > MIN_STABLE_UPTIME else deaths + 1
+            if deaths >= EXITS_BEFORE_WARNING:
                 self._fail(reason)
-            self._changed.wait_for(lambda: self._closed, PAUSES[min(deaths, len(PAUSES)) - 1])
+            self._changed.wait_for(lambda: self._closed, RESTART_DELAYS[min(deaths, len(RESTART_DELAYS)) - 1])
             with self._lock:
                 self._let_go()
                 # One that answered and is gone may have left alerts that nobody else would send before the next run.
                 is_needed = bool(heard or self._unacknowledged or self._open or self._watched)
-                if is_needed and not self._closed and deaths < MAX_DEATHS:
+                if is_needed and not self._closed and deaths < MAX_CONSECUTIVE_EXITS:
                     self._start()
                     continue
                 self._is_kept = False
@@ -319,13 +335,15 @@ class Link:
         with self._lock:
             if self._closed:
                 return
-            self.failure = reason
-        self.report(f"alerts cannot be sent, because the sidecar process keeps ending: {reason}; run: cwnotify doctor")
+            self.failure_reason = reason
+        self.show_warning(
+            f"alerts cannot be sent, because the sidecar process keeps ending: {reason}; run: cwnotify doctor"
+        )
         self._changed.notify_all()
 
     def _listen(self) -> tuple[bool, str]:
         """Hear answers until there are no more; return whether there were any, and why they ended."""
-        reader, heard, written = Lines(), False, b""
+        reader, heard, written = PipeMessageReader(), False, b""
         answers, self._answers = self._answers, None
         errors, self._errors = self._errors, None
         if answers is None:
@@ -335,7 +353,7 @@ class Link:
                 heard = True
                 for line in reader.feed(data):
                     self._hear(line)
-                written = (written + _available(errors))[-MAX_ERRORS:]
+                written = (written + _available(errors))[-MAX_STDERR_BYTES:]
                 with self._lock:
                     if self._lines is not None:
                         self._lines.flush()
@@ -347,11 +365,11 @@ class Link:
                 pipe.close()
         return heard, reason
 
-    def _hear(self, line: Line) -> None:
+    def _hear(self, line: PipeMessage) -> None:
         match line["kind"]:
             case "ready":
                 self.sidecar_pid = line.get("pid")
-                self.failure = ""
+                self.failure_reason = ""
             case "ack":
                 with self._changed:
                     self._unacknowledged.pop(line.get("id", ""), None)
@@ -360,21 +378,21 @@ class Link:
                 self._drained = True
                 self._changed.notify_all()
             case "told" if line.get("state") == "dead":
-                self.troubles.append(f"Slack could not be told: {line.get('reason')}")
+                self.pending_warnings.append(f"Slack could not be told: {line.get('reason')}")
             case "trouble":
-                self.troubles.append(str(line.get("text")))
+                self.pending_warnings.append(str(line.get("text")))
             case "snapshot":
                 if watched := self._watched.get(line.get("panel", "")):
                     watched[1](line)
                 return
-        self.heard(line)
+        self.on_message(line)
 
     def _forget(self) -> None:
         """In a forked child: a copy of the pipe would keep it open, and the child must not speak for its parent.
 
         Takes no lock: the thread that held it may not exist here.
         """
-        if os.getpid() == self.process or self._closed:
+        if os.getpid() == self.process_id or self._closed:
             return
         self._closed = True
         for pipe in (self._lines, self._answers, self._errors):
@@ -404,24 +422,26 @@ def _reason(errors: bytes) -> str:
     """Why a sidecar ended, from what it wrote: Python's last line, or the one that says what was fatal."""
     lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip() and line[0] != " "]
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
-    reason = [*lines, *fatal][-1].strip()[:MAX_REASON] if lines else "it left no message; perhaps it was killed"
-    if fatal and (home := inherited().get("PYTHONHOME")):
+    reason = (
+        [*lines, *fatal][-1].strip()[:MAX_EXIT_REASON_LENGTH] if lines else "it left no message; perhaps it was killed"
+    )
+    if fatal and (home := build_child_environment().get("PYTHONHOME")):
         return f"{reason} (PYTHONHOME is {home})"
     return reason
 
 
-def _watch_line(panel: str, request: Request) -> bytes:
+def _watch_line(panel: str, request: PanelRequest) -> bytes:
     # A cell may have set a profile or a region since the sidecar started.
-    environ = {name: value for name, value in for_panel().items() if len(value) < LONGEST_VARIABLE}
-    return encode("watch", panel=panel, request=to_record(request), environ=environ)
+    environ = {name: value for name, value in build_panel_environment().items() if len(value) < MAX_VARIABLE_LENGTH}
+    return encode_pipe_message("watch", panel=panel, request=to_json_dict(request), environ=environ)
 
 
-_shared: Link | None = None
+_shared: SidecarClient | None = None
 
 
-def shared() -> Link:
+def get_sidecar_client() -> SidecarClient:
     """The link of this process; a forked child gets one of its own."""
     global _shared
-    if _shared is None or _shared.process != os.getpid():
-        _shared = Link()
+    if _shared is None or _shared.process_id != os.getpid():
+        _shared = SidecarClient()
     return _shared

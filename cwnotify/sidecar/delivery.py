@@ -16,24 +16,24 @@ import time
 from collections.abc import Callable, Iterable
 
 from cwnotify import settings
-from cwnotify.alerts.messages.block_kit import Payload, text_only
-from cwnotify.alerts.messages.late import delivered_late, is_late
+from cwnotify.alerts.messages.block_kit import Payload, drop_blocks
+from cwnotify.alerts.messages.late import add_delivery_delay_note, is_late
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
-from cwnotify.sidecar.pacing import Rest
+from cwnotify.sidecar.pacing import DestinationCooldown
 from cwnotify.slack import retry_policy
-from cwnotify.slack.destination import LookUp, Webhook, look_up
-from cwnotify.slack.http import post
+from cwnotify.slack.destination import WebhookLookup, WebhookResolver, look_up_webhook
+from cwnotify.slack.http import post_to_slack
 from cwnotify.store.outbox import Outbox
-from cwnotify.store.schema import Message
+from cwnotify.store.schema import OutboxMessage
 
 # How often to look for messages that another sidecar, now gone, had claimed.
-IDLE_PAUSE = 15.0
+IDLE_POLL_INTERVAL = 15.0
 
-Told = Callable[[Message, str, str], None]
+AttemptCallback = Callable[[OutboxMessage, str, str], None]
 
 
-class Delivery(threading.Thread):
+class DeliveryThread(threading.Thread):
     """Sends what the outbox holds for the webhooks that it was given, for as long as the process lives.
 
     Parameters
@@ -56,7 +56,11 @@ class Delivery(threading.Thread):
     """
 
     def __init__(
-        self, connect: Callable[[], Outbox], owner: str, told: Told, complain: Callable[[str], None] = lambda text: None
+        self,
+        connect: Callable[[], Outbox],
+        owner: str,
+        told: AttemptCallback,
+        complain: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(name="cwnotify-delivery", daemon=True)
         self._complain = complain
@@ -64,36 +68,38 @@ class Delivery(threading.Thread):
         self._connect = connect
         self._owner = owner
         self._told = told
-        self._webhooks: dict[str, Webhook] = {}
-        self._rests: dict[str, Rest] = {}
+        self._webhooks: dict[str, WebhookResolver] = {}
+        self._rests: dict[str, DestinationCooldown] = {}
         self._changed = threading.Event()
         self._moved = threading.Event()
-        self.attempting = threading.Lock()
-        self._owed: tuple[Message, retry_policy.Decision, bool] | None = None
-        self.failed: sqlite3.Error | None = None
+        self.attempt_lock = threading.Lock()
+        self._owed: tuple[OutboxMessage, retry_policy.DeliveryDecision, bool] | None = None
+        self.store_error: sqlite3.Error | None = None
 
-    def aim(self, webhook: Secret | None, destination: str, look_up: LookUp = look_up) -> None:
+    def add_webhook(self, webhook: Secret | None, destination: str, look_up: WebhookLookup = look_up_webhook) -> None:
         """Deliver to this webhook too. What is meant for an earlier one still goes there."""
         if webhook and destination not in self._webhooks:
             # New tables, for the thread may be going through the old ones; and this one first, for it belongs to both.
-            self._rests = {**self._rests, destination: Rest()}
-            self._webhooks = {**self._webhooks, destination: Webhook(webhook, self.wake, look_up)}
+            self._rests = {**self._rests, destination: DestinationCooldown()}
+            self._webhooks = {**self._webhooks, destination: WebhookResolver(webhook, self.wake, look_up)}
         self.wake()
 
-    def destinations(self) -> list[str]:
+    def list_destinations(self) -> list[str]:
         """The names of the webhooks that it delivers to."""
         return list(self._webhooks)
 
-    def urls(self) -> list[str]:
+    def known_webhook_urls(self) -> list[str]:
         """Every webhook's URL that is known, for keeping it out of what runs say."""
-        return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.known)]
+        return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.resolved_url)]
 
-    def next_due(self, outbox: Outbox) -> float | None:
+    def next_due_time(self, outbox: Outbox) -> float | None:
         """When a message for any of the webhooks can go or its lease ends; None if none is pending, or none can go."""
         return None if self._is_unable else self._due(outbox, self._webhooks)
 
     def _due(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
-        times = (self._rests[destination].next_due(outbox, destination, time.time()) for destination in destinations)
+        times = (
+            self._rests[destination].next_due_time(outbox, destination, time.time()) for destination in destinations
+        )
         return min(filter(None, times), default=None)
 
     def wake(self) -> None:
@@ -104,8 +110,8 @@ class Delivery(threading.Thread):
         """Deliver for ever."""
         while self._is_unable or not self._has_transport():
             # It may be installed while we live; what is on disk meanwhile is sent then, or by a later sidecar.
-            time.sleep(IDLE_PAUSE)
-            self._is_unable = not is_installed("requests")
+            time.sleep(IDLE_POLL_INTERVAL)
+            self._is_unable = not is_module_installed("requests")
         outbox: Outbox | None = None
         while True:
             try:
@@ -118,15 +124,15 @@ class Delivery(threading.Thread):
             except Exception as error:
                 # A full or locked disk is no reason to stop: the messages are where they were, or in memory soon.
                 logging.getLogger(__name__).exception("delivery stumbled")
-                self.failed = error if isinstance(error, sqlite3.Error) else None
+                self.store_error = error if isinstance(error, sqlite3.Error) else None
                 self._moved.set()
                 time.sleep(1.0)
             self._changed.clear()
 
-    def look_for_transport(self) -> None:
+    def check_transport(self) -> None:
         """Complain if nothing can be sent, before anything is acknowledged."""
         for package in ("requests", "urllib3"):
-            if not is_installed(package):
+            if not is_module_installed(package):
                 self._cannot_send(f"the package {package} is missing")
                 return
 
@@ -144,19 +150,19 @@ class Delivery(threading.Thread):
             f"alerts are stored but not sent, because {why}; install it: {sys.executable} -m pip install requests"
         )
 
-    def move(self) -> None:
+    def reopen_outbox(self) -> None:
         """The outbox is elsewhere from now on."""
-        self.failed = None
+        self.store_error = None
         self._moved.set()
         self.wake()
 
     def _round(self, outbox: Outbox) -> float:
         """Send what is due; tells how many seconds there is nothing to do."""
         while True:
-            with self.attempting:
+            with self.attempt_lock:
                 if self._owed:
                     message, decision, is_text = self._owed
-                    self._told(message, *settle(outbox, message, decision, is_text, time.time()))
+                    self._told(message, *record_attempt_result(outbox, message, decision, is_text, time.time()))
                     self._owed = None
                 if (next_one := self._claim(outbox)) is None:
                     break
@@ -165,17 +171,19 @@ class Delivery(threading.Thread):
                 self._owed = next_one, *_attempt(self._webhooks[there], next_one, self._rests[there])
         # A webhook that is being looked up wakes us when it is found.
         due = self._due(outbox, self._ready())
-        return IDLE_PAUSE if due is None else min(max(due - time.time(), 0.01), IDLE_PAUSE)
+        return IDLE_POLL_INTERVAL if due is None else min(max(due - time.time(), 0.01), IDLE_POLL_INTERVAL)
 
-    def _claim(self, outbox: Outbox) -> Message | None:
-        claims = (outbox.claim(one, self._owner, time.time(), self._rests[one].since()) for one in self._ready())
+    def _claim(self, outbox: Outbox) -> OutboxMessage | None:
+        claims = (
+            outbox.claim_next(one, self._owner, time.time(), self._rests[one].min_created_at()) for one in self._ready()
+        )
         return next(filter(None, claims), None)
 
     def _ready(self) -> list[str]:
-        return [destination for destination, webhook in self._webhooks.items() if webhook.ready()]
+        return [destination for destination, webhook in self._webhooks.items() if webhook.try_resolve()]
 
 
-def is_installed(module: str) -> bool:
+def is_module_installed(module: str) -> bool:
     """Return whether `module` can be found, without importing it."""
     importlib.invalidate_caches()
     try:
@@ -184,7 +192,9 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> tuple[str, str]:
+def attempt_delivery(
+    outbox: Outbox, webhook: WebhookResolver, message: OutboxMessage, rest: DestinationCooldown
+) -> tuple[str, str]:
     """Make one attempt at a claimed message, and write down what came of it; `rest` is that of its destination.
 
     Returns
@@ -192,57 +202,65 @@ def deliver(outbox: Outbox, webhook: Webhook, message: Message, rest: Rest) -> t
     tuple of str
         The message's state from now on, and the reason if it is not ``done``.
     """
-    return settle(outbox, message, *_attempt(webhook, message, rest), time.time())
+    return record_attempt_result(outbox, message, *_attempt(webhook, message, rest), time.time())
 
 
-def settle(
-    outbox: Outbox, message: Message, decision: retry_policy.Decision, is_text: bool, now: float
+def record_attempt_result(
+    outbox: Outbox, message: OutboxMessage, decision: retry_policy.DeliveryDecision, is_text: bool, now: float
 ) -> tuple[str, str]:
-    """Write down at `now` what came of an attempt; gives what `deliver` does."""
+    """Write down at `now` what came of an attempt; gives what `attempt_delivery` does."""
     match decision:
         case retry_policy.Delivered():
-            outbox.done(message.id, now)
+            outbox.mark_delivered(message.id, now)
             return "done", ""
         case retry_policy.RetryAt(at, reason):
-            outbox.retry(message.id, at, reason, is_text)
+            outbox.schedule_retry(message.id, at, reason, is_text)
             return "pending", reason
-        case retry_policy.Dead(reason):
-            outbox.dead(message.id, reason, now)
+        case retry_policy.GiveUp(reason):
+            outbox.mark_dead(message.id, reason, now)
             return "dead", reason
     raise AssertionError(decision)
 
 
-def _attempt(webhook: Webhook, message: Message, rest: Rest) -> tuple[retry_policy.Decision, bool]:
+def _attempt(
+    webhook: WebhookResolver, message: OutboxMessage, rest: DestinationCooldown
+) -> tuple[retry_policy.DeliveryDecision, bool]:
     """What came of an attempt, and whether it was with the text alone."""
     began, is_text = time.time(), message.text_only
-    decision = _post(webhook, message, is_text, rest.failures + 1)
-    if isinstance(decision, retry_policy.SendText):
+    decision = _post(webhook, message, is_text, rest.consecutive_failures + 1)
+    if isinstance(decision, retry_policy.RetryAsText):
         is_text = True
-        decision = _post(webhook, message, is_text, rest.failures + 1)
-    rest.note(decision, began, time.time())
+        decision = _post(webhook, message, is_text, rest.consecutive_failures + 1)
+    rest.record_attempt(decision, began, time.time())
     return decision, is_text
 
 
-def _post(webhook: Webhook, message: Message, is_text: bool, failures: int) -> retry_policy.Decision:
+def _post(
+    webhook: WebhookResolver, message: OutboxMessage, is_text: bool, failures: int
+) -> retry_policy.DeliveryDecision:
     tried, since = message.attempts, message.created
     try:
-        url = webhook.url()
+        url = webhook.get_url()
     except AwsError as error:
-        return retry_policy.postpone(str(error), tried, since, time.time(), random.random(), failures)
+        return retry_policy.decide_retry_unsent(str(error), tried, since, time.time(), random.random(), failures)
     payload = _worded_for(time.time(), message)
-    reply = post(url, text_only(payload) if is_text else payload)
+    reply = post_to_slack(url, drop_blocks(payload) if is_text else payload)
     now = time.time()
-    decision = retry_policy.decide(reply, tried, since, now, random.random(), is_text, failures=failures)
-    if isinstance(decision, retry_policy.Dead) and reply.status in retry_policy.GONE and webhook.reference:
-        if webhook.doubt(url):
+    decision = retry_policy.decide_retry(reply, tried, since, now, random.random(), is_text, failures=failures)
+    if (
+        isinstance(decision, retry_policy.GiveUp)
+        and reply.status in retry_policy.WEBHOOK_GONE_STATUSES
+        and webhook.reference
+    ):
+        if webhook.report_rejected(url):
             return retry_policy.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
-        return retry_policy.Dead(f"{decision.reason}; {webhook.reference} still holds this one")
+        return retry_policy.GiveUp(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
 
 
-def _worded_for(now: float, message: Message) -> Payload:
+def _worded_for(now: float, message: OutboxMessage) -> Payload:
     """The message as it reads at `now`, in the language of the settings where it has to say that it is late."""
     if not is_late(message.created, now):
         return message.payload
-    chosen, _ = settings.gather()
-    return delivered_late(message.payload, message.created, now, chosen.lang, chosen.zone)
+    chosen, _ = settings.load_settings()
+    return add_delivery_delay_note(message.payload, message.created, now, chosen.lang, chosen.zone)

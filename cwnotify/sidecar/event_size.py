@@ -21,7 +21,7 @@ _VARIABLES = "environ"
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def to_line(record: dict[str, Any], limit: int) -> bytes:
+def encode_within_limit(record: dict[str, Any], limit: int) -> bytes:
     """Return `record` as ASCII JSON of at most `limit` bytes; where it is longer, its longest parts are cut first.
 
     A cut text ends with an ellipsis. Values left out of a list ``shown`` are counted in ``values_left_out`` beside it.

@@ -28,7 +28,7 @@ def _original(module: ModuleType, sign: str) -> Any:
 
 _threads = _original(_thread, "start_new_thread")
 start_thread: Callable[[Callable[[], object], tuple[()]], int] = _threads.start_new_thread
-thread_id: Callable[[], int] = _threads.get_ident
+get_thread_id: Callable[[], int] = _threads.get_ident
 new_lock: Callable[[], _thread.LockType] = _threads.allocate_lock
 new_rlock: Callable[[], _thread.RLock] = _threads.RLock
 monotonic: Callable[[], float] = _original(time, "monotonic").monotonic

@@ -11,14 +11,14 @@ import math
 import time
 from collections.abc import Callable
 
-from cwnotify.slack.retry_policy import Dead, Decision, Delivered, RetryAt
+from cwnotify.slack.retry_policy import Delivered, DeliveryDecision, GiveUp, RetryAt
 from cwnotify.store.outbox import Outbox
 
 # Seconds from one message to the next for those who were asked to slow down, and for how many seconds they were.
-PACE, PACED = 1.0, 60.0
+PACED_SEND_INTERVAL, PACING_DURATION = 1.0, 60.0
 
 
-class Rest:
+class DestinationCooldown:
     """The rest of one destination.
 
     Parameters
@@ -33,42 +33,45 @@ class Rest:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.failures = 0
+        self.consecutive_failures = 0
         self._clock = clock
         self._until = -math.inf
         self._began = 0.0
         self._is_asked = False
         self._paced_until = -math.inf
 
-    def note(self, decision: Decision, began: float, now: float) -> None:
+    def record_attempt(self, decision: DeliveryDecision, began: float, now: float) -> None:
         """Take in what came of an attempt that began and ended then (Unix seconds)."""
         match decision:
-            case RetryAt(rest=rest, is_asked=is_asked) | Dead(rest=rest, is_asked=is_asked) if rest:
-                self.failures += 1
+            case (
+                RetryAt(backoff_until=rest, is_requested_by_slack=is_asked)
+                | GiveUp(backoff_until=rest, is_requested_by_slack=is_asked)
+            ) if rest:
+                self.consecutive_failures += 1
                 self._until = self._clock() + rest - now
                 self._began, self._is_asked = began, is_asked
                 if is_asked:
-                    self._paced_until = self._until + PACED
+                    self._paced_until = self._until + PACING_DURATION
             case Delivered() if self._clock() < self._paced_until:
-                self.failures, self._until, self._is_asked = 0, self._clock() + PACE, True
+                self.consecutive_failures, self._until, self._is_asked = 0, self._clock() + PACED_SEND_INTERVAL, True
             case _:
-                self.failures, self._until = 0, -math.inf
+                self.consecutive_failures, self._until = 0, -math.inf
 
-    def left(self) -> float:
+    def remaining_seconds(self) -> float:
         """Seconds that are left of it; 0 where there is none."""
         return max(self._until - self._clock(), 0.0)
 
-    def since(self) -> float:
+    def min_created_at(self) -> float:
         """Unix seconds: what was put before has to wait. 0 where nothing has to, infinity where all has."""
-        if not self.left():
+        if not self.remaining_seconds():
             return 0.0
         return math.inf if self._is_asked else self._began
 
-    def next_due(self, outbox: Outbox, destination: str, now: float) -> float | None:
+    def next_due_time(self, outbox: Outbox, destination: str, now: float) -> float | None:
         """When the next message for `destination` can go, or its lease ends; None if none is pending."""
-        at = outbox.next_due(destination)
-        if at is None or not (left := self.left()):
+        at = outbox.next_due_time(destination)
+        if at is None or not (left := self.remaining_seconds()):
             return at
-        new = outbox.next_due(destination, self.since())
+        new = outbox.next_due_time(destination, self.min_created_at())
         later = max(at, now + left)
         return later if new is None else min(new, later)

@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cwnotify.alerts.serialization import to_record
-from cwnotify.host.load_history import Live
-from cwnotify.sidecar.protocol import Pipe, encode
-from cwnotify.sidecar.snapshot_builder import compose, thinned
-from cwnotify.store.alarm_states import AlarmBook
+from cwnotify.alerts.serialization import to_json_dict
+from cwnotify.host.load_history import LoadHistory
+from cwnotify.sidecar.protocol import Pipe, encode_pipe_message
+from cwnotify.sidecar.snapshot_builder import build_snapshot, downsample_line
+from cwnotify.store.alarm_states import AlarmStateStore
 from cwnotify.store.outbox import Outbox
-from cwnotify.store.run_history import health_of, runs_of
-from cwnotify.view.snapshot import Request, Snapshot
-from cwnotify.watch.observation import Sight
+from cwnotify.store.run_history import list_recent_runs, load_slack_health
+from cwnotify.view.snapshot import PanelRequest, Snapshot
+from cwnotify.watch.observation import PanelObservation
 
 if TYPE_CHECKING:
-    from cwnotify.view.plot import Plot
+    from cwnotify.view.plot import PlotRenderer
 
 # A panel's words are made new so often, and its picture when a point of it has moved by a few pixels.
-TICK = 5.0
-PICTURE_STEPS = 1200
-SLOWEST_PICTURE = 30.0
-WORD_POINTS = 60
+PUBLISH_INTERVAL = 5.0
+PLOT_UPDATES_PER_SPAN = 1200
+MAX_PLOT_INTERVAL = 30.0
+MAX_POINTS_PER_LINE = 60
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 class _Easel:
     """One panel: what it asked for, and when and of what its last picture was drawn."""
 
-    request: Request
+    request: PanelRequest
     destination: str
     drawn_at: float = 0.0
     drawn: object = None
 
 
-class Painter(threading.Thread):
+class SnapshotPublisher(threading.Thread):
     """Shows panels what is known, again and again, for as long as the process lives.
 
     Parameters
@@ -61,8 +61,8 @@ class Painter(threading.Thread):
         self,
         connect: Callable[[], Outbox],
         answers: Pipe,
-        live: Live,
-        sights: Callable[[], Mapping[str, Sight]],
+        live: LoadHistory,
+        sights: Callable[[], Mapping[str, PanelObservation]],
         running: Callable[[], Mapping[str, tuple[float, ...]]],
     ) -> None:
         super().__init__(name="cwnotify-painter", daemon=True)
@@ -72,18 +72,18 @@ class Painter(threading.Thread):
         self._sights, self._running = sights, running
         self._easels: dict[str, _Easel] = {}
         self._news = threading.Event()
-        self._plot: Plot | None = None
+        self._plot: PlotRenderer | None = None
 
-    def show(self, panel: str, request: Request, destination: str) -> None:
+    def add_panel(self, panel: str, request: PanelRequest, destination: str) -> None:
         """Show `panel` from now on what it asks for."""
         self._easels = {**self._easels, panel: _Easel(request, destination)}
         self._news.set()
 
-    def drop(self, panel: str) -> None:
+    def remove_panel(self, panel: str) -> None:
         """`panel` is closed."""
         self._easels = {id: easel for id, easel in self._easels.items() if id != panel}
 
-    def news(self) -> None:
+    def request_update(self) -> None:
         """There is something new to show: soon, and not with the next tick."""
         self._news.set()
 
@@ -91,7 +91,7 @@ class Painter(threading.Thread):
         """Paint for ever."""
         outbox = self._connect()
         while True:
-            self._news.wait(TICK)
+            self._news.wait(PUBLISH_INTERVAL)
             self._news.clear()
             for panel, easel in self._easels.items():
                 try:
@@ -100,21 +100,23 @@ class Painter(threading.Thread):
                     log.exception("a panel could not be shown")
             if self._plot is None and any(easel.request.pictures for easel in self._easels.values()):
                 # Takes a second: the panel's words are there before.
-                from cwnotify.view.plot import Plot
+                from cwnotify.view.plot import PlotRenderer
 
-                self._plot = Plot()
+                self._plot = PlotRenderer()
                 self._news.set()
 
     def _show(self, panel: str, easel: _Easel, outbox: Outbox) -> None:
         now = time.time()
-        sight = self._sights().get(panel) or Sight.first(easel.request)
-        runs = runs_of(outbox, now - easel.request.span, self._running())
-        muted = AlarmBook(outbox).muted_until(easel.destination)
-        health = health_of(outbox, easel.destination, muted)
-        snapshot = compose(replace(sight, request=easel.request), now, self._live, runs, health)
+        sight = self._sights().get(panel) or PanelObservation.initial(easel.request)
+        runs = list_recent_runs(outbox, now - easel.request.span, self._running())
+        muted = AlarmStateStore(outbox).muted_until(easel.destination)
+        health = load_slack_health(outbox, easel.destination, muted)
+        snapshot = build_snapshot(replace(sight, request=easel.request), now, self._live, runs, health)
         pictures = self._pictures(easel, snapshot) if self._plot and easel.request.pictures else {}
-        told = replace(snapshot, lines=tuple(thinned(line, WORD_POINTS) for line in snapshot.lines))
-        if not self._answers.offer(encode("snapshot", panel=panel, snapshot=to_record(told), **pictures)):
+        told = replace(snapshot, lines=tuple(downsample_line(line, MAX_POINTS_PER_LINE) for line in snapshot.lines))
+        if not self._answers.try_send(
+            encode_pipe_message("snapshot", panel=panel, snapshot=to_json_dict(told), **pictures)
+        ):
             # Nobody reads just now; the next one is drawn anew.
             easel.drawn = None
 
@@ -122,9 +124,9 @@ class Painter(threading.Thread):
         """The plot for light and dark pages, if it would look different from the last one."""
         still = tuple(line for line in snapshot.lines if not line.live)
         content = still, snapshot.alarms, [(run.name, run.ended) for run in snapshot.runs], easel.request
-        pause = min(max(TICK, easel.request.span / PICTURE_STEPS), SLOWEST_PICTURE)
+        pause = min(max(PUBLISH_INTERVAL, easel.request.span / PLOT_UPDATES_PER_SPAN), MAX_PLOT_INTERVAL)
         if content == easel.drawn and snapshot.at - easel.drawn_at < pause:
             return {}
         assert self._plot
         easel.drawn, easel.drawn_at = content, snapshot.at
-        return {name: b64encode(self._plot.draw(snapshot, name == "dark")).decode() for name in ("light", "dark")}
+        return {name: b64encode(self._plot.render_png(snapshot, name == "dark")).decode() for name in ("light", "dark")}

@@ -16,9 +16,9 @@ waiting     ``run`` waits for a person: ``wait`` names for what, yes
 resumed     the run with the id ``run`` waits no longer          no
 busy        a cell began that may belong to the Run All of a     no
             group, or ended
-ended       a `cwnotify.alerts.events.runs.RunEnded`                  yes
+ended       a `cwnotify.alerts.events.runs.RunResult`                  yes
 watch       ``panel`` opened, or asks for something else:        no
-            ``request`` is a `cwnotify.view.snapshot.Request`,
+            ``request`` is a `cwnotify.view.snapshot.PanelRequest`,
             ``environ`` what the environment says of AWS
 unwatch     ``panel`` was closed                                 no
 refresh     read again now                                       no
@@ -35,8 +35,8 @@ to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` 
 its points and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe
 still full is left out: only the newest counts.
 
-No line that is written exceeds `MAX_LINE`: what a run shows is shortened until it fits. A reader takes longer ones, as
-another version may write them, up to `MAX_READ`. Of one beyond that, it still gives a line ``too long`` with what its
+No line that is written exceeds `MAX_WRITTEN_LINE_BYTES`: what a run shows is shortened until it fits. A reader takes longer ones, as
+another version may write them, up to `MAX_READ_LINE_BYTES`. Of one beyond that, it still gives a line ``too long`` with what its
 beginning and its end say: ``was`` (its kind), ``id`` and ``outcome``, each empty if unknown.
 """
 
@@ -50,15 +50,15 @@ from typing import Any
 
 from cwnotify.errors import ProtocolError
 from cwnotify.sidecar import native_threads
-from cwnotify.sidecar.event_size import to_line
+from cwnotify.sidecar.event_size import encode_within_limit
 
-PROTOCOL = 1
+PROTOCOL_VERSION = 1
 # In bytes, without the newline.
-MAX_LINE, MAX_READ = 1 << 20, 1 << 24
-# How much of the end of a line beyond `MAX_READ` is kept.
-MAX_END = 1 << 16
+MAX_WRITTEN_LINE_BYTES, MAX_READ_LINE_BYTES = 1 << 20, 1 << 24
+# How much of the end of a line beyond `MAX_READ_LINE_BYTES` is kept.
+MAX_LINE_TAIL_BYTES = 1 << 16
 
-Line = dict[str, Any]
+PipeMessage = dict[str, Any]
 # Quotes inside of a JSON text have a backslash before them, so no text of a user's can look like one of these.
 _PARTS = {
     "was": rb'^\s*\{\s*"kind"\s*:\s*"([\w ]{1,40})"',
@@ -67,12 +67,12 @@ _PARTS = {
 }
 
 
-def encode(kind: str, **values: Any) -> bytes:
+def encode_pipe_message(kind: str, **values: Any) -> bytes:
     """One line, shortened where it is too long. ASCII, so that a lone surrogate in some message survives the trip."""
-    return to_line({"kind": kind, **values}, MAX_LINE) + b"\n"
+    return encode_within_limit({"kind": kind, **values}, MAX_WRITTEN_LINE_BYTES) + b"\n"
 
 
-def decode(line: bytes | bytearray) -> Line:
+def decode_pipe_message(line: bytes | bytearray) -> PipeMessage:
     """Read one line.
 
     Raises
@@ -89,14 +89,14 @@ def decode(line: bytes | bytearray) -> Line:
     return value
 
 
-class Lines:
-    """Bytes in, whole lines out. A line that cannot be read is dropped and counted; one beyond `MAX_READ` is named."""
+class PipeMessageReader:
+    """Bytes in, whole lines out. A line that cannot be read is dropped and counted; one beyond `MAX_READ_LINE_BYTES` is named."""
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.dropped_count = 0
         self._rest, self._end = bytearray(), b""
 
-    def feed(self, data: bytes) -> list[Line]:
+    def feed(self, data: bytes) -> list[PipeMessage]:
         """Take what was read and give the lines that it completes."""
         first, *others = data.split(b"\n")
         self._add(first)
@@ -105,20 +105,20 @@ class Lines:
             try:
                 lines.append(self._line())
             except ProtocolError:
-                self.dropped += 1
+                self.dropped_count += 1
             self._rest, self._end = bytearray(), b""
             self._add(following)
         return lines
 
     def _add(self, data: bytes) -> None:
         """Of a line that is too long, keep the beginning and the end: its end must not be taken for a line."""
-        room = MAX_READ + 1 - len(self._rest)
+        room = MAX_READ_LINE_BYTES + 1 - len(self._rest)
         self._rest += data[:room]
-        self._end = (self._end + data[room:])[-MAX_END:]
+        self._end = (self._end + data[room:])[-MAX_LINE_TAIL_BYTES:]
 
-    def _line(self) -> Line:
-        if len(self._rest) <= MAX_READ:
-            return decode(self._rest)
+    def _line(self) -> PipeMessage:
+        if len(self._rest) <= MAX_READ_LINE_BYTES:
+            return decode_pipe_message(self._rest)
         # The end may continue the beginning.
         known = bytes(self._rest) + self._end
         matches = {name: re.search(pattern, known) for name, pattern in _PARTS.items()}
@@ -140,12 +140,12 @@ class Pipe:
         An open descriptor; it is made non-blocking when `writes`.
     """
 
-    def __init__(self, descriptor: int, writes: bool) -> None:
+    def __init__(self, descriptor: int, is_writer: bool) -> None:
         self._descriptor = descriptor
         self._file = _identity(descriptor)
         self._unsent = bytearray()
         self._lock = native_threads.new_rlock()
-        if writes:
+        if is_writer:
             os.set_blocking(descriptor, False)
 
     def fileno(self) -> int:
@@ -164,7 +164,7 @@ class Pipe:
             self._unsent += line
             self.flush()
 
-    def offer(self, line: bytes) -> bool:
+    def try_send(self, line: bytes) -> bool:
         """As `send`, but only if all that was sent before is gone; tells whether it was sent."""
         with self._lock:
             if not self.flush():

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from cwnotify.settings import WEBHOOK_VARIABLES, state_dir
-from cwnotify.settings.child_environment import inherited
-from cwnotify.settings.paths import python, runs_cells
+from cwnotify.settings import WEBHOOK_VARIABLES, get_state_dir
+from cwnotify.settings.child_environment import build_child_environment
+from cwnotify.settings.paths import get_python_executable, is_running_in_ipython
 
 # A cell may fill the environment until no process can be started with all of it.
-LONGEST_VARIABLE = 1 << 15
+MAX_VARIABLE_LENGTH = 1 << 15
 _PROGRAM = str(Path(__file__).with_name("__main__.py"))
 # Until the sidecar has its own handlers, a signal to the whole service must not end it.
 _SCRIPT = 'cd /; trap "" TERM HUP; "$@" &'
@@ -25,7 +25,7 @@ _SCRIPT = 'cd /; trap "" TERM HUP; "$@" &'
 _ENVIRONMENT = dict(os.environ)
 
 
-def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
+def launch_sidecar(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
     """Start the sidecar as nobody's child.
 
     The shell in between exits at once. Without it, a cell that waits for all its children would wait for ours.
@@ -41,14 +41,14 @@ def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
     # In the child other numbers than here, because a copy to its own number stays closed on exec with older glibcs.
     targets = [number for number in range(3, 12) if number not in (*sources, errors)][: len(sources)]
     numbers = [*targets, -1][:3]
-    environ = inherited() or _ENVIRONMENT
+    environ = build_child_environment() or _ENVIRONMENT
     environment = {
         **{
             name: value
             for name, value in environ.items()
-            if name not in WEBHOOK_VARIABLES and len(value) < LONGEST_VARIABLE
+            if name not in WEBHOOK_VARIABLES and len(value) < MAX_VARIABLE_LENGTH
         },
-        "CWNOTIFY_STATE_DIR": str(state_dir(environ)),
+        "CWNOTIFY_STATE_DIR": str(get_state_dir(environ)),
     }
     # Not `subprocess`: gevent and eventlet replace it, and theirs works in one thread only.
     shell = posix.posix_spawn(
@@ -73,7 +73,7 @@ def launch(pid: int, lines: int, answers: int, pidfd: int, errors: int) -> None:
         pass
 
 
-def has_another(pid: int, status: int | None) -> bool:
+def has_other_sidecar(pid: int, status: int | None) -> bool:
     """Whether the process `pid`, which left with this wait status, has a second sidecar.
 
     One that closes all its descriptors cuts its sidecar off. It starts another as it leaves, and that one knows how the
@@ -81,10 +81,10 @@ def has_another(pid: int, status: int | None) -> bool:
     """
     if status is not None and status & 0x7F:
         return False
-    return bool(others(pid))
+    return bool(find_other_sidecars(pid))
 
 
-def others(pid: int) -> list[int]:
+def find_other_sidecars(pid: int) -> list[int]:
     """The pids of the other sidecars of the process `pid`.
 
     Any user can give a process any command line, so only processes of this user in this pid namespace count.
@@ -113,12 +113,12 @@ def _is_own(folder: Path) -> bool:
 
 def _python() -> str:
     """This Python; a program that has one built in may say nothing of where it lies."""
-    if runs_cells():
-        return python()
+    if is_running_in_ipython():
+        return get_python_executable()
     return sys.executable or f"{sys.exec_prefix}/bin/python3"
 
 
-def ends_with(pid: int, environ: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
+def is_killed_with_process(pid: int, environ: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
     """Return whether the sidecar of `pid` is killed soon after `pid` ends.
 
     A container ends with its first process, which is `pid` or waits for it through shells and wrappers. A batch system

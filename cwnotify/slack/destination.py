@@ -16,18 +16,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cwnotify.errors import AwsError, CwnotifyError
-from cwnotify.settings import REFERENCES, Secret
+from cwnotify.settings import REFERENCE_PREFIXES, Secret
 
 # Seconds for which a look-up that failed is not made again.
-LOOK_AGAIN = 2.0
+LOOKUP_RETRY_INTERVAL = 2.0
 # boto3 itself gives up long before, with the reason.
-LOOK_UP_TIMEOUT = 120.0
+LOOKUP_TIMEOUT = 120.0
 _PROGRAM = str(Path(__file__).with_name("look_up.py"))
 
-LookUp = Callable[[str], Secret]
+WebhookLookup = Callable[[str], Secret]
 
 
-def look_up(reference: str) -> Secret:
+def look_up_webhook(reference: str) -> Secret:
     """Ask AWS for the webhook that is kept under `reference`.
 
     Raises
@@ -36,19 +36,19 @@ def look_up(reference: str) -> Secret:
         If AWS cannot be asked, has nothing there, or has something else there.
     """
     # boto3 takes its time: only who keeps a webhook in AWS pays for it.
-    from cwnotify.aws.secrets import find_webhook
-    from cwnotify.aws.session import Aws
+    from cwnotify.aws.secrets import resolve_webhook_reference
+    from cwnotify.aws.session import AwsSession
 
-    return find_webhook(Aws.for_watching(), reference)
+    return resolve_webhook_reference(AwsSession.with_short_timeouts(), reference)
 
 
-def look_up_apart(environ: Mapping[str, str], reference: str) -> Secret:
-    """As `look_up`, in a process with its own environment: this one's may have what a panel says of AWS.
+def look_up_webhook_in_subprocess(environ: Mapping[str, str], reference: str) -> Secret:
+    """As `look_up_webhook`, in a process with its own environment: this one's may have what a panel says of AWS.
 
     Raises
     ------
     CwnotifyError
-        As `look_up`, or if that process fails.
+        As `look_up_webhook`, or if that process fails.
     """
     # Only the name is in the arguments; the URL comes back through a pipe.
     command = [sys.executable, "-P", _PROGRAM, reference]
@@ -59,7 +59,7 @@ def look_up_apart(environ: Mapping[str, str], reference: str) -> Secret:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=LOOK_UP_TIMEOUT,
+            timeout=LOOKUP_TIMEOUT,
             check=False,
         )
         answer = json.loads(done.stdout)
@@ -71,7 +71,7 @@ def look_up_apart(environ: Mapping[str, str], reference: str) -> Secret:
     return Secret(answer["webhook"])
 
 
-class Webhook:
+class WebhookResolver:
     """One destination's webhook.
 
     Parameters
@@ -89,10 +89,12 @@ class Webhook:
         The URL, once it is known.
     """
 
-    def __init__(self, given: Secret, found: Callable[[], None] = lambda: None, look_up: LookUp = look_up) -> None:
-        kept = given.reveal().startswith(REFERENCES)
+    def __init__(
+        self, given: Secret, found: Callable[[], None] = lambda: None, look_up: WebhookLookup = look_up_webhook
+    ) -> None:
+        kept = given.reveal().startswith(REFERENCE_PREFIXES)
         self.reference = given.reveal() if kept else ""
-        self.known = None if kept else given
+        self.resolved_url = None if kept else given
         self._found = found
         self._look_up = look_up
         self._trouble = AwsError("it was not looked up yet")
@@ -100,22 +102,22 @@ class Webhook:
         self._looking: threading.Thread | None = None
         self._gone: Secret | None = None
 
-    def ready(self) -> bool:
+    def try_resolve(self) -> bool:
         """Whether `url` can tell; if not, a look-up is under way from now on."""
-        if self.known or time.monotonic() < self._again:
+        if self.resolved_url or time.monotonic() < self._again:
             return True
         if self._looking is None or not self._looking.is_alive():
             self._looking = threading.Thread(target=self._look, name="cwnotify-webhook", daemon=True)
             self._looking.start()
         return False
 
-    def wait(self) -> Webhook:
+    def wait_until_resolved(self) -> WebhookResolver:
         """Wait until it is `ready`, however long AWS takes."""
-        if not self.ready() and self._looking:
+        if not self.try_resolve() and self._looking:
             self._looking.join()
         return self
 
-    def url(self) -> Secret:
+    def get_url(self) -> Secret:
         """The URL to post to.
 
         Raises
@@ -123,23 +125,23 @@ class Webhook:
         AwsError
             If it could not be looked up; the text says why, and what to do.
         """
-        url, trouble = self.known, self._trouble
+        url, trouble = self.resolved_url, self._trouble
         if url is None:
             raise trouble
         return url
 
-    def doubt(self, url: Secret) -> bool:
+    def report_rejected(self, url: Secret) -> bool:
         """Slack says that `url` is gone; tells whether there may be another one in its place."""
         if url == self._gone:
             # It was looked up anew and is still the same. The next message may ask again.
             self._gone = None
             return False
-        self._gone, self.known, self._again = url, None, 0.0
+        self._gone, self.resolved_url, self._again = url, None, 0.0
         return True
 
     def _look(self) -> None:
         try:
-            self.known = self._look_up(self.reference)
+            self.resolved_url = self._look_up(self.reference)
         except CwnotifyError as error:
             self._fail(str(error))
         except Exception as error:
@@ -149,4 +151,4 @@ class Webhook:
 
     def _fail(self, why: str) -> None:
         self._trouble = AwsError(f"the webhook in {self.reference} could not be looked up: {why}")
-        self._again = time.monotonic() + LOOK_AGAIN
+        self._again = time.monotonic() + LOOKUP_RETRY_INTERVAL

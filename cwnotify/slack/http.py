@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cwnotify.alerts.messages.block_kit import Payload
 from cwnotify.settings import Secret
-from cwnotify.slack.retry_policy import Reply
+from cwnotify.slack.retry_policy import SlackReply
 
 if TYPE_CHECKING:
     import requests
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 # A server that sends a byte now and then would never run into the time for one read.
-WHOLE_TIMEOUT = 40.0
-LONGEST_BODY = 512
+TOTAL_TIMEOUT = 40.0
+MAX_BODY_BYTES = 512
 _ONCE: Any = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "allow_redirects": False, "stream": True}
 
 
-def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> Reply:
+def post_to_slack(webhook: Secret, payload: Payload, seconds: float = TOTAL_TIMEOUT) -> SlackReply:
     """Make one attempt. Never raises, never follows a redirect, and tells nothing of the URL.
 
     Parameters
@@ -44,15 +44,17 @@ def post(webhook: Secret, payload: Payload, seconds: float = WHOLE_TIMEOUT) -> R
             session.mount("https://", adapter)
             with session.post(webhook.reveal(), json=payload, **_ONCE) as response:
                 body = _read(response.raw)
-        reply = Reply(response.status_code, body.decode("utf-8", "replace"), response.headers.get("Retry-After", ""))
+        reply = SlackReply(
+            response.status_code, body.decode("utf-8", "replace"), response.headers.get("Retry-After", "")
+        )
     except Exception as error:
-        reply = Reply(trouble=_trouble(error))
+        reply = SlackReply(error=_trouble(error))
     finally:
         alarm.cancel()
-    return Reply(trouble=f"no whole answer within {seconds:g} s") if line.is_cut else reply
+    return SlackReply(error=f"no whole answer within {seconds:g} s") if line.is_cut else reply
 
 
-def reach(webhook: Secret) -> str:
+def find_connection_problem(webhook: Secret) -> str:
     """What keeps us from the webhook's host; empty if it answers. Nothing of the webhook but its host is used."""
     parts = urlsplit(webhook.reveal())
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -81,7 +83,7 @@ def _read(raw: Any) -> bytes:
     It is never unpacked: urllib3 before 2.6 unpacks all of a small reply, which can be gigabytes.
     """
     body = b""
-    while len(body) < LONGEST_BODY and (piece := raw.read(LONGEST_BODY - len(body), decode_content=False)):
+    while len(body) < MAX_BODY_BYTES and (piece := raw.read(MAX_BODY_BYTES - len(body), decode_content=False)):
         body += piece
     return body
 

@@ -19,10 +19,10 @@ if not __package__:
 def main(reference: str) -> None:
     """Print ``{"webhook": URL}``, else ``{"error": WHY}``."""
     from cwnotify.errors import CwnotifyError
-    from cwnotify.slack.destination import look_up
+    from cwnotify.slack.destination import look_up_webhook
 
     try:
-        answer = {"webhook": look_up(reference).reveal()}
+        answer = {"webhook": look_up_webhook(reference).reveal()}
     except CwnotifyError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from cwnotify.alerts.light_dataclass import frozen
 
-PATIENCE = 24 * 3600.0
-FEWEST_ATTEMPTS = 10
-LONGEST_PAUSE = 60.0
-STRANGER_PAUSE = 30.0
-LONGEST_RETRY_AFTER = 3600.0
+MAX_DELIVERY_AGE = 24 * 3600.0
+MIN_ATTEMPTS = 10
+MAX_BACKOFF = 60.0
+MIN_BACKOFF_NON_SLACK = 30.0
+MAX_RETRY_AFTER = 3600.0
 # Slack asks for seconds. A proxy in maintenance may ask for an hour: then a message tries for all now and then.
-LONGEST_REST = 300.0
+MAX_DESTINATION_BACKOFF = 300.0
 
 # Replies after which the webhook may have been replaced where it is kept.
-GONE = (401, 403, 404, 410)
+WEBHOOK_GONE_STATUSES = (401, 403, 404, 410)
 
 _NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
 
 
 @frozen
-class Reply:
+class SlackReply:
     """What came back from one attempt.
 
     Parameters
@@ -41,7 +41,7 @@ class Reply:
     status: int | None = None
     body: str = ""
     retry_after: str = ""
-    trouble: str = ""
+    error: str = ""
 
 
 @frozen
@@ -65,42 +65,42 @@ class RetryAt:
 
     at: float
     reason: str
-    rest: float = 0.0
-    is_asked: bool = False
+    backoff_until: float = 0.0
+    is_requested_by_slack: bool = False
 
 
 @frozen
-class SendText:
+class RetryAsText:
     """Slack cannot read the blocks: send the text alone, at once."""
 
     reason: str
 
 
 @frozen
-class Dead:
+class GiveUp:
     """No further attempt can help; `reason` says why and what to do.
 
     Given up without a verdict of Slack's it has a `rest`, as `RetryAt` has one.
     """
 
     reason: str
-    rest: float = 0.0
-    is_asked: bool = False
+    backoff_until: float = 0.0
+    is_requested_by_slack: bool = False
 
 
-Decision = Delivered | RetryAt | SendText | Dead
+DeliveryDecision = Delivered | RetryAt | RetryAsText | GiveUp
 
 
-def decide(
-    reply: Reply,
+def decide_retry(
+    reply: SlackReply,
     attempt: int,
     since: float,
     now: float,
     jitter: float,
     text_only: bool,
-    patience: float = PATIENCE,
+    patience: float = MAX_DELIVERY_AGE,
     failures: int = 1,
-) -> Decision:
+) -> DeliveryDecision:
     """Decide what to do after an attempt.
 
     Parameters
@@ -120,24 +120,28 @@ def decide(
     """
     if reply.status == 200 and reply.body.strip() == "ok":
         return Delivered()
-    reason = explain(reply)
+    reason = explain_reply(reply)
     word = _word(reply)
     # Whatever Slack finds wrong with the message, also in words that are not in the table, text alone may please it.
     if reply.status == 400 and not text_only and word not in _NO_WEBHOOK and not _is_page(reply):
-        return SendText(reason)
+        return RetryAsText(reason)
     if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
-        return Dead(reason)
+        return GiveUp(reason)
     asked = _retry_after(reply.retry_after, now)
     if asked is not None:
-        later = RetryAt(now + asked + jitter, reason, now + min(asked, LONGEST_REST) + jitter, is_asked=True)
+        later = RetryAt(
+            now + asked + jitter, reason, now + min(asked, MAX_DESTINATION_BACKOFF) + jitter, is_requested_by_slack=True
+        )
     else:
         later = _backed_off(reason, attempt, failures, now, jitter, _least_pause(reply))
     return _unless_old(later, attempt, since, now, patience)
 
 
-def postpone(reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1) -> RetryAt | Dead:
-    """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide`."""
-    return _unless_old(_backed_off(reason, attempt, failures, now, jitter), attempt, since, now, PATIENCE)
+def decide_retry_unsent(
+    reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1
+) -> RetryAt | GiveUp:
+    """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide_retry`."""
+    return _unless_old(_backed_off(reason, attempt, failures, now, jitter), attempt, since, now, MAX_DELIVERY_AGE)
 
 
 def _backed_off(reason: str, attempt: int, failures: int, now: float, jitter: float, least: float = 0.0) -> RetryAt:
@@ -146,19 +150,19 @@ def _backed_off(reason: str, attempt: int, failures: int, now: float, jitter: fl
     return RetryAt(at, reason, rest)
 
 
-def _unless_old(later: RetryAt, attempt: int, since: float, now: float, patience: float) -> RetryAt | Dead:
+def _unless_old(later: RetryAt, attempt: int, since: float, now: float, patience: float) -> RetryAt | GiveUp:
     # A clock that was set ahead makes a message old that was hardly tried.
-    if later.at > since + patience and attempt >= FEWEST_ATTEMPTS:
+    if later.at > since + patience and attempt >= MIN_ATTEMPTS:
         reason = f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {later.reason}"
-        return Dead(reason, later.rest, later.is_asked)
+        return GiveUp(reason, later.backoff_until, later.is_requested_by_slack)
     return later
 
 
-def explain(reply: Reply) -> str:
+def explain_reply(reply: SlackReply) -> str:
     """What the reply means and what to do about it, as a sentence."""
     word = _word(reply)
     if reply.status is None:
-        return f"Slack could not be reached: {reply.trouble or 'no reply'}"
+        return f"Slack could not be reached: {reply.error or 'no reply'}"
     head = f"{reply.status} {word}".strip()
     if reply.status == 429:
         return f"{head}: Slack asks to slow down"
@@ -175,30 +179,30 @@ def explain(reply: Reply) -> str:
     return f"{head}: Slack refused the message"
 
 
-def _word(reply: Reply) -> str:
+def _word(reply: SlackReply) -> str:
     """Slack's own word for an error: one short line such as ``no_service``; else empty."""
     body = reply.body.strip()
     return body if 0 < len(body) <= 60 and body.replace("_", "").isalnum() and body.isascii() else ""
 
 
-def _is_slack(reply: Reply) -> bool:
+def _is_slack(reply: SlackReply) -> bool:
     """Slack's errors are a bare word, if anything; a page is a proxy's or a login's."""
     return bool(_word(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
 
 
-def _is_page(reply: Reply) -> bool:
+def _is_page(reply: SlackReply) -> bool:
     return reply.body.lstrip().startswith("<")
 
 
-def _least_pause(reply: Reply) -> float:
+def _least_pause(reply: SlackReply) -> float:
     """Seconds that a backoff takes at least: a stranger is asked less often."""
     is_stranger = reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429)
-    return STRANGER_PAUSE if is_stranger else 0.0
+    return MIN_BACKOFF_NON_SLACK if is_stranger else 0.0
 
 
 def _backoff(attempt: int, jitter: float, least: float = 0.0) -> float:
     """Doubling from half a second, the last half of it by chance."""
-    return max(min(0.5 * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE), least) * (0.5 + jitter / 2)
+    return max(min(0.5 * 2.0 ** min(attempt - 1, 20), MAX_BACKOFF), least) * (0.5 + jitter / 2)
 
 
 def _retry_after(header: str, now: float) -> float | None:
@@ -221,4 +225,4 @@ def _retry_after(header: str, now: float) -> float | None:
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     if not 0 <= seconds < float("inf"):
         return None
-    return min(seconds, LONGEST_RETRY_AFTER)
+    return min(seconds, MAX_RETRY_AFTER)

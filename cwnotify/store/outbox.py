@@ -16,25 +16,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cwnotify.alerts.events.runs import Run, RunEnded, Vitals
-from cwnotify.alerts.serialization import to_record
-from cwnotify.host.processes import Watched
-from cwnotify.slack.retry_policy import PATIENCE
-from cwnotify.store.migrations import bring_up_to_date, check
-from cwnotify.store.schema import Message, OpenRun, message_of, open_run_of
+from cwnotify.alerts.events.runs import LoadSample, Run, RunResult
+from cwnotify.alerts.serialization import to_json_dict
+from cwnotify.host.processes import ProcessIdentity
+from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE
+from cwnotify.store.migrations import check_database, migrate_schema
+from cwnotify.store.schema import OpenRun, OutboxMessage, message_from_row, open_run_from_row
 
-IN_MEMORY = "file:/cwnotify?vfs=memdb"
-NO_WEBHOOK = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
-PATIENCE_WITH_OTHERS = 10.0
-LEASE = 120.0
+IN_MEMORY_PATH = "file:/cwnotify?vfs=memdb"
+NO_WEBHOOK_REASON = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
+BUSY_TIMEOUT = 10.0
+LEASE_DURATION = 120.0
 # A message this young (in seconds) is on its way.
-FRESH = 10.0
-FARTHEST_DUE = 3700.0
-KEPT = 14 * 86400.0
+IN_FLIGHT_PERIOD = 10.0
+MAX_DUE_DELAY = 3700.0
+DELIVERED_RETENTION = 14 * 86400.0
 # Past the patience of whoever has the webhook, with an hour for good measure.
-ABANDONED = PATIENCE + 3600.0
-DAMAGED = "what it said is damaged on disk and cannot be read any more"
-NOBODY_CAME = "its webhook was not set anywhere for a day; run cwnotify outbox retry to send it to the one set now"
+ABANDONMENT_TIMEOUT = MAX_DELIVERY_AGE + 3600.0
+DAMAGED_REASON = "what it said is damaged on disk and cannot be read any more"
+ABANDONED_REASON = "its webhook was not set anywhere for a day; run cwnotify outbox retry to send it to the one set now"
 
 
 class Outbox:
@@ -43,7 +43,7 @@ class Outbox:
     Parameters
     ----------
     path
-        The database; `IN_MEMORY` keeps it in this process for as long as a connection is open.
+        The database; `IN_MEMORY_PATH` keeps it in this process for as long as a connection is open.
     durable
         Wait for the disk at each commit, so that a commit outlives a power cut.
     wal
@@ -57,14 +57,14 @@ class Outbox:
 
     def __init__(self, path: Path | str, durable: bool = True, wal: bool = True) -> None:
         uri = str(path).startswith("file:")
-        self._db = sqlite3.connect(str(path), uri=uri, timeout=PATIENCE_WITH_OTHERS, isolation_level=None)
+        self._db = sqlite3.connect(str(path), uri=uri, timeout=BUSY_TIMEOUT, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
             if not uri:
                 Path(path).chmod(0o600)
             self._begin("WAL" if wal else "DELETE")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            bring_up_to_date(self._db)
+            migrate_schema(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -74,10 +74,10 @@ class Outbox:
 
         Several first starts at once meet here, and SQLite's own timeout does not cover this step.
         """
-        deadline = time.monotonic() + PATIENCE_WITH_OTHERS
+        deadline = time.monotonic() + BUSY_TIMEOUT
         while True:
             try:
-                check(self._db)
+                check_database(self._db)
                 self._db.execute(f"PRAGMA journal_mode = {mode}")
                 return
             except sqlite3.OperationalError as error:
@@ -89,7 +89,7 @@ class Outbox:
         """Close the connection."""
         self._db.close()
 
-    def ask(self, statement: str, *values: object) -> sqlite3.Cursor:
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         """Run one statement on the file: the tables beside messages and runs have modules of their own."""
         return self._db.execute(statement, values)
 
@@ -108,7 +108,7 @@ class Outbox:
 
     # Runs
 
-    def open_run(self, run: Run, watched: Watched, destination: str, now: float, owner: str = "") -> None:
+    def add_open_run(self, run: Run, watched: ProcessIdentity, destination: str, now: float, owner: str = "") -> None:
         """Remember that a run began; nothing happens for one that is known, or told already.
 
         Parameters
@@ -119,50 +119,52 @@ class Outbox:
         self._db.execute(
             "INSERT OR IGNORE INTO runs (id, watched, owner, destination, run, seen) SELECT ?, ?, ?, ?, ?, ? "
             "WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = ?)",
-            (run.id, json.dumps(asdict(watched)), owner, destination, json.dumps(to_record(run)), now, run.id),
+            (run.id, json.dumps(asdict(watched)), owner, destination, json.dumps(to_json_dict(run)), now, run.id),
         )
 
-    def own_run(self, id: str, owner: str) -> None:
+    def set_run_owner(self, id: str, owner: str) -> None:
         """Note that `owner` watches over a run from now on."""
         self._db.execute("UPDATE runs SET owner = ? WHERE id = ?", (owner, id))
 
-    def place_run(self, run: Run) -> None:
+    def update_open_run(self, run: Run) -> None:
         """Note where an open run runs."""
-        self._db.execute("UPDATE runs SET run = ? WHERE id = ?", (json.dumps(to_record(run)), run.id))
+        self._db.execute("UPDATE runs SET run = ? WHERE id = ?", (json.dumps(to_json_dict(run)), run.id))
 
-    def open_runs(self) -> list[OpenRun]:
+    def list_open_runs(self) -> list[OpenRun]:
         """All runs without an alert, oldest first."""
         found = []
         for row in self._db.execute("SELECT * FROM runs ORDER BY rowid"):
             try:
-                found.append(open_run_of(row))
+                found.append(open_run_from_row(row))
             except (ValueError, RecursionError):
                 # Another version's, which will read it: it must not keep us from all the others.
                 continue
         return found
 
-    def see_run(self, id: str, now: float, vitals: Vitals | None) -> None:
+    def record_run_heartbeat(self, id: str, now: float, vitals: LoadSample | None) -> None:
         """Note that a run was alive at `now`."""
-        told = json.dumps(to_record(vitals)) if vitals else None
+        told = json.dumps(to_json_dict(vitals)) if vitals else None
         self._db.execute("UPDATE runs SET seen = ?, vitals = ? WHERE id = ?", (now, told, id))
 
-    def hold_run(self, ended: RunEnded, watched: Watched, destination: str, now: float, owner: str = "") -> None:
+    def hold_ended_run(
+        self, ended: RunResult, watched: ProcessIdentity, destination: str, now: float, owner: str = ""
+    ) -> None:
         """Keep an ended run until it is told together with others."""
-        self.open_run(ended.run, watched, destination, now, owner)
-        self._db.execute("UPDATE runs SET ended = ? WHERE id = ?", (json.dumps(to_record(ended)), ended.run.id))
+        self.add_open_run(ended.run, watched, destination, now, owner)
+        self._db.execute("UPDATE runs SET ended = ? WHERE id = ?", (json.dumps(to_json_dict(ended)), ended.run.id))
 
-    def close_run(self, id: str) -> bool:
+    def remove_open_run(self, id: str) -> bool:
         """Forget a run; tells whether it was there, so that of two who close it only one goes on to tell it."""
         return self._db.execute("DELETE FROM runs WHERE id = ?", (id,)).rowcount > 0
 
     # Messages
 
-    def put(self, id: str, destination: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
+    def enqueue(self, id: str, destination: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
         """Put an alert in; tells whether it is new."""
-        state, reason = ("pending", "") if destination else ("dead", NO_WEBHOOK)
+        state, reason = ("pending", "") if destination else ("dead", NO_WEBHOOK_REASON)
         return self._insert(id, destination, state, payload, now, now if due is None else due, reason)
 
-    def skip(self, id: str, now: float) -> bool:
+    def mark_skipped(self, id: str, now: float) -> bool:
         """Note that this alert is not wanted, so that it is not put later."""
         return self._insert(id, "", "skipped", {}, now, now, "")
 
@@ -192,7 +194,7 @@ class Outbox:
         )
         return done.rowcount > 0
 
-    def replace(self, id: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
+    def replace_unsent(self, id: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
         """Replace what a message says before its first attempt; it is due now, or at `due`."""
         done = self._db.execute(
             "UPDATE messages SET payload = ?, due = ? "
@@ -201,8 +203,8 @@ class Outbox:
         )
         return done.rowcount > 0
 
-    def withdraw(self, id: str, now: float) -> bool:
-        """Delete a message that would come too late: not due yet, failed before, or older than `FRESH`.
+    def withdraw_late(self, id: str, now: float) -> bool:
+        """Delete a message that would come too late: not due yet, failed before, or older than `IN_FLIGHT_PERIOD`.
 
         Returns
         -------
@@ -212,12 +214,12 @@ class Outbox:
         done = self._db.execute(
             "DELETE FROM messages WHERE id = ? AND state = 'pending' AND leased_until <= ? "
             "AND (due > ? OR attempts > 0 OR created < ?)",
-            (id, now, now, now - FRESH),
+            (id, now, now, now - IN_FLIGHT_PERIOD),
         )
         return done.rowcount > 0
 
-    def claim(self, destination: str, owner: str, now: float, since: float = 0.0) -> Message | None:
-        """Take the message that is due longest, of those put after `since`, for `LEASE` seconds; None if there is none.
+    def claim_next(self, destination: str, owner: str, now: float, since: float = 0.0) -> OutboxMessage | None:
+        """Take the message that is due longest, of those put after `since`, for `LEASE_DURATION` seconds; None if there is none.
 
         Times that lie implausibly far ahead (a clock was set back) count as past. Twice a lease is such a time; a
         lease and a little is not, for whoever claimed may have read the clock later than we did.
@@ -229,26 +231,26 @@ class Outbox:
             "  ORDER BY due, rowid LIMIT 1) RETURNING *",
             {
                 "owner": owner,
-                "until": now + LEASE,
-                "lease": LEASE,
+                "until": now + LEASE_DURATION,
+                "lease": LEASE_DURATION,
                 "destination": destination,
                 "now": now,
-                "far": now + FARTHEST_DUE,
+                "far": now + MAX_DUE_DELAY,
                 "since": since,
             },
         ).fetchone()
-        message = message_of(row) if row else None
+        message = message_from_row(row) if row else None
         if message is None or message.payload:
             return message
         # It must not stand in the way of all the others.
-        self.dead(message.id, DAMAGED, now)
-        return self.claim(destination, owner, now, since)
+        self.mark_dead(message.id, DAMAGED_REASON, now)
+        return self.claim_next(destination, owner, now, since)
 
-    def done(self, id: str, now: float) -> None:
+    def mark_delivered(self, id: str, now: float) -> None:
         """Slack said ok."""
         self._settle(id, "done", "", now)
 
-    def dead(self, id: str, reason: str, now: float) -> None:
+    def mark_dead(self, id: str, reason: str, now: float) -> None:
         """Nothing more can be done; `reason` is for a person to read."""
         self._settle(id, "dead", reason, now)
 
@@ -258,14 +260,14 @@ class Outbox:
             (state, reason, now, id),
         )
 
-    def retry(self, id: str, due: float, reason: str, text_only: bool) -> None:
+    def schedule_retry(self, id: str, due: float, reason: str, text_only: bool) -> None:
         """Give a message back, to be tried again at `due`."""
         self._db.execute(
             "UPDATE messages SET due = ?, reason = ?, text_only = ?, leased_until = 0 WHERE id = ?",
             (due, reason, int(text_only), id),
         )
 
-    def revive(self, ids: list[str], destination: str, now: float) -> int:
+    def requeue_dead(self, ids: list[str], destination: str, now: float) -> int:
         """Make dead messages pending again, for `destination`; tells how many."""
         with self.transaction():
             return sum(
@@ -277,35 +279,37 @@ class Outbox:
                 for id in ids
             )
 
-    def purge(self, ids: list[str]) -> int:
+    def delete_dead(self, ids: list[str]) -> int:
         """Delete dead messages; tells how many."""
         with self.transaction():
             return sum(
                 self._db.execute("DELETE FROM messages WHERE id = ? AND state = 'dead'", (id,)).rowcount for id in ids
             )
 
-    def sweep(self, now: float, ours: Collection[str] = ()) -> None:
+    def expire_messages(self, now: float, ours: Collection[str] = ()) -> None:
         """Delete what was delivered or not wanted long ago; bury what nobody came to deliver, to others than `ours`."""
         marks = ",".join("?" * len(ours))
         self._db.execute(
             "UPDATE messages SET state = 'dead', reason = ?, settled = ? "
             f"WHERE state = 'pending' AND created < ? AND leased_until <= ? AND destination NOT IN ({marks})",
-            (NOBODY_CAME, now, now - ABANDONED, now, *ours),
+            (ABANDONED_REASON, now, now - ABANDONMENT_TIMEOUT, now, *ours),
         )
-        self._db.execute("DELETE FROM messages WHERE state IN ('done', 'skipped') AND settled < ?", (now - KEPT,))
+        self._db.execute(
+            "DELETE FROM messages WHERE state IN ('done', 'skipped') AND settled < ?", (now - DELIVERED_RETENTION,)
+        )
 
-    def break_leases(self, owner: str) -> None:
+    def release_leases(self, owner: str) -> None:
         """Let others take what `owner`, who is gone, had claimed."""
         self._db.execute("UPDATE messages SET leased_until = 0 WHERE owner = ? AND state = 'pending'", (owner,))
 
-    def lease_owners(self, now: float) -> list[str]:
+    def list_lease_owners(self, now: float) -> list[str]:
         """Who holds a lease."""
         rows = self._db.execute(
             "SELECT DISTINCT owner FROM messages WHERE state = 'pending' AND leased_until > ?", (now,)
         )
         return [row["owner"] for row in rows]
 
-    def next_due(self, destination: str, since: float = 0.0) -> float | None:
+    def next_due_time(self, destination: str, since: float = 0.0) -> float | None:
         """When the next message for `destination`, of those put after `since`, is due or its lease ends."""
         row = self._db.execute(
             "SELECT min(max(due, leased_until)) AS at FROM messages "
@@ -315,9 +319,9 @@ class Outbox:
         at: float | None = row["at"]
         return at
 
-    def messages(self, *states: str) -> list[Message]:
+    def list_messages(self, *states: str) -> list[OutboxMessage]:
         """Messages in these states (all by default), oldest first."""
         wanted = states or ("pending", "done", "dead", "skipped")
         marks = ",".join("?" * len(wanted))
         rows = self._db.execute(f"SELECT * FROM messages WHERE state IN ({marks}) ORDER BY created, rowid", wanted)
-        return [message_of(row) for row in rows]
+        return [message_from_row(row) for row in rows]

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 from cwnotify.errors import StateError
-from cwnotify.settings.private_files import is_same_folder
+from cwnotify.settings.private_files import is_same_directory
 from cwnotify.store import state_dir
 from cwnotify.store.outbox import Outbox
 
 # File systems that several machines may have mounted at a time: WAL needs memory that all of its users share.
-SHARED = (
+SHARED_FILE_SYSTEMS = (
     "nfs",
     "cifs",
     "smb",
@@ -46,7 +46,7 @@ def open_outbox(directory: Path) -> Outbox:
     StateError
         If it is a newer version's, or if the file system cannot keep a database.
     """
-    path = directory / state_dir.OUTBOX
+    path = directory / state_dir.OUTBOX_FILENAME
     for attempt in (1, 2):
         try:
             return _open(directory, path)
@@ -55,17 +55,17 @@ def open_outbox(directory: Path) -> Outbox:
                 raise StateError(
                     f"{path} cannot be used: {error}", hint="set CWNOTIFY_STATE_DIR to a local folder"
                 ) from None
-            set_aside(path)
+            quarantine_database(path)
     raise AssertionError
 
 
 def _open(directory: Path, path: Path) -> Outbox:
-    with state_dir.opened(directory) as folder:
+    with state_dir.open_state_dir(directory) as folder:
         _see_that_locks_work(directory, folder)
-        state_dir.make_outbox(folder)
-        outbox = Outbox(path, wal=not is_shared(path))
+        state_dir.create_outbox_file(folder)
+        outbox = Outbox(path, wal=not is_on_shared_file_system(path))
         # SQLite opens a path, which another user may lead elsewhere, and no descriptor.
-        if is_same_folder(directory, folder):
+        if is_same_directory(directory, folder):
             return outbox
         outbox.close()
         raise StateError(f"{directory} was exchanged", hint="set CWNOTIFY_STATE_DIR to a folder of your own")
@@ -73,7 +73,7 @@ def _open(directory: Path, path: Path) -> Outbox:
 
 def _see_that_locks_work(directory: Path, folder: int) -> None:
     """SQLite takes a file system without locks for one where somebody else holds them, and would wait."""
-    with os.fdopen(state_dir.open_lock(folder), "a") as file:
+    with os.fdopen(state_dir.open_lock_file(folder), "a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -83,9 +83,9 @@ def _see_that_locks_work(directory: Path, folder: int) -> None:
                 ) from None
 
 
-def set_aside(path: Path) -> None:
+def quarantine_database(path: Path) -> None:
     """Rename a damaged database, and what belongs to it, so that a new one can begin in its place."""
-    with state_dir.opened(path.parent) as folder, os.fdopen(state_dir.open_lock(folder), "a") as lock:
+    with state_dir.open_state_dir(path.parent) as folder, os.fdopen(state_dir.open_lock_file(folder), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             # Of several that found it damaged, the first has done it by now.
@@ -101,13 +101,15 @@ def set_aside(path: Path) -> None:
                 continue
 
 
-def broken(directory: Path, since: float) -> str:
+def describe_quarantined(directory: Path, since: float) -> str:
     """What a person should know of a database that was set aside after `since`; empty if there is none."""
-    aside = [path for path in directory.glob(f"{state_dir.OUTBOX}.broken-*[0-9]") if path.stat().st_ctime >= since]
+    aside = [
+        path for path in directory.glob(f"{state_dir.OUTBOX_FILENAME}.broken-*[0-9]") if path.stat().st_ctime >= since
+    ]
     return f"the outbox was damaged and is kept as {aside[-1]}; a new one was begun" if aside else ""
 
 
-def is_shared(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+def is_on_shared_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     """Whether `path` lies on a file system that other machines may have mounted too."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
@@ -116,10 +118,10 @@ def is_shared(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     found = (line.split() for line in lines)
     over = [(len(place), kind) for _, place, kind, *_ in found if path.is_relative_to(place.replace("\\040", " "))]
     # The deepest mount counts; of several on one place, the last.
-    return bool(over) and max(reversed(over), key=lambda one: one[0])[1].startswith(SHARED)
+    return bool(over) and max(reversed(over), key=lambda one: one[0])[1].startswith(SHARED_FILE_SYSTEMS)
 
 
-def lend(memory: Outbox, path: Path, owner: str) -> None:
+def copy_to_memory(memory: Outbox, path: Path, owner: str) -> None:
     """Copy what `owner` looks after from the disk into `memory`.
 
     A full disk can still be read. What cannot be read any more is no loss beyond what the disk has lost already.
@@ -135,7 +137,7 @@ def lend(memory: Outbox, path: Path, owner: str) -> None:
         return
 
 
-def bring_home(memory: Outbox, path: Path, owner: str) -> bool:
+def move_to_disk(memory: Outbox, path: Path, owner: str) -> bool:
     """Move all that `memory` holds to the disk again; tells whether that was done.
 
     Not while a message is on its way: what becomes of it would be written where nobody looks any more.
@@ -146,13 +148,15 @@ def bring_home(memory: Outbox, path: Path, owner: str) -> bool:
         If the disk does not take it.
     """
     with _attached(memory, path), memory.transaction():
-        if memory.ask("SELECT 1 FROM messages WHERE state = 'pending' AND leased_until > ?", time.time()).fetchone():
+        if memory.execute(
+            "SELECT 1 FROM messages WHERE state = 'pending' AND leased_until > ?", time.time()
+        ).fetchone():
             return False
         # A run of ours that memory does not hold any more was told from there.
-        memory.ask("DELETE FROM home.runs WHERE owner = ?", owner)
+        memory.execute("DELETE FROM home.runs WHERE owner = ?", owner)
         for table in _TABLES:
             _copy(memory, f"main.{table}", f"home.{table}", "1")
-            memory.ask(f"DELETE FROM main.{table}")
+            memory.execute(f"DELETE FROM main.{table}")
     return True
 
 
@@ -162,13 +166,13 @@ class _attached:  # noqa: N801 (used like a function)
 
     def __enter__(self) -> None:
         # By its full name, or it would be looked for in memory.
-        self._memory.ask("ATTACH DATABASE ? AS home", f"{self._path.absolute().as_uri()}?vfs=unix")
+        self._memory.execute("ATTACH DATABASE ? AS home", f"{self._path.absolute().as_uri()}?vfs=unix")
 
     def __exit__(self, *error: object) -> None:
-        self._memory.ask("DETACH DATABASE home")
+        self._memory.execute("DETACH DATABASE home")
 
 
 def _copy(outbox: Outbox, source: str, target: str, which: str, *values: object) -> None:
     schema, _, table = target.partition(".")
-    columns = ", ".join(row["name"] for row in outbox.ask(f"PRAGMA {schema}.table_info({table})"))
-    outbox.ask(f"INSERT OR REPLACE INTO {target} ({columns}) SELECT {columns} FROM {source} WHERE {which}", *values)
+    columns = ", ".join(row["name"] for row in outbox.execute(f"PRAGMA {schema}.table_info({table})"))
+    outbox.execute(f"INSERT OR REPLACE INTO {target} ({columns}) SELECT {columns} FROM {source} WHERE {which}", *values)

@@ -6,28 +6,28 @@ import json
 import os
 from collections.abc import Mapping
 
-from cwnotify.alerts.events.runs import Outcome, Place, Run, RunEnded
-from cwnotify.alerts.serialization import from_record, to_record
+from cwnotify.alerts.events.runs import Outcome, Run, RunLocation, RunResult
+from cwnotify.alerts.serialization import from_json_dict, to_json_dict
 from cwnotify.store.outbox import Outbox
-from cwnotify.view.snapshot import Health, RunShown
+from cwnotify.view.snapshot import PanelRun, SlackHealth
 
-MOST_RUNS = 20
-KEPT = 15 * 86400.0
-MOST_DETAIL = 120
+MAX_LISTED_RUNS = 20
+RUN_RETENTION = 15 * 86400.0
+MAX_DETAIL_LENGTH = 120
 # Ranks of one launch begin and fail at about the same time, even if one imports faster than another.
-MAX_SKEW = 10.0  # seconds
+MAX_RANK_SKEW = 10.0  # seconds
 
 
-def remember(outbox: Outbox, ended: RunEnded, alert: str, now: float) -> None:
+def record_ended_run(outbox: Outbox, ended: RunResult, alert: str, now: float) -> None:
     """Store that a run is over, and the id of the alert that reports it."""
-    outbox.ask(
+    outbox.execute(
         "INSERT OR REPLACE INTO past_runs VALUES (?, ?, ?, ?)",
-        *(ended.run.id, alert, json.dumps(to_record(ended)), now),
+        *(ended.run.id, alert, json.dumps(to_json_dict(ended)), now),
     )
-    outbox.ask("DELETE FROM past_runs WHERE at < ?", now - KEPT)
+    outbox.execute("DELETE FROM past_runs WHERE at < ?", now - RUN_RETENTION)
 
 
-def alert_of(outbox: Outbox, ended: RunEnded) -> str:
+def find_alert_id(outbox: Outbox, ended: RunResult) -> str:
     """Return the id of the alert that reports how a run ended: its own, unless another rank has reported the failure.
 
     One rank fails once in each attempt. If this rank is part of an earlier alert, the launch was tried again, as in a
@@ -36,8 +36,8 @@ def alert_of(outbox: Outbox, ended: RunEnded) -> str:
     run = ended.run
     if not run.job or ended.outcome is Outcome.FINISHED:
         return run.id
-    alerts: dict[str, list[RunEnded]] = {}
-    rows = outbox.ask(
+    alerts: dict[str, list[RunResult]] = {}
+    rows = outbox.execute(
         "SELECT past_runs.alert AS alert, past_runs.ended AS ended FROM past_runs JOIN messages "
         "ON messages.id = past_runs.alert AND messages.state <> 'skipped' "
         "WHERE past_runs.id <> ? AND instr(past_runs.ended, ?) ORDER BY past_runs.at DESC",
@@ -45,7 +45,7 @@ def alert_of(outbox: Outbox, ended: RunEnded) -> str:
     )
     for row in rows:
         try:
-            other = from_record(RunEnded, json.loads(row["ended"]))
+            other = from_json_dict(RunResult, json.loads(row["ended"]))
         except ValueError:
             continue
         if other.run.job == run.job and other.outcome is not Outcome.FINISHED:
@@ -56,15 +56,15 @@ def alert_of(outbox: Outbox, ended: RunEnded) -> str:
     return run.id
 
 
-def _overlap(one: RunEnded, other: RunEnded) -> bool:
+def _overlap(one: RunResult, other: RunResult) -> bool:
     return (
-        one.run.started <= other.run.started + other.seconds + MAX_SKEW
-        and other.run.started <= one.run.started + one.seconds + MAX_SKEW
+        one.run.started <= other.run.started + other.seconds + MAX_RANK_SKEW
+        and other.run.started <= one.run.started + one.seconds + MAX_RANK_SKEW
     )
 
 
-def runs_of(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...]]) -> list[RunShown]:
-    """This machine's runs that are open, or that ended after `since`; the newest `MOST_RUNS` of these.
+def list_recent_runs(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...]]) -> list[PanelRun]:
+    """This machine's runs that are open, or that ended after `since`; the newest `MAX_LISTED_RUNS` of these.
 
     Parameters
     ----------
@@ -74,18 +74,18 @@ def runs_of(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...
     here = os.uname().nodename
     shown = [
         _shown(one.run, cpu=running.get(one.run.id, ()))
-        for one in outbox.open_runs()
+        for one in outbox.list_open_runs()
         if one.ended is None and one.watched.host == here
     ]
-    rows = outbox.ask(
+    rows = outbox.execute(
         "SELECT past_runs.ended AS ended, messages.settled AS told FROM past_runs "
         "LEFT JOIN messages ON messages.id = past_runs.alert AND messages.state = 'done' "
         "WHERE at > ? ORDER BY at DESC LIMIT ?",
-        *(since, MOST_RUNS),
+        *(since, MAX_LISTED_RUNS),
     )
     for row in rows:
         try:
-            ended = from_record(RunEnded, json.loads(row["ended"]))
+            ended = from_json_dict(RunResult, json.loads(row["ended"]))
         except ValueError:
             # Another version's.
             continue
@@ -94,26 +94,26 @@ def runs_of(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...
     return shown
 
 
-def health_of(outbox: Outbox, destination: str, muted_until: float) -> Health:
+def load_slack_health(outbox: Outbox, destination: str, muted_until: float) -> SlackHealth:
     """How things are with the alerts for one webhook."""
     if not destination:
-        return Health()
-    rows = outbox.ask(
+        return SlackHealth()
+    rows = outbox.execute(
         "SELECT state, count(*) AS count, max(settled) AS last FROM messages "
         "WHERE destination = ? AND state IN ('pending', 'dead') GROUP BY state",
         destination,
     )
     found = {row["state"]: row for row in rows}
-    delivered = outbox.ask(
+    delivered = outbox.execute(
         "SELECT max(settled) AS last FROM messages WHERE destination = ? AND state = 'done'", destination
     ).fetchone()
     reason = ""
     if "dead" in found:
-        reason = outbox.ask(
+        reason = outbox.execute(
             "SELECT reason FROM messages WHERE destination = ? AND state = 'dead' ORDER BY settled DESC LIMIT 1",
             destination,
         ).fetchone()["reason"]
-    return Health(
+    return SlackHealth(
         webhook=True,
         delivered=delivered["last"] or 0.0,
         waiting=found["pending"]["count"] if "pending" in found else 0,
@@ -123,7 +123,7 @@ def health_of(outbox: Outbox, destination: str, muted_until: float) -> Health:
     )
 
 
-def _over(ended: RunEnded, told: float) -> RunShown:
+def _over(ended: RunResult, told: float) -> PanelRun:
     detail = ""
     if ended.outcome is Outcome.FAILED and ended.failure:
         detail = ": ".join(filter(None, (ended.failure.type, ended.failure.message.partition("\n")[0])))
@@ -131,7 +131,7 @@ def _over(ended: RunEnded, told: float) -> RunShown:
         detail = ended.loss.signal or str(ended.loss.cause)
     if command := ended.command:
         detail = f"!{command.text}: {command.signal or f'exit code {command.code}'}"
-    return _shown(ended.run, ended.ended, str(ended.outcome), detail[:MOST_DETAIL], ended.cpu, told)
+    return _shown(ended.run, ended.ended, str(ended.outcome), detail[:MAX_DETAIL_LENGTH], ended.cpu, told)
 
 
 def _shown(
@@ -141,11 +141,11 @@ def _shown(
     detail: str = "",
     cpu: tuple[float, ...] = (),
     told: float = 0.0,
-) -> RunShown:
+) -> PanelRun:
     place = _place(run.place)
-    return RunShown(run.name or place or "a cell", run.started, ended, outcome, detail, place, cpu, told)
+    return PanelRun(run.name or place or "a cell", run.started, ended, outcome, detail, place, cpu, told)
 
 
-def _place(place: Place) -> str:
+def _place(place: RunLocation) -> str:
     cell = f"In [{place.cell}]" if place.cell is not None else ""
     return " · ".join(filter(None, (place.notebook, cell)))

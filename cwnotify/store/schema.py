@@ -7,9 +7,9 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from cwnotify.alerts.events.runs import Run, RunEnded, Vitals
-from cwnotify.alerts.serialization import from_record
-from cwnotify.host.processes import Watched
+from cwnotify.alerts.events.runs import LoadSample, Run, RunResult
+from cwnotify.alerts.serialization import from_json_dict
+from cwnotify.host.processes import ProcessIdentity
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -85,7 +85,7 @@ CREATE TABLE IF NOT EXISTS calls (
 
 
 @dataclass(frozen=True)
-class Message:
+class OutboxMessage:
     """One row of the outbox. Times are Unix seconds."""
 
     id: str
@@ -105,21 +105,21 @@ class OpenRun:
     """A run without an alert yet: still running, or (with `ended`) held back to be told together with others."""
 
     run: Run
-    watched: Watched
+    watched: ProcessIdentity
     owner: str
     destination: str
     seen: float
-    vitals: Vitals | None
-    ended: RunEnded | None
+    vitals: LoadSample | None
+    ended: RunResult | None
 
 
-def message_of(row: sqlite3.Row) -> Message:
+def message_from_row(row: sqlite3.Row) -> OutboxMessage:
     """A row as a message; one whose payload is damaged has none."""
     try:
         payload = json.loads(row["payload"])
     except (ValueError, RecursionError):
         payload = {}
-    return Message(
+    return OutboxMessage(
         id=row["id"],
         destination=row["destination"],
         state=row["state"],
@@ -133,13 +133,13 @@ def message_of(row: sqlite3.Row) -> Message:
     )
 
 
-def open_run_of(row: sqlite3.Row) -> OpenRun:
+def open_run_from_row(row: sqlite3.Row) -> OpenRun:
     return OpenRun(
-        run=from_record(Run, json.loads(row["run"])),
-        watched=from_record(Watched, json.loads(row["watched"])),
+        run=from_json_dict(Run, json.loads(row["run"])),
+        watched=from_json_dict(ProcessIdentity, json.loads(row["watched"])),
         owner=row["owner"],
         destination=row["destination"],
         seen=row["seen"],
-        vitals=from_record(Vitals, json.loads(row["vitals"])) if row["vitals"] else None,
-        ended=from_record(RunEnded, json.loads(row["ended"])) if row["ended"] else None,
+        vitals=from_json_dict(LoadSample, json.loads(row["vitals"])) if row["vitals"] else None,
+        ended=from_json_dict(RunResult, json.loads(row["ended"])) if row["ended"] else None,
     )

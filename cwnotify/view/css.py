@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import get_args
 
-from cwnotify.view.format import DARK, LIGHT, Theme, Tone
+from cwnotify.view.format import DARK, LIGHT, ColorRole, Theme
 
 # Without a word from the kernel for so long, a panel covers its buttons, for nobody would hear them.
-STILL_SECONDS = 90
+PANEL_HEARTBEAT_TIMEOUT = 90
 _DARK_PAGES = ':is([data-jp-theme-light="false"], .vscode-dark, html[theme="dark"])'
 _ELSEWHERE = "body:not([data-jp-theme-light], .vscode-light, .vscode-high-contrast-light)"
 _COLOURS = ("page", "border", "ink", "quiet", "grid", "button", "pressed", "warning")
@@ -102,22 +102,25 @@ _RULES = """
 
 def _variables(theme: Theme) -> str:
     named = "".join(f"--cw-{name}:{getattr(theme, name)};" for name in _COLOURS)
-    tones = (f"--cw-{tone}:{theme.tone(tone)};--cw-{tone}-tint:{theme.tint(tone)};" for tone in get_args(Tone))
+    tones = (
+        f"--cw-{tone}:{theme.foreground_color(tone)};--cw-{tone}-tint:{theme.tinted_background(tone)};"
+        for tone in get_args(ColorRole)
+    )
     return named + "".join(tones)
 
 
 @cache
-def style() -> str:
+def build_stylesheet() -> str:
     """The style sheet, ready to stand between ``<style>`` tags."""
     dark = _variables(DARK)
     swap = "{0} .cw-light {{ display: none; }} {0} .cw-dark:not(.cw-empty) {{ display: block !important; }}"
     here, elsewhere = f"{_DARK_PAGES} .cwnotify", f"{_ELSEWHERE} .cwnotify"
     tones = "".join(
         f".cwnotify .cw-{tone} {{ --cw-tone: var(--cw-{tone}); --cw-tint: var(--cw-{tone}-tint); }}\n"
-        for tone in get_args(Tone)
+        for tone in get_args(ColorRole)
     )
     return (
-        f".cwnotify {{ {_variables(LIGHT)} }}\n{tones}{_RULES.replace('STILL', str(STILL_SECONDS))}"
+        f".cwnotify {{ {_variables(LIGHT)} }}\n{tones}{_RULES.replace('STILL', str(PANEL_HEARTBEAT_TIMEOUT))}"
         f"{here} {{ {dark} }}\n{swap.format(here)}\n"
         f"@media (prefers-color-scheme: dark) {{ {elsewhere} {{ {dark} }} {swap.format(elsewhere)} }}\n"
     )

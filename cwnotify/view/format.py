@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from cwnotify.alerts.locale import duration
-from cwnotify.view.snapshot import AlarmShown, Health, Line, RunShown, Snapshot, Trouble
+from cwnotify.alerts.locale import format_duration
+from cwnotify.view.snapshot import PanelAlarm, PanelProblem, PanelRun, PlotLine, SlackHealth, Snapshot
 
-Tone = Literal["good", "bad", "calm", "run"]
-LANG = "en"
-ALARM_SIGNS = {"OK": "●", "INSUFFICIENT_DATA": "○"}
-RUN_SIGNS = {"": "▶", "finished": "✓", "failed": "✕", "interrupted": "■", "lost": "✕"}
-MOST_NAME = 48
-TINT = 0.12
+ColorRole = Literal["good", "bad", "calm", "run"]
+PANEL_LANGUAGE = "en"
+ALARM_SYMBOLS = {"OK": "●", "INSUFFICIENT_DATA": "○"}
+RUN_SYMBOLS = {"": "▶", "finished": "✓", "failed": "✕", "interrupted": "■", "lost": "✕"}
+MAX_NAME_LENGTH = 48
+TINT_OPACITY = 0.12
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,24 @@ class Theme:
     live: str
     lines: tuple[str, ...]
 
-    def tone(self, tone: Tone) -> str:
+    def foreground_color(self, tone: ColorRole) -> str:
         """The colour of a tone's lines and words."""
         return self._pair(tone)[0]
 
-    def glow(self, tone: Tone) -> str:
+    def highlight_color(self, tone: ColorRole) -> str:
         """The colour that, thinned, lies behind them."""
         return self._pair(tone)[1]
 
-    def tint(self, tone: Tone) -> str:
+    def tinted_background(self, tone: ColorRole) -> str:
         """What lies behind them on the page."""
-        return mix(self.page, self.glow(tone), TINT)
+        return blend_colors(self.page, self.highlight_color(tone), TINT_OPACITY)
 
-    def _pair(self, tone: Tone) -> tuple[str, str]:
+    def _pair(self, tone: ColorRole) -> tuple[str, str]:
         pair: tuple[str, str] = getattr(self, tone)
         return pair
 
 
-def mix(below: str, above: str, share: float) -> str:
+def blend_colors(below: str, above: str, share: float) -> str:
     """The colour that shows where `above` covers `below` with an opacity of `share`."""
     pairs = zip(bytes.fromhex(below[1:]), bytes.fromhex(above[1:]), strict=True)
     return "#" + bytes(round(a + (b - a) * share) for a, b in pairs).hex()
@@ -103,35 +103,35 @@ DARK = Theme(
 )
 
 
-def clean(text: str, most: int = MOST_NAME) -> str:
+def sanitize_line(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
     """`text` in one line of at most `most` characters, without what controls a terminal or turns writing round."""
     plain = "".join(
-        " " if c.isspace() else c for c in text[: 4 * most] if c.isspace() or unicodedata.category(c)[0] != "C"
+        " " if c.isspace() else c for c in text[: 4 * max_length] if c.isspace() or unicodedata.category(c)[0] != "C"
     )
     words = " ".join(plain.split())
-    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+    return words if len(words) <= max_length else words[: max_length - 1].rstrip() + "…"
 
 
-def clock(at: float, now: float, seconds: bool = False) -> str:
+def format_local_time(at: float, now: float, show_seconds: bool = False) -> str:
     """A moment as ``15:04``, with its day where that is not the day of `now`."""
     try:
         moment, today = time.localtime(at), time.localtime(now)
     except (ValueError, OverflowError, OSError):
         return "?"
     day = "" if moment[:3] == today[:3] else f"{moment.tm_mday} {time.strftime('%b', moment)} "
-    return day + time.strftime("%H:%M:%S" if seconds else "%H:%M", moment)
+    return day + time.strftime("%H:%M:%S" if show_seconds else "%H:%M", moment)
 
 
-def zone(now: float) -> str:
+def local_zone_name(now: float) -> str:
     """What this machine calls its time zone."""
     return time.strftime("%Z", time.localtime(now))
 
 
-def number(value: float, unit: str = "%") -> str:
+def format_with_unit(value: float, unit: str = "%") -> str:
     """``88 %``, ``0.4 %``, ``1.24 GB``: as many digits as one reads at a glance."""
     if not isfinite(value):
         return "?"
-    unit = clean(unit, 12)
+    unit = sanitize_line(unit, 12)
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g} {letter}{unit}"
@@ -139,77 +139,83 @@ def number(value: float, unit: str = "%") -> str:
     return f"{digits} {unit}".strip()
 
 
-def alarm_look(alarm: AlarmShown) -> tuple[str, Tone]:
+def alarm_marker(alarm: PanelAlarm) -> tuple[str, ColorRole]:
     """An alarm's sign and tone, the same as in Slack; OK is no news of an alarm whose firing is welcome."""
     if alarm.state == "ALARM":
-        return firing_look(alarm)
-    tone: Tone = "good" if alarm.state == "OK" and not alarm.good else "calm"
-    return ALARM_SIGNS.get(alarm.state, "○"), tone
+        return firing_marker(alarm)
+    tone: ColorRole = "good" if alarm.state == "OK" and not alarm.good else "calm"
+    return ALARM_SYMBOLS.get(alarm.state, "○"), tone
 
 
-def firing_look(alarm: AlarmShown) -> tuple[str, Tone]:
+def firing_marker(alarm: PanelAlarm) -> tuple[str, ColorRole]:
     """The sign and tone of the times in which an alarm fires."""
     return ("✓", "good") if alarm.good else ("▲", "bad") if alarm.good is False else ("○", "calm")
 
 
-def alarm_words(alarm: AlarmShown, now: float) -> str:
+def format_alarm_state(alarm: PanelAlarm, now: float) -> str:
     """``OK since 15:04``, ``ALARM since 15:14 · training ended``, ``no data``."""
-    word = "no data" if alarm.state == "INSUFFICIENT_DATA" else clean(alarm.state)
-    since = f" since {clock(alarm.since, now)}" if alarm.since > 0 else ""
-    return f"{word}{since}" + (f" · {clean(alarm.note)}" if alarm.note and alarm.state == "ALARM" else "")
+    word = "no data" if alarm.state == "INSUFFICIENT_DATA" else sanitize_line(alarm.state)
+    since = f" since {format_local_time(alarm.since, now)}" if alarm.since > 0 else ""
+    return f"{word}{since}" + (f" · {sanitize_line(alarm.note)}" if alarm.note and alarm.state == "ALARM" else "")
 
 
-def run_look(run: RunShown) -> tuple[str, Tone]:
+def run_marker(run: PanelRun) -> tuple[str, ColorRole]:
     """A run's sign and tone."""
-    tones: dict[str, Tone] = {"": "run", "finished": "good", "interrupted": "calm"}
-    return RUN_SIGNS.get(run.outcome, "✕"), tones.get(run.outcome, "bad")
+    tones: dict[str, ColorRole] = {"": "run", "finished": "good", "interrupted": "calm"}
+    return RUN_SYMBOLS.get(run.outcome, "✕"), tones.get(run.outcome, "bad")
 
 
-def run_words(run: RunShown, now: float) -> str:
+def format_run_state(run: PanelRun, now: float) -> str:
     """``running 00:01:12``, ``finished in 2 h 14 min``, ``failed after 3 s``."""
     if not run.outcome:
         minutes, seconds = divmod(max(0, int(now - run.started)), 60)
         return f"running {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
     joint = "in" if run.outcome == "finished" else "after"
-    return f"{clean(run.outcome)} {joint} {duration(run.ended - run.started, LANG)}"
+    return f"{sanitize_line(run.outcome)} {joint} {format_duration(run.ended - run.started, PANEL_LANGUAGE)}"
 
 
-def slack_words(health: Health, now: float) -> tuple[str, Tone]:
+def format_slack_health(health: SlackHealth, now: float) -> tuple[str, ColorRole]:
     """How Slack's side is, in one sentence, and its tone."""
     if not health.webhook:
         return "Slack: no webhook is set; set one with %cwnotify login", "calm"
     if health.dead:
-        return f"Slack: {health.dead} dead, {clean(health.reason, 240) or 'see: %cwnotify outbox'}", "bad"
-    last = f"last delivered {clock(health.delivered, now, seconds=True)}" if health.delivered else "nothing sent yet"
-    muted = f", alarms muted until {clock(health.muted_until, now)}" if health.muted_until > now else ""
+        return f"Slack: {health.dead} dead, {sanitize_line(health.reason, 240) or 'see: %cwnotify outbox'}", "bad"
+    last = (
+        f"last delivered {format_local_time(health.delivered, now, show_seconds=True)}"
+        if health.delivered
+        else "nothing sent yet"
+    )
+    muted = f", alarms muted until {format_local_time(health.muted_until, now)}" if health.muted_until > now else ""
     return f"Slack: {last}, {health.waiting or 'none'} waiting{muted}", "calm"
 
 
-def trouble_words(trouble: Trouble, now: float) -> str:
+def format_problem(trouble: PanelProblem, now: float) -> str:
     """A trouble's sentence, and since when."""
-    times = [f"last well {clock(trouble.since, now, seconds=True)}"] if trouble.since else []
-    times += [f"last tried {clock(trouble.tried, now, seconds=True)}"] if trouble.tried else []
+    times = [f"last well {format_local_time(trouble.since, now, show_seconds=True)}"] if trouble.since else []
+    times += [f"last tried {format_local_time(trouble.tried, now, show_seconds=True)}"] if trouble.tried else []
     said = ", ".join(times)
-    return f"{clean(trouble.text, 400)} {said[:1].upper()}{said[1:]}".strip()
+    return f"{sanitize_line(trouble.text, 400)} {said[:1].upper()}{said[1:]}".strip()
 
 
-def span_words(seconds: float) -> str:
+def format_range(seconds: float) -> str:
     """``3 h``, ``3 d``: how much of the past is shown."""
-    return duration(seconds, LANG)
+    return format_duration(seconds, PANEL_LANGUAGE)
 
 
-def describe(snapshot: Snapshot) -> str:
+def build_alt_text(snapshot: Snapshot) -> str:
     """What the plot shows, for those who cannot see it."""
     now, unit = snapshot.at, snapshot.unit
-    parts = [f"{clean(snapshot.title)} over the last {span_words(snapshot.request.span)}, until {clock(now, now)}"]
-    parts += [f"{clean(line.label)}: {_course(line, unit) or 'see the picture'}" for line in snapshot.lines[:4]]
-    parts += [f"alarm {clean(alarm.name)}: {alarm_words(alarm, now)}" for alarm in snapshot.alarms[:6]]
-    parts += [f"run {clean(run.name)}: {run_words(run, now)}" for run in snapshot.runs[:4]]
+    parts = [
+        f"{sanitize_line(snapshot.title)} over the last {format_range(snapshot.request.span)}, until {format_local_time(now, now)}"
+    ]
+    parts += [f"{sanitize_line(line.label)}: {_course(line, unit) or 'see the picture'}" for line in snapshot.lines[:4]]
+    parts += [f"alarm {sanitize_line(alarm.name)}: {format_alarm_state(alarm, now)}" for alarm in snapshot.alarms[:6]]
+    parts += [f"run {sanitize_line(run.name)}: {format_run_state(run, now)}" for run in snapshot.runs[:4]]
     return "; ".join(parts) + "."
 
 
-def _course(line: Line, unit: str) -> str:
+def _course(line: PlotLine, unit: str) -> str:
     values = [value for _, value in line.points if isfinite(value)]
     if not values:
         return ""
-    return f"{number(min(values), unit)} to {number(max(values), unit)}, last {number(values[-1], unit)}"
+    return f"{format_with_unit(min(values), unit)} to {format_with_unit(max(values), unit)}, last {format_with_unit(values[-1], unit)}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from cwnotify.alerts.light_dataclass import frozen
 
-Point = tuple[float, float]
+PlotPoint = tuple[float, float]
 
 
 @frozen
-class Request:
+class PanelRequest:
     """What a panel asks to be shown.
 
     Parameters
@@ -51,7 +51,7 @@ class Request:
 
 
 @frozen
-class Subject:
+class WatchedInstance:
     """What is watched. `state` is EC2's word (running, stopped, …); `monitoring` is basic, detailed or empty."""
 
     instance: str = ""
@@ -64,7 +64,7 @@ class Subject:
 
 
 @frozen
-class Line:
+class PlotLine:
     """One line of the plot.
 
     Parameters
@@ -82,11 +82,11 @@ class Line:
     label: str
     live: bool
     period: float
-    points: tuple[Point, ...] = ()
+    points: tuple[PlotPoint, ...] = ()
 
 
 @frozen
-class AlarmShown:
+class PanelAlarm:
     """An alarm's chip.
 
     Parameters
@@ -109,12 +109,12 @@ class AlarmShown:
     good: bool | None = None
     threshold: float | None = None
     url: str = ""
-    periods: tuple[Point, ...] = ()
+    periods: tuple[PlotPoint, ...] = ()
     note: str = ""
 
 
 @frozen
-class RunShown:
+class PanelRun:
     """A run's row and its span in the plot; `outcome` and `ended` are empty and 0.0 while it runs."""
 
     name: str
@@ -124,11 +124,11 @@ class RunShown:
     detail: str = ""
     place: str = ""
     cpu: tuple[float, ...] = ()
-    told: float = 0.0
+    notified: float = 0.0
 
 
 @frozen
-class Health:
+class SlackHealth:
     """How Slack's side is: when it last said ok, what waits, what is dead and why the last one is."""
 
     webhook: bool = False
@@ -140,7 +140,7 @@ class Health:
 
 
 @frozen
-class Trouble:
+class PanelProblem:
     """What is wrong, in one sentence with its cure; `since` is when it was last seen well, `tried` the last try."""
 
     text: str
@@ -153,14 +153,14 @@ class Snapshot:
     """All of it. `updated` is when CloudWatch (or, without it, the host) was last read with success."""
 
     at: float
-    request: Request
-    subjects: tuple[Subject, ...] = ()
+    request: PanelRequest
+    subjects: tuple[WatchedInstance, ...] = ()
     title: str = "CPU"
     unit: str = "%"
-    lines: tuple[Line, ...] = ()
-    alarms: tuple[AlarmShown, ...] = ()
-    runs: tuple[RunShown, ...] = ()
-    health: Health = Health()
-    troubles: tuple[Trouble, ...] = ()
+    lines: tuple[PlotLine, ...] = ()
+    alarms: tuple[PanelAlarm, ...] = ()
+    runs: tuple[PanelRun, ...] = ()
+    health: SlackHealth = SlackHealth()
+    troubles: tuple[PanelProblem, ...] = ()
     updated: float = 0.0
     stale: bool = False

@@ -17,9 +17,9 @@ from cwnotify.errors import AwsError, AwsErrorKind
 T = TypeVar("T")
 
 # Seconds; a call of AWS takes a tenth of that.
-MAX_WAIT = 3.0
+MAX_WAIT_PER_POLL = 3.0
 # After failures in a row the next call is this many polls away at most.
-MAX_PAUSE = 8
+MAX_BACKOFF_POLLS = 8
 
 
 class _Kind:
@@ -34,7 +34,7 @@ class _Kind:
         self.outcome: list[Any] = []
 
 
-class Lookups:
+class BackgroundCalls:
     """Makes such calls, at most one of each kind at a time.
 
     Parameters
@@ -45,17 +45,17 @@ class Lookups:
         Seconds that a poll waits for all calls of one kind together.
     """
 
-    def __init__(self, pause: Callable[[], float], max_wait: float = MAX_WAIT) -> None:
+    def __init__(self, pause: Callable[[], float], max_wait: float = MAX_WAIT_PER_POLL) -> None:
         self._pause, self._max_wait = pause, max_wait
         self._kinds: dict[str, _Kind] = {}
 
-    def begin(self) -> None:
+    def start_poll(self) -> None:
         """Begin a poll, in which there is time for calls again."""
         for kind in self._kinds.values():
             kind.left = kind.wait
 
-    def get(
-        self, kind: str, key: Hashable, call: Callable[[], T], wait: float | None = None, backs_off: bool = True
+    def fetch(
+        self, kind: str, key: Hashable, call: Callable[[], T], wait: float | None = None, use_backoff: bool = True
     ) -> T:
         """Return what `call` returns.
 
@@ -82,7 +82,7 @@ class Lookups:
         if is_late and state.outcome[1] is None:
             state.failures, state.next_at = 0, 0.0
         if not (is_late and state.key == key):
-            if state.left <= 0 or (backs_off and time.monotonic() < state.next_at):
+            if state.left <= 0 or (use_backoff and time.monotonic() < state.next_at):
                 raise AwsError(f"AWS ({kind}) is asked again later", kind=AwsErrorKind.PENDING)
             self._make(state, kind, key, call)
         value, error = state.outcome
@@ -119,5 +119,5 @@ class Lookups:
     def _fail(self, state: _Kind) -> None:
         state.failures += 1
         # A little less than whole polls, whose lengths vary.
-        polls = min(2 ** (state.failures - 1), MAX_PAUSE) - 0.5
+        polls = min(2 ** (state.failures - 1), MAX_BACKOFF_POLLS) - 0.5
         state.next_at = time.monotonic() + polls * self._pause()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Series
-from cwnotify.view.snapshot import Point, Request, Trouble
+from cwnotify.aws.models import CloudWatchAlarm, Ec2Instance, InstanceIdentity, MetricSeries
+from cwnotify.view.snapshot import PanelProblem, PanelRequest, PlotPoint
 
 
 @dataclass(frozen=True)
-class Sight:
+class PanelObservation:
     """All that AWS told for one request.
 
     Parameters
@@ -26,28 +26,28 @@ class Sight:
     before
         The state from which an alarm came to its state now, by its ARN, where the history tells.
     updated
-        Unix seconds; see `cwnotify.watch.problems.Troubles.updated`.
+        Unix seconds; see `cwnotify.watch.problems.ProblemTracker.updated`.
     """
 
-    request: Request
-    instances: tuple[InstanceReading, ...] = ()
-    identity: Identity = field(default_factory=Identity)
+    request: PanelRequest
+    instances: tuple[Ec2Instance, ...] = ()
+    identity: InstanceIdentity = field(default_factory=InstanceIdentity)
     region: str = ""
-    asks_aws: bool = False
-    series: tuple[Series, ...] = ()
-    alarms: tuple[AlarmReading, ...] = ()
-    firing: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    before: Mapping[str, str] = field(default_factory=dict)
-    troubles: tuple[Trouble, ...] = ()
-    updated: float = 0.0
+    needs_aws: bool = False
+    series: tuple[MetricSeries, ...] = ()
+    alarms: tuple[CloudWatchAlarm, ...] = ()
+    firing_periods: Mapping[str, tuple[PlotPoint, ...]] = field(default_factory=dict)
+    previous_states: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[PanelProblem, ...] = ()
+    updated_at: float = 0.0
 
     @classmethod
-    def first(cls, request: Request) -> Sight:
+    def initial(cls, request: PanelRequest) -> PanelObservation:
         """What is known before anything was read."""
-        named = tuple(InstanceReading(id) for id in request.instances)
-        return cls(request, named, asks_aws=bool(named or request.tag or request.alarms))
+        named = tuple(Ec2Instance(id) for id in request.instances)
+        return cls(request, named, needs_aws=bool(named or request.tag or request.alarms))
 
     @property
-    def shows_this_host(self) -> bool:
+    def includes_this_host(self) -> bool:
         """Whether this host's own load belongs beside what AWS tells, or in its place."""
-        return not self.instances or self.identity.instance in {one.id for one in self.instances}
+        return not self.instances or self.identity.instance_id in {one.id for one in self.instances}

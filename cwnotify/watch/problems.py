@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cwnotify.errors import AwsErrorKind, CwnotifyError
-from cwnotify.view.snapshot import Trouble
+from cwnotify.view.snapshot import PanelProblem
 
 
 @dataclass
@@ -20,7 +20,7 @@ class _Part:
     kind: AwsErrorKind | None = None
 
 
-class Troubles:
+class ProblemTracker:
     """The troubles of all parts of the watch.
 
     Parameters
@@ -34,7 +34,7 @@ class Troubles:
         self._parts: dict[Hashable, _Part] = {}
 
     @contextmanager
-    def attempt(self, part: Hashable) -> Iterator[None]:
+    def capture_errors(self, part: Hashable) -> Iterator[None]:
         """What is asked in here may be refused by AWS; then that is the trouble of this part, until it goes well."""
         state = self._parts.setdefault(part, _Part())
         state.tried = self._clock()
@@ -47,29 +47,29 @@ class Troubles:
         else:
             state.well, state.text, state.kind = self._clock(), "", None
 
-    def forget(self, part: Hashable) -> None:
+    def remove_source(self, part: Hashable) -> None:
         """This part is not asked any more."""
         self._parts.pop(part, None)
 
-    def has(self, kind: AwsErrorKind) -> bool:
+    def has_kind(self, kind: AwsErrorKind) -> bool:
         """Whether there is a trouble of this kind; see `cwnotify.errors.AwsError.kind`."""
         return any(part.kind is kind for part in self._parts.values())
 
-    def is_offline(self, since: float) -> bool:
+    def was_offline_since(self, since: float) -> bool:
         """Whether AWS could not be reached when something was asked at `since` or later."""
         return any(part.kind is AwsErrorKind.OFFLINE and part.tried >= since for part in self._parts.values())
 
     @property
-    def updated(self) -> float:
+    def oldest_success_at(self) -> float:
         """When all that is asked was last well: the oldest of the parts, 0.0 where one never was."""
         return min((part.well for part in self._parts.values()), default=0.0)
 
-    def told(self) -> tuple[Trouble, ...]:
+    def list_problems(self) -> tuple[PanelProblem, ...]:
         """All of them; one that several parts share is told once."""
-        found: dict[str, Trouble] = {}
+        found: dict[str, PanelProblem] = {}
         for part in self._parts.values():
             if part.text:
                 known = found.get(part.text)
                 since = part.well if known is None else min(part.well, known.since)
-                found[part.text] = Trouble(part.text, since, part.tried)
+                found[part.text] = PanelProblem(part.text, since, part.tried)
         return tuple(found.values())

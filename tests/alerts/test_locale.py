@@ -14,8 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cwnotify
-from cwnotify.alerts.locale import amend, clock, duration, en, fault, ko, plain, say, sparkline, zone
-from cwnotify.alerts.messages.alarm_meaning import MARKS
+from cwnotify.alerts.locale import (
+    en,
+    find_translation_problem,
+    format_duration,
+    format_timestamp,
+    ko,
+    override_translations,
+    resolve_time_zone,
+    sparkline,
+    to_plain_text,
+    translate,
+)
+from cwnotify.alerts.messages.alarm_meaning import SEVERITY_EMOJI
 
 NOON = 1_795_316_400.0  # 2026-11-22 12:00:00 in Seoul
 
@@ -24,14 +35,14 @@ def gaps(sentence: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name}
 
 
-@pytest.mark.parametrize("key", sorted(en.SENTENCES.keys() | ko.SENTENCES.keys()))
+@pytest.mark.parametrize("key", sorted(en.TRANSLATIONS.keys() | ko.TRANSLATIONS.keys()))
 def test_korean_says_what_english_says(key):
     # Korean may leave out who or what is meant, but it has nothing to put in that English has not.
-    assert gaps(ko.SENTENCES[key]) <= gaps(en.SENTENCES[key])
+    assert gaps(ko.TRANSLATIONS[key]) <= gaps(en.TRANSLATIONS[key])
 
 
 def test_an_unknown_language_is_english():
-    assert say("tlh", "cell", n=3) == "Cell [3]"
+    assert translate("tlh", "cell", n=3) == "Cell [3]"
 
 
 @pytest.mark.parametrize(
@@ -54,18 +65,18 @@ def test_an_unknown_language_is_english():
     ],
 )
 def test_a_length_of_time_is_told_in_its_two_largest_units(seconds, english, korean):
-    assert (duration(seconds, "en"), duration(seconds, "ko")) == (english, korean)
+    assert (format_duration(seconds, "en"), format_duration(seconds, "ko")) == (english, korean)
 
 
 @given(st.floats(-1e12, 1e12))
 def test_any_length_of_time_can_be_told(seconds):
-    assert duration(seconds, "en")[0].isdigit()
+    assert format_duration(seconds, "en")[0].isdigit()
 
 
 def test_a_zone_is_the_users_or_the_languages_or_utc():
-    assert clock(NOON, zone("", "ko")) == "2026-11-22 12:00:00 KST"
-    assert clock(NOON, zone("", "en")) == "2026-11-22 03:00:00 UTC"
-    assert clock(NOON, zone("Europe/Berlin", "ko")) == "2026-11-22 04:00:00 CET"
+    assert format_timestamp(NOON, resolve_time_zone("", "ko")) == "2026-11-22 12:00:00 KST"
+    assert format_timestamp(NOON, resolve_time_zone("", "en")) == "2026-11-22 03:00:00 UTC"
+    assert format_timestamp(NOON, resolve_time_zone("Europe/Berlin", "ko")) == "2026-11-22 04:00:00 CET"
 
 
 STRANGE_ZONES = ["../../etc/passwd", "America", "/", "tzdata.zi", "Asia/Seoul\x00", "x" * 5000]
@@ -73,19 +84,19 @@ STRANGE_ZONES = ["../../etc/passwd", "America", "/", "tzdata.zi", "Asia/Seoul\x0
 
 @given(st.text(st.characters(exclude_categories=())) | st.sampled_from(STRANGE_ZONES))
 def test_under_any_name_there_is_a_zone(name):
-    assert clock(NOON, zone(name, "en")) != "?"
+    assert format_timestamp(NOON, resolve_time_zone(name, "en")) != "?"
 
 
 def test_a_date_is_told_only_where_it_is_not_that_of_the_time_beside_it():
-    assert clock(NOON, UTC, beside=NOON + 60) == "03:00:00 UTC"
-    assert clock(NOON, UTC, beside=NOON + 86_400) == "2026-11-22 03:00:00 UTC"
-    assert clock(NOON, UTC, seconds=False) == "2026-11-22 03:00 UTC"
+    assert format_timestamp(NOON, UTC, same_day_as=NOON + 60) == "03:00:00 UTC"
+    assert format_timestamp(NOON, UTC, same_day_as=NOON + 86_400) == "2026-11-22 03:00:00 UTC"
+    assert format_timestamp(NOON, UTC, show_seconds=False) == "2026-11-22 03:00 UTC"
 
 
 @pytest.mark.parametrize("moment", [float("nan"), float("inf"), 1e30, -1e30])
 def test_a_moment_outside_of_all_calendars_is_a_question_mark(moment):
-    assert clock(moment, UTC) == "?"
-    assert clock(NOON, UTC, beside=moment) == "?"
+    assert format_timestamp(moment, UTC) == "?"
+    assert format_timestamp(NOON, UTC, same_day_as=moment) == "?"
 
 
 @pytest.mark.parametrize(
@@ -110,8 +121,8 @@ def test_a_sparkline_is_never_wider_than_it_may_be(values):
 
 
 def test_a_sentence_for_a_terminal_has_no_marks():
-    assert plain(":x: *a &lt; b &amp; c* failed: `Oops`") == "❌ a < b & c failed: Oops"
-    assert plain("&amp;lt;") == "&lt;"
+    assert to_plain_text(":x: *a &lt; b &amp; c* failed: `Oops`") == "❌ a < b & c failed: Oops"
+    assert to_plain_text("&amp;lt;") == "&lt;"
 
 
 # The user's own sentences, and further languages
@@ -119,17 +130,17 @@ def test_a_sentence_for_a_terminal_has_no_marks():
 
 @pytest.fixture
 def amended():
-    yield amend
-    amend(())
+    yield override_translations
+    override_translations(())
 
 
 def test_a_sentence_of_the_users_own_is_said_instead_of_ours(amended):
     amended([("en", "cell", "Zelle {n}")])
 
-    assert say("en", "cell", n=3) == "Zelle 3"
-    assert say("ko", "cell", n=3) == "[3]번 셀"
+    assert translate("en", "cell", n=3) == "Zelle 3"
+    assert translate("ko", "cell", n=3) == "[3]번 셀"
     amended(())
-    assert say("en", "cell", n=3) == "Cell [3]"
+    assert translate("en", "cell", n=3) == "Cell [3]"
 
 
 @pytest.mark.parametrize(
@@ -149,30 +160,30 @@ def test_a_sentence_of_the_users_own_is_said_instead_of_ours(amended):
     ],
 )
 def test_a_sentence_from_a_file_holds_no_link_and_no_mention(amended, sentence, said):
-    assert fault("en", "run.finished", sentence) == ""
+    assert find_translation_problem("en", "run.finished", sentence) == ""
     amended([("en", "run.finished", sentence)])
 
-    assert say("en", "run.finished", name="X", time="Y") == said
+    assert translate("en", "run.finished", name="X", time="Y") == said
 
 
 @given(st.text("<>&;!@|lgtamp{}nae: ", max_size=30))
 def test_no_sentence_from_a_file_brings_an_angle_bracket(sentence):
-    amend([("en", "cell", sentence)])
+    override_translations([("en", "cell", sentence)])
     try:
-        shown = say("en", "cell", n=3) if not fault("en", "cell", sentence) else ""
+        shown = translate("en", "cell", n=3) if not find_translation_problem("en", "cell", sentence) else ""
     finally:
-        amend(())
+        override_translations(())
 
     assert not {"<", ">"} & {*shown}
     assert "&" not in shown.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
 
 
 def test_each_of_our_own_sentences_is_the_same_when_it_comes_from_a_file(amended):
-    for lang, table in (("en", en.SENTENCES), ("ko", ko.SENTENCES)):
+    for lang, table in (("en", en.TRANSLATIONS), ("ko", ko.TRANSLATIONS)):
         amended([(lang, key, sentence) for key, sentence in table.items()])
         for key, sentence in table.items():
             values = dict.fromkeys(gaps(sentence), "1")
-            assert say(lang, key, **values) == sentence.format(**values)
+            assert translate(lang, key, **values) == sentence.format(**values)
 
 
 @pytest.mark.parametrize(
@@ -196,20 +207,20 @@ def test_each_of_our_own_sentences_is_the_same_when_it_comes_from_a_file(amended
     ],
 )
 def test_what_cannot_be_said_instead_of_ours_is_told(lang, key, sentence, why):
-    assert fault(lang, key, sentence) == why
+    assert find_translation_problem(lang, key, sentence) == why
 
 
-@given(st.sampled_from(sorted(en.SENTENCES)), st.text() | st.text("{}n!:.[]name0", max_size=12))
+@given(st.sampled_from(sorted(en.TRANSLATIONS)), st.text() | st.text("{}n!:.[]name0", max_size=12))
 def test_a_sentence_without_fault_can_be_said(key, sentence):
-    if not fault("en", key, sentence):
-        assert len(sentence.format(**dict.fromkeys(gaps(en.SENTENCES[key]), "1"))) <= 2 * len(sentence)
+    if not find_translation_problem("en", key, sentence):
+        assert len(sentence.format(**dict.fromkeys(gaps(en.TRANSLATIONS[key]), "1"))) <= 2 * len(sentence)
 
 
 # The package as it would be with one more file in it: nothing else is told of the new language.
 THIRD = """
 import sys; sys.path.insert(0, sys.argv[1])
-from cwnotify.alerts.events.run_options import OPTIONS, LANGUAGES
-from cwnotify.alerts.locale import clock, say, zone
+from cwnotify.alerts.events.run_options import RUN_OPTION_SPECS, LANGUAGES
+from cwnotify.alerts.locale import format_timestamp, translate, resolve_time_zone
 (lang,) = [option for option in OPTIONS if option.field == "lang"]
 print(LANGUAGES, lang.metavar, lang.read("de"))
 print(say("de", "cell", n=3), say("de", "minutes", n=3), clock(1_795_316_400.0, zone("", "de")))
@@ -218,7 +229,7 @@ print(say("de", "cell", n=3), say("de", "minutes", n=3), clock(1_795_316_400.0, 
 
 def test_a_third_language_is_one_file(tmp_path):
     shutil.copytree(Path(cwnotify.__file__).parent, tmp_path / "cwnotify", ignore=shutil.ignore_patterns("__pycache__"))
-    words = 'ZONE = "Europe/Berlin"\nSENTENCES = {"cell": "Zelle [{n}]"}\n'
+    words = 'DEFAULT_TIME_ZONE = "Europe/Berlin"\nTRANSLATIONS = {"cell": "Zelle [{n}]"}\n'
     (tmp_path / "cwnotify" / "alerts" / "locale" / "de.py").write_text(words)
 
     done = subprocess.run([sys.executable, "-P", "-c", THIRD, tmp_path], capture_output=True, text=True, check=True)
@@ -230,9 +241,9 @@ def test_a_third_language_is_one_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("table", [en.SENTENCES, ko.SENTENCES], ids=["en", "ko"])
+@pytest.mark.parametrize("table", [en.TRANSLATIONS, ko.TRANSLATIONS], ids=["en", "ko"])
 def test_every_mark_that_a_sentence_begins_with_has_a_picture_for_terminals(table):
     first = {text.split(" ")[0] for key, text in table.items() if key.split(".")[0] in ("run", "notice", "plain")}
-    marks = {word for word in first if word.startswith(":")} | {*MARKS.values(), ":zzz:"}
+    marks = {word for word in first if word.startswith(":")} | {*SEVERITY_EMOJI.values(), ":zzz:"}
 
-    assert {mark for mark in marks if plain(mark) == mark} == set()
+    assert {mark for mark in marks if to_plain_text(mark) == mark} == set()

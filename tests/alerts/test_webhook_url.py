@@ -11,10 +11,10 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.webhook_url import WRAPPING, WebhookError, is_workflow, read_webhook
+from cwnotify.alerts.webhook_url import WRAPPING_CHARACTERS, InvalidWebhookError, is_workflow_webhook, parse_webhook_url
 from cwnotify.lambda_function import _connection
 from cwnotify.settings import Secret
-from cwnotify.settings.webhook import masked
+from cwnotify.settings.webhook import mask_webhook
 
 URL = "https://hooks.slack.com/services/T0000/B0000/canary"
 OTHER = "https://hooks.slack-gov.com/services/T0000/B0000/canary2"
@@ -66,28 +66,28 @@ SHAPES = [
 @pytest.mark.parametrize("url", [URL, OTHER, LOCAL])
 def test_a_webhook_is_read_however_it_was_stored(shape: str, url: str) -> None:
     text = shape.format(url=url)
-    assert read_webhook(text) == url
-    assert read_webhook(text.encode()) == url
-    assert read_webhook(("\ufeff" + text).encode("utf-16-le")) == url
+    assert parse_webhook_url(text) == url
+    assert parse_webhook_url(text.encode()) == url
+    assert parse_webhook_url(("\ufeff" + text).encode("utf-16-le")) == url
 
 
 def test_the_escapes_of_json_are_read() -> None:
-    assert read_webhook(json.dumps(URL).replace("/", "\\/")) == URL
-    assert read_webhook(json.dumps(json.dumps({"webhook": URL}))) == URL
+    assert parse_webhook_url(json.dumps(URL).replace("/", "\\/")) == URL
+    assert parse_webhook_url(json.dumps(json.dumps({"webhook": URL}))) == URL
 
 
 @pytest.mark.parametrize("shape", SHAPES[:14] + SHAPES[19:23], ids=ascii)
 def test_a_stored_webhook_may_lack_its_scheme(shape: str) -> None:
     text = shape.format(url=URL.removeprefix("https://"))
-    assert read_webhook(text, bare=True) == URL
-    with pytest.raises(WebhookError):
-        read_webhook(text)
+    assert parse_webhook_url(text, allow_missing_scheme=True) == URL
+    with pytest.raises(InvalidWebhookError):
+        parse_webhook_url(text)
 
 
 @pytest.mark.parametrize("reference", ["ssm:/team/slack", "secretsmanager:team=slack"])
 @pytest.mark.parametrize("shape", ["{url}", " '{url}'\n", "HOOK={url}", '{{"webhook": "{url}", "user": "x"}}'])
 def test_a_reference_is_left_as_it_is(reference: str, shape: str) -> None:
-    assert read_webhook(shape.format(url=reference)) == reference
+    assert parse_webhook_url(shape.format(url=reference)) == reference
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_reference_is_left_as_it_is(reference: str, shape: str) -> None:
 )
 def test_an_error_names_the_keys_and_no_value(text: str, why: str) -> None:
     for bare in (False, True):
-        with pytest.raises(WebhookError, match=why.replace("(", r"\(").replace(")", r"\)")) as raised:
-            read_webhook(text, bare)
+        with pytest.raises(InvalidWebhookError, match=why.replace("(", r"\(").replace(")", r"\)")) as raised:
+            parse_webhook_url(text, bare)
         assert "canary" not in str(raised.value)
         assert "hooks.slack" not in str(raised.value)
 
@@ -121,16 +121,16 @@ def test_an_error_names_the_keys_and_no_value(text: str, why: str) -> None:
 @pytest.mark.parametrize("url", WORKFLOWS)
 def test_a_workflow_webhook_is_refused_by_name(url: str, shape: str) -> None:
     with pytest.raises(
-        WebhookError, match=r"Slack Workflow webhook.*incoming webhook instead: cwnotify manifest"
+        InvalidWebhookError, match=r"Slack Workflow webhook.*incoming webhook instead: cwnotify manifest"
     ) as raised:
-        read_webhook(shape.format(url=url), bare=True)
+        parse_webhook_url(shape.format(url=url), allow_missing_scheme=True)
     assert "canary" not in str(raised.value)
 
 
 def test_elsewhere_such_a_path_means_nothing() -> None:
-    assert not is_workflow("https://example.com/workflows/x")
-    assert not is_workflow("https://hooks.slack.com/services/T0/B0/workflows")
-    assert read_webhook("https://chat.example.com/triggers/x") == "https://chat.example.com/triggers/x"
+    assert not is_workflow_webhook("https://example.com/workflows/x")
+    assert not is_workflow_webhook("https://hooks.slack.com/services/T0/B0/workflows")
+    assert parse_webhook_url("https://chat.example.com/triggers/x") == "https://chat.example.com/triggers/x"
 
 
 # Each is another host, port or path to some of: RFC 3986, browsers, urllib.parse, urllib3, curl, inet_aton.
@@ -205,8 +205,8 @@ AMBIGUOUS = [
 @pytest.mark.parametrize("shape", ["{url}", '{{"webhook": {quoted}}}'])
 def test_a_url_that_programs_read_differently_is_refused(url: str, shape: str) -> None:
     for bare in (False, True):
-        with pytest.raises(WebhookError) as raised:
-            read_webhook(shape.format(url=url, quoted=json.dumps(url)), bare)
+        with pytest.raises(InvalidWebhookError) as raised:
+            parse_webhook_url(shape.format(url=url, quoted=json.dumps(url)), bare)
         assert "canary" not in str(raised.value)
 
 
@@ -226,7 +226,7 @@ def test_a_url_that_programs_read_differently_is_refused(url: str, shape: str) -
     ],
 )
 def test_an_ordinary_url_is_taken(url: str) -> None:
-    assert read_webhook(url) == url
+    assert parse_webhook_url(url) == url
 
 
 PARTS = [
@@ -247,8 +247,8 @@ PARTS = [
 )
 def test_every_client_connects_to_the_host_that_is_shown(scheme: str, parts: list[str], bare: bool) -> None:
     try:
-        url = read_webhook(scheme + "".join(parts), bare)
-    except WebhookError:
+        url = parse_webhook_url(scheme + "".join(parts), bare)
+    except InvalidWebhookError:
         return
     if url.startswith(("ssm:", "secretsmanager:")):
         return
@@ -260,7 +260,7 @@ def test_every_client_connects_to_the_host_that_is_shown(scheme: str, parts: lis
     function = _connection(split, 1.0)
     other = urllib3.util.parse_url(url)
 
-    assert masked(Secret(url)) == f"{split.scheme}://{split.netloc.lower()}/…"
+    assert mask_webhook(Secret(url)) == f"{split.scheme}://{split.netloc.lower()}/…"
     assert (pool.scheme, pool.host.strip("[]"), pool.port) == shown
     assert (function.host, function.port) == shown[1:]
     assert (other.host or "").strip("[]") == split.hostname
@@ -275,13 +275,13 @@ def test_every_client_connects_to_the_host_that_is_shown(scheme: str, parts: lis
 def test_any_text_is_a_webhook_or_an_error(text: str | bytes) -> None:
     for bare in (False, True):
         try:
-            url = read_webhook(text, bare)
-        except WebhookError:
+            url = parse_webhook_url(text, bare)
+        except InvalidWebhookError:
             continue
         assert url.isprintable()
-        assert url == url.strip(WRAPPING)
+        assert url == url.strip(WRAPPING_CHARACTERS)
 
 
-@given(st.text(WRAPPING.replace("<", "").replace("\n", "").replace("\r", ""), max_size=5))
+@given(st.text(WRAPPING_CHARACTERS.replace("<", "").replace("\n", "").replace("\r", ""), max_size=5))
 def test_whatever_is_wrapped_around_it(wrapping: str) -> None:
-    assert read_webhook(f"{wrapping}{URL}{wrapping}") == URL
+    assert parse_webhook_url(f"{wrapping}{URL}{wrapping}") == URL

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from tests.support.cloudwatch import CloudWatch
 
 NOW = 1_795_000_000.0
@@ -21,8 +21,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudWatch]:
 
 
 @pytest.fixture
-def watching(cloud: CloudWatch) -> Aws:
+def watching(cloud: CloudWatch) -> AwsSession:
     """The door that the watch uses, at the stand-in's time."""
-    aws = Aws.for_watching()
+    aws = AwsSession.with_short_timeouts()
     aws.clock = lambda: NOW
     return aws

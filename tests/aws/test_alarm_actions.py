@@ -17,16 +17,16 @@ from botocore.parsers import create_parser
 from botocore.stub import ANY, Stubber
 
 import cwnotify
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.aws.alarm_actions import find_alarms
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.aws.alarm_actions import find_alarms_by_name
 from cwnotify.aws.cloudwatch import read_alarms
-from cwnotify.aws.session import Aws, add_log_alarms
-from cwnotify.deploy.replay import replay, send
+from cwnotify.aws.session import AwsSession, add_log_alarms_to_model
+from cwnotify.deploy.replay import fetch_published_events, send_payloads
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import Secret
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch
-from tests.support.slack import REMOVED, Slack
+from tests.support.slack import WEBHOOK_REMOVED, Slack
 
 KINDS = ["MetricAlarm", "CompositeAlarm", "LogAlarm"]
 TOPIC = "arn:aws:sns:ap-northeast-2:123456789012:cwnotify"
@@ -60,15 +60,15 @@ LOG = {
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws(monkeypatch: pytest.MonkeyPatch) -> AwsSession:
     for name, value in {"AWS_DEFAULT_REGION": "ap-northeast-2", "AWS_ACCESS_KEY_ID": "test"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return Aws()
+    return AwsSession()
 
 
 @pytest.fixture
-def cloudwatch(aws: Aws) -> Iterator[Stubber]:
+def cloudwatch(aws: AwsSession) -> Iterator[Stubber]:
     with Stubber(aws.client("cloudwatch")) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
@@ -88,16 +88,18 @@ def history(cloudwatch: Stubber, kind: str, *data: str) -> None:
 def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
     cloud.put_alarm("metric", AlarmActions=[TOPIC])
     cloud.put_alarm("errors", "ALARM", **LOG)
-    aws = Aws()
-    assert [(one.name, one.kind, one.state) for one in find_alarms(aws, ["metric", "errors", "nope"])] == [
+    aws = AwsSession()
+    assert [
+        (one.name, one.alarm_type, one.state) for one in find_alarms_by_name(aws, ["metric", "errors", "nope"])
+    ] == [
         ("metric", "MetricAlarm", "OK"),
         ("errors", "LogAlarm", "ALARM"),
     ]
     assert [one.name for one in read_alarms(aws, prefixes=["err"])] == ["errors"]
     assert [one.name for one in read_alarms(aws)] == ["metric", "errors"]
     cloud.set_state("errors", "OK", reason="fine")
-    (event,) = replay(aws, "errors", 1)
-    assert isinstance(event, AlarmChanged)
+    (event,) = fetch_published_events(aws, "errors", 1)
+    assert isinstance(event, AlarmStateChange)
     assert (event.name, event.before, event.after) == ("errors", "ALARM", "OK")
 
 
@@ -115,22 +117,22 @@ def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
 def test_a_boto3_older_than_log_alarms_reads_them(protocol: str, answer: bytes) -> None:
     model = copy.deepcopy(create_loader().load_service_model("cloudwatch", "service-2"))
     del model["shapes"]["DescribeAlarmsOutput"]["members"]["LogAlarms"]
-    service = ServiceModel(add_log_alarms(model))
+    service = ServiceModel(add_log_alarms_to_model(model))
     shape = service.operation_model("DescribeAlarms").output_shape
     parsed = create_parser(protocol).parse({"status_code": 200, "headers": {}, "body": answer}, shape)
     assert parsed["LogAlarms"] == [{"AlarmName": "errors", "Threshold": 100.0}]
 
 
 def test_an_endpoint_without_log_alarms_is_asked_for_them_once(cloud: CloudWatch) -> None:
-    cloud.types = {"MetricAlarm", "CompositeAlarm"}
+    cloud.alarm_types = {"MetricAlarm", "CompositeAlarm"}
     cloud.put_alarm("metric")
     cloud.set_state("metric", "ALARM", reason="high")
-    aws = Aws()
+    aws = AwsSession()
     assert [one.name for one in read_alarms(aws)] == ["metric"]
     assert cloud.calls["cloudwatch:DescribeAlarms"] == 2
     assert [one.name for one in read_alarms(aws)] == ["metric"]
-    assert len(replay(aws, "metric", 1)) == 1
-    assert not aws.knows_log_alarms
+    assert len(fetch_published_events(aws, "metric", 1)) == 1
+    assert not aws.supports_log_alarms
     assert cloud.calls["cloudwatch:DescribeAlarms"] == 4
     # The messages that an alarm published, then its changes, with one question each.
     assert cloud.calls["cloudwatch:DescribeAlarmHistory"] == 2
@@ -139,10 +141,10 @@ def test_an_endpoint_without_log_alarms_is_asked_for_them_once(cloud: CloudWatch
 @pytest.mark.parametrize("fault", [Fault("AccessDenied", status=403), Fault("ValidationError", "another reason")])
 def test_what_else_is_wrong_is_not_taken_for_that(cloud: CloudWatch, fault: Fault) -> None:
     cloud.fault = fault
-    aws = Aws()
+    aws = AwsSession()
     with pytest.raises(AwsError):
         read_alarms(aws)
-    assert aws.knows_log_alarms
+    assert aws.supports_log_alarms
 
 
 def test_nothing_writes_an_alarm() -> None:
@@ -152,40 +154,40 @@ def test_nothing_writes_an_alarm() -> None:
     assert not [path.name for path in sources if writes.search(path.read_text(encoding="utf-8"))]
 
 
-def test_what_an_alarm_really_published(aws: Aws, cloudwatch: Stubber) -> None:
+def test_what_an_alarm_really_published(aws: AwsSession, cloudwatch: Stubber) -> None:
     found(cloudwatch, [MATH], [])
     scaling = json.dumps({"actionState": "Succeeded", "notificationResource": "arn:aws:autoscaling:x"})
     data = json.loads(HISTORY.read_bytes())
     history(cloudwatch, "Action", scaling, data if isinstance(data, str) else json.dumps(data), "publishedMessage")
-    (event,) = replay(aws, "math", 1)
-    assert isinstance(event, AlarmChanged)
+    (event,) = fetch_published_events(aws, "math", 1)
+    assert isinstance(event, AlarmStateChange)
     assert event.after
 
 
-def test_an_alarm_that_published_nothing_is_told_from_its_changes(aws: Aws, cloudwatch: Stubber) -> None:
+def test_an_alarm_that_published_nothing_is_told_from_its_changes(aws: AwsSession, cloudwatch: Stubber) -> None:
     found(cloudwatch, [MATH], [])
     history(cloudwatch, "Action")
     state = {"stateValue": "ALARM", "stateReason": "1 datapoint [7.0 (22/11/26 10:00:00)] was greater than ..."}
     history(cloudwatch, "StateUpdate", json.dumps({"oldState": {"stateValue": "OK"}, "newState": state}))
-    (event,) = replay(aws, "math", 5)
-    assert isinstance(event, AlarmChanged)
+    (event,) = fetch_published_events(aws, "math", 5)
+    assert isinstance(event, AlarmStateChange)
     assert (event.name, event.before, event.after, event.value) == ("math", "OK", "ALARM", 7.0)
     assert (event.region, event.at) == ("ap-northeast-2", datetime(2026, 11, 22, 10, tzinfo=UTC).timestamp())
 
 
-def test_an_alarm_that_is_not_there(aws: Aws, cloudwatch: Stubber) -> None:
+def test_an_alarm_that_is_not_there(aws: AwsSession, cloudwatch: Stubber) -> None:
     found(cloudwatch, [], [])
     with pytest.raises(AwsError, match="no alarm named nope"):
-        replay(aws, "nope", 1)
+        fetch_published_events(aws, "nope", 1)
 
 
 def test_sending_again() -> None:
     with Slack() as slack:
-        send([{"text": "again"}], Secret(slack.url))
+        send_payloads([{"text": "again"}], Secret(slack.url))
         assert slack.wait_for(1) == [{"text": "again"}]
-        slack.answer = REMOVED
+        slack.answer = WEBHOOK_REMOVED
         with pytest.raises(CwnotifyError, match="404") as raised:
-            send([{"text": "again"}], Secret(slack.url))
+            send_payloads([{"text": "again"}], Secret(slack.url))
         assert slack.canary not in str(raised.value)
     with pytest.raises(CwnotifyError, match="cwnotify login"):
-        send([], None)
+        send_payloads([], None)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.alerts.messages.render import render
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.alerts.messages.render import render_alert
 from cwnotify.aws import alarm_history, cloudwatch
-from cwnotify.aws.alarm_history import Item
-from cwnotify.aws.models import AlarmReading
-from cwnotify.aws.session import Aws
+from cwnotify.aws.alarm_history import HistoryItem
+from cwnotify.aws.models import CloudWatchAlarm
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
 from tests.aws.conftest import NOW
 from tests.support.aws_wire import Fault
@@ -44,20 +44,22 @@ def busy(cloud: CloudWatch) -> CloudWatch:
     return cloud
 
 
-def told(aws: Aws, alarm: AlarmReading, before: str = "OK", since: float = SINCE) -> tuple[AlarmChanged, ...]:
+def told(
+    aws: AwsSession, alarm: CloudWatchAlarm, before: str = "OK", since: float = SINCE
+) -> tuple[AlarmStateChange, ...]:
     """The changes, with the history where it can tell any."""
-    items = alarm_history.read_items(aws, alarm.name, since) if alarm.since > since else []
-    return alarm_history.changes(alarm, items, before, since)
+    items = alarm_history.read_alarm_history(aws, alarm.name, since) if alarm.since > since else []
+    return alarm_history.collect_alarm_changes(alarm, items, before, since)
 
 
-def look(aws: Aws, before: str = "OK", since: float = SINCE) -> list[tuple[str, str, float]]:
+def look(aws: AwsSession, before: str = "OK", since: float = SINCE) -> list[tuple[str, str, float]]:
     (alarm,) = cloudwatch.read_alarms(aws, ["busy"])
     found = told(aws, alarm, before, since)
     assert not found or found[-1].at == alarm.since
     return [(one.before, one.after, (one.at or 0.0) - SINCE) for one in found]
 
 
-def test_all_changes_since_the_last_look_each_told_in_full(busy: CloudWatch, watching: Aws) -> None:
+def test_all_changes_since_the_last_look_each_told_in_full(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60, REASON)
     busy.set_state("busy", "OK", SINCE + 120)
     busy.set_state("busy", "INSUFFICIENT_DATA", SINCE + 180)
@@ -79,30 +81,30 @@ def test_all_changes_since_the_last_look_each_told_in_full(busy: CloudWatch, wat
 
 
 @pytest.mark.parametrize("drift", [-0.4, 0.0, 0.4])
-def test_the_histories_clock_may_differ_a_little(busy: CloudWatch, watching: Aws, drift: float) -> None:
+def test_the_histories_clock_may_differ_a_little(busy: CloudWatch, watching: AwsSession, drift: float) -> None:
     for before, after, at in (("ALARM", "OK", SINCE), ("OK", "ALARM", SINCE + 60)):
         data = json.dumps({"oldState": {"stateValue": before}, "newState": {"stateValue": after}})
-        busy.note("busy", at + drift, data)
-    busy.set_state("busy", "ALARM", SINCE + 60, noted=False)
+        busy.add_history("busy", at + drift, data)
+    busy.set_state("busy", "ALARM", SINCE + 60, in_history=False)
 
     assert look(watching) == [("OK", "ALARM", 60.0)]
 
 
-def test_a_change_that_the_history_has_not_yet_is_told_from_the_alarm(busy: CloudWatch, watching: Aws) -> None:
+def test_a_change_that_the_history_has_not_yet_is_told_from_the_alarm(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60)
-    busy.set_state("busy", "OK", SINCE + 120, noted=False)
+    busy.set_state("busy", "OK", SINCE + 120, in_history=False)
 
     assert look(watching) == [("OK", "ALARM", 60.0), ("ALARM", "OK", 120.0)]
 
 
-def test_an_alarm_that_flapped_unseen_says_only_what_is_known(busy: CloudWatch, watching: Aws) -> None:
-    busy.set_state("busy", "ALARM", SINCE + 60, noted=False)
-    busy.set_state("busy", "OK", SINCE + 120, noted=False)
+def test_an_alarm_that_flapped_unseen_says_only_what_is_known(busy: CloudWatch, watching: AwsSession) -> None:
+    busy.set_state("busy", "ALARM", SINCE + 60, in_history=False)
+    busy.set_state("busy", "OK", SINCE + 120, in_history=False)
 
     assert look(watching) == [("", "OK", 120.0)]
 
 
-def test_three_changes_within_a_second(busy: CloudWatch, watching: Aws) -> None:
+def test_three_changes_within_a_second(busy: CloudWatch, watching: AwsSession) -> None:
     for after, at in (("ALARM", 60.0), ("OK", 60.25), ("ALARM", 60.5)):
         busy.set_state("busy", after, SINCE + at)
 
@@ -110,7 +112,7 @@ def test_three_changes_within_a_second(busy: CloudWatch, watching: Aws) -> None:
     assert look(watching, "ALARM", SINCE + 60.0) == [("ALARM", "OK", 60.25), ("OK", "ALARM", 60.5)]
 
 
-def test_what_changes_after_the_alarm_was_read_is_left_to_the_next_look(busy: CloudWatch, watching: Aws) -> None:
+def test_what_changes_after_the_alarm_was_read_is_left_to_the_next_look(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
     busy.set_state("busy", "OK", SINCE + 61)
@@ -119,17 +121,17 @@ def test_what_changes_after_the_alarm_was_read_is_left_to_the_next_look(busy: Cl
     assert look(watching, "ALARM", alarm.since) == [("ALARM", "OK", 61.0)]
 
 
-def test_nothing_is_told_of_an_alarm_that_stays_as_it_is(busy: CloudWatch, watching: Aws) -> None:
+def test_nothing_is_told_of_an_alarm_that_stays_as_it_is(busy: CloudWatch, watching: AwsSession) -> None:
     assert look(watching) == []
     assert look(watching, "", SINCE + 60) == []
     assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 0
 
 
-def test_an_alarm_made_anew_with_an_older_time_is_told_nevertheless(busy: CloudWatch, watching: Aws) -> None:
+def test_an_alarm_made_anew_with_an_older_time_is_told_nevertheless(busy: CloudWatch, watching: AwsSession) -> None:
     assert look(watching, "ALARM", SINCE + 60) == [("ALARM", "OK", 0.0)]
 
 
-def test_a_composite_alarm(cloud: CloudWatch, watching: Aws) -> None:
+def test_a_composite_alarm(cloud: CloudWatch, watching: AwsSession) -> None:
     cloud.put_alarm("busy", "OK", SINCE, AlarmRule="ALARM(a) OR ALARM(b)", AlarmDescription="either")
     cloud.set_state("busy", "ALARM", SINCE + 60)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
@@ -139,7 +141,7 @@ def test_a_composite_alarm(cloud: CloudWatch, watching: Aws) -> None:
     assert (change.after, change.rule, change.description) == ("ALARM", "ALARM(a) OR ALARM(b)", "either")
 
 
-def test_a_long_history_is_read_to_its_end(busy: CloudWatch, watching: Aws) -> None:
+def test_a_long_history_is_read_to_its_end(busy: CloudWatch, watching: AwsSession) -> None:
     for number in range(250):
         busy.set_state("busy", ("ALARM", "OK")[number % 2], SINCE + 1 + number)
 
@@ -147,7 +149,7 @@ def test_a_long_history_is_read_to_its_end(busy: CloudWatch, watching: Aws) -> N
     assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 3
 
 
-def test_recovery_knows_how_long_the_alarm_fired(busy: CloudWatch, watching: Aws) -> None:
+def test_recovery_knows_how_long_the_alarm_fired(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60, REASON)
     busy.set_state("busy", "OK", SINCE + 180)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
@@ -155,17 +157,17 @@ def test_recovery_knows_how_long_the_alarm_fired(busy: CloudWatch, watching: Aws
     fired, recovered = told(watching, alarm)
 
     assert (fired.before_since, recovered.before_since) == (SINCE, SINCE + 60)
-    assert "is OK again after 2 min" in render(recovered, "en")["text"]
+    assert "is OK again after 2 min" in render_alert(recovered, "en")["text"]
     # Without the history it may have been OK in between.
-    (alone,) = alarm_history.changes(alarm, (), "ALARM", SINCE)
+    (alone,) = alarm_history.collect_alarm_changes(alarm, (), "ALARM", SINCE)
     assert alone.before_since is None
 
 
-def test_without_its_history_the_last_change_is_known(busy: CloudWatch, watching: Aws) -> None:
+def test_without_its_history_the_last_change_is_known(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60, REASON)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
 
-    (change,) = alarm_history.changes(alarm, (), "OK", SINCE)
+    (change,) = alarm_history.collect_alarm_changes(alarm, (), "OK", SINCE)
 
     assert (change.before, change.after, change.at, change.value) == ("OK", "ALARM", SINCE + 60, 93.5)
 
@@ -173,21 +175,23 @@ def test_without_its_history_the_last_change_is_known(busy: CloudWatch, watching
 @pytest.mark.parametrize(
     ("code", "status"), [("AccessDenied", 403), ("InternalFailure", 500), ("Throttling", 400), ("ExpiredToken", 403)]
 )
-def test_a_history_that_cannot_be_read_is_an_error(busy: CloudWatch, watching: Aws, code: str, status: int) -> None:
+def test_a_history_that_cannot_be_read_is_an_error(
+    busy: CloudWatch, watching: AwsSession, code: str, status: int
+) -> None:
     busy.fault = Fault(code, status=status, operation="DescribeAlarmHistory")
     with pytest.raises(AwsError):
-        alarm_history.read_items(watching.aside, "busy", SINCE)
+        alarm_history.read_alarm_history(watching.best_effort, "busy", SINCE)
     assert busy.calls["cloudwatch:DescribeAlarmHistory"] == 1
 
 
-def test_what_was_missed_between_two_states_that_are_known(busy: CloudWatch, watching: Aws) -> None:
+def test_what_was_missed_between_two_states_that_are_known(busy: CloudWatch, watching: AwsSession) -> None:
     for after, at in (("ALARM", 60), ("OK", 120), ("ALARM", 180), ("OK", 240)):
         busy.set_state("busy", after, SINCE + at)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
-    items = alarm_history.read_items(watching, "busy", SINCE)
+    items = alarm_history.read_alarm_history(watching, "busy", SINCE)
 
     def missed(before: str, since: float, after: str, until: float) -> list[tuple[str, float]]:
-        found = alarm_history.missed(alarm, items, before, SINCE + since, after, SINCE + until)
+        found = alarm_history.collect_missed_changes(alarm, items, before, SINCE + since, after, SINCE + until)
         return [(one.after, (one.at or 0.0) - SINCE) for one in found]
 
     assert missed("OK", 0, "OK", 240) == [("ALARM", 60.0), ("OK", 120.0), ("ALARM", 180.0)]
@@ -196,9 +200,9 @@ def test_what_was_missed_between_two_states_that_are_known(busy: CloudWatch, wat
 
 
 @pytest.mark.parametrize("data", ["", "{", "null", "[]", '{"newState": 3}', '{"newState": {"stateValue": null}}'])
-def test_history_that_makes_no_sense_is_passed_over(busy: CloudWatch, watching: Aws, data: str) -> None:
-    busy.note("busy", SINCE + 30, data)
-    busy.set_state("busy", "ALARM", SINCE + 60, noted=False)
+def test_history_that_makes_no_sense_is_passed_over(busy: CloudWatch, watching: AwsSession, data: str) -> None:
+    busy.add_history("busy", SINCE + 30, data)
+    busy.set_state("busy", "ALARM", SINCE + 60, in_history=False)
 
     assert look(watching) == [("OK", "ALARM", 60.0)]
 
@@ -212,22 +216,22 @@ JSON = st.recursive(
 
 @given(JSON.map(json.dumps) | st.text())
 def test_any_history_data_is_read_or_passed_over(data: str) -> None:
-    item = alarm_history.read_item({"Timestamp": datetime.fromtimestamp(NOW, UTC), "HistoryData": data})
+    item = alarm_history.parse_history_item({"Timestamp": datetime.fromtimestamp(NOW, UTC), "HistoryData": data})
 
     assert item is None or (item.at, bool(item.after)) == (NOW, True)
 
 
 STATES = st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA"])
-ITEMS = st.lists(st.builds(Item, st.floats(SINCE - 60, NOW + 60), STATES, STATES, st.just({})))
+ITEMS = st.lists(st.builds(HistoryItem, st.floats(SINCE - 60, NOW + 60), STATES, STATES, st.just({})))
 
 
 @given(ITEMS, STATES, st.floats(SINCE + 0.001, NOW), STATES | st.just(""))
 def test_whatever_the_history_says_the_alarm_itself_has_the_last_word(
-    items: list[Item], state: str, at: float, before: str
+    items: list[HistoryItem], state: str, at: float, before: str
 ) -> None:
-    alarm = AlarmReading("busy", "arn:aws:cloudwatch:ap-northeast-2:1:alarm:busy", state, at)
+    alarm = CloudWatchAlarm("busy", "arn:aws:cloudwatch:ap-northeast-2:1:alarm:busy", state, at)
 
-    found = alarm_history.reconcile(items, alarm, before, SINCE)
+    found = alarm_history.reconcile_history(items, alarm, before, SINCE)
 
     assert (found[-1].at, found[-1].after) == (at, state)
     assert all(one.before != one.after for one in found)
@@ -242,24 +246,26 @@ def test_whenever_somebody_looks_each_change_is_told_once(steps: list[tuple[floa
         at += gap
         if after != life[-1][1]:
             life.append((at, after))
-    written = [Item(at, old, new, {}) for (_, old), (at, new) in pairwise(life)]
-    complete = [Item(at, old, new, {}, began) for (began, old), (at, new) in pairwise(life)]
+    written = [HistoryItem(at, old, new, {}) for (_, old), (at, new) in pairwise(life)]
+    complete = [HistoryItem(at, old, new, {}, began) for (began, old), (at, new) in pairwise(life)]
     middle = life[cut % len(life)]
 
-    found: list[Item] = []
+    found: list[HistoryItem] = []
     for (since, before), (until, after) in ((life[0], middle), (middle, life[-1])):
         if until > since:
-            alarm = AlarmReading("busy", "arn", after, until)
-            found += alarm_history.reconcile([one for one in written if one.at >= since - 5], alarm, before, since)
+            alarm = CloudWatchAlarm("busy", "arn", after, until)
+            found += alarm_history.reconcile_history(
+                [one for one in written if one.at >= since - 5], alarm, before, since
+            )
 
     assert found == complete
 
 
-def test_the_last_change_has_the_id_that_every_other_copy_of_it_has(busy: CloudWatch, watching: Aws) -> None:
+def test_the_last_change_has_the_id_that_every_other_copy_of_it_has(busy: CloudWatch, watching: AwsSession) -> None:
     busy.set_state("busy", "ALARM", SINCE + 60.123, REASON)
     (alarm,) = cloudwatch.read_alarms(watching, ["busy"])
     (noted,) = told(watching, alarm)
-    (unnoted,) = alarm_history.changes(alarm, (), "OK", SINCE)
+    (unnoted,) = alarm_history.collect_alarm_changes(alarm, (), "OK", SINCE)
 
-    assert isinstance(noted, AlarmChanged)
+    assert isinstance(noted, AlarmStateChange)
     assert noted.id == unnoted.id == f"{alarm.arn}|ALARM|{SINCE + 60.123:.3f}"

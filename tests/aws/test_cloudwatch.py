@@ -15,23 +15,24 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from cwnotify.aws import cloudwatch
-from cwnotify.aws.models import Metric, Series
-from cwnotify.aws.session import Aws
+from cwnotify.aws.models import Metric, MetricSeries
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, UsageError
 from tests.aws.conftest import NOW
 from tests.support.aws_wire import Fault, Hang
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
 
 HOUR, DAY = 3600.0, 86_400.0
-ONE = cpu("i-0abc1234def567890")
+ONE = cpu_metric("i-0abc1234def567890")
 
 
-def read(aws: Aws, *metrics: Metric, span: float = 3 * HOUR) -> tuple[Series, ...]:
+def read(aws: AwsSession, *metrics: Metric, span: float = 3 * HOUR) -> tuple[MetricSeries, ...]:
     return cloudwatch.read_series(aws, metrics, NOW - span, NOW)
 
 
 def asked_periods(cloud: CloudWatch) -> set[int]:
-    asked = [asked for name, asked in cloud.asked if name == "cloudwatch:GetMetricData"]
+    asked = [asked for name, asked in cloud.requests if name == "cloudwatch:GetMetricData"]
     return {query["MetricStat"]["Period"] for one in asked for query in one.get("MetricDataQueries", ())}
 
 
@@ -40,100 +41,102 @@ def asked_periods(cloud: CloudWatch) -> set[int]:
 
 @pytest.mark.parametrize("period", [60, 300])
 def test_basic_and_detailed_monitoring_are_told_apart_by_what_arrives(
-    cloud: CloudWatch, watching: Aws, period: int
+    cloud: CloudWatch, watching: AwsSession, period: int
 ) -> None:
-    points = wave(NOW - 3 * HOUR + period, NOW, period)
-    cloud.feed(ONE, points)
+    points = wave_datapoints(NOW - 3 * HOUR + period, NOW, period)
+    cloud.add_datapoints(ONE, points)
 
     (series,) = read(watching, ONE)
 
-    assert series == Series(ONE, tuple(sorted(points.items())), period)
+    assert series == MetricSeries(ONE, tuple(sorted(points.items())), period)
     assert asked_periods(cloud) == {60}
 
 
-def test_one_missing_datapoint_does_not_make_detailed_monitoring_basic(cloud: CloudWatch, watching: Aws) -> None:
-    points = sorted(wave(NOW - HOUR, NOW, 60).items())
-    cloud.feed(ONE, points[:-3] + points[-2:])
+def test_one_missing_datapoint_does_not_make_detailed_monitoring_basic(cloud: CloudWatch, watching: AwsSession) -> None:
+    points = sorted(wave_datapoints(NOW - HOUR, NOW, 60).items())
+    cloud.add_datapoints(ONE, points[:-3] + points[-2:])
 
     assert read(watching, ONE)[0].period == 60
 
 
-def test_monitoring_that_was_switched_over_is_told_as_it_is_now(cloud: CloudWatch, watching: Aws) -> None:
-    cloud.feed(ONE, wave(NOW - 3 * HOUR, NOW - 600, 300) | wave(NOW - 600, NOW, 60))
+def test_monitoring_that_was_switched_over_is_told_as_it_is_now(cloud: CloudWatch, watching: AwsSession) -> None:
+    cloud.add_datapoints(ONE, wave_datapoints(NOW - 3 * HOUR, NOW - 600, 300) | wave_datapoints(NOW - 600, NOW, 60))
 
     assert read(watching, ONE)[0].period == 60
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_of_too_few_datapoints_no_period_is_told(cloud: CloudWatch, watching: Aws, count: int) -> None:
-    cloud.feed(ONE, sorted(wave(NOW - HOUR, NOW, 60).items())[:count])
+def test_of_too_few_datapoints_no_period_is_told(cloud: CloudWatch, watching: AwsSession, count: int) -> None:
+    cloud.add_datapoints(ONE, sorted(wave_datapoints(NOW - HOUR, NOW, 60).items())[:count])
 
     (series,) = read(watching, ONE)
 
-    assert (len(series.points), series.period, series.complete) == (count, 0.0, True)
+    assert (len(series.points), series.period, series.is_complete) == (count, 0.0, True)
 
 
-def test_datapoints_in_any_order_and_told_twice_come_out_in_order_and_once(cloud: CloudWatch, watching: Aws) -> None:
-    points = wave(NOW - 2 * HOUR, NOW, 60)
-    cloud.feed(ONE, points)
-    cloud.scrambled = True
+def test_datapoints_in_any_order_and_told_twice_come_out_in_order_and_once(
+    cloud: CloudWatch, watching: AwsSession
+) -> None:
+    points = wave_datapoints(NOW - 2 * HOUR, NOW, 60)
+    cloud.add_datapoints(ONE, points)
+    cloud.shuffles_datapoints = True
 
     assert read(watching, ONE)[0].points == tuple(sorted(points.items()))
 
 
-def test_late_and_changed_datapoints_are_told_at_the_next_look(cloud: CloudWatch, watching: Aws) -> None:
-    cloud.feed(ONE, {NOW - 600: 10.0, NOW - 300: 20.0})
+def test_late_and_changed_datapoints_are_told_at_the_next_look(cloud: CloudWatch, watching: AwsSession) -> None:
+    cloud.add_datapoints(ONE, {NOW - 600: 10.0, NOW - 300: 20.0})
     before = read(watching, ONE)[0].points
-    cloud.feed(ONE, {NOW - 300: 25.0, NOW - 900: 5.0})
+    cloud.add_datapoints(ONE, {NOW - 300: 25.0, NOW - 900: 5.0})
 
     assert before[-1][1] == 20.0
     assert [value for _, value in read(watching, ONE)[0].points] == [5.0, 10.0, 25.0]
 
 
-def test_many_pages_are_one_answer(cloud: CloudWatch, watching: Aws) -> None:
-    points = wave(NOW - 2 * HOUR, NOW, 60)
-    metrics = [cpu(f"i-{number:017x}") for number in range(3)]
+def test_many_pages_are_one_answer(cloud: CloudWatch, watching: AwsSession) -> None:
+    points = wave_datapoints(NOW - 2 * HOUR, NOW, 60)
+    metrics = [cpu_metric(f"i-{number:017x}") for number in range(3)]
     for metric in metrics:
-        cloud.feed(metric, points)
+        cloud.add_datapoints(metric, points)
     cloud.page_points = 50
 
     found = read(watching, *metrics)
 
     assert [series.metric for series in found] == metrics
-    assert all(series.complete and series.points == tuple(sorted(points.items())) for series in found)
+    assert all(series.is_complete and series.points == tuple(sorted(points.items())) for series in found)
     assert cloud.calls["cloudwatch:GetMetricData"] > 3
-    assert watching.calls == cloud.calls
+    assert watching.call_counts == cloud.calls
 
 
 def test_data_that_stays_partial_is_told_as_such(
-    cloud: CloudWatch, watching: Aws, caplog: pytest.LogCaptureFixture
+    cloud: CloudWatch, watching: AwsSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = cpu("i-0fedcba9876543210")
+    other = cpu_metric("i-0fedcba9876543210")
     for metric in (ONE, other):
-        cloud.feed(metric, wave(NOW - HOUR, NOW, 60))
-    cloud.partial = {other}
-    cloud.messages = [("MaxMetricsExceeded", "too many metrics match")]
+        cloud.add_datapoints(metric, wave_datapoints(NOW - HOUR, NOW, 60))
+    cloud.partial_metrics = {other}
+    cloud.response_messages = [("MaxMetricsExceeded", "too many metrics match")]
 
-    assert [series.complete for series in read(watching, ONE, other)] == [True, False]
+    assert [series.is_complete for series in read(watching, ONE, other)] == [True, False]
     assert "MaxMetricsExceeded too many metrics match" in caplog.text
 
 
-def test_a_thousand_series_are_two_calls_and_keep_their_order(cloud: CloudWatch, watching: Aws) -> None:
-    metrics = [cpu(f"i-{number:017x}") for number in range(1000)]
+def test_a_thousand_series_are_two_calls_and_keep_their_order(cloud: CloudWatch, watching: AwsSession) -> None:
+    metrics = [cpu_metric(f"i-{number:017x}") for number in range(1000)]
     random.Random(7).shuffle(metrics)
     for number, metric in enumerate(metrics):
-        cloud.feed(metric, {NOW - 300: float(number)})
+        cloud.add_datapoints(metric, {NOW - 300: float(number)})
 
     found = read(watching, *metrics, metrics[0])
 
     assert [series.metric for series in found] == [*metrics, metrics[0]]
     assert [series.points[0][1] for series in found] == [*map(float, range(1000)), 0.0]
     assert cloud.calls == {"cloudwatch:GetMetricData": 2}
-    assert watching.metrics_asked == 1000
+    assert watching.requested_series_count == 1000
 
 
-def test_four_calls_are_under_way_at_a_time(cloud: CloudWatch, watching: Aws) -> None:
-    metrics = [cpu(f"i-{number:017x}") for number in range(2000)]
+def test_four_calls_are_under_way_at_a_time(cloud: CloudWatch, watching: AwsSession) -> None:
+    metrics = [cpu_metric(f"i-{number:017x}") for number in range(2000)]
     read(watching, ONE)
     cloud.latency = 0.5
     begun = time.monotonic()
@@ -142,7 +145,7 @@ def test_four_calls_are_under_way_at_a_time(cloud: CloudWatch, watching: Aws) ->
     assert time.monotonic() - begun < 3 * cloud.latency
 
 
-def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: Aws) -> None:
+def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: AwsSession) -> None:
     assert read(watching) == ()
     assert not cloud.calls
 
@@ -164,9 +167,9 @@ def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: Aws) ->
     ],
 )
 def test_the_period_is_the_shortest_that_is_kept_and_fits_one_call(
-    cloud: CloudWatch, watching: Aws, count: int, span: float, period: int
+    cloud: CloudWatch, watching: AwsSession, count: int, span: float, period: int
 ) -> None:
-    read(watching, *(cpu(f"i-{number:017x}") for number in range(count)), span=span)
+    read(watching, *(cpu_metric(f"i-{number:017x}") for number in range(count)), span=span)
 
     assert asked_periods(cloud) == {period}
 
@@ -177,7 +180,7 @@ def test_no_period_ever_asks_for_more_than_one_call_may_give(count: int, age: fl
     period = cloudwatch.choose_period(count, start, start + span, NOW)
 
     assert period % (3600 if age + span > 63 * DAY else 300 if age + span > 15 * DAY else 60) == 0
-    assert count * span / period <= cloudwatch.MOST_POINTS
+    assert count * span / period <= cloudwatch.MAX_POINTS_PER_CALL
 
 
 PIECES = st.lists(
@@ -197,7 +200,7 @@ def test_pages_are_put_together_whatever_they_hold(pieces: list[tuple[str, list[
             result = {"Id": id, "Timestamps": times, "Values": [value for _, value in points], "StatusCode": status}
             yield {"MetricDataResults": [result]}
 
-    points, whole = cloudwatch.merge(pages())
+    points, whole = cloudwatch.merge_metric_pages(pages())
 
     for id in {id for id, _, _ in pieces}:
         told = [(60.0 * at, value) for name, found, _ in pieces if name == id for at, value in found]
@@ -209,8 +212,8 @@ def test_pages_are_put_together_whatever_they_hold(pieces: list[tuple[str, list[
 # Refusals
 
 
-def test_throttling_is_ridden_out(cloud: CloudWatch, watching: Aws) -> None:
-    cloud.feed(ONE, {NOW - 300: 1.0})
+def test_throttling_is_ridden_out(cloud: CloudWatch, watching: AwsSession) -> None:
+    cloud.add_datapoints(ONE, {NOW - 300: 1.0})
     cloud.faults = [Fault("Throttling", "Rate exceeded")]
 
     assert read(watching, ONE)[0].points == ((NOW // 60 * 60 - 300, 1.0),)
@@ -231,7 +234,9 @@ def test_throttling_is_ridden_out(cloud: CloudWatch, watching: Aws) -> None:
         (Fault("ValidationError", "odd"), "other", "odd"),
     ],
 )
-def test_each_refusal_can_be_told_apart(cloud: CloudWatch, watching: Aws, fault: Fault, kind: str, told: str) -> None:
+def test_each_refusal_can_be_told_apart(
+    cloud: CloudWatch, watching: AwsSession, fault: Fault, kind: str, told: str
+) -> None:
     cloud.fault = fault
     with pytest.raises(AwsError, match=told) as raised:
         read(watching, ONE)
@@ -241,7 +246,7 @@ def test_each_refusal_can_be_told_apart(cloud: CloudWatch, watching: Aws, fault:
 
 
 def test_a_call_that_hangs_is_given_up(cloud: CloudWatch) -> None:
-    aws = Aws(attempts=1, timeouts=(0.3, 0.3))
+    aws = AwsSession(max_attempts=1, timeouts=(0.3, 0.3))
     cloud.fault = Hang()
     with pytest.raises(AwsError, match="does not answer") as raised:
         read(aws, ONE)
@@ -249,20 +254,20 @@ def test_a_call_that_hangs_is_given_up(cloud: CloudWatch) -> None:
     assert raised.value.kind == "offline"
 
 
-def test_of_many_calls_one_that_is_refused_is_not_overlooked(cloud: CloudWatch, watching: Aws) -> None:
+def test_of_many_calls_one_that_is_refused_is_not_overlooked(cloud: CloudWatch, watching: AwsSession) -> None:
     cloud.faults = [Fault("ValidationError", "odd")]
     with pytest.raises(AwsError, match="odd"):
-        read(watching, *(cpu(f"i-{number:017x}") for number in range(1500)))
+        read(watching, *(cpu_metric(f"i-{number:017x}") for number in range(1500)))
 
 
 def test_credentials_that_come_back_are_found_by_a_new_door(cloud: CloudWatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud.key = "AKIDNEW"
+    cloud.valid_access_key = "AKIDNEW"
     with pytest.raises(AwsError) as raised:
-        cloudwatch.read_alarms(Aws.for_watching())
+        cloudwatch.read_alarms(AwsSession.with_short_timeouts())
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEW")
 
     assert raised.value.kind == "credentials"
-    assert cloudwatch.read_alarms(Aws.for_watching()) == ()
+    assert cloudwatch.read_alarms(AwsSession.for_watching()) == ()
 
 
 # Alarms
@@ -270,7 +275,7 @@ def test_credentials_that_come_back_are_found_by_a_new_door(cloud: CloudWatch, m
 DIMENSIONS = [{"Name": "InstanceId", "Value": "i-1"}]
 
 
-def test_an_alarm_as_it_is(cloud: CloudWatch, watching: Aws) -> None:
+def test_an_alarm_as_it_is(cloud: CloudWatch, watching: AwsSession) -> None:
     cloud.put_alarm(
         "busy",
         "ALARM",
@@ -287,13 +292,19 @@ def test_an_alarm_as_it_is(cloud: CloudWatch, watching: Aws) -> None:
     (alarm,) = cloudwatch.read_alarms(watching)
 
     assert (alarm.name, alarm.state, alarm.since) == ("busy", "ALARM", NOW - 60)
-    assert (alarm.namespace, alarm.metric, alarm.dimensions) == ("AWS/EC2", "CPUUtilization", (("InstanceId", "i-1"),))
+    assert (alarm.namespace, alarm.metric_name, alarm.dimensions) == (
+        "AWS/EC2",
+        "CPUUtilization",
+        (("InstanceId", "i-1"),),
+    )
     assert (alarm.threshold, alarm.comparison) == (50.0, "GreaterThanThreshold")
-    assert alarm.actions == ("arn:a", "arn:b")
-    assert dict(alarm.settings)["OKActions"] == ["arn:a"]
+    assert alarm.action_arns == ("arn:a", "arn:b")
+    assert dict(alarm.raw_fields)["OKActions"] == ["arn:a"]
 
 
-def test_an_alarm_on_metric_math_a_composite_one_and_one_that_may_not_act(cloud: CloudWatch, watching: Aws) -> None:
+def test_an_alarm_on_metric_math_a_composite_one_and_one_that_may_not_act(
+    cloud: CloudWatch, watching: AwsSession
+) -> None:
     stats = [
         {"Id": f"m{i}", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": f"n{i}", "Dimensions": DIMENSIONS}}}
         for i in (1, 2)
@@ -304,12 +315,12 @@ def test_an_alarm_on_metric_math_a_composite_one_and_one_that_may_not_act(cloud:
 
     found = {one.name: one for one in cloudwatch.read_alarms(watching)}
 
-    assert (found["math"].metric, found["math"].dimensions) == ("", (("InstanceId", "i-1"),))
+    assert (found["math"].metric_name, found["math"].dimensions) == ("", (("InstanceId", "i-1"),))
     assert found["both"].state == "OK"
-    assert found["mute"].actions == ()
+    assert found["mute"].action_arns == ()
 
 
-def test_alarms_by_page_by_name_and_by_prefix(cloud: CloudWatch, watching: Aws) -> None:
+def test_alarms_by_page_by_name_and_by_prefix(cloud: CloudWatch, watching: AwsSession) -> None:
     names = [f"train-{number:03}" for number in range(250)]
     for name in [*names, "other"]:
         cloud.put_alarm(name)
@@ -325,8 +336,8 @@ def test_alarms_by_page_by_name_and_by_prefix(cloud: CloudWatch, watching: Aws) 
 # Metrics
 
 
-def test_an_instances_cpu_is_known_without_asking(cloud: CloudWatch, watching: Aws) -> None:
-    assert cloudwatch.find_metrics(watching, "cpu", ["i-1", "i-2"]) == (cpu("i-1"), cpu("i-2"))
+def test_an_instances_cpu_is_known_without_asking(cloud: CloudWatch, watching: AwsSession) -> None:
+    assert cloudwatch.find_metrics(watching, "cpu", ["i-1", "i-2"]) == (cpu_metric("i-1"), cpu_metric("i-2"))
     assert cloudwatch.find_metrics(watching, "cpu", []) == ()
     (received,) = cloudwatch.find_metrics(watching, "AWS/EC2/NetworkIn", ["i-1"])
     assert (received.namespace, received.name, received.unit) == ("AWS/EC2", "NetworkIn", "B")
@@ -337,7 +348,9 @@ def agent(name: str, /, **dimensions: str) -> Metric:
     return Metric("CWAgent", name, tuple(sorted(dimensions.items())))
 
 
-def test_the_agents_metrics_are_found_whatever_dimensions_it_was_told_to_send(cloud: CloudWatch, watching: Aws) -> None:
+def test_the_agents_metrics_are_found_whatever_dimensions_it_was_told_to_send(
+    cloud: CloudWatch, watching: AwsSession
+) -> None:
     gpus = [agent("nvidia_smi_utilization_gpu", InstanceId="i-1", index=str(i), name="A10G") for i in range(2)]
     memory = agent("mem_used_percent", InstanceId="i-1", InstanceType="g5.xlarge")
     disk = agent("disk_used_percent", InstanceId="i-1", path="/", fstype="ext4")
@@ -347,25 +360,25 @@ def test_the_agents_metrics_are_found_whatever_dimensions_it_was_told_to_send(cl
         agent("disk_used_percent", InstanceId="i-1", path="/dev/shm", fstype="tmpfs"),
     ]
     for metric in [*gpus, memory, disk, *beside]:
-        cloud.feed(metric, {NOW: 1.0})
+        cloud.add_datapoints(metric, {NOW: 1.0})
 
     assert set(cloudwatch.find_metrics(watching, "gpu", ["i-1"])) == set(gpus)
     assert cloudwatch.find_metrics(watching, "mem", ["i-1"]) == (memory,)
     assert cloudwatch.find_metrics(watching, "disk", ["i-1"]) == (disk,)
 
 
-def test_many_instances_are_asked_for_at_once(cloud: CloudWatch, watching: Aws) -> None:
+def test_many_instances_are_asked_for_at_once(cloud: CloudWatch, watching: AwsSession) -> None:
     ids = [f"i-{number}" for number in range(600)]
     for id in [*ids, "i-other"]:
-        cloud.feed(agent("mem_used_percent", InstanceId=id), {NOW: 1.0})
+        cloud.add_datapoints(agent("mem_used_percent", InstanceId=id), {NOW: 1.0})
 
-    assert {one.instance for one in cloudwatch.find_metrics(watching, "mem", ids)} == set(ids)
+    assert {one.instance_id for one in cloudwatch.find_metrics(watching, "mem", ids)} == set(ids)
     assert cloud.calls["cloudwatch:ListMetrics"] <= 7
 
 
-def test_any_metric_of_a_name_with_instances_and_without(cloud: CloudWatch, watching: Aws) -> None:
+def test_any_metric_of_a_name_with_instances_and_without(cloud: CloudWatch, watching: AwsSession) -> None:
     for dimensions in ((), (("Queue", "a"),), (("InstanceId", "i-1"), ("Queue", "a"))):
-        cloud.feed(Metric("My/Own", "Depth", dimensions), {NOW: 1.0})
+        cloud.add_datapoints(Metric("My/Own", "Depth", dimensions), {NOW: 1.0})
 
     (one,) = cloudwatch.find_metrics(watching, "My/Own/Depth", ["i-1"])
     assert (one.dimensions, one.unit) == ((("InstanceId", "i-1"), ("Queue", "a")), "")
@@ -373,7 +386,7 @@ def test_any_metric_of_a_name_with_instances_and_without(cloud: CloudWatch, watc
 
 
 @pytest.mark.parametrize("wanted", ["", "gpus", "/x", "x/"])
-def test_what_is_no_metric_is_refused(watching: Aws, wanted: str) -> None:
+def test_what_is_no_metric_is_refused(watching: AwsSession, wanted: str) -> None:
     with pytest.raises(UsageError, match="--metric takes cpu, gpu"):
         cloudwatch.find_metrics(watching, wanted, [])
 
@@ -410,12 +423,12 @@ def test_against_moto(monkeypatch: pytest.MonkeyPatch) -> None:
             Statistic="Average",
             ComparisonOperator="GreaterThanThreshold",
         )
-        aws = Aws.for_watching()
+        aws = AwsSession.with_short_timeouts()
         metrics = cloudwatch.find_metrics(aws, "mem", ["i-1"])
         (series,) = cloudwatch.read_series(aws, metrics, now - HOUR, now + 60)
         (alarm,) = cloudwatch.read_alarms(aws, ["full"])
 
     assert [(at - now, value) for at, value in series.points] == [(-180.0, 3.0), (-120.0, 2.0), (-60.0, 1.0)]
-    assert (series.period, series.complete) == (60.0, True)
-    assert (alarm.state, alarm.metric, alarm.dimensions) == ("OK", "mem_used_percent", (("InstanceId", "i-1"),))
+    assert (series.period, series.is_complete) == (60.0, True)
+    assert (alarm.state, alarm.metric_name, alarm.dimensions) == ("OK", "mem_used_percent", (("InstanceId", "i-1"),))
     assert alarm.since > now - HOUR

@@ -9,24 +9,24 @@ import pytest
 from moto import mock_aws
 
 from cwnotify.aws.ec2 import read_instances
-from cwnotify.aws.models import InstanceReading
-from cwnotify.aws.session import Aws
+from cwnotify.aws.models import Ec2Instance
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch
 
 
-def test_instances_in_the_order_asked_for_without_those_unknown(cloud: CloudWatch, watching: Aws) -> None:
+def test_instances_in_the_order_asked_for_without_those_unknown(cloud: CloudWatch, watching: AwsSession) -> None:
     cloud.put_instance("i-1", "running", detailed=True, Name="train-3")
     cloud.put_instance("i-2", "terminated")
 
     assert read_instances(watching, ["i-2", "i-nope", "i-1"]) == (
-        InstanceReading("i-2", "", "g5.xlarge", "ap-northeast-2a", "terminated", False),
-        InstanceReading("i-1", "train-3", "g5.xlarge", "ap-northeast-2a", "running", True),
+        Ec2Instance("i-2", "", "g5.xlarge", "ap-northeast-2a", "terminated", False),
+        Ec2Instance("i-1", "train-3", "g5.xlarge", "ap-northeast-2a", "running", True),
     )
 
 
-def test_by_tag_only_what_has_not_been_terminated(cloud: CloudWatch, watching: Aws) -> None:
+def test_by_tag_only_what_has_not_been_terminated(cloud: CloudWatch, watching: AwsSession) -> None:
     for id, state in (("i-1", "running"), ("i-2", "stopped"), ("i-3", "terminated"), ("i-4", "shutting-down")):
         cloud.put_instance(id, state, team="a=b")
     cloud.put_instance("i-5", "running", team="c")
@@ -35,21 +35,21 @@ def test_by_tag_only_what_has_not_been_terminated(cloud: CloudWatch, watching: A
     assert [one.id for one in read_instances(watching, ["i-5", "i-2"], "team=a=b")] == ["i-5", "i-2", "i-1"]
 
 
-def test_many_are_asked_for_two_hundred_at_a_time(cloud: CloudWatch, watching: Aws) -> None:
+def test_many_are_asked_for_two_hundred_at_a_time(cloud: CloudWatch, watching: AwsSession) -> None:
     ids = [f"i-{number}" for number in range(450)]
     for id in ids:
         cloud.put_instance(id)
 
     assert [one.id for one in read_instances(watching, ids)] == ids
-    assert cloud.calls == watching.calls == {"ec2:DescribeInstances": 3}
+    assert cloud.calls == watching.call_counts == {"ec2:DescribeInstances": 3}
 
 
-def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: Aws) -> None:
+def test_nothing_asked_for_is_nothing_asked(cloud: CloudWatch, watching: AwsSession) -> None:
     assert read_instances(watching) == ()
     assert not cloud.calls
 
 
-def test_who_may_not_look_is_told_which_right_is_missing(cloud: CloudWatch, watching: Aws) -> None:
+def test_who_may_not_look_is_told_which_right_is_missing(cloud: CloudWatch, watching: AwsSession) -> None:
     cloud.fault = Fault("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
     with pytest.raises(AwsError) as raised:
         read_instances(watching, ["i-1"])
@@ -66,8 +66,8 @@ def test_against_moto(monkeypatch: pytest.MonkeyPatch) -> None:
         made = ec2.run_instances(ImageId="ami-12c6146b", MinCount=2, MaxCount=2, TagSpecifications=tags)["Instances"]
         first, second = (one["InstanceId"] for one in made)
         ec2.terminate_instances(InstanceIds=[second])
-        by_id = read_instances(Aws.for_watching(), [second, "i-0123456789abcdef0", first])
-        by_tag = read_instances(Aws.for_watching(), tag="job=x")
+        by_id = read_instances(AwsSession.with_short_timeouts(), [second, "i-0123456789abcdef0", first])
+        by_tag = read_instances(AwsSession.with_short_timeouts(), tag="job=x")
 
     assert [(one.id, one.state) for one in by_id] == [(second, "terminated"), (first, "running")]
-    assert [(one.id, one.name, one.zone[:-1]) for one in by_tag] == [(first, "train", "ap-northeast-2")]
+    assert [(one.id, one.name, one.availability_zone[:-1]) for one in by_tag] == [(first, "train", "ap-northeast-2")]

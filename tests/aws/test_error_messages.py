@@ -10,10 +10,10 @@ from threading import Thread
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from cwnotify.aws.error_messages import refusal
-from cwnotify.aws.session import Aws
+from cwnotify.aws.error_messages import to_aws_error
+from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
-from cwnotify.host.instance_metadata import this_instance
+from cwnotify.host.instance_metadata import fetch_instance_id
 
 
 def answered(code: str, message: str, operation: str) -> ClientError:
@@ -41,7 +41,7 @@ def answered(code: str, message: str, operation: str) -> ClientError:
     ],
 )
 def test_each_refusal_says_what_to_do(error: Exception, service: str, told: str) -> None:
-    assert told in str(refusal(error, service))
+    assert told in str(to_aws_error(error, service))
 
 
 def test_no_region(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
@@ -49,7 +49,7 @@ def test_no_region(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
     with pytest.raises(AwsError, match="no AWS region is set; set AWS_DEFAULT_REGION"):
-        Aws().ask("cloudformation", "describe_stacks")
+        AwsSession().call("cloudformation", "describe_stacks")
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -74,8 +74,8 @@ def test_this_instance() -> None:
     with HTTPServer(("127.0.0.1", 0), Metadata) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        assert this_instance({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == "i-0abc1234567890def"
-        assert this_instance({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url, "AWS_EC2_METADATA_DISABLED": "true"}) == ""
+        assert fetch_instance_id({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == "i-0abc1234567890def"
+        assert fetch_instance_id({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url, "AWS_EC2_METADATA_DISABLED": "true"}) == ""
         server.shutdown()
 
 
@@ -83,7 +83,7 @@ def test_no_instance() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        assert this_instance({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == ""
+        assert fetch_instance_id({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == ""
 
 
 def test_the_variable_that_is_named_sets_the_region(monkeypatch, tmp_path):
@@ -91,8 +91,8 @@ def test_the_variable_that_is_named_sets_the_region(monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with pytest.raises(AwsError) as refused:
-        _ = Aws().region
+        _ = AwsSession().region
     (variable,) = re.findall(r"set (AWS_\w+)", str(refused.value))
     monkeypatch.setenv(variable, "eu-west-3")
 
-    assert Aws().region == "eu-west-3"
+    assert AwsSession().region == "eu-west-3"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +18,10 @@ def without_region(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_watching_without_configured_region_uses_region_of_instance() -> None:
-    assert Aws.for_watching("eu-west-3").region == "eu-west-3"
+    assert AwsSession.with_short_timeouts("eu-west-3").region == "eu-west-3"
 
 
 def test_configured_region_wins_over_region_of_instance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-2")
 
-    assert Aws.for_watching("eu-west-3").region == "us-east-2"
+    assert AwsSession.with_short_timeouts("eu-west-3").region == "us-east-2"

@@ -65,10 +65,10 @@ def wait(connection: socket.socket) -> None:
 
 def attempt(url: str, payload: dict[str, object] = PAYLOAD) -> str:  # type: ignore[assignment]
     began = time.monotonic()
-    reply = lambda_function.post(url, payload, SECONDS)
+    reply = lambda_function.post_with_deadline(url, payload, SECONDS)
     assert time.monotonic() - began < SECONDS + 1.0
-    assert reply.status == 0 or reply.status is None or reply.trouble
-    return reply.trouble
+    assert reply.status == 0 or reply.status is None or reply.error
+    return reply.error
 
 
 @pytest.mark.parametrize(
@@ -128,5 +128,5 @@ def test_an_answer_that_is_slow_but_in_time() -> None:
             time.sleep(0.005)
 
     with server(talk) as port:
-        reply = lambda_function.post(f"http://127.0.0.1:{port}/x", PAYLOAD, 5.0)
-    assert (reply.status, reply.body, reply.trouble) == (200, "ok", "")
+        reply = lambda_function.post_with_deadline(f"http://127.0.0.1:{port}/x", PAYLOAD, 5.0)
+    assert (reply.status, reply.body, reply.error) == (200, "ok", "")

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cwnotify.cli.preview import preview
-from cwnotify.demo.slack_rules import answer
+from cwnotify.demo.slack_rules import respond_to_webhook
 from cwnotify.errors import UsageError
-from tests.golden import DATA
-from tests.hostile import anything
+from tests.golden import DATA_DIR
+from tests.hostile import any_value
 
-EVENTS = sorted((DATA / "envelopes").glob("*.json"))
+EVENTS = sorted((DATA_DIR / "envelopes").glob("*.json"))
 MESSAGE = {"text": "hello", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*hello*"}}]}
 
 
@@ -43,7 +43,7 @@ def test_every_event_becomes_a_page_json_and_a_link(path: Path, lang: str, run: 
     assert printed.exit_code == 0, printed.output
     told = json.loads(printed.stdout)
     payloads = told if isinstance(told, list) else [told]
-    assert [answer(json.dumps(one).encode()).why for one in payloads] == [""] * len(payloads)
+    assert [respond_to_webhook(json.dumps(one).encode()).reason for one in payloads] == [""] * len(payloads)
 
     drawn = run(path.read_bytes(), "--lang", lang)
     assert "Written to preview.html" in drawn.stdout
@@ -54,7 +54,7 @@ def test_every_event_becomes_a_page_json_and_a_link(path: Path, lang: str, run: 
 
 def test_a_message_is_drawn_as_it_is_also_among_events_in_a_list(run: Any) -> None:
     assert json.loads(run(MESSAGE, "--json").stdout) == MESSAGE
-    event = json.loads((DATA / "envelopes" / "sns_two_records.json").read_bytes())
+    event = json.loads((DATA_DIR / "envelopes" / "sns_two_records.json").read_bytes())
     told = json.loads(run([MESSAGE, event, {"text": "alone"}], "--json").stdout)
     assert len(told) == 4
     assert (told[0], told[3]) == (MESSAGE, {"text": "alone"})
@@ -107,7 +107,7 @@ def test_plain_text_is_drawn_as_the_function_would_send_it(content: bytes, shown
     ],
 )
 def test_what_aws_commands_print_is_drawn_alarm_by_alarm(name: str, alarms: list[str], run: Any) -> None:
-    told = json.loads(run((DATA / "envelopes" / f"{name}.json").read_bytes(), "--json").stdout)
+    told = json.loads(run((DATA_DIR / "envelopes" / f"{name}.json").read_bytes(), "--json").stdout)
     payloads = told if isinstance(told, list) else [told]
     assert [alarm in payload["text"] for alarm, payload in zip(alarms, payloads, strict=True)] == [True] * len(alarms)
 
@@ -121,7 +121,7 @@ def test_many_alarms_that_a_command_lists_are_no_digest(run: Any) -> None:
 @given(
     content=st.binary(max_size=60)
     | st.text(max_size=60).map(str.encode)
-    | anything().map(lambda value: _written(value))
+    | any_value().map(lambda value: _written(value))
 )
 def test_whatever_a_file_holds_the_command_ends_in_order(content: bytes, run: Any) -> None:
     done = run(content, "--json")
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_told_and_nothing_is_written(content: bytes, why:
         capture_output=True,
         text=True,
         check=False,
-        cwd=DATA.parents[1],
+        cwd=DATA_DIR.parents[1],
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"cwnotify: {bad} ")
@@ -185,6 +185,6 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=DATA.parents[1],
+        cwd=DATA_DIR.parents[1],
     )
     assert (done.returncode, "cannot be written: No such file" in done.stderr) == (1, True)

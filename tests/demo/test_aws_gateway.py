@@ -27,8 +27,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.demo.aws_gateway import RefusedError, check_signature, join_headers
-from tests.support.lab import QUIET
+from cwnotify.demo.aws_gateway import RejectedRequestError, check_signature, join_headers
+from tests.support.lab import CHROMIUM_FLAGS
 from tests.support.ministack import REGION, Ministack
 
 NOBODY = 65534
@@ -118,7 +118,7 @@ def test_another_user_runs_no_code(aws: Ministack, key: str, tmp_path: Path) -> 
 
     assert not marker.exists(), outcome
     assert "UnrecognizedClientException" in outcome
-    assert f"stranger-{key}" not in str(aws.inventory())
+    assert f"stranger-{key}" not in str(aws.list_resources())
 
 
 PAGE = """<!doctype html><title>attack</title>
@@ -195,9 +195,9 @@ def test_a_page_in_the_machines_browser_runs_no_code(aws: Ministack, host: str, 
     from playwright.sync_api import sync_playwright
 
     marker = tmp_path / "marker"
-    before = aws.inventory()
+    before = aws.list_resources()
     users = aws.client("iam").list_users()["Users"]
-    flags = [*QUIET.split(), "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    flags = [*CHROMIUM_FLAGS.split(), "--host-resolver-rules=MAP evil.example 127.0.0.1"]
     with sync_playwright() as playwright, page_of_a_stranger(aws.url, marker) as site:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         page = browser.new_page()
@@ -207,7 +207,7 @@ def test_a_page_in_the_machines_browser_runs_no_code(aws: Ministack, host: str, 
 
     assert not marker.exists(), outcomes
     assert "open" not in outcomes
-    assert (aws.inventory(), aws.client("iam").list_users()["Users"]) == (before, users)
+    assert (aws.list_resources(), aws.client("iam").list_users()["Users"]) == (before, users)
 
 
 def request(aws: Ministack, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
@@ -386,5 +386,5 @@ def test_what_botocore_signs_is_taken(service: str, name: str, query: dict[str, 
     arguments = ("PUT", urlsplit(sent.url).path.encode(), raw_query.encode(), headers, body)
     check_signature(*arguments, "secret", datetime.now(UTC))
     for secret, now in (("Secret", datetime.now(UTC)), ("secret", datetime.now(UTC) + timedelta(minutes=20))):
-        with pytest.raises(RefusedError):
+        with pytest.raises(RejectedRequestError):
             check_signature(*arguments, secret, now)

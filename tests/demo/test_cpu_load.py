@@ -8,25 +8,25 @@ import subprocess
 import sys
 import time
 
-from cwnotify.demo.aws import without_accounts
-from cwnotify.demo.cpu_load import Feed, Load, burning
+from cwnotify.demo.aws import remove_account_variables
+from cwnotify.demo.cpu_load import CpuFeed, CpuMeter, burn_cpu
 from tests.support.waiting import until
 
 # It ends by itself, should this test not come to that.
 BUSY = "import time; end = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
 
 
-def measured(load: Load) -> float:
+def measured(load: CpuMeter) -> float:
     load()
     time.sleep(1)
     return load()
 
 
 def test_our_own_load_rises_with_our_work_and_falls_with_it() -> None:
-    load = Load(is_own=True)
+    load = CpuMeter(is_own=True)
 
     before = measured(load)
-    with burning(1):
+    with burn_cpu(1):
         during = measured(load)
     after = measured(load)
 
@@ -41,10 +41,10 @@ def test_what_others_do_is_the_machines_load_and_not_our_own() -> None:
     script = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {BUSY!r}], {quiet}).pid)"
     stranger = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
     try:
-        load = Load()
-        load.both()
+        load = CpuMeter()
+        load.measure_both()
         time.sleep(1)
-        machine, own = load.both()
+        machine, own = load.measure_both()
     finally:
         os.kill(stranger, signal.SIGKILL)
 
@@ -55,7 +55,7 @@ def test_what_others_do_is_the_machines_load_and_not_our_own() -> None:
 def test_a_feed_puts_what_is_measured_until_it_is_closed() -> None:
     put: list[float] = []
 
-    with Feed(Load(), put.append, period=0.05):
+    with CpuFeed(CpuMeter(), put.append, interval=0.05):
         until(lambda: len(put) >= 3)
     ended = len(put)
     time.sleep(0.2)
@@ -67,4 +67,4 @@ def test_a_feed_puts_what_is_measured_until_it_is_closed() -> None:
 def test_no_account_of_the_users_is_handed_on() -> None:
     environ = {"PATH": "/bin", "AWS_PROFILE": "mine", "SLACK_WEBHOOK_URL": "https://x", "CWNOTIFY_LANG": "ko"}
 
-    assert without_accounts(environ) == {"PATH": "/bin"}
+    assert remove_account_variables(environ) == {"PATH": "/bin"}

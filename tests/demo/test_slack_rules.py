@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from cwnotify.alerts.events.run_options import RunOptions
-from cwnotify.alerts.events.runs import Failure, Outcome, Run, RunEnded, Shown
+from cwnotify.alerts.events.runs import CapturedValue, Outcome, Run, RunFailure, RunResult
 from cwnotify.alerts.messages import block_kit as b
-from cwnotify.alerts.messages.run import hello_message, run_message
-from cwnotify.demo.slack_rules import answer
+from cwnotify.alerts.messages.run import run_message, webhook_test_message
+from cwnotify.demo.slack_rules import respond_to_webhook
 
 PLAIN = {"type": "plain_text", "text": "x"}
 TEXT = {"type": "mrkdwn", "text": "x"}
@@ -90,36 +90,36 @@ REFUSED = {
 
 @pytest.mark.parametrize("payload", ACCEPTED.values(), ids=ACCEPTED)
 def test_what_slack_takes_is_taken(payload: Any) -> None:
-    assert answer(json.dumps(payload).encode()).word == "ok"
+    assert respond_to_webhook(json.dumps(payload).encode()).body == "ok"
 
 
 @pytest.mark.parametrize("blocks", REFUSED_BLOCKS.values(), ids=REFUSED_BLOCKS)
 def test_a_block_that_slack_refuses_is_refused_wherever_it_stands(blocks: Any) -> None:
-    top = answer(json.dumps({"text": "x", "blocks": blocks}).encode())
-    assert (top.status, top.word, top.why.startswith("blocks")) == (400, "invalid_blocks", True)
-    below = answer(json.dumps({"text": "x", "attachments": [{"blocks": blocks}]}).encode())
-    assert (below.status, below.word) == (400, "invalid_attachments")
-    assert below.why == f"attachments[0].{top.why}"
+    top = respond_to_webhook(json.dumps({"text": "x", "blocks": blocks}).encode())
+    assert (top.status, top.body, top.reason.startswith("blocks")) == (400, "invalid_blocks", True)
+    below = respond_to_webhook(json.dumps({"text": "x", "attachments": [{"blocks": blocks}]}).encode())
+    assert (below.status, below.body) == (400, "invalid_attachments")
+    assert below.reason == f"attachments[0].{top.reason}"
 
 
 @pytest.mark.parametrize(("payload", "word"), REFUSED.values(), ids=REFUSED)
 def test_a_payload_that_slack_refuses_is_refused_in_its_words(payload: Any, word: str) -> None:
-    reply = answer(json.dumps(payload).encode())
-    assert (reply.status, reply.word, reply.payload) == (400, word, None)
+    reply = respond_to_webhook(json.dumps(payload).encode())
+    assert (reply.status, reply.body, reply.payload) == (400, word, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"payload=1", b'{"text": NaN}', b"[" * 100_000])
 def test_a_body_that_is_not_json_is_an_invalid_payload(body: bytes) -> None:
-    assert answer(body).word == "invalid_payload"
+    assert respond_to_webhook(body).body == "invalid_payload"
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_our_own_messages_are_taken(outcome: Outcome, lang: str) -> None:
     run = Run("1", "<!channel> & `*", 0.0, options=RunOptions(lang=lang))
-    failure = Failure("ValueError", "&" * 9000, "`" * 9000) if outcome is Outcome.FAILED else None
-    shown = tuple(Shown(f"x{i}", "<" * 5000) for i in range(30))
-    ended = RunEnded(run, outcome, 3600.0, 3600.0, failure=failure, shown=shown, tail=">" * 9000)
-    for payload in (run_message(ended), hello_message("train-3", lang)):
-        reply = answer(json.dumps(payload).encode())
-        assert (reply.word, reply.why) == ("ok", "")
+    failure = RunFailure("ValueError", "&" * 9000, "`" * 9000) if outcome is Outcome.FAILED else None
+    shown = tuple(CapturedValue(f"x{i}", "<" * 5000) for i in range(30))
+    ended = RunResult(run, outcome, 3600.0, 3600.0, failure=failure, shown=shown, tail=">" * 9000)
+    for payload in (run_message(ended), webhook_test_message("train-3", lang)):
+        reply = respond_to_webhook(json.dumps(payload).encode())
+        assert (reply.body, reply.reason) == ("ok", "")

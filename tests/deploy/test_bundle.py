@@ -14,7 +14,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from cwnotify.cli import cwnotify
-from cwnotify.deploy.bundle import files, make_zip
+from cwnotify.deploy.bundle import collect_zip_files, make_zip
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def test_small_and_fixed() -> None:
 
 
 def test_lines_keep_their_numbers() -> None:
-    for path, content in files().items():
+    for path, content in collect_zip_files().items():
         if not path.startswith("cwnotify/"):
             continue
         original = {
@@ -54,7 +54,7 @@ def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     # In each language all that the function can be called for.
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
-        "from cwnotify.lambda_function import payloads\n"
+        "from cwnotify.lambda_function import render_payloads\n"
         "for lang in ('en', 'ko'):\n"
         "    for event in json.loads(sys.argv[2]): print(payloads(event, lang))\n"
         "print(json.dumps("
@@ -72,7 +72,7 @@ def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     assert sum("요정" in line.decode() for line in told) >= 1
     loaded = json.loads(last)
     ours = {Path(file).relative_to(tmp_path).as_posix() for file in loaded if file.startswith(str(tmp_path))}
-    assert ours == set(files())
+    assert ours == set(collect_zip_files())
 
 
 def test_the_command_writes_it(tmp_path: Path) -> None:

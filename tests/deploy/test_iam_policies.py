@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 import cwnotify
-from cwnotify.aws.error_messages import ACTIONS
+from cwnotify.aws.error_messages import IAM_ACTION_NAMES
 from cwnotify.cli import cwnotify as command
-from cwnotify.deploy.iam_policies import POLICIES, deployer, notebook
-from cwnotify.deploy.spec import Place
+from cwnotify.deploy.iam_policies import POLICY_BUILDERS, build_deployer_policy, build_notebook_policy
+from cwnotify.deploy.spec import StackLocation
 
-PLACE = Place("cwnotify", "123456789012", "ap-northeast-2")
+PLACE = StackLocation("cwnotify", "123456789012", "ap-northeast-2")
 ASKERS = (
     "aws/alarm_actions",
     "aws/alarm_history",
@@ -51,17 +51,17 @@ def asked(modules: Iterable[str] = ASKERS) -> set[str]:
 def action(service: str, operation: str) -> str:
     client = boto3.client(service, region_name="ap-northeast-2")  # type: ignore[call-overload]
     name = f"{service}:{client.meta.method_to_api_mapping[operation]}"
-    return ACTIONS.get(name, name)
+    return IAM_ACTION_NAMES.get(name, name)
 
 
 def test_the_deployer_may_do_all_that_the_code_asks_for() -> None:
-    allowed = {one for statement in deployer(PLACE)["Statement"] for one in statement["Action"]}
+    allowed = {one for statement in build_deployer_policy(PLACE)["Statement"] for one in statement["Action"]}
     assert len(asked()) > 20
     assert asked() <= allowed
 
 
 def test_the_deployer_has_no_right_without_bounds_that_could_have_some() -> None:
-    for statement in deployer(PLACE)["Statement"]:
+    for statement in build_deployer_policy(PLACE)["Statement"]:
         assert all("*" not in one for one in statement["Action"])
         assert (statement["Resource"] == ["*"]) == (statement["Sid"] in ("All", "Source"))
         if statement["Resource"] == ["*"] and "Condition" not in statement:
@@ -69,19 +69,19 @@ def test_the_deployer_has_no_right_without_bounds_that_could_have_some() -> None
 
 
 def test_the_notebook_only_reads() -> None:
-    allowed = {one for statement in notebook(PLACE)["Statement"] for one in statement["Action"]}
+    allowed = {one for statement in build_notebook_policy(PLACE)["Statement"] for one in statement["Action"]}
     assert all(one.partition(":")[2].startswith(("Describe", "Get", "List")) for one in allowed)
 
 
 def test_the_notebook_may_do_all_that_watching_asks_for() -> None:
-    allowed = {one for statement in notebook(PLACE)["Statement"] for one in statement["Action"]}
+    allowed = {one for statement in build_notebook_policy(PLACE)["Statement"] for one in statement["Action"]}
     # The history's module is shared with replay; nothing of what is asked for is in vain, either.
     assert asked(WATCHERS) | {"cloudwatch:DescribeAlarms", "ssm:GetParameter"} == allowed
 
 
-@pytest.mark.parametrize("who", POLICIES)
+@pytest.mark.parametrize("who", POLICY_BUILDERS)
 def test_the_command_prints_what_iam_takes(who: str) -> None:
     printed = CliRunner().invoke(command, ["policy", who, "--account", PLACE.account, "--region", PLACE.region])
-    assert json.loads(printed.output) == POLICIES[who](PLACE)
+    assert json.loads(printed.output) == POLICY_BUILDERS[who](PLACE)
     # An inline policy of a user holds 2048 characters, a managed one 6144, blanks not counted.
     assert len("".join(printed.output.split())) < 6144

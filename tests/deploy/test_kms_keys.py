@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cwnotify.deploy.kms_keys import check_key, lets_cloudwatch
+from cwnotify.deploy.kms_keys import allows_cloudwatch, validate_kms_key
 from cwnotify.errors import UsageError
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
@@ -27,7 +27,7 @@ SERVICE = {"Service": "cloudwatch.amazonaws.com"}
     ],
 )
 def test_what_names_a_key(key: str) -> None:
-    check_key(key, "aws", "ap-northeast-2")
+    validate_kms_key(key, "aws", "ap-northeast-2")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_names_a_key(key: str) -> None:
 )
 def test_what_cannot_be_the_key(key: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        check_key(key, "aws", "ap-northeast-2")
+        validate_kms_key(key, "aws", "ap-northeast-2")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_what_cannot_be_the_key(key: str, why: str) -> None:
 )
 def test_whether_a_policy_lets_cloudwatch_use_the_key(statement: dict[str, Any], allowed: bool) -> None:
     policy = {"Statement": [OWNER, {"Effect": "Allow", "Resource": "*", **statement}]}
-    assert lets_cloudwatch(policy) == allowed
-    assert lets_cloudwatch({"Statement": policy["Statement"][1]}) == allowed
-    assert not lets_cloudwatch({})
+    assert allows_cloudwatch(policy) == allowed
+    assert allows_cloudwatch({"Statement": policy["Statement"][1]}) == allowed
+    assert not allows_cloudwatch({})

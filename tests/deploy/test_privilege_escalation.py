@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from cwnotify.cli import cwnotify as command
-from cwnotify.deploy.iam_policies import boundary, deployer, function
-from cwnotify.deploy.spec import Place
-from cwnotify.deploy.template import compose
+from cwnotify.deploy.iam_policies import build_boundary_policy, build_deployer_policy, build_function_policy
+from cwnotify.deploy.spec import StackLocation
+from cwnotify.deploy.template import render_template
 from tests.support.iam import is_allowed
 
-PLACE = Place("cwnotify", "123456789012", "ap-northeast-2")
-ANYWHERE = Place("cwnotify", "*", "*")
+PLACE = StackLocation("cwnotify", "123456789012", "ap-northeast-2")
+ANYWHERE = StackLocation("cwnotify", "*", "*")
 IAM = "arn:aws:iam::123456789012"
 ROLE = f"{IAM}:role/cwnotify-Role-1A2B"
 LAMBDA = "arn:aws:lambda:ap-northeast-2:123456789012"
@@ -28,13 +28,13 @@ SSM = "arn:aws:ssm:ap-northeast-2:123456789012:parameter"
 
 # Action, resource, and what the request's context holds.
 NEEDED: list[tuple[str, str, dict[str, Any]]] = [
-    ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": PLACE.boundary}),
-    ("iam:PutRolePolicy", ROLE, {"iam__PermissionsBoundary": PLACE.boundary}),
-    ("iam:PutRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": PLACE.boundary}),
+    ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
+    ("iam:PutRolePolicy", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
+    ("iam:PutRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
     ("iam:DeleteRolePolicy", ROLE, {}),
     ("iam:DeleteRole", ROLE, {}),
     ("iam:PassRole", ROLE, {"iam__PassedToService": "lambda.amazonaws.com"}),
-    ("iam:GetPolicy", PLACE.boundary, {}),
+    ("iam:GetPolicy", PLACE.boundary_arn, {}),
     ("lambda:UpdateFunctionCode", FUNCTION, {}),
     ("lambda:CreateEventSourceMapping", "*", {"lambda__FunctionArn": FUNCTION}),
     ("events:PutRule", f"{EVENTS}:rule/cwnotify-alarms-1", {"events__source": ["aws.cloudwatch"]}),
@@ -43,7 +43,7 @@ NEEDED: list[tuple[str, str, dict[str, Any]]] = [
     ("cloudwatch:PutMetricAlarm", f"{ALARM}:cwnotify-i-0abc-busy", {"cloudwatch__AlarmActions": [TOPIC]}),
     ("cloudwatch:PutMetricAlarm", f"{ALARM}:cwnotify-undelivered", {}),
     ("cloudwatch:DeleteAlarms", f"{ALARM}:cwnotify-i-0abc-off", {}),
-    ("s3:PutObject", f"arn:aws:s3:::{PLACE.bucket}/cwnotify/cwnotify/1.zip", {}),
+    ("s3:PutObject", f"arn:aws:s3:::{PLACE.default_bucket}/cwnotify/cwnotify/1.zip", {}),
     ("ssm:PutParameter", f"{SSM}/cwnotify/cwnotify/webhook", {}),
 ]
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
@@ -51,17 +51,17 @@ ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
 ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam:CreateRole", ROLE, {}),
     ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": ADMIN}),
-    ("iam:CreateRole", f"{IAM}:role/admin", {"iam__PermissionsBoundary": PLACE.boundary}),
+    ("iam:CreateRole", f"{IAM}:role/admin", {"iam__PermissionsBoundary": PLACE.boundary_arn}),
     ("iam:PutRolePolicy", ROLE, {}),
     ("iam:PutRolePolicy", ROLE, {"iam__PermissionsBoundary": ADMIN}),
-    ("iam:PutRolePolicy", f"{IAM}:role/admin", {"iam__PermissionsBoundary": PLACE.boundary}),
-    ("iam:AttachRolePolicy", ROLE, {"iam__PermissionsBoundary": PLACE.boundary, "iam__PolicyARN": ADMIN}),
-    ("iam:DeleteRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": PLACE.boundary}),
+    ("iam:PutRolePolicy", f"{IAM}:role/admin", {"iam__PermissionsBoundary": PLACE.boundary_arn}),
+    ("iam:AttachRolePolicy", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn, "iam__PolicyARN": ADMIN}),
+    ("iam:DeleteRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
     ("iam:PutRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": ADMIN}),
     ("iam:UpdateAssumeRolePolicy", ROLE, {}),
     ("sts:AssumeRole", ROLE, {}),
-    *((f"iam:{one}", PLACE.boundary, {}) for one in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy")),
-    *((f"iam:{one}", PLACE.boundary, {}) for one in ("SetDefaultPolicyVersion", "DeletePolicyVersion")),
+    *((f"iam:{one}", PLACE.boundary_arn, {}) for one in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy")),
+    *((f"iam:{one}", PLACE.boundary_arn, {}) for one in ("SetDefaultPolicyVersion", "DeletePolicyVersion")),
     *((f"iam:{one}", f"{IAM}:user/me", {}) for one in ("PutUserPolicy", "AttachUserPolicy", "CreateAccessKey")),
     ("iam:PassRole", ROLE, {}),
     *(
@@ -86,8 +86,8 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("cloudwatch:PutMetricAlarm", f"{ALARM}:theirs", {}),
     ("cloudwatch:DeleteAlarms", f"{ALARM}:cwnotify-of-another-team", {}),
     ("s3:GetObject", "arn:aws:s3:::payroll/salaries.csv", {}),
-    ("s3:PutObject", f"arn:aws:s3:::{PLACE.bucket}/other/1.zip", {}),
-    ("s3:PutBucketPolicy", f"arn:aws:s3:::{PLACE.bucket}", {}),
+    ("s3:PutObject", f"arn:aws:s3:::{PLACE.default_bucket}/other/1.zip", {}),
+    ("s3:PutBucketPolicy", f"arn:aws:s3:::{PLACE.default_bucket}", {}),
     ("ssm:PutParameter", f"{SSM}/prod/database", {}),
     ("ssm:GetParameter", f"{SSM}/prod/database", {}),
     ("cloudformation:UpdateStack", "arn:aws:cloudformation:ap-northeast-2:123456789012:stack/payroll/1", {}),
@@ -98,19 +98,23 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("place", [PLACE, ANYWHERE])
 @pytest.mark.parametrize(("action", "resource", "context"), NEEDED)
-def test_what_a_deployment_needs_is_allowed(place: Place, action: str, resource: str, context: dict[str, Any]) -> None:
-    assert is_allowed(deployer(place), action, resource, **context)
+def test_what_a_deployment_needs_is_allowed(
+    place: StackLocation, action: str, resource: str, context: dict[str, Any]
+) -> None:
+    assert is_allowed(build_deployer_policy(place), action, resource, **context)
 
 
 @pytest.mark.parametrize("place", [PLACE, ANYWHERE])
 @pytest.mark.parametrize(("action", "resource", "context"), ESCALATIONS)
-def test_a_way_to_more_rights_is_closed(place: Place, action: str, resource: str, context: dict[str, Any]) -> None:
-    assert not is_allowed(deployer(place), action, resource, **context)
+def test_a_way_to_more_rights_is_closed(
+    place: StackLocation, action: str, resource: str, context: dict[str, Any]
+) -> None:
+    assert not is_allowed(build_deployer_policy(place), action, resource, **context)
 
 
 @pytest.mark.parametrize("prefix", ["", "*", "train-", "train-?", "${aws:username}"])
 def test_a_prefix_opens_no_alarm_of_others(prefix: str) -> None:
-    policy = deployer(PLACE, prefix)
+    policy = build_deployer_policy(PLACE, prefix)
     for action in ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
         assert is_allowed(policy, action, f"{ALARM}:{prefix}i-0abc-off")
         assert not is_allowed(policy, action, f"{ALARM}:theirs")
@@ -120,8 +124,8 @@ def test_a_prefix_opens_no_alarm_of_others(prefix: str) -> None:
 
 @pytest.mark.parametrize("webhook", ["", "ssm:/team/slack", "secretsmanager:team/slack"])
 def test_the_boundary_allows_what_the_function_needs_and_no_more(webhook: str) -> None:
-    limit = boundary(PLACE, webhook)
-    assert limit == function(PLACE, webhook)
+    limit = build_boundary_policy(PLACE, webhook)
+    assert limit == build_function_policy(PLACE, webhook)
     secret = "arn:aws:secretsmanager:ap-northeast-2:123456789012:secret"
     reads = [
         ("ssm:GetParameter", f"{SSM}/cwnotify/cwnotify/webhook", webhook == ""),
@@ -138,15 +142,17 @@ def test_the_boundary_allows_what_the_function_needs_and_no_more(webhook: str) -
 
 
 def test_the_role_of_the_template_has_the_boundary() -> None:
-    assert "PermissionsBoundary: !If [HasBoundary, !Ref Boundary, !Ref AWS::NoValue]" in compose((), ())
+    assert "PermissionsBoundary: !If [HasBoundary, !Ref Boundary, !Ref AWS::NoValue]" in render_template((), ())
 
 
 def test_the_command_prints_the_boundary_for_a_webhook_of_ones_own() -> None:
     run = CliRunner()
     asked = ["policy", "boundary", "--account", PLACE.account, "--region", PLACE.region, "--webhook"]
-    assert json.loads(run.invoke(command, [*asked, "ssm:/team/slack"]).stdout) == boundary(PLACE, "ssm:/team/slack")
+    assert json.loads(run.invoke(command, [*asked, "ssm:/team/slack"]).stdout) == build_boundary_policy(
+        PLACE, "ssm:/team/slack"
+    )
     assert run.invoke(command, [*asked, "https://hooks.slack.com/services/T/B/canary"]).exit_code == 2
     own = "arn:aws:iam::123456789012:policy/limits/of-the-company"
     printed = json.loads(run.invoke(command, ["policy", "deployer", "--boundary", own]).stdout)
     assert is_allowed(printed, "iam:CreateRole", ROLE, iam__PermissionsBoundary=own)
-    assert not is_allowed(printed, "iam:CreateRole", ROLE, iam__PermissionsBoundary=PLACE.boundary)
+    assert not is_allowed(printed, "iam:CreateRole", ROLE, iam__PermissionsBoundary=PLACE.boundary_arn)

@@ -14,30 +14,30 @@ from hypothesis import strategies as st
 
 from cwnotify import lambda_function
 from cwnotify.deploy import template
-from cwnotify.deploy.iam_policies import function
-from cwnotify.deploy.spec import Place
+from cwnotify.deploy.iam_policies import build_function_policy
+from cwnotify.deploy.spec import StackLocation
 from cwnotify.deploy.template import (
-    MAX_PATTERN,
-    MOST_BODY,
-    Route,
-    Watch,
-    changed,
-    compose,
-    fleet_pattern,
-    pattern_size,
-    read_routes,
-    read_watches,
-    route,
+    MAX_PATTERN_LENGTH,
+    MAX_TEMPLATE_BODY_BYTES,
+    AlarmRule,
+    InstanceWatch,
+    assign_alarms_to_rules,
+    build_fleet_pattern,
+    list_changed_resources,
+    measure_pattern,
+    parse_alarm_rules,
+    parse_instance_watches,
+    render_template,
 )
 from cwnotify.errors import UsageError
 
 STACK = Path(template.__file__).with_name("stack.yaml")
-WATCHES = (Watch("i-0abc1234567890def"), Watch("i-0123456789abcdef0", 62.5, 5.0, 60, 3, 3))
+WATCHES = (InstanceWatch("i-0abc1234567890def"), InstanceWatch("i-0123456789abcdef0", 62.5, 5.0, 60, 3, 3))
 DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetters", "Arn"]}
 VALUES = {"AWS::Partition": "aws", "AWS::Region": "ap-northeast-2", "AWS::AccountId": "123456789012"}
 
 
-ROUTES = (Route(1, ("mine", '경보 😀 "x" \\ # @a: [b], c')), Route(3, ("yours",)))
+ROUTES = (AlarmRule(1, ("mine", '경보 😀 "x" \\ # @a: [b], c')), AlarmRule(3, ("yours",)))
 OLD = "arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:train-옛"
 ARN = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:"
 FROM_RULES = ["rule/${AWS::StackName}", "rule/${AWS::StackName}-alarms-*"]
@@ -45,7 +45,7 @@ FROM_RULES = ["rule/${AWS::StackName}", "rule/${AWS::StackName}-alarms-*"]
 
 @pytest.fixture(scope="module")
 def resources() -> Any:
-    return loads(compose(WATCHES, ROUTES, [OLD]))["Resources"]
+    return loads(render_template(WATCHES, ROUTES, [OLD]))["Resources"]
 
 
 def written(value: Any, **more: str) -> Any:
@@ -67,53 +67,58 @@ def written(value: Any, **more: str) -> Any:
 
 
 @pytest.mark.parametrize("watches", [(), WATCHES])
-def test_cfn_lint_finds_nothing(watches: tuple[Watch, ...], tmp_path: Path) -> None:
+def test_cfn_lint_finds_nothing(watches: tuple[InstanceWatch, ...], tmp_path: Path) -> None:
     path = STACK if not watches else tmp_path / "stack.yaml"
     if watches:
-        path.write_text(compose(watches, ROUTES, [OLD]))
+        path.write_text(render_template(watches, ROUTES, [OLD]))
     command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", str(path)]
     lint = subprocess.run(command, capture_output=True, text=True)
     assert (lint.returncode, lint.stdout) == (0, "")
 
 
 def test_small_enough_for_twenty_instances() -> None:
-    many = [Watch(f"i-{number:017x}") for number in range(20)]
-    assert len(compose(many).encode()) < MOST_BODY
+    many = [InstanceWatch(f"i-{number:017x}") for number in range(20)]
+    assert len(render_template(many).encode()) < MAX_TEMPLATE_BODY_BYTES
 
 
 def test_what_was_asked_for_is_found_again() -> None:
-    assert read_watches(compose(WATCHES)) == WATCHES
+    assert parse_instance_watches(render_template(WATCHES)) == WATCHES
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255), unique=True, max_size=30))
 def test_any_names_are_found_again_and_make_patterns_that_fit(names: list[str]) -> None:
-    routes = route((), names)
-    text = compose((), routes, ["arn"])
+    routes = assign_alarms_to_rules((), names)
+    text = render_template((), routes, ["arn"])
     assert text.isascii()
-    assert read_routes(text) == routes
+    assert parse_alarm_rules(text) == routes
     assert [name for one in routes for name in one.alarms] != [] or not names
     assert {name for one in routes for name in one.alarms} == set(names)
     resources = loads(text)["Resources"]
     for one in routes:
-        assert resources[f"Alarms{one.number}"]["Properties"]["EventPattern"] == one.pattern
-        assert pattern_size(one.pattern) <= MAX_PATTERN
+        assert resources[f"Alarms{one.number}"]["Properties"]["EventPattern"] == one.event_pattern
+        assert measure_pattern(one.event_pattern) <= MAX_PATTERN_LENGTH
 
 
 def test_more_names_than_rules_can_hold() -> None:
     with pytest.raises(UsageError, match="use --fleet"):
-        route((), [f"{n}-{'x' * 240}" for n in range(800)])
+        assign_alarms_to_rules((), [f"{n}-{'x' * 240}" for n in range(800)])
 
 
 def test_what_aws_keeps_is_what_was_sent() -> None:
     # GetTemplate returns a question mark for whatever is not ASCII; the text would always seem to have changed.
-    assert compose(WATCHES, ROUTES, [OLD]).isascii()
-    alarm = loads(compose(WATCHES))["Resources"]["OffI0ABC1234567890DEF"]["Properties"]["AlarmDescription"]["Fn::If"][1]
+    assert render_template(WATCHES, ROUTES, [OLD]).isascii()
+    alarm = loads(render_template(WATCHES))["Resources"]["OffI0ABC1234567890DEF"]["Properties"]["AlarmDescription"][
+        "Fn::If"
+    ][1]
     assert alarm.startswith("i-0abc1234567890def 인스턴스의 학습이 끝났습니다")
 
 
 def test_what_two_templates_do_not_share() -> None:
-    assert changed(compose(WATCHES), compose(WATCHES)) == ()
-    assert changed(compose(WATCHES[:1]), compose(WATCHES)) == ("BusyI0123456789ABCDEF0", "OffI0123456789ABCDEF0")
+    assert list_changed_resources(render_template(WATCHES), render_template(WATCHES)) == ()
+    assert list_changed_resources(render_template(WATCHES[:1]), render_template(WATCHES)) == (
+        "BusyI0123456789ABCDEF0",
+        "OffI0123456789ABCDEF0",
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ def test_what_two_templates_do_not_share() -> None:
 )
 def test_what_cannot_be_watched(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Watch(**{"instance": "i-0abc1234567890def", **wrong})
+        InstanceWatch(**{"instance": "i-0abc1234567890def", **wrong})
 
 
 # The way from an alarm to Slack
@@ -185,10 +190,10 @@ def test_a_rule_may_call_the_function_and_keeps_what_it_cannot_deliver(resources
 def test_a_fleets_rule_matches_contributors_too_and_keeps_what_it_cannot_deliver(resources: Any) -> None:
     rule = resources["Rule"]["Properties"]
     pattern = {**rule["EventPattern"], "detail": {"alarmName": [{"prefix": "train-"}]}}
-    assert pattern == fleet_pattern("train-", [OLD])
+    assert pattern == build_fleet_pattern("train-", [OLD])
     assert "CloudWatch Alarm Contributor State Change" in pattern["detail-type"]
     assert rule["Targets"][0]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    assert "resources" not in loads(compose(()))["Resources"]["Rule"]["Properties"]["EventPattern"]
+    assert "resources" not in loads(render_template(()))["Resources"]["Rule"]["Properties"]["EventPattern"]
 
 
 def test_nothing_that_could_not_be_delivered_is_lost(resources: Any) -> None:
@@ -215,14 +220,14 @@ def test_nothing_that_could_not_be_delivered_is_lost(resources: Any) -> None:
 
 
 def test_the_role_has_exactly_the_rights_that_policy_prints(resources: Any) -> None:
-    place = Place("cwnotify", "123456789012", "ap-northeast-2")
+    place = StackLocation("cwnotify", "123456789012", "ap-northeast-2")
     arn = "arn:aws:{}:ap-northeast-2:123456789012:{}".format
     role = resources["Role"]["Properties"]
     assert "ManagedPolicyArns" not in role
     (policy,) = role["Policies"]
     rights = written(
         policy["PolicyDocument"],
-        WebhookName=place.parameter,
+        WebhookName=place.webhook_parameter,
         Log=arn("logs", "log-group:/aws/lambda/cwnotify:*"),
         DeadLetters=arn("sqs", "cwnotify-undelivered"),
         Queue=arn("sqs", "cwnotify-changes"),
@@ -230,7 +235,7 @@ def test_the_role_has_exactly_the_rights_that_policy_prints(resources: Any) -> N
     for statement in rights["Statement"]:
         for key in ("Action", "Resource"):
             statement[key] = statement[key] if isinstance(statement[key], list) else [statement[key]]
-    assert rights == function(place)
+    assert rights == build_function_policy(place)
 
 
 def test_the_environment_names_where_the_webhook_is_kept(resources: Any) -> None:
@@ -245,7 +250,7 @@ def test_summaries_are_left_out_only_because_every_rule_brings_the_contributors(
     for pattern in about_alarms:
         assert "CloudWatch Alarm Contributor State Change" in pattern["detail-type"]
     variables = resources["Function"]["Properties"]["Environment"]["Variables"]
-    assert variables[lambda_function.CONTRIBUTORS] == "true"
+    assert variables[lambda_function.CONTRIBUTOR_EVENTS_VARIABLE] == "true"
 
 
 def test_the_two_alarms_of_an_instance(resources: Any) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from cwnotify.doctor.local import look_at_jupyter
+from cwnotify.doctor.local import diagnose_front_end
 from tests.support.aws_wire import Fault
-from tests.support.cloudwatch import CloudWatch, cpu, wave
-from tests.support.imds import DOCUMENT, Imds
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
+from tests.support.imds import IDENTITY_DOCUMENT, Imds
 from tests.support.kernel import ROOT, Kernel, World
-from tests.support.slack import REMOVED, Slack
+from tests.support.slack import WEBHOOK_REMOVED, Slack
 
-ME = DOCUMENT["instanceId"]
+ME = IDENTITY_DOCUMENT["instanceId"]
 SECRETS = ("123456789012", "AKIDEXAMPLE", "secret")
 
 
@@ -36,12 +37,12 @@ class Scene:
         self.world = stack.enter_context(World(folder, self.slack.url))
         self.world.environ |= {**self.aws.environ(), **imds.environ, "AWS_EC2_METADATA_DISABLED": "false"}
         self.aws.put_instance(ME, detailed=True)
-        self.aws.feed(cpu(ME), wave(time.time() - 3000, time.time() - 200, 60))
+        self.aws.add_datapoints(cpu_metric(ME), wave_datapoints(time.time() - 3000, time.time() - 200, 60))
         of_me = {"Namespace": "AWS/EC2", "MetricName": "CPUUtilization"}
         self.aws.put_alarm("train-busy", "ALARM", Dimensions=[{"Name": "InstanceId", "Value": ME}], **of_me)
 
     def doctor(self, *words: str, code: int = 0) -> str:
-        done = self.world.command("cwnotify", "doctor", *words)
+        done = self.world.execute("cwnotify", "doctor", *words)
         assert (done.returncode, done.stderr) == (code, ""), done.stdout + done.stderr
         assert not [one for one in (*SECRETS, self.slack.canary) if one in done.stdout]
         return done.stdout
@@ -80,7 +81,7 @@ def test_a_greeting_is_sent_where_that_is_asked_for(scene: Scene):
     assert "said ok" in scene.found("--send")["Slack"][0]["text"]
     assert len(scene.slack.wait_for(1)) == 1
 
-    scene.slack.answer = REMOVED
+    scene.slack.answer = WEBHOOK_REMOVED
     (gone,) = scene.found("--send", code=1)["Slack"]
     assert gone["text"] == "404 no_service: this webhook was removed"
     assert gone["todo"].endswith("then: cwnotify login")
@@ -99,7 +100,7 @@ def test_each_permission_is_tried_and_named_where_it_lacks(scene: Scene):
 
 
 def test_what_is_wrong_is_told_with_what_to_do(scene: Scene):
-    scene.slack.refuse()
+    scene.slack.refuse_connections()
     scene.world.environ |= {
         "CWNOTIFY_LANG": "fr",
         "CWNOTIFY_ALARMS": "disk",
@@ -126,9 +127,9 @@ def test_expired_credentials_are_told_once(scene: Scene):
 
 def test_a_laptop_without_aws_needs_only_a_webhook(tmp_path: Path):
     with Slack() as slack, World(tmp_path, slack.url, AWS_EC2_METADATA_DISABLED="true") as world:
-        well = world.command("cwnotify", "doctor")
-        without = world.command("cwnotify", "doctor", env={"CWNOTIFY_WEBHOOK_URL": ""})
-        watching = world.command("cwnotify", "doctor", env={"CWNOTIFY_INSTANCE": ME})
+        well = world.execute("cwnotify", "doctor")
+        without = world.execute("cwnotify", "doctor", env={"CWNOTIFY_WEBHOOK_URL": ""})
+        watching = world.execute("cwnotify", "doctor", env={"CWNOTIFY_INSTANCE": ME})
 
     assert "· AWS          not set up" in well.stdout
     assert well.returncode == 0
@@ -139,10 +140,10 @@ def test_a_laptop_without_aws_needs_only_a_webhook(tmp_path: Path):
 
 def test_a_state_directory_that_cannot_be_used_is_told(tmp_path: Path):
     with Slack() as slack, World(tmp_path, slack.url, AWS_EC2_METADATA_DISABLED="true") as world:
-        world.state.write_text("in the way")
-        told = world.command("cwnotify", "doctor").stdout
+        world.state_dir.write_text("in the way")
+        told = world.execute("cwnotify", "doctor").stdout
 
-    assert f"✗ State        {world.state} cannot be used" in told
+    assert f"✗ State        {world.state_dir} cannot be used" in told
     assert "→ set CWNOTIFY_STATE_DIR to a folder that can be written" in told
 
 
@@ -187,13 +188,13 @@ def test_the_front_end_is_that_of_the_notebook_that_asks():
     theirs = {"JPY_PARENT_PID": str(os.getpid())}
 
     # These tests' own process stands for the server: it was started from the environment that holds JupyterLab.
-    lab = look_at_jupyter(theirs)
+    lab = diagnose_front_end(theirs)
     assert "JupyterLab " in lab.text
     assert f"at {sys.prefix}, which shows widgets" in lab.text
-    assert look_at_jupyter({**theirs, "VSCODE_PID": "1"}).text.startswith("VS Code")
-    assert look_at_jupyter({**theirs, "COLAB_RELEASE_TAG": "x"}).text.startswith("Colab")
+    assert diagnose_front_end({**theirs, "VSCODE_PID": "1"}).text.startswith("VS Code")
+    assert diagnose_front_end({**theirs, "COLAB_RELEASE_TAG": "x"}).text.startswith("Colab")
     # A terminal inside VS Code is no notebook.
-    assert "JupyterLab " in look_at_jupyter({"VSCODE_PID": "1"}).text
+    assert "JupyterLab " in diagnose_front_end({"VSCODE_PID": "1"}).text
 
 
 BLOCKER = """
@@ -222,7 +223,7 @@ def test_a_module_that_is_missing_is_a_finding(module: str, what: str, tmp_path:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     blocked = {"PYTHONPATH": str(tmp_path), "BLOCKED": module, "AWS_EC2_METADATA_DISABLED": "true"}
     with Slack() as slack, World(tmp_path / "world", slack.url, **blocked) as world:
-        done = world.command("cwnotify", "doctor")
+        done = world.execute("cwnotify", "doctor")
 
     assert what in done.stdout + done.stderr
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
@@ -231,7 +232,7 @@ def test_a_module_that_is_missing_is_a_finding(module: str, what: str, tmp_path:
 def test_other_commands_name_a_missing_module_too(tmp_path: Path):
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     with World(tmp_path / "world", PYTHONPATH=str(tmp_path), BLOCKED="sqlite3") as world:
-        done = world.command("cwnotify", "outbox", "list")
+        done = world.execute("cwnotify", "outbox", "list")
 
     assert done.stderr == "cwnotify: No module named 'sqlite3'; to see what is missing: cwnotify doctor\n"
     assert done.returncode == 1

@@ -15,10 +15,10 @@ from playwright.sync_api import Page
 
 from cwnotify.demo.checks import Check
 from cwnotify.demo.report import write_report
-from cwnotify.demo.slack import Message, SlackStandIn
-from tests.golden import DATA
+from cwnotify.demo.slack import FakeSlack, ReceivedMessage
+from tests.golden import DATA_DIR
 from tests.support.kernel import ROOT, World
-from tests.support.lab import SECONDS, Lab
+from tests.support.lab import PAGE_TIMEOUT, Lab
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 RUN = """async part => (await axe.run(part || document, {
@@ -26,7 +26,7 @@ RUN = """async part => (await axe.run(part || document, {
 })).violations.map(one => [one.id, one.help, one.nodes.map(node => node.html.slice(0, 200))])"""
 PANEL = """
 import cwnotify
-from tests.support.panel_feed import Feed
+from tests.support.panel_feed import PanelFeed
 panel = cwnotify.panel(link=Feed({scene!r}))
 """
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -58,8 +58,8 @@ def test_the_checker_finds_what_is_wrong(lab: Lab):
 def test_the_page_with_slacks_messages(dark: bool, lab: Lab):
     context = lab.browser.new_context(color_scheme="dark" if dark else "light")
     page = context.new_page()
-    with SlackStandIn() as slack:
-        for path in sorted((DATA / "messages").glob("*.json")):
+    with FakeSlack() as slack:
+        for path in sorted((DATA_DIR / "messages").glob("*.json")):
             request = urllib.request.Request(slack.webhook_url, path.read_bytes(), {"Content-Type": "application/json"})
             urllib.request.urlopen(request, timeout=10).close()
         page.goto(slack.page_url)
@@ -72,7 +72,10 @@ def test_the_page_with_slacks_messages(dark: bool, lab: Lab):
 @THEMES
 def test_the_demos_report(dark: bool, lab: Lab, tmp_path: Path):
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
-    messages = [Message(json.loads(path.read_bytes()), noon) for path in sorted((DATA / "messages").glob("*.json"))[:2]]
+    messages = [
+        ReceivedMessage(json.loads(path.read_bytes()), noon)
+        for path in sorted((DATA_DIR / "messages").glob("*.json"))[:2]
+    ]
     checks = [Check("a cell finishes", "1 finished", "1 finished", True), Check("a cell fails", "1 failed", "", False)]
     write_report(tmp_path / "report.html", messages, checks)
     context = lab.browser.new_context(color_scheme="dark" if dark else "light")
@@ -90,11 +93,11 @@ def test_the_demos_report(dark: bool, lab: Lab, tmp_path: Path):
 )
 def test_the_panel(scene: str, app: str, dark: bool, lab: Lab):
     lab.set_theme("JupyterLab Dark" if dark else "JupyterLab Light")
-    name = lab.notebook(f"axe-{scene}-{app[:3]}.ipynb", PANEL.format(scene=f"{scene}-still"))
-    with lab.page(name, app, dark=dark) as sheet:
+    name = lab.write_notebook(f"axe-{scene}-{app[:3]}.ipynb", PANEL.format(scene=f"{scene}-still"))
+    with lab.open_notebook(name, app, dark=dark) as sheet:
         sheet.run_all()
         panel = sheet.page.locator(".cwnotify-live:visible")
-        panel.locator("img:visible").wait_for(timeout=SECONDS * 1000)
+        panel.locator("img:visible").wait_for(timeout=PAGE_TIMEOUT * 1000)
 
         assert violations(sheet.page, ".cwnotify-live") == []
         # What its picture shows is told in words too.
@@ -113,4 +116,4 @@ def test_the_panel(scene: str, app: str, dark: bool, lab: Lab):
 
         assert violations(sheet.page, ".cwnotify-kept") == []
         assert "CPU over the last" in (still.locator("img:visible").get_attribute("alt") or "")
-    lab.end_kernels()
+    lab.shut_down_kernels()

@@ -14,8 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.sidecar.alert_writer import PLACE_TIMEOUT
-from tests.support.kernel import BUSY, Kernel, Result, World, alert, alerts, outcome, wording
+from cwnotify.sidecar.alert_writer import INSTANCE_LOOKUP_TIMEOUT
+from tests.support.kernel import (
+    LONG_RUNNING_CODE,
+    CellResult,
+    Kernel,
+    World,
+    alert_outcome,
+    alert_text,
+    delivered_alerts,
+    wait_for_alert,
+)
 from tests.support.slack import Payload, Slack
 
 NAMES = (f"c{number}" for number in count(1))
@@ -43,19 +52,19 @@ def name() -> str:
 
 def the_one_alert(kernel: Kernel, slack: Slack, name: str) -> Payload:
     """The alert about `name`. A later run's alert has come too, so a second one would be here."""
-    alert(slack, name)
+    wait_for_alert(slack, name)
     nothing_further(kernel, slack)
-    return alert(slack, name)
+    return wait_for_alert(slack, name)
 
 
 def nothing_further(kernel: Kernel, slack: Slack) -> None:
     """Alerts go out in order: once that of a further run is here, no earlier one is to come."""
     further = next(NAMES)
     kernel.run(f"%%notify_on_finish {further}")
-    alert(slack, further)
+    wait_for_alert(slack, further)
 
 
-def looks(result: Result, listings: bool = True) -> list[object]:
+def looks(result: CellResult, listings: bool = True) -> list[object]:
     """What a person sees, less what differs between any two runs of one cell.
 
     Parameters
@@ -63,14 +72,14 @@ def looks(result: Result, listings: bool = True) -> list[object]:
     listings
         Whether the tracebacks' listings count. Their first line, which is the header, never does.
     """
-    shown: list[object] = [result.status, result.help]
+    shown: list[object] = [result.status, result.pager_text]
     for output in result.outputs:
         if output["output_type"] == "stream":
             shown.append((output["name"], lasting(output["text"])))
         elif output["output_type"] != "error":
             shown.append((output["output_type"], output["data"], output["metadata"]))
     for error in result.errors:
-        trace = re.sub(r"(?m)^(-+> |\s+)1 .*$", r"\g<1>1", lasting(error.trace))
+        trace = re.sub(r"(?m)^(-+> |\s+)1 .*$", r"\g<1>1", lasting(error.traceback))
         shown.append((error.name, lasting(error.message), trace if listings else ""))
     return shown
 
@@ -155,9 +164,9 @@ def test_what_the_notebook_shows_is_the_same(case: Case, kernel: Kernel, slack: 
     registered = kernel.run(f"%%notify_on_finish {name}\n{case.body}")
 
     assert looks(registered) == looks(bare)
-    assert bare.count is not None
-    assert registered.count == bare.count + 1
-    assert outcome(the_one_alert(kernel, slack, name)) == case.word
+    assert bare.execution_count is not None
+    assert registered.execution_count == bare.execution_count + 1
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == case.word
 
 
 BENEATH = {
@@ -187,7 +196,7 @@ def test_another_cell_magic_beneath_runs_once_and_as_ever(
 
     # The magic's own frame names the line on which it stands, and that is one further down.
     assert looks(registered, listings=False) == looks(bare, listings=False)
-    assert outcome(the_one_alert(kernel, slack, name)) == case.word
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == case.word
 
 
 def test_leading_blank_lines_and_indentation_before_the_header_are_let_pass(kernel: Kernel, slack: Slack, name: str):
@@ -195,13 +204,13 @@ def test_leading_blank_lines_and_indentation_before_the_header_are_let_pass(kern
     registered = kernel.run(f"\n\n    %%notify_on_finish {name}\n    x = 1\n    x + 1")
 
     assert looks(registered) == looks(bare)
-    assert outcome(the_one_alert(kernel, slack, name)) == "finished"
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
 
 
 def test_the_traceback_names_the_lines_of_the_cell(kernel: Kernel, name: str):
     error = kernel.run(f"%%notify_on_finish {name}\n\ndef f():\n    1 / 0\n\nf()").error
 
-    listing = [line for line in error.trace.splitlines() if line.startswith("---->")]
+    listing = [line for line in error.traceback.splitlines() if line.startswith("---->")]
     assert listing == ["----> 6 f()", "----> 4     1 / 0"]
 
 
@@ -212,16 +221,16 @@ def test_an_error_stops_run_all(kernel: Kernel, slack: Slack, name: str):
     ]
 
     assert statuses == [["ok", "error", "aborted", "aborted"]] * 2
-    assert outcome(the_one_alert(kernel, slack, name)) == "failed"
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == "failed"
 
 
 def test_history_holds_the_cell_and_its_value(kernel: Kernel, name: str):
     kernel.run("'the one before'")
     registered = kernel.run(f"%%notify_on_finish {name}\n40 + 2")
     after = kernel.run(
-        f"_, __, Out[{registered.count}], _{registered.count}, In[{registered.count}].splitlines()[1:], _i"
+        f"_, __, Out[{registered.execution_count}], _{registered.execution_count}, In[{registered.execution_count}].splitlines()[1:], _i"
     )
-    history = kernel.run(f"%history {registered.count}")
+    history = kernel.run(f"%history {registered.execution_count}")
 
     source = f"%%notify_on_finish {name}\n40 + 2"
     assert after.values == [str((42, "the one before", 42, 42, ["40 + 2"], source))]
@@ -265,8 +274,8 @@ def test_a_registered_cell_run_by_another_is_told_beside_it(kernel: Kernel, slac
 
     assert result.values == ["False"]
     assert len(result.errors) == 1
-    assert outcome(the_one_alert(kernel, slack, inner)) == "failed"
-    assert outcome(the_one_alert(kernel, slack, name)) == "finished"
+    assert alert_outcome(the_one_alert(kernel, slack, inner)) == "failed"
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
 
 
 def test_run_cell_magic_raises_what_the_cell_raised(kernel: Kernel, slack: Slack, name: str):
@@ -275,7 +284,7 @@ def test_run_cell_magic_raises_what_the_cell_raised(kernel: Kernel, slack: Slack
     through, after = kernel.run_all(called.replace(name, next(NAMES)), "'never run'")
 
     assert caught.stdout.endswith("caught division by zero\n")
-    assert outcome(the_one_alert(kernel, slack, name)) == "failed"
+    assert alert_outcome(the_one_alert(kernel, slack, name)) == "failed"
     assert (through.status, after.status) == ("error", "aborted")
 
 
@@ -295,7 +304,7 @@ def test_words_that_cannot_be_understood_print_usage_and_the_cell_runs(
     assert "usage: %%notify_on_finish [--min DURATION]" in " ".join(result.stderr.split())
     slack.wait_for(before + 1)
     nothing_further(kernel, slack)
-    assert [outcome(payload) for payload in slack.payloads[before:]] == ["finished", "finished"]
+    assert [alert_outcome(payload) for payload in slack.payloads[before:]] == ["finished", "finished"]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +336,7 @@ def test_help_comes_from_the_options(question: str, kernel: Kernel, slack: Slack
 
     assert result.status == "ok"
     for option in ("--min", "--on", "--mention", "--show", "--tail", "--lang", "--channel", "--together"):
-        assert option in result.help
+        assert option in result.pager_text
     nothing_further(kernel, slack)
     assert len(slack.delivered) == before + 1
 
@@ -367,7 +376,7 @@ def test_a_statement_alone_is_told_and_gives_its_value(one: Statement, kernel: K
     assert (result.status == "error") == (one.word == "failed")
     slack.wait_for(before + 1)
     nothing_further(kernel, slack)
-    assert outcome(slack.payloads[before]) == one.word
+    assert alert_outcome(slack.payloads[before]) == one.word
     assert len(slack.payloads) == before + 2
 
 
@@ -389,7 +398,7 @@ def test_a_statement_is_run_as_it_is_written_where_it_is_written(cell: str, prin
 
     assert result.stdout == prints
     assert prints in same.stdout
-    assert outcome(slack.payloads[before]) == "finished"
+    assert alert_outcome(slack.payloads[before]) == "finished"
 
 
 def test_a_statement_shows_local_names_and_its_last_lines(kernel: Kernel, slack: Slack):
@@ -399,7 +408,7 @@ def test_a_statement_shows_local_names_and_its_last_lines(kernel: Kernel, slack:
         "    %notify_on_finish --tail 2 --show rate print('a\\nb\\nc')\n    print('after')\n\nf(0.25)"
     )
     slack.wait_for(before + 1)
-    told = wording(slack.payloads[before])
+    told = alert_text(slack.payloads[before])
 
     assert "*rate*\n0.25" in told
     assert "```\nb\nc\n```" in told
@@ -409,8 +418,8 @@ def test_braces_in_a_header_are_for_after_the_cell(kernel: Kernel, slack: Slack,
     kernel.run("epoch = 1")
     kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90", {{"a": epoch}}["a"]\nepoch = 7')
 
-    assert "7/90" in wording(alert(slack, name))
-    assert '*{"a": epoch}["a"]*\n7' in wording(alert(slack, name))
+    assert "7/90" in alert_text(wait_for_alert(slack, name))
+    assert '*{"a": epoch}["a"]*\n7' in alert_text(wait_for_alert(slack, name))
 
 
 def test_names_in_our_other_magics_are_replaced_as_ever(kernel: Kernel):
@@ -421,7 +430,7 @@ def test_a_statement_assigns_in_the_notebook(kernel: Kernel, slack: Slack):
     kernel.run("%notify_on_finish assigned = 7")
 
     assert kernel.run("assigned").values == ["7"]
-    alert(slack, "assigned = 7")
+    wait_for_alert(slack, "assigned = 7")
 
 
 def test_all_cells_that_take_long_are_told_until_it_is_switched_off(kernel: Kernel, slack: Slack, name: str):
@@ -435,9 +444,9 @@ def test_all_cells_that_take_long_are_told_until_it_is_switched_off(kernel: Kern
     nothing_further(kernel, slack)
 
     told, registered, _ = slack.payloads[before:]
-    assert f"Cell [{long.count}]" in told["text"]
-    assert outcome(told) == "finished"
-    assert registered == alert(slack, name)
+    assert f"Cell [{long.execution_count}]" in told["text"]
+    assert alert_outcome(told) == "finished"
+    assert registered == wait_for_alert(slack, name)
     assert short.values == ["'short'"]
 
 
@@ -449,8 +458,8 @@ def test_all_long_cells_fail_as_ever(kernel: Kernel, slack: Slack):
     kernel.run("%notify_all --off")
 
     assert bare.error.name == "ZeroDivisionError"
-    assert outcome(slack.payloads[before]) == "failed"
-    assert "cwnotify" not in bare.error.trace
+    assert alert_outcome(slack.payloads[before]) == "failed"
+    assert "cwnotify" not in bare.error.traceback
 
 
 def test_a_cell_is_told_only_if_it_takes_long_enough(kernel: Kernel, slack: Slack, name: str):
@@ -458,8 +467,8 @@ def test_a_cell_is_told_only_if_it_takes_long_enough(kernel: Kernel, slack: Slac
     kernel.run(f"%%notify_on_finish {name} --min 1h\n1")
     kernel.run(f"%%notify_on_finish {other} --min 0.1s\nimport time; time.sleep(0.15)")
 
-    alert(slack, other)
-    assert not alerts(slack, name)
+    wait_for_alert(slack, other)
+    assert not delivered_alerts(slack, name)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +489,7 @@ def test_a_cell_is_told_when_it_ends_as_asked(
     kernel.run(f"%%notify_on_finish {name} --on {when}\n{body}")
     nothing_further(kernel, slack)
 
-    assert len(alerts(slack, name)) == told
+    assert len(delivered_alerts(slack, name)) == told
 
 
 @pytest.mark.parametrize(
@@ -495,7 +504,7 @@ def test_a_cell_is_told_when_it_ends_as_asked(
 def test_who_is_to_be_pinged_is_pinged(who: str, ping: str, kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name} --mention {who}\n1")
 
-    assert alert(slack, name)["text"].endswith(f" {ping}")
+    assert wait_for_alert(slack, name)["text"].endswith(f" {ping}")
 
 
 def test_values_are_shown_and_none_of_their_failures_reaches_the_cell(kernel: Kernel, slack: Slack, name: str):
@@ -505,7 +514,7 @@ def test_values_are_shown_and_none_of_their_failures_reaches_the_cell(kernel: Ke
         "import sys\nloss, metrics = 0.123456789, {'acc': 0.9}\n"
         "def f(a, b): return a + b\ndef leave(): sys.exit(5)\ndef stop(): raise KeyboardInterrupt\n'value'"
     )
-    told = wording(the_one_alert(kernel, slack, name))
+    told = alert_text(the_one_alert(kernel, slack, name))
 
     assert (result.status, result.values, result.text) == ("ok", ["'value'"], "")
     assert "0.123457" in told
@@ -523,7 +532,7 @@ def test_values_are_shown_and_none_of_their_failures_reaches_the_cell(kernel: Ke
 def test_values_are_those_after_the_cell_even_if_it_failed(kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name} --show epoch\nfor epoch in range(9):\n    1 / (5 - epoch)")
 
-    told = wording(alert(slack, name))
+    told = alert_text(wait_for_alert(slack, name))
     assert "epoch\n5" in told.replace("*", "")
 
 
@@ -558,7 +567,7 @@ def test_the_last_lines_are_told_if_asked_for(one: Printed, kernel: Kernel, slac
     bare = kernel.run(one.code)
     result = kernel.run(f"%%notify_on_finish {name} --tail {one.lines}\n{one.code}")
 
-    block = wording(alert(slack, name)).rpartition("The last it printed")[2]
+    block = alert_text(wait_for_alert(slack, name)).rpartition("The last it printed")[2]
     assert block.strip("\n`").startswith(one.last)
     assert looks(result, listings=False) == looks(bare, listings=False)
 
@@ -566,14 +575,14 @@ def test_the_last_lines_are_told_if_asked_for(one: Printed, kernel: Kernel, slac
 def test_nothing_that_was_printed_is_told_unasked(kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name}\nprint('hush')")
 
-    assert "hush" not in wording(alert(slack, name)).replace("print('hush')", "")
+    assert "hush" not in alert_text(wait_for_alert(slack, name)).replace("print('hush')", "")
 
 
 def test_korean(kernel: Kernel, slack: Slack, name: str):
     result = kernel.run(f"%%notify_on_finish {name} --lang ko\n1 / 0")
 
-    assert f"*{name}* 실행이" in alert(slack, name)["text"]
-    assert "실패했어요: `ZeroDivisionError`" in alert(slack, name)["text"]
+    assert f"*{name}* 실행이" in wait_for_alert(slack, name)["text"]
+    assert "실패했어요: `ZeroDivisionError`" in wait_for_alert(slack, name)["text"]
     assert result.error.name == "ZeroDivisionError"
 
 
@@ -582,15 +591,15 @@ def test_another_channel_is_asked_for_and_left_alone_otherwise(kernel: Kernel, s
     kernel.run(f"%%notify_on_finish {name} --channel '#training'\n1")
     kernel.run(f"%%notify_on_finish {other}\n1")
 
-    assert alert(slack, name)["channel"] == "#training"
-    assert "channel" not in alert(slack, other)
+    assert wait_for_alert(slack, name)["channel"] == "#training"
+    assert "channel" not in wait_for_alert(slack, other)
 
 
 def test_the_alert_names_the_notebooks_own_prompt_number(kernel: Kernel, slack: Slack, name: str):
     for body in ("1", "1 / 0", "for for for", "%%time\n1"):
         result = kernel.run(f"%%notify_on_finish {name}{result_id(body)}\n{body}")
 
-        assert f"In [{result.count}]" in wording(alert(slack, f"{name}{result_id(body)}"))
+        assert f"In [{result.execution_count}]" in alert_text(wait_for_alert(slack, f"{name}{result_id(body)}"))
 
 
 def result_id(body: str) -> str:
@@ -617,7 +626,7 @@ def test_cells_told_together_are_told_once_when_two_seconds_passed_without_anoth
     (one,) = slack.delivered[before:]
     assert 1.9 < one.at - ended < 3.0
     assert "3 cells finished" in one.payload["text"]
-    assert [name for name in names if f"{name} ·" in wording(one.payload)] == names
+    assert [name for name in names if f"{name} ·" in alert_text(one.payload)] == names
     nothing_further(kernel, slack)
     assert len(slack.delivered) == before + 2
 
@@ -671,8 +680,8 @@ def test_a_failure_among_cells_told_together_is_told_at_once_and_named(kernel: K
     assert [result.status for result in results] == ["ok", "error", "aborted"]
     assert one.at - ended < 1.0
     assert f"*{names[1]}* failed" in one.payload["text"]
-    assert f"{names[0]} ·" in wording(one.payload)
-    assert names[2] not in wording(one.payload)
+    assert f"{names[0]} ·" in alert_text(one.payload)
+    assert names[2] not in alert_text(one.payload)
     nothing_further(kernel, slack)
     assert len(slack.delivered) == before + 2
 
@@ -682,16 +691,16 @@ def test_a_kernel_killed_among_cells_told_together_is_told_once_and_at_once(slac
     with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         before = len(slack.delivered)
-        first, second = together(*names, last=BUSY)
+        first, second = together(*names, last=LONG_RUNNING_CODE)
         kernel.run(first)
-        cell = kernel.start(second)
-        cell.prints("begun")
+        cell = kernel.submit_cell(second)
+        cell.wait_for_output("begun")
         killed = kernel.kill()
         slack.wait_for(before + 1)
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
     (one,) = slack.delivered[before:]
     # A sidecar that has just started may wait for its instance's name.
-    assert one.at - killed < 1.0 + PLACE_TIMEOUT
+    assert one.at - killed < 1.0 + INSTANCE_LOOKUP_TIMEOUT
     assert f"*{names[1]}* was lost" in one.payload["text"]
-    assert f"{names[0]} ·" in wording(one.payload)
+    assert f"{names[0]} ·" in alert_text(one.payload)

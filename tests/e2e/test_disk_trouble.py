@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.cloudwatch import CloudWatch
 from tests.support.imds import Imds
-from tests.support.kernel import BUSY, Kernel, World, alert, outcome
+from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World, alert_outcome, wait_for_alert
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -31,7 +31,7 @@ def kernel(world: World) -> Iterator[Kernel]:
 
 
 def the_sidecar(world: World) -> int:
-    (pid,) = until(world.sidecars, 15, "the sidecar")
+    (pid,) = until(world.sidecar_ids, 15, "the sidecar")
     return pid
 
 
@@ -43,64 +43,64 @@ def fill_the_disk(world: World, room: int = 0) -> int:
 
 
 def test_a_disk_that_fills_up_in_mid_run_keeps_no_alert_back(world: World, kernel: Kernel, slack: Slack):
-    cell = kernel.start(f"%%notify_on_finish first\n{UNTIL_GO}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish first\n{UNTIL_GO}")
+    cell.wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
     pid = fill_the_disk(world)
     (world.home / "go").touch()
 
     assert cell.result().status == "ok"
-    assert outcome(alert(slack, "first")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "first")) == "finished"
     said = kernel.run("%%notify_on_finish second\n'untouched'")
-    alert(slack, "second")
+    wait_for_alert(slack, "second")
     assert said.values == ["'untouched'"]
     assert "alerts are kept in memory only" in said.text
-    assert world.sidecars() == [pid], "it was started anew"
+    assert world.sidecar_ids() == [pid], "it was started anew"
 
     # Room again: what the disk says of the first run is put right, so that nobody takes it for lost.
     fill_the_disk(world, ROOM)
-    until(lambda: not world.open_runs() and len(world.messages("done")) == 2, 15, "the outbox on disk")
+    until(lambda: not world.open_runs() and len(world.outbox_messages("done")) == 2, 15, "the outbox on disk")
     kernel.run("%%notify_on_finish third\n1")
-    alert(slack, "third")
-    until(lambda: len(world.messages("done")) == 3, 10, "the third alert on disk")
+    wait_for_alert(slack, "third")
+    until(lambda: len(world.outbox_messages("done")) == 3, 10, "the third alert on disk")
     kernel.kill()
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert len(slack.delivered) == 3
 
 
 def test_a_kernel_that_dies_while_the_disk_is_full_is_lost_once(world: World, kernel: Kernel, slack: Slack):
-    kernel.start(f"%%notify_on_finish unlucky\n{BUSY}").prints("begun")
+    kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}").wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
     fill_the_disk(world)
     kernel.kill()
 
-    assert outcome(alert(slack, "unlucky")) == "lost"
+    assert alert_outcome(wait_for_alert(slack, "unlucky")) == "lost"
     # It stays until the disk has taken that: the next start would tell of the run again.
-    assert world.sidecars()
+    assert world.sidecar_ids()
     fill_the_disk(world, ROOM)
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert world.open_runs() == []
     with Kernel(world) as another:
         another.run("%load_ext cwnotify")
         another.run("%%notify_on_finish later\n1")
-        alert(slack, "later")
+        wait_for_alert(slack, "later")
     assert len(slack.delivered) == 2
 
 
 def test_what_was_sent_is_not_sent_again_though_the_disk_did_not_take_note_of_it(
     world: World, kernel: Kernel, slack: Slack
 ):
-    slack.refuse()
+    slack.refuse_connections()
     kernel.run("%%notify_on_finish waiting\n1")
-    until(lambda: any(message.reason for message in world.messages("pending")), 10, "an attempt")
+    until(lambda: any(message.reason for message in world.outbox_messages("pending")), 10, "an attempt")
     fill_the_disk(world)
-    slack.accept()
-    alert(slack, "waiting")
+    slack.accept_connections()
+    wait_for_alert(slack, "waiting")
     fill_the_disk(world, ROOM)
-    until(lambda: world.messages("done"), 15, "the note")
+    until(lambda: world.outbox_messages("done"), 15, "the note")
 
     kernel.kill()
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert len(slack.delivered) == 1
 
 
@@ -122,16 +122,16 @@ def mounted(place: Path, size: str, *files: tuple[str, int]) -> Iterator[None]:
 def test_a_disk_without_room_from_the_start_keeps_no_alert_back(
     trouble: str, world: World, kernel: Kernel, slack: Slack
 ):
-    with mounted(world.state, "64k", ("ballast", 64 << 10) if trouble == "full" else ("ballast", 1)):
+    with mounted(world.state_dir, "64k", ("ballast", 64 << 10) if trouble == "full" else ("ballast", 1)):
         if trouble == "read-only":
-            subprocess.run(["mount", "-o", "remount,ro", world.state], check=True)
+            subprocess.run(["mount", "-o", "remount,ro", world.state_dir], check=True)
         first = kernel.run("%%notify_on_finish first\n1 + 1")
         failed = kernel.run("%%notify_on_finish second\n1 / 0")
-        told = [outcome(alert(slack, name)) for name in ("first", "second")]
+        told = [alert_outcome(wait_for_alert(slack, name)) for name in ("first", "second")]
         said = kernel.run("%%notify_on_finish third\n1").text
-        alert(slack, "third")
+        wait_for_alert(slack, "third")
         kernel.kill()
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
     assert (first.values, failed.error.name) == (["2"], "ZeroDivisionError")
     assert told == ["finished", "failed"]
@@ -156,36 +156,36 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0, c
 def test_a_file_system_without_locks_keeps_no_alert_back(world: World, kernel: Kernel, slack: Slack):
     assert kernel.run(NO_LOCKS).status == "ok"
     said = kernel.run("%%notify_on_finish first\n1").text
-    alert(slack, "first")
+    wait_for_alert(slack, "first")
     said += kernel.run("%%notify_on_finish second\n1").text
-    alert(slack, "second")
+    wait_for_alert(slack, "second")
 
     assert "on a file system without locks; set CWNOTIFY_STATE_DIR to a local folder" in said
 
 
 def test_a_damaged_outbox_is_set_aside_and_told(world: World, kernel: Kernel, slack: Slack):
-    world.state.mkdir()
-    (world.state / "outbox.sqlite3").write_bytes(b"no database at all" * 500)
+    world.state_dir.mkdir()
+    (world.state_dir / "outbox.sqlite3").write_bytes(b"no database at all" * 500)
     said = kernel.run("%%notify_on_finish first\n1").text
-    alert(slack, "first")
+    wait_for_alert(slack, "first")
     said += kernel.run("%%notify_on_finish second\n1").text
-    alert(slack, "second")
+    wait_for_alert(slack, "second")
 
     assert "the outbox was damaged and is kept as" in said
-    until(lambda: len(world.messages("done")) == 2, 10, "both on disk")
+    until(lambda: len(world.outbox_messages("done")) == 2, 10, "both on disk")
 
 
 def test_an_outbox_that_is_damaged_in_mid_run_costs_no_alert(world: World, kernel: Kernel, slack: Slack):
-    cell = kernel.start(f"%%notify_on_finish first\n{UNTIL_GO}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish first\n{UNTIL_GO}")
+    cell.wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
-    for path in world.state.glob("outbox.sqlite3*"):
+    for path in world.state_dir.glob("outbox.sqlite3*"):
         with path.open("r+b") as file:
             file.write(b"\xff" * path.stat().st_size)
     (world.home / "go").touch()
     cell.result()
 
-    assert outcome(alert(slack, "first", 30)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "first", 30)) == "finished"
 
 
 def test_a_spot_notice_is_told_though_the_disk_is_full(tmp_path: Path):
@@ -193,15 +193,15 @@ def test_a_spot_notice_is_told_though_the_disk_is_full(tmp_path: Path):
         with Kernel(world) as kernel:
             kernel.run("%load_ext cwnotify")
             kernel.run("%%notify_on_finish first\n1")
-            alert(slack, "first")
-            until(lambda: world.messages("done"), 10, "the note of it")
+            wait_for_alert(slack, "first")
+            until(lambda: world.outbox_messages("done"), 10, "the note of it")
             fill_the_disk(world)
-            imds.interrupt()
+            imds.announce_interruption()
 
             slack.wait_for(lambda payloads: [one for one in payloads if "takes Spot instance" in one["text"]], 30)
             fill_the_disk(world, ROOM)
             kernel.kill()
-        world.wait_until_quiet(30)
+        world.wait_for_sidecars_to_exit(30)
         assert len(slack.delivered) == 2
 
 
@@ -221,5 +221,5 @@ def test_an_alarm_that_changes_while_the_disk_is_full_is_told_once_it_is_not(tmp
 
             slack.wait_for(lambda payloads: [one for one in payloads if "in ALARM" in one["text"]], 30)
             kernel.kill()
-            world.wait_until_quiet(30)
+            world.wait_for_sidecars_to_exit(30)
         assert len(slack.delivered) == 1

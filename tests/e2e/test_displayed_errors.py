@@ -9,7 +9,7 @@ from itertools import count
 import nbformat
 import pytest
 
-from tests.support.kernel import Kernel, World, alert, alerts, outcome
+from tests.support.kernel import Kernel, World, alert_outcome, delivered_alerts, wait_for_alert
 from tests.support.slack import Slack
 
 NAMES = (f"run{number}" for number in count(1))
@@ -163,29 +163,29 @@ def run(kernel: Kernel, cell: Cell) -> str:
 
 @pytest.mark.parametrize("cell", FAILED.values(), ids=FAILED)
 def test_an_error_that_ipython_displays_is_the_cells(cell: Cell, kernel: Kernel, slack: Slack):
-    told = alert(slack, run(kernel, cell))
+    told = wait_for_alert(slack, run(kernel, cell))
 
-    assert outcome(told) == "failed"
+    assert alert_outcome(told) == "failed"
     assert f"`{cell.error}`" in told["text"]
 
 
 @pytest.mark.parametrize("cell", FINISHED.values(), ids=FINISHED)
 def test_an_error_of_something_else_is_not_the_cells(cell: Cell, kernel: Kernel, slack: Slack):
-    assert outcome(alert(slack, run(kernel, cell))) == "finished"
+    assert alert_outcome(wait_for_alert(slack, run(kernel, cell))) == "finished"
 
 
 def test_automagic_below_notify_all(kernel: Kernel, slack: Slack):
     kernel.run("%notify_all --min 0")
-    number = kernel.run("run broken.py").count
+    number = kernel.run("run broken.py").execution_count
     kernel.run("%notify_all --off")
 
-    assert outcome(alert(slack, f"Cell [{number}]")) == "failed"
+    assert alert_outcome(wait_for_alert(slack, f"Cell [{number}]")) == "failed"
 
 
 def test_a_statement_that_runs_a_script(kernel: Kernel, slack: Slack):
     kernel.run("%notify_on_finish %run broken.py")
 
-    assert outcome(alert(slack, "%run broken.py")) == "failed"
+    assert alert_outcome(wait_for_alert(slack, "%run broken.py")) == "failed"
 
 
 def test_a_subshells_cell_does_not_fail_the_one_that_runs(kernel: Kernel, slack: Slack):
@@ -197,7 +197,7 @@ def test_a_subshells_cell_does_not_fail_the_one_that_runs(kernel: Kernel, slack:
         "thread.start(); thread.join()"
     )
 
-    assert outcome(alert(slack, name)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 def notebook(kernel: Kernel, *cells: str) -> str:
@@ -219,24 +219,24 @@ def test_each_registered_cell_of_a_notebook_that_is_run_is_called_by_its_name(ke
     )
     kernel.run(f"%%notify_on_finish {outer}\n%run {path}")
 
-    assert [outcome(alert(slack, name)) for name in (first, future, broken, outer)] == [
+    assert [alert_outcome(wait_for_alert(slack, name)) for name in (first, future, broken, outer)] == [
         *("finished", "finished", "failed", "failed")
     ]
-    assert not alerts(slack, never)
+    assert not delivered_alerts(slack, never)
 
 
 def test_a_notebook_that_is_run_needs_no_registered_cell_around_it(kernel: Kernel, slack: Slack):
     name = next(NAMES)
     kernel.run(f"%run {notebook(kernel, f'%%notify_on_finish {name}{chr(10)}1')}")
 
-    assert outcome(alert(slack, name)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 def test_a_notebook_whose_plain_cell_fails_fails_the_cell_that_runs_it(kernel: Kernel, slack: Slack):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n%run {notebook(kernel, 'x = 1', '1 / 0')}")
 
-    assert outcome(alert(slack, name)) == "failed"
+    assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
 def test_unloading_puts_the_shells_methods_back(kernel: Kernel):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.faults import aws, day, fuzz, kills, machine, processes, slack
-from tests.e2e.faults.__main__ import rewritten
-from tests.e2e.faults.bench import Act, Found, table
+from tests.e2e.faults.__main__ import replace_table
+from tests.e2e.faults.bench import FaultResult, FaultRunner, format_table
 
 KILLS = 6
-SHORT: dict[str, Act] = {
-    **kills.faults(KILLS),
+SHORT: dict[str, FaultRunner] = {
+    **kills.kill_faults(KILLS),
     **{name: slack.FAULTS[name] for name in ("TLS fails", "away for more than a day, then outbox retry")},
     **{name: processes.FAULTS[name] for name in ("sidecar stopped", "a forked child outlives the kernel")},
     **{name: machine.FAULTS[name] for name in ("machine rebooted", "Python gone")},
@@ -27,22 +27,25 @@ SHORT: dict[str, Act] = {
 def test_what_is_promised_is_kept(fault: str, tmp_path: Path):
     found = SHORT[fault](tmp_path)
 
-    assert found.keeps, table([found])
+    assert found.has_passed, format_table([found])
 
 
 def test_the_bench_sees_what_is_lost_doubled_or_false():
-    good = Found("x", runs=3, expected=3, received=3, doubled=0, false=0)
+    good = FaultResult("x", runs=3, expected=3, received=3, duplicates=0, false=0)
     bad = [{"received": 2}, {"doubled": 1}, {"false": 1}, {"expected": 0, "received": 0}]
 
-    assert good.keeps
-    assert not any(Found(**{**vars(good), **one}).keeps for one in bad)
-    assert Found(**{**vars(good), "doubled": 1, "crashes": 1}).keeps
+    assert good.has_passed
+    assert not any(FaultResult(**{**vars(good), **one}).has_passed for one in bad)
+    assert FaultResult(**{**vars(good), "doubled": 1, "crashes": 1}).has_passed
 
 
 def test_the_table_in_the_documents_is_put_there_by_the_bench():
     document = Path("docs/faults.md").read_text()
-    once = rewritten(
-        document, table([Found("x", runs=3, expected=3, received=3, doubled=0, false=0)]), 7.0, "2000-01-01"
+    once = replace_table(
+        document,
+        format_table([FaultResult("x", runs=3, expected=3, received=3, duplicates=0, false=0)]),
+        7.0,
+        "2000-01-01",
     )
 
     assert "| x | 3 | 3 | 3 | 0 | 0 |" in once
@@ -52,9 +55,9 @@ def test_the_table_in_the_documents_is_put_there_by_the_bench():
 
 
 def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():
-    lived = day.live(seed=1)
+    lived = day.simulate_day(seed=1)
 
-    assert not lived.broken()
+    assert not lived.violations()
     states = {message.state for message in lived.messages}
     # It was a day on which all of that happened.
     assert states == {"done", "dead"}
@@ -64,4 +67,4 @@ def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():
 
 @pytest.mark.parametrize("kind", fuzz.FUZZERS)
 def test_ten_thousand_that_nobody_should_write(kind: str):
-    fuzz.FUZZERS[kind](fuzz.USUAL, 1)
+    fuzz.FUZZERS[kind](fuzz.DEFAULT_CASES, 1)

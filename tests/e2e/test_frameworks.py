@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.support.environments import ROOT, environment
-from tests.support.kernel import World, alert, outcome, wording
+from tests.support.environments import ROOT, venv_python
+from tests.support.kernel import World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 pytestmark = pytest.mark.frameworks
@@ -86,7 +86,7 @@ FRAMEWORKS = {
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    return environment("frameworks", *PINS)
+    return venv_python("frameworks", *PINS)
 
 
 def shown(name: str) -> str:
@@ -107,11 +107,11 @@ def values(told: str) -> dict[str, str]:
 def test_the_metrics_of_a_training_are_in_its_alert(name: str, python: Path, world: World, slack: Slack):
     setup, field, progress, metrics = FRAMEWORKS[name]
 
-    done = world.command(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
+    done = world.execute(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
 
-    told = alert(slack, name)
-    assert outcome(told) == "finished", done.stdout + done.stderr
-    found = values(wording(told))
+    told = wait_for_alert(slack, name)
+    assert alert_outcome(told) == "finished", done.stdout + done.stderr
+    found = values(alert_text(told))
     assert found[field] == progress
     assert all(float(found[metric]) >= 0 for metric in metrics)
 
@@ -121,11 +121,11 @@ def test_a_training_that_is_killed_leaves_its_metrics(name: str, python: Path, w
     setup, field, progress, metrics = FRAMEWORKS[name]
     cell = f"{shown(name)}\nimport os\nos.kill(os.getpid(), 9)"
 
-    done = world.command(python, "-c", RUN, input=f"{setup}@@@{cell}", timeout=180, env=BACKEND)
+    done = world.execute(python, "-c", RUN, input=f"{setup}@@@{cell}", timeout=180, env=BACKEND)
 
-    told = alert(slack, name)
-    assert outcome(told) == "lost", done.stdout + done.stderr
-    found = values(wording(told))
+    told = wait_for_alert(slack, name)
+    assert alert_outcome(told) == "lost", done.stdout + done.stderr
+    found = values(alert_text(told))
     assert found[field] == progress
     assert set(metrics) <= set(found)
 
@@ -152,9 +152,9 @@ STRATEGY = LIGHTNING + "import cwnotify.callbacks\n"
 
 def test_an_error_in_a_joblib_worker_is_told_with_the_users_lines(python: Path, world: World, slack: Slack):
     cell = "%%notify_on_finish load\nParallel(2)(delayed(load)(row) for row in '1x')"
-    world.command(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
+    world.execute(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
 
-    told = wording(alert(slack, "load"))
+    told = alert_text(wait_for_alert(slack, "load"))
     assert "Parallel(2)(delayed(load)(row) for row in '1x')" in told
     assert "ValueError: invalid literal for int() with base 10: 'x'\nIn another process:\n" in told
     assert "in load\n    return int(row)" in told
@@ -176,11 +176,11 @@ def test_an_error_in_a_joblib_worker_is_told_with_the_users_lines(python: Path, 
 def test_what_rank_0_notes_in_a_process_of_its_own_reaches_the_cell(
     setup: str, cell: str, noted: dict[str, str], python: Path, world: World, slack: Slack
 ):
-    done = world.command(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
+    done = world.execute(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
 
-    told = alert(slack, "train")
-    assert outcome(told) == "finished", done.stdout + done.stderr
-    assert noted.items() <= values(wording(told)).items()
+    told = wait_for_alert(slack, "train")
+    assert alert_outcome(told) == "finished", done.stdout + done.stderr
+    assert noted.items() <= values(alert_text(told)).items()
 
 
 @pytest.mark.parametrize("callback", ["", "cwnotify.callbacks.lightning()"])
@@ -194,6 +194,6 @@ def test_a_lightning_training_that_the_user_stops_is_interrupted(
         "    def on_train_epoch_end(self, trainer, pl_module):\n        signal.raise_signal(signal.SIGINT)\n\n"
         f"Trainer(max_epochs=3, callbacks=[Stop(), {callback}]).fit(model, train_loader)"
     )
-    done = world.command(python, "-c", RUN, input=f"{LIGHTNING}@@@{cell}", timeout=180)
+    done = world.execute(python, "-c", RUN, input=f"{LIGHTNING}@@@{cell}", timeout=180)
 
-    assert outcome(alert(slack, f"stopped{len(callback)}")) == "interrupted", done.stdout + done.stderr
+    assert alert_outcome(wait_for_alert(slack, f"stopped{len(callback)}")) == "interrupted", done.stdout + done.stderr

@@ -11,8 +11,16 @@ from textwrap import indent
 
 import pytest
 
-from tests.slack_rules import check
-from tests.support.kernel import BUSY, Kernel, World, alert, alerts, outcome, wording
+from tests.slack_rules import assert_valid_payload
+from tests.support.kernel import (
+    LONG_RUNNING_CODE,
+    Kernel,
+    World,
+    alert_outcome,
+    alert_text,
+    delivered_alerts,
+    wait_for_alert,
+)
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -114,13 +122,13 @@ HARD = {
 def test_a_hard_cell_is_told_and_untouched(hard: Hard, kernel: Kernel, slack: Slack):
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name} {hard.options}\n{hard.body}")
-    told = alert(slack, name, 20)
+    told = wait_for_alert(slack, name, 20)
 
     # IPython shows a script's error, and goes on.
     assert result.status == ("error" if hard.word == "failed" and "%run" not in hard.body else "ok")
-    assert outcome(told) == hard.word
-    assert hard.says in wording(told)
-    check(told)
+    assert alert_outcome(told) == hard.word
+    assert hard.says in alert_text(told)
+    assert_valid_payload(told)
 
 
 def test_a_cell_that_leaves_us_no_descriptor_is_told_of_once_there_are_some(kernel: Kernel, slack: Slack):
@@ -130,7 +138,7 @@ def test_a_cell_that_leaves_us_no_descriptor_is_told_of_once_there_are_some(kern
     kernel.run("resource.setrlimit(resource.RLIMIT_NOFILE, limit)")
 
     assert (few.status, few.values, few.text) == ("ok", ["42"], "")
-    assert outcome(alert(slack, name, 40)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name, 40)) == "finished"
 
 
 def test_a_sidecar_starts_from_a_process_that_hardly_could_start_one(kernel: Kernel, slack: Slack, world: World):
@@ -143,7 +151,7 @@ def test_a_sidecar_starts_from_a_process_that_hardly_could_start_one(kernel: Ker
     )
     kernel.run(f"%%notify_on_finish {name}\n1")
 
-    assert outcome(alert(slack, name, 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name, 20)) == "finished"
 
 
 def test_a_sidecar_that_cannot_be_started_is_told_on_the_screen(tmp_path: Path, slack: Slack):
@@ -162,13 +170,13 @@ def test_a_thousand_cells_in_a_row_are_all_told_of(kernel: Kernel, slack: Slack,
     name = next(NAMES)
     kernel.run(f"for n in range(1000):\n    get_ipython().run_cell('%%notify_on_finish --min 1h {name}\\n1')", 90)
 
-    until(lambda: len(world.messages("skipped")) >= 1000, 30, "a thousand runs in the outbox")
-    assert not alerts(slack, name)
+    until(lambda: len(world.outbox_messages("skipped")) >= 1000, 30, "a thousand runs in the outbox")
+    assert not delivered_alerts(slack, name)
 
 
 # All of ours, and none of the kernel's own sockets, which it needs to answer. By then our thread waits for answers.
 CLOSES = (
-    "import os, stat\nfrom cwnotify.sidecar.client import shared\nassert shared().wait(10)\n"
+    "import os, stat\nfrom cwnotify.sidecar.client import get_sidecar_client\nassert shared().wait(10)\n"
     "for number in map(int, os.listdir('/proc/self/fd')):\n"
     "    try:\n        mode = os.fstat(number).st_mode\n    except OSError:\n        continue\n"
     "    if number > 2 and stat.S_ISFIFO(mode):\n        os.close(number)\n"
@@ -185,7 +193,7 @@ def test_a_cell_that_clears_all_hooks_is_followed_by_a_word_and_not_by_silence(k
     assert told.values == ["42"]
     assert "this will not reach Slack" in told.text
     assert (mended.status, mended.errors) == ("ok", [])
-    assert outcome(alert(slack, f"{name}c")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, f"{name}c")) == "finished"
 
 
 def test_a_panel_and_the_extension_can_be_closed_after_a_cell_cleared_all_that_was_registered(kernel: Kernel):
@@ -201,24 +209,24 @@ def test_sidecars_that_a_cell_cut_off_leave_to_the_last_of_them(kernel: Kernel, 
     name = next(NAMES)
     for which in "abc":
         kernel.run(f"%%notify_on_finish {name}{which}\n{CLOSES}")
-        assert outcome(alert(slack, f"{name}{which}", 20)) == "finished"
-    until(lambda: len(world.sidecars()) == 1, 30, "the leaving of all sidecars but one")
-    kernel.start(f"%%notify_on_finish {name}d\n{BUSY}").prints("begun")
+        assert alert_outcome(wait_for_alert(slack, f"{name}{which}", 20)) == "finished"
+    until(lambda: len(world.sidecar_ids()) == 1, 30, "the leaving of all sidecars but one")
+    kernel.submit_cell(f"%%notify_on_finish {name}d\n{LONG_RUNNING_CODE}").wait_for_output("begun")
     kernel.kill()
 
-    assert outcome(alert(slack, f"{name}d", 20)) == "lost"
-    world.wait_until_quiet()
-    assert [len(alerts(slack, f"{name}{which}")) for which in "abcd"] == [1, 1, 1, 1]
+    assert alert_outcome(wait_for_alert(slack, f"{name}d", 20)) == "lost"
+    world.wait_for_sidecars_to_exit()
+    assert [len(delivered_alerts(slack, f"{name}{which}")) for which in "abcd"] == [1, 1, 1, 1]
 
 
 def test_files_opened_under_our_descriptors_numbers_stay_the_users(kernel: Kernel, slack: Slack, world: World):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}a\n1")
-    alert(slack, f"{name}a")
+    wait_for_alert(slack, f"{name}a")
     kernel.run(f"%%notify_on_finish {name}b\n{CLOSES}files = [open(f'mine{{n}}', 'w+') for n in range(40)]")
-    assert outcome(alert(slack, f"{name}b", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, f"{name}b", 20)) == "finished"
     kernel.run(f"%%notify_on_finish {name}c\nfor file in files:\n    file.flush()")
-    alert(slack, f"{name}c", 20)
+    wait_for_alert(slack, f"{name}c", 20)
 
     assert {path.read_text() for path in world.home.glob("mine*")} == {""}
 
@@ -231,8 +239,8 @@ def test_who_closes_every_descriptor_gets_files_that_hold_their_own_words_alone(
         "    os.closerange(3, 4096)\n    files = [open(f'closed{n}', 'w') for n in range(40)]\n"
         f"with cwnotify.notify('{name}c'):\n    [print('own', file=file, flush=True) for file in files]"
     )
-    done = world.command("python", "-c", body)
-    told = [outcome(alert(slack, f"{name}{part}", 30)) for part in "abc"]
+    done = world.execute("python", "-c", body)
+    told = [alert_outcome(wait_for_alert(slack, f"{name}{part}", 30)) for part in "abc"]
 
     assert (done.returncode, done.stderr) == (0, "")
     assert told == ["finished"] * 3
@@ -241,12 +249,14 @@ def test_who_closes_every_descriptor_gets_files_that_hold_their_own_words_alone(
 
 def test_an_interrupt_while_values_are_taken_ends_that_and_nothing_else(kernel: Kernel, slack: Slack):
     name = next(NAMES)
-    cell = kernel.start(f"%%notify_on_finish {name} --show wait()\ndef wait():\n{indent(BUSY, '    ')}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(
+        f"%%notify_on_finish {name} --show wait()\ndef wait():\n{indent(LONG_RUNNING_CODE, '    ')}"
+    )
+    cell.wait_for_output("begun")
     kernel.interrupt()
 
     assert cell.result().status == "ok"
-    assert "KeyboardInterrupt" in wording(alert(slack, name))
+    assert "KeyboardInterrupt" in alert_text(wait_for_alert(slack, name))
     assert kernel.run("import signal, time\ntime.sleep(3)\nsignal.getsignal(signal.SIGINT)").status == "ok"
 
 
@@ -264,7 +274,7 @@ def test_a_notebook_cannot_send_alerts_elsewhere(kernel: Kernel, slack: Slack):
         for one in asked:
             kernel.run(one)
         kernel.run(f"%%notify_on_finish {name}\n1")
-        alert(slack, name)
+        wait_for_alert(slack, name)
 
         assert stranger.received == []
 
@@ -283,7 +293,7 @@ def test_the_webhook_is_nowhere_to_be_found(tmp_path: Path):
         kept.parent.mkdir(parents=True, mode=0o700)
         kept.touch(0o600)
         kept.write_text(slack.url)
-        slack.script += [slack.answer.__class__(500, "rollup_error"), slack.answer.__class__(mode="reset")]
+        slack.next_answers += [slack.answer.__class__(500, "rollup_error"), slack.answer.__class__(mode="reset")]
         seen = [kernel.run("%load_ext cwnotify"), kernel.run(LEAKY)]
         path = slack.url.partition("127.0.0.1")[2].partition("/")[2]
         bodies = [
@@ -293,9 +303,9 @@ def test_the_webhook_is_nowhere_to_be_found(tmp_path: Path):
         ]
         for number, body in enumerate(bodies):
             seen.append(kernel.run(f"%%notify_on_finish leak{number} --show globals().get('url') --tail 5\n{body}"))
-        told = [alert(slack, f"leak{number}", 20) for number in range(len(bodies))]
+        told = [wait_for_alert(slack, f"leak{number}", 20) for number in range(len(bodies))]
         seen.append(kernel.run("%config CWNotify\n%cwnotify outbox list --all\nimport cwnotify\nvars(cwnotify)"))
-        (pid,) = world.sidecars()
+        (pid,) = world.sidecar_ids()
         process = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
         files = [one for one in tmp_path.rglob("*") if one.is_file() and one != kept]
         held = {str(one.relative_to(tmp_path)) for one in files if slack.canary.encode() in one.read_bytes()}
@@ -315,9 +325,9 @@ def test_the_webhook_is_nowhere_to_be_found(tmp_path: Path):
 def test_a_webhook_in_the_environment_does_not_reach_the_sidecars(world: World, kernel: Kernel, slack: Slack):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n1")
-    alert(slack, name)
+    wait_for_alert(slack, name)
 
-    for pid in world.sidecars():
+    for pid in world.sidecar_ids():
         assert slack.canary.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
         # Nor would a crash leave it in a dump.
         assert re.search(r"Max core file size +[01] ", Path(f"/proc/{pid}/limits").read_text())

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.kernel import BUSY, Kernel, World, alert, outcome, wording
+from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
@@ -42,8 +42,8 @@ with notify('train'):
 
 def delivered(world: World, slack: Slack) -> list[str]:
     """The words of all alerts, once every sidecar has left."""
-    world.wait_until_quiet()
-    return [wording(payload) for payload in slack.payloads]
+    world.wait_for_sidecars_to_exit()
+    return [alert_text(payload) for payload in slack.payloads]
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,18 @@ def test_a_kernel_reports_each_of_its_runs_whatever_variables_it_inherited(
         kernel.run("%load_ext cwnotify")
         for attempt in range(3):
             kernel.run(f"%%notify_on_finish train\nraise ValueError('attempt {attempt}')")
-        kernel.start(f"%%notify_on_finish train\n{BUSY}").prints("begun")
+        kernel.submit_cell(f"%%notify_on_finish train\n{LONG_RUNNING_CODE}").wait_for_output("begun")
         kernel.kill()
         slack.wait_for(4)
     told = delivered(world, slack)
 
-    assert sorted(map(outcome, slack.payloads)) == ["failed", "failed", "failed", "lost"]
+    assert sorted(map(alert_outcome, slack.payloads)) == ["failed", "failed", "failed", "lost"]
     assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
     assert "[rank" not in "".join(told)
 
 
 def test_each_attempt_of_a_retry_loop_under_torchrun_is_reported(world: World, slack: Slack):
-    world.command("python", "-c", RETRIES, env=TORCH)
+    world.execute("python", "-c", RETRIES, env=TORCH)
     told = delivered(world, slack)
 
     assert len(told) == 3
@@ -79,7 +79,7 @@ def test_each_attempt_of_a_retry_loop_under_torchrun_is_reported(world: World, s
 
 def test_each_attempt_of_a_retry_loop_around_two_ranks_is_reported_once(world: World, slack: Slack):
     (world.home / "train.py").write_text(TRAIN)
-    world.command("bash", "-c", SHELL, env=PYTHON | {"WORLD_SIZE": "2", "MASTER_PORT": "29500"})
+    world.execute("bash", "-c", SHELL, env=PYTHON | {"WORLD_SIZE": "2", "MASTER_PORT": "29500"})
     told = delivered(world, slack)
 
     assert len(told) == 3
@@ -90,7 +90,7 @@ def test_of_eight_ranks_that_fail_at_once_one_alert_comes(world: World, slack: S
     code = "import time\nfrom cwnotify import notify\nwith notify('train'):\n    [][0]"
     script = world.home / "train.py"
     script.write_text(code)
-    world.command(
+    world.execute(
         "bash", "-c", "for r in 0 1 2 3 4 5 6 7; do RANK=$r WORLD_SIZE=8 $PYTHON train.py & done; wait", env=PYTHON
     )
 
@@ -117,15 +117,15 @@ def test_what_lightning_starts_beside_its_first_process_is_the_same_run(
 ):
     script = world.home / "train.py"
     script.write_text(LIGHTNING.replace("FAIL", fails))
-    world.command("python", script)
+    world.execute("python", script)
 
     assert len(delivered(world, slack)) == 1
-    assert outcome(slack.payloads[0]) == word
+    assert alert_outcome(slack.payloads[0]) == word
 
 
 def test_a_rank_that_learns_late_that_it_is_not_the_first_keeps_quiet_when_it_finishes(world: World, slack: Slack):
     body = "os.environ |= dict(RANK='1', WORLD_SIZE='2')"
-    world.command("python", "-c", f"import os\nfrom cwnotify import notify\nwith notify('train'):\n    {body}")
+    world.execute("python", "-c", f"import os\nfrom cwnotify import notify\nwith notify('train'):\n    {body}")
 
     assert delivered(world, slack) == []
 
@@ -133,7 +133,7 @@ def test_a_rank_that_learns_late_that_it_is_not_the_first_keeps_quiet_when_it_fi
 def test_a_name_that_two_ranks_do_not_share_hides_no_failure(world: World, slack: Slack):
     code = "import os\nfrom cwnotify import notify\nwith notify('train ' + os.environ['RANK']):\n    [][0]"
     (world.home / "train.py").write_text(code)
-    world.command("bash", "-c", "for r in 0 1; do RANK=$r WORLD_SIZE=2 $PYTHON train.py & done; wait", env=PYTHON)
+    world.execute("bash", "-c", "for r in 0 1; do RANK=$r WORLD_SIZE=2 $PYTHON train.py & done; wait", env=PYTHON)
 
     assert len(delivered(world, slack)) == 2
-    assert outcome(alert(slack, "train 1")) == "failed"
+    assert alert_outcome(wait_for_alert(slack, "train 1")) == "failed"

@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from cwnotify.alerts.events.alarms import AlarmChanged, Plain
+from cwnotify.alerts.events.alarms import AlarmStateChange, UnrecognizedEvent
 from cwnotify.alerts.events.run_options import RunOptions
-from cwnotify.alerts.events.runs import Failure, Outcome, Place, Run, RunEnded, Shown
+from cwnotify.alerts.events.runs import CapturedValue, Outcome, Run, RunFailure, RunLocation, RunResult
 from cwnotify.alerts.messages.alarm import alarm_message
-from cwnotify.alerts.messages.digest import digest_messages
+from cwnotify.alerts.messages.digest import digest_payloads
 from cwnotify.alerts.messages.flapping import flapping_message
-from cwnotify.alerts.messages.notice import plain_message
-from cwnotify.alerts.messages.run import run_message, together_message
+from cwnotify.alerts.messages.notice import unrecognized_event_message
+from cwnotify.alerts.messages.run import combined_runs_message, run_message
 from cwnotify.demo.checks import Check
 from cwnotify.demo.report import write_report
-from cwnotify.preview.page import entry_html
+from cwnotify.preview.page import render_entry_html
 from cwnotify.view import html
-from cwnotify.view.snapshot import Health, Trouble
-from tests.hostile import NASTY
-from tests.slack_rules import check
-from tests.support.lab import QUIET
-from tests.support.panel_feed import well
+from cwnotify.view.snapshot import PanelProblem, SlackHealth
+from tests.hostile import HOSTILE_STRINGS
+from tests.slack_rules import assert_valid_payload
+from tests.support.lab import CHROMIUM_FLAGS
+from tests.support.panel_feed import healthy_snapshot
 
 AT = 1_795_316_400.0
 SCRIPTS = (
@@ -41,27 +41,34 @@ SCRIPTS = (
     "&lt;script&gt;window.ran = 1&lt;/script&gt;",
     "```\n</code></pre><script>window.ran = 1</script>",
 )
-HOSTILE = (*NASTY, *SCRIPTS, "*bold* _it_ ~no~ `code` ```\nblock\n``` > quote", "<!subteam^S1|@all> <#C1|general>")
+HOSTILE = (
+    *HOSTILE_STRINGS,
+    *SCRIPTS,
+    "*bold* _it_ ~no~ `code` ```\nblock\n``` > quote",
+    "<!subteam^S1|@all> <#C1|general>",
+)
 
 
-def _run(text: str, outcome: Outcome = Outcome.FAILED, lang: str = "en") -> RunEnded:
-    place = Place(notebook=text, cell=3, host=text, instance=text, instance_type=text, zone=text)
+def _run(text: str, outcome: Outcome = Outcome.FAILED, lang: str = "en") -> RunResult:
+    place = RunLocation(notebook=text, cell=3, host=text, instance=text, instance_type=text, zone=text)
     run = Run("id", text, AT, place=place, options=RunOptions(lang=lang))
-    shown = (Shown(text, value=text), Shown("x", error=text))
-    return RunEnded(run, outcome, 3.0, AT, failure=Failure(text, text, text), shown=shown, tail=text)
+    shown = (CapturedValue(text, value=text), CapturedValue("x", error=text))
+    return RunResult(run, outcome, 3.0, AT, failure=RunFailure(text, text, text), shown=shown, tail=text)
 
 
-def _alarm(text: str, after: str = "ALARM") -> AlarmChanged:
-    return AlarmChanged(text, after, "OK", AT, description=text, reason=text, instance=text, metric=text, region=text)
+def _alarm(text: str, after: str = "ALARM") -> AlarmStateChange:
+    return AlarmStateChange(
+        text, after, "OK", AT, description=text, reason=text, instance=text, metric=text, region=text
+    )
 
 
 RENDERERS: dict[str, Callable[[str, str], list[Any]]] = {
     "a run": lambda text, lang: [run_message(_run(text, outcome, lang)) for outcome in Outcome],
-    "runs together": lambda text, lang: [together_message([_run(text, lang=lang)] * 3)],
+    "runs together": lambda text, lang: [combined_runs_message([_run(text, lang=lang)] * 3)],
     "an alarm": lambda text, lang: [alarm_message(_alarm(text), lang), alarm_message(_alarm(text, text), lang)],
     "flapping": lambda text, lang: [flapping_message([_alarm(text)] * 9, lang, "", "")],
-    "a digest": lambda text, lang: digest_messages([_alarm(f"{text}{n}") for n in range(30)], 60.0, lang),
-    "a text": lambda text, lang: [plain_message(Plain(text, text), lang)],
+    "a digest": lambda text, lang: digest_payloads([_alarm(f"{text}{n}") for n in range(30)], 60.0, lang),
+    "a text": lambda text, lang: [unrecognized_event_message(UnrecognizedEvent(text, text), lang)],
 }
 
 
@@ -70,14 +77,14 @@ RENDERERS: dict[str, Callable[[str, str], list[Any]]] = {
 def test_no_message_holds_markup_that_is_not_ours(kind: str, lang: str):
     for text in HOSTILE:
         for payload in RENDERERS[kind](text, lang):
-            check(payload)
+            assert_valid_payload(payload)
 
 
 @pytest.fixture(scope="module")
 def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or "chromium"
-        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS.split())
         yield browser.new_page()
         browser.close()
 
@@ -106,12 +113,12 @@ def test_the_page_of_messages_runs_nobodys_script(browser_page: Page, tmp_path: 
     payloads += [{"text": text, "blocks": [{"type": text}], "attachments": [{"color": text}]} for text in HOSTILE]
 
     # Without the page's policy, which would stop what escaping let through.
-    assert ran(browser_page, tmp_path / "page.html", "".join(map(entry_html, payloads))) is None
+    assert ran(browser_page, tmp_path / "page.html", "".join(map(render_entry_html, payloads))) is None
 
 
 def test_the_demos_report_runs_nobodys_script(browser_page: Page, tmp_path: Path):
     path = tmp_path / "report.html"
-    write_report(path, [], [Check(text, text, text, ok=False) for text in SCRIPTS])
+    write_report(path, [], [Check(text, text, text, has_passed=False) for text in SCRIPTS])
     html = path.read_text()
 
     assert "script-src 'none'" in html
@@ -121,7 +128,7 @@ def test_the_demos_report_runs_nobodys_script(browser_page: Page, tmp_path: Path
 def test_the_panels_html_runs_nobodys_script(browser_page: Page, tmp_path: Path):
     shown = []
     for text in HOSTILE:
-        one = well(AT)
+        one = healthy_snapshot(AT)
         hostile = replace(
             one,
             title=text,
@@ -132,10 +139,14 @@ def test_the_panels_html_runs_nobodys_script(browser_page: Page, tmp_path: Path)
             alarms=tuple(replace(alarm, name=text, state=text, url=text) for alarm in one.alarms),
             runs=tuple(replace(run, name=text, outcome="failed", detail=text, place=text) for run in one.runs),
             lines=tuple(replace(line, label=text) for line in one.lines),
-            troubles=(Trouble(text, AT, AT),),
-            health=Health(True, AT, 1, 1, text),
+            troubles=(PanelProblem(text, AT, AT),),
+            health=SlackHealth(True, AT, 1, 1, text),
         )
-        live = (html.subject, html.freshness, html.notices, html.runs)
-        shown += [*(draw(hostile) for draw in live), html.status(hostile, [text]), html.kept(hostile, b"", b"")]
+        live = (html.render_subject, html.render_freshness, html.render_notices, html.render_runs)
+        shown += [
+            *(draw(hostile) for draw in live),
+            html.render_status(hostile, [text]),
+            html.render_static_panel(hostile, b"", b""),
+        ]
 
     assert ran(browser_page, tmp_path / "panel.html", "".join(shown)) is None

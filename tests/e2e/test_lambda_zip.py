@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cwnotify.deploy.bundle import make_zip
-from tests.support.lambda_runtime import Ended, Function
-from tests.support.slack import RATE_LIMITED, REMOVED, Answer, Slack
+from tests.support.lambda_runtime import InvocationResult, LambdaFunction
+from tests.support.slack import RATE_LIMITED, WEBHOOK_REMOVED, Answer, Slack
 
 ENVELOPES = Path(__file__).parents[1] / "data" / "envelopes"
 
@@ -26,10 +26,10 @@ def slack() -> Iterator[Slack]:
 
 
 @pytest.fixture(scope="module")
-def function(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+def function(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LambdaFunction]:
     task = tmp_path_factory.mktemp("lambda") / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
-    with Function(task, {"hookUrl": slack.url}) as running:
+    with LambdaFunction(task, {"hookUrl": slack.url}) as running:
         yield running
 
 
@@ -38,15 +38,15 @@ def event(id: object) -> dict[str, Any]:
     return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(change)}}]}
 
 
-def test_an_alarm_arrives(slack: Slack, function: Function) -> None:
-    assert function.call(event("first")) == Ended({"messages": 1, "batchItemFailures": []})
+def test_an_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
+    assert function.invoke(event("first")) == InvocationResult({"messages": 1, "batchItemFailures": []})
     slack.wait_for(lambda payloads: any("train-first" in one["text"] for one in payloads))
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (REMOVED, "404 no_service"),
+        (WEBHOOK_REMOVED, "404 no_service"),
         (RATE_LIMITED, "429"),
         (Answer(500, "rollup_error"), "500"),
         (Answer(mode="hang"), "no answer in time"),
@@ -54,13 +54,13 @@ def test_an_alarm_arrives(slack: Slack, function: Function) -> None:
     ],
 )
 def test_an_alarm_that_slack_did_not_take_is_an_error(
-    slack: Slack, function: Function, answer: Answer, why: str
+    slack: Slack, function: LambdaFunction, answer: Answer, why: str
 ) -> None:
     before = len(slack.delivered)
     slack.answer = answer
     began = time.monotonic()
     try:
-        ended = function.call(event(why), seconds=2.5)
+        ended = function.invoke(event(why), seconds=2.5)
     finally:
         slack.answer = Answer()
     assert ended.error == "NotDeliveredError"
@@ -92,30 +92,30 @@ def fleet_alarm(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("alarms", [4, 7, 100])
-def test_of_a_batch_only_what_slack_refused_is_taken_again(slack: Slack, function: Function, alarms: int) -> None:
+def test_of_a_batch_only_what_slack_refused_is_taken_again(slack: Slack, function: LambdaFunction, alarms: int) -> None:
     before = len(slack.delivered)
-    slack.judge = lambda payload: Answer(400, "invalid_blocks") if "poison" in json.dumps(payload) else None
+    slack.answer_by_payload = lambda payload: Answer(400, "invalid_blocks") if "poison" in json.dumps(payload) else None
     good = {f"id-{n}": fleet_alarm(f"cpu-{n}") for n in range(alarms)}
     try:
-        ended = function.call(queued(**good, bad={"job": "poison"}, worse=fleet_alarm("poison")), seconds=30)
+        ended = function.invoke(queued(**good, bad={"job": "poison"}, worse=fleet_alarm("poison")), seconds=30)
         assert not ended.error, ended.message
         assert ended.result["batchItemFailures"] == [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
         sent = ended.result["messages"]
         for _ in range(10):
-            again = function.call(queued(bad={"job": "poison"}, worse=fleet_alarm("poison")))
+            again = function.invoke(queued(bad={"job": "poison"}, worse=fleet_alarm("poison")))
             assert (again.error, "400 invalid_blocks" in again.message) == ("NotDeliveredError", True)
     finally:
-        slack.judge = lambda payload: None
+        slack.answer_by_payload = lambda payload: None
     said = json.dumps(slack.wait_for(before + sent)[before:])
     assert len(slack.delivered) == before + sent
     assert all(f"cpu-{n}" in said for n in range(alarms))
 
 
-def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: Function) -> None:
-    slack.script.extend([Answer(), Answer(), *[Answer(mode="hang")] * 20])
+def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: LambdaFunction) -> None:
+    slack.next_answers.extend([Answer(), Answer(), *[Answer(mode="hang")] * 20])
     began = time.monotonic()
-    ended = function.call(queued(**{f"id-{n}": fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
-    slack.script.clear()
+    ended = function.invoke(queued(**{f"id-{n}": fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
+    slack.next_answers.clear()
     assert ended.result["batchItemFailures"] == [{"itemIdentifier": f"id-{n}"} for n in (2, 3, 4)]
     assert time.monotonic() - began < 4
 
@@ -124,8 +124,8 @@ def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: Fu
 def test_a_workflow_webhook_is_refused_by_name_and_the_event_kept(path: str, tmp_path: Path) -> None:
     task = tmp_path / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
-    with Function(task, {"hookUrl": f"https://hooks.slack.com{path}"}) as function:
-        ended = function.call(event("kept"))
+    with LambdaFunction(task, {"hookUrl": f"https://hooks.slack.com{path}"}) as function:
+        ended = function.invoke(event("kept"))
     assert ended.error == "NotDeliveredError"
     assert "Workflow webhook" in ended.message
     assert "cwnotify manifest" in ended.message
@@ -138,19 +138,19 @@ def test_the_hook_may_be_json_or_an_assignment(slack: Slack, tmp_path: Path) -> 
     for number, hook in enumerate(
         (f'{{"url": "{slack.url}", "channel": "#ml"}}', f"\ufeffexport HOOK='{slack.url}'\n")
     ):
-        with Function(task, {"hookUrl": hook}) as function:
-            assert function.call(event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
+        with LambdaFunction(task, {"hookUrl": hook}) as function:
+            assert function.invoke(event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
 
 
-def test_every_envelope_known_is_told(slack: Slack, function: Function) -> None:
+def test_every_envelope_known_is_told(slack: Slack, function: LambdaFunction) -> None:
     for path in sorted(ENVELOPES.glob("*.json")):
-        ended = function.call(json.loads(path.read_bytes()))
+        ended = function.invoke(json.loads(path.read_bytes()))
         assert not ended.error, path.name
         # Over HTTPS the result is the response's body.
         result = json.loads(ended.result["body"]) if "body" in ended.result else ended.result
         assert result["messages"] >= 1, path.name
 
 
-def test_both_ways_to_name_the_handler(function: Function) -> None:
+def test_both_ways_to_name_the_handler(function: LambdaFunction) -> None:
     with zipfile.ZipFile(io.BytesIO(make_zip())) as archive:
         assert {"lambda_function.py", "cwnotify/lambda_function.py"} <= set(archive.namelist())

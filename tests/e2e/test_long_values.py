@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 
@@ -13,11 +13,11 @@ def test_a_cell_that_shows_2500_values_is_reported_as_finished(world: World, sla
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify\n" + "\n".join(f"{name} = '가' * 400" for name in names))
         kernel.run(f"%%notify_on_finish train --show {','.join(names)}\npass")
-        payload = alert(slack, "train", 20)
+        payload = wait_for_alert(slack, "train", 20)
 
-    assert outcome(payload) == "finished"
-    assert "v0 = 가" in wording(payload)
-    assert "… and 2,450 more values" in wording(payload)
+    assert alert_outcome(payload) == "finished"
+    assert "v0 = 가" in alert_text(payload)
+    assert "… and 2,450 more values" in alert_text(payload)
 
 
 def test_a_cell_with_a_megabyte_of_expressions_is_reported(world: World, slack: Slack):
@@ -25,11 +25,11 @@ def test_a_cell_with_a_megabyte_of_expressions_is_reported(world: World, slack: 
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish train --show {expressions}\nraise ValueError('y' * 3_000_000)", 60)
-        payload = alert(slack, "train", 30)
+        payload = wait_for_alert(slack, "train", 30)
 
-    assert outcome(payload) == "failed"
+    assert alert_outcome(payload) == "failed"
     # As many as there is room for.
-    assert "more values" in wording(payload)
+    assert "more values" in alert_text(payload)
 
 
 BODIES = {
@@ -64,14 +64,14 @@ def test_a_program_is_reported_whatever_it_shows(case: str, word: str, world: Wo
     show, body, has_more = BODIES[case]
     end = "    os.kill(os.getpid(), 9)\n" if word == "lost" else ""
 
-    world.command("python", "-c", f"{TYPES}\n{show}\nwith cwnotify.notify('train', show=show):\n    {body}\n{end}")
+    world.execute("python", "-c", f"{TYPES}\n{show}\nwith cwnotify.notify('train', show=show):\n    {body}\n{end}")
 
-    payload = alert(slack, "train", 30)
-    assert outcome(payload) == word
-    assert "v" in wording(payload)
+    payload = wait_for_alert(slack, "train", 30)
+    assert alert_outcome(payload) == word
+    assert "v" in alert_text(payload)
     # Of what a killed process noted last, only what had been passed on is known.
     if word == "finished":
-        assert ("more values" in wording(payload)) == has_more
+        assert ("more values" in alert_text(payload)) == has_more
 
 
 ANOTHER_VERSION = """
@@ -93,16 +93,16 @@ def test_a_long_line_from_another_version_still_says_how_the_run_ended(
     word: str, end: str, size: int, world: World, slack: Slack
 ):
     code = ANOTHER_VERSION.replace("SIZE", str(size)).replace("END", end)
-    done = world.command("python", "-c", code)
+    done = world.execute("python", "-c", code)
 
-    assert outcome(alert(slack, "train", 30)) == word
+    assert alert_outcome(wait_for_alert(slack, "train", 30)) == word
     if size > 1 << 24:
         assert "the alert about train has no details" in done.stderr
 
 
 def test_an_end_that_does_not_fit_into_the_pipe_at_once_does_not_wait_for_the_next_event(world: World, slack: Slack):
     code = ANOTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
-    running = world.begin("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
+    running = world.launch("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
 
-    assert outcome(alert(slack, "train", 30)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 30)) == "finished"
     assert running.poll() is None

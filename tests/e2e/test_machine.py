@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.imds import Imds
-from tests.support.kernel import BUSY, Kernel, World
+from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -44,9 +44,9 @@ def test_the_alert_of_a_run_that_was_lost_at_once_names_the_instance(tmp_path: P
     with Imds(delay=0.5) as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as kernel:
             kernel.run("%load_ext cwnotify")
-            kernel.start(f"{ARM}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+            kernel.submit_cell(f"{ARM}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
             slack.wait_for(1)
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
     (alert,) = slack.payloads
     assert "was lost" in alert["text"]
@@ -73,8 +73,8 @@ def test_an_alert_that_waits_for_the_name_outlives_its_sidecar(tmp_path: Path):
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"{ARM}1")
-        until(lambda: world.messages("pending"), 5, "the alert on disk")
-        (sidecar,) = world.sidecars()
+        until(lambda: world.outbox_messages("pending"), 5, "the alert on disk")
+        (sidecar,) = world.sidecar_ids()
         os.kill(sidecar, signal.SIGKILL)
         kernel.run(f"{ARM}2")
         slack.wait_for(2)
@@ -88,18 +88,18 @@ def test_spot_notices_are_told_once_while_the_cell_runs(tmp_path: Path):
             cells = []
             for kernel in (one, two):
                 kernel.run("%load_ext cwnotify")
-                cells.append(kernel.start(f"{ARM}{BUSY}"))
-                cells[-1].prints("begun")
-            imds.recommend_rebalance()
+                cells.append(kernel.submit_cell(f"{ARM}{LONG_RUNNING_CODE}"))
+                cells[-1].wait_for_output("begun")
+            imds.announce_rebalance()
             slack.wait_for(1)
-            imds.interrupt()
+            imds.announce_interruption()
             slack.wait_for(2)
             # By then each of the two sidecars has looked, and looked again.
             slack.wait_for(lambda payloads: len(payloads) >= 2)
             for kernel in (one, two):
                 kernel.kill()
             slack.wait_for(4)
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
     told = texts(slack)
     assert sum("may soon be taken back" in text for text in told) == 1

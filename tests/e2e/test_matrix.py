@@ -14,8 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environments import variant
-from tests.support.kernel import BUSY, Kernel, World, alert, alerts, outcome, wording
+from tests.support.environments import variant_venv_python
+from tests.support.kernel import (
+    LONG_RUNNING_CODE,
+    Kernel,
+    World,
+    alert_outcome,
+    alert_text,
+    delivered_alerts,
+    wait_for_alert,
+)
 from tests.support.slack import Slack
 
 PAIRS = [
@@ -35,7 +43,7 @@ def name() -> str:
 @pytest.fixture(scope="module", params=PAIRS, ids=[f"ipykernel-{a}-ipython-{b}" for a, b in PAIRS])
 def python(request: pytest.FixtureRequest) -> Path:
     ipykernel, _ = request.param
-    return variant(f"ipykernel-{ipykernel}")
+    return variant_venv_python(f"ipykernel-{ipykernel}")
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +70,13 @@ def test_a_cell_that_finishes_shows_its_value_once(kernel: Kernel, slack: Slack,
     result = kernel.run(f"%%notify_on_finish {name}\nx = 6\nx * 7")
 
     assert (result.status, result.values) == ("ok", ["42"])
-    assert outcome(alert(slack, name)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 def test_a_cell_without_a_name_is_called_by_its_number(kernel: Kernel, slack: Slack):
-    number = kernel.run("%%notify_on_finish\n'unnamed'").count
+    number = kernel.run("%%notify_on_finish\n'unnamed'").execution_count
 
-    assert outcome(alert(slack, f"Cell [{number}]")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, f"Cell [{number}]")) == "finished"
 
 
 def test_a_cell_that_fails_shows_one_traceback_and_aborts_what_follows(kernel: Kernel, slack: Slack, name: str):
@@ -77,21 +85,21 @@ def test_a_cell_that_fails_shows_one_traceback_and_aborts_what_follows(kernel: K
     assert failed.status == "error"
     assert [error.name for error in failed.errors] == ["ZeroDivisionError"]
     assert followed.status == "aborted"
-    assert "line 3" in wording(alert(slack, name))
+    assert "line 3" in alert_text(wait_for_alert(slack, name))
 
 
 def test_a_cell_that_awaits(kernel: Kernel, slack: Slack, name: str):
     result = kernel.run(f"%%notify_on_finish {name}\nimport asyncio\nawait asyncio.sleep(0, 'slept')")
 
     assert result.values == ["'slept'"]
-    assert outcome(alert(slack, name)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 @pytest.mark.parametrize("magic", ["%%time", "%%capture"])
 def test_a_cell_whose_error_a_magic_swallows(kernel: Kernel, slack: Slack, name: str, magic: str):
     kernel.run(f"%%notify_on_finish {name}\n{magic}\n1 / 0")
 
-    assert outcome(alert(slack, name)) == "failed"
+    assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
 @pytest.mark.parametrize(
@@ -113,14 +121,14 @@ def test_what_ipython_displays_as_the_cells_own(kernel: Kernel, slack: Slack, na
     (kernel.world.home / "broken.ipy").write_text("!true\n1 / 0\n")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
-    assert told in alert(slack, name)["text"]
+    assert told in wait_for_alert(slack, name)["text"]
 
 
 def test_braces_of_a_header_and_a_statement_stay_as_they_are(kernel: Kernel, slack: Slack, name: str):
     kernel.run("epoch = 1")
     kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90"\nepoch = 7')
 
-    assert "7/90" in wording(alert(slack, name))
+    assert "7/90" in alert_text(wait_for_alert(slack, name))
     assert kernel.run("%notify_on_finish print('{epoch}')").stdout == "{epoch}\n"
 
 
@@ -132,38 +140,38 @@ def test_braces_of_a_header_and_a_statement_stay_as_they_are(kernel: Kernel, sla
     ],
 )
 def test_a_cell_that_waits_for_the_user(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str):
-    cell = kernel.start(f"%%notify_on_finish {name}\n{body}", typed)
-    slack.wait_for(lambda _: any(says in payload["text"] for payload in alerts(slack, name)))
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}", typed)
+    slack.wait_for(lambda _: any(says in payload["text"] for payload in delivered_alerts(slack, name)))
     cell.result()
-    slack.wait_for(lambda _: any("finished" in payload["text"] for payload in alerts(slack, name)))
+    slack.wait_for(lambda _: any("finished" in payload["text"] for payload in delivered_alerts(slack, name)))
 
-    assert len(alerts(slack, name)) == 2
+    assert len(delivered_alerts(slack, name)) == 2
 
 
 def test_a_cell_that_is_interrupted(kernel: Kernel, slack: Slack, name: str):
-    cell = kernel.start(f"%%notify_on_finish {name}\n{BUSY}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
+    cell.wait_for_output("begun")
     kernel.interrupt()
 
     assert cell.result().status == "error"
-    assert outcome(alert(slack, name)) == "interrupted"
+    assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
 def test_a_cell_that_awaits_and_is_interrupted(kernel: Kernel, slack: Slack, name: str):
     # An await that sleeps for long hears of an interrupt only when something else wakes the loop, see test_outcomes.
     body = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
-    cell = kernel.start(f"%%notify_on_finish {name}\n{body}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
+    cell.wait_for_output("begun")
     kernel.interrupt()
     cell.result()
 
-    assert outcome(alert(slack, name)) == "interrupted"
+    assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
 def test_a_syntax_error(kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name}\nx = = 1")
 
-    assert outcome(alert(slack, name)) == "failed"
+    assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
 def test_unloading_and_loading_again(kernel: Kernel, slack: Slack, name: str):
@@ -173,18 +181,18 @@ def test_unloading_and_loading_again(kernel: Kernel, slack: Slack, name: str):
     further = next(NAMES)
     kernel.run(f"%%notify_on_finish {further}\n1")
 
-    assert outcome(alert(slack, further)) == "finished"
-    assert not alerts(slack, name)
+    assert alert_outcome(wait_for_alert(slack, further)) == "finished"
+    assert not delivered_alerts(slack, name)
 
 
 def test_a_kernel_that_is_killed(python: Path, slack: Slack, name: str, tmp_path: Path):
     with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start(f"%%notify_on_finish {name}\n{BUSY}")
-        cell.prints("begun")
+        cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
+        cell.wait_for_output("begun")
         kernel.kill()
 
-        assert outcome(alert(slack, name)) == "lost"
+        assert alert_outcome(wait_for_alert(slack, name)) == "lost"
 
 
 def test_this_python_is_one_of_the_matrix():

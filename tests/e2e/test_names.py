@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.kernel import Kernel, World, alert, outcome, wording
+from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 CODE = "from cwnotify import notify\nwith notify(): pass\n"
@@ -12,9 +12,9 @@ CODE = "from cwnotify import notify\nwith notify(): pass\n"
 
 def subject(world: World, slack: Slack, *arguments: str) -> str:
     """What the one alert of a program calls it."""
-    done = world.command("python", *arguments, input=CODE)
+    done = world.execute("python", *arguments, input=CODE)
     assert done.returncode == 0, done.stderr
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     (payload,) = slack.payloads
     return str(payload["text"]).split("*")[1]
 
@@ -68,11 +68,11 @@ def test_in_a_notebook_a_run_is_called_by_the_notebook_and_placed_in_its_cell(wo
         kernel.run("from cwnotify import notify")
         kernel.run("1")
         kernel.run("with notify():\n    [][0]")
-        told = alert(slack, "resnet.ipynb")
+        told = wait_for_alert(slack, "resnet.ipynb")
 
-    assert outcome(told) == "failed"
-    assert "resnet.ipynb · In [3]" in wording(told)
-    assert "In [3], line 2, in <module>" in wording(told)
+    assert alert_outcome(told) == "failed"
+    assert "resnet.ipynb · In [3]" in alert_text(told)
+    assert "In [3], line 2, in <module>" in alert_text(told)
 
 
 def test_in_a_notebook_without_a_name_a_run_is_called_by_its_cell(world: World, slack: Slack):
@@ -80,9 +80,9 @@ def test_in_a_notebook_without_a_name_a_run_is_called_by_its_cell(world: World, 
     with Kernel(world) as kernel:
         kernel.run("from cwnotify import notify")
         kernel.run("with notify(): pass")
-        assert "ipykernel" not in wording(alert(slack, "Cell [2]"))
+        assert "ipykernel" not in alert_text(wait_for_alert(slack, "Cell [2]"))
         kernel.run("%run train.py")
-        assert outcome(alert(slack, "train.py")) == "finished"
+        assert alert_outcome(wait_for_alert(slack, "train.py")) == "finished"
 
 
 def test_the_function_of_an_earlier_cell_is_placed_there(world: World, slack: Slack):
@@ -90,7 +90,7 @@ def test_the_function_of_an_earlier_cell_is_placed_there(world: World, slack: Sl
         kernel.run("%load_ext cwnotify")
         kernel.run("def train():\n    1 / 0")
         kernel.run("%%notify_on_finish train\ntrain()")
-        told = wording(alert(slack, "train"))
+        told = alert_text(wait_for_alert(slack, "train"))
 
     assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in told
 
@@ -101,7 +101,7 @@ def test_a_value_reads_the_same_however_it_is_shown(world: World, slack: Slack):
             "%load_ext cwnotify\nimport numpy, cwnotify\nv = {'acc': numpy.float32(0.1)}; n = numpy.array([1e7])"
         )
         kernel.run("%%notify_on_finish train --show v,n\ncwnotify.note(noted=v, big=n)")
-        told = wording(alert(slack, "train"))
+        told = alert_text(wait_for_alert(slack, "train"))
 
     assert told.count("{'acc': 0.1}") == 2
     assert told.count("10000000") == 2

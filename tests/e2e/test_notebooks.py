@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.support.kernel import ROOT, World, alert, alerts, outcome, wording
+from tests.support.kernel import ROOT, World, alert_outcome, alert_text, delivered_alerts, wait_for_alert
 from tests.support.slack import Answer, Slack
 
 # The programs drive kernels in processes of their own.
@@ -42,7 +42,7 @@ def run_by(runner: str, world: World, path: Path) -> tuple[CompletedProcess[str]
         "jupyter execute": [Path(sys.executable).with_name("jupyter-execute"), path, "--output", "executed"],
         "papermill": ["python", "-m", "papermill", "--no-progress-bar", path, out],
     }
-    return world.command(*commands[runner], timeout=120), out
+    return world.execute(*commands[runner], timeout=120), out
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
@@ -50,7 +50,7 @@ def test_a_notebook_that_finishes(runner: str, world: World, slack: Slack, tmp_p
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD))
 
     assert done.returncode == 0
-    assert outcome(alert(slack, "good")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "good")) == "finished"
     outputs = [cell.get("outputs") for cell in nbformat.read(executed, as_version=4).cells]
     assert outputs[0] == []
     assert [output["text"] for output in outputs[-1]] == ["trained\n"]
@@ -62,19 +62,19 @@ def test_a_notebook_that_fails_stops_and_exits_non_zero(runner: str, world: Worl
 
     assert done.returncode != 0
     assert "too small" in done.stdout + done.stderr
-    assert outcome(alert(slack, "good")) == "finished"
-    assert outcome(alert(slack, "bad")) == "failed"
-    world.wait_until_quiet()
-    assert not alerts(slack, "after")
+    assert alert_outcome(wait_for_alert(slack, "good")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "bad")) == "failed"
+    world.wait_for_sidecars_to_exit()
+    assert not delivered_alerts(slack, "after")
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
 def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slack: Slack, tmp_path: Path):
     secret = slack.canary
-    slack.script += [Answer(500, "rollup_error")]
+    slack.next_answers += [Answer(500, "rollup_error")]
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD, BAD))
-    alert(slack, "bad")
-    world.wait_until_quiet()
+    wait_for_alert(slack, "bad")
+    world.wait_for_sidecars_to_exit()
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -85,7 +85,7 @@ def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slac
     assert secret not in done.stdout + done.stderr
 
 
-EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute; execute(Path(sys.argv[1]))"
+EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute_notebook; execute(Path(sys.argv[1]))"
 SHIPPED = {
     "training.ipynb": {"spirals": "accuracy", "too-fast": "loss", "sweep": "rate 2.0", "night-run": "epoch"},
     "panel.ko.ipynb": {"학습": "norm"},
@@ -101,12 +101,12 @@ SHIPPED = {
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, slack: Slack):
-    done = world.command("python", "-c", EXECUTE, ROOT / "notebooks" / name, timeout=120)
+    done = world.execute("python", "-c", EXECUTE, ROOT / "notebooks" / name, timeout=120)
 
     assert done.returncode == 0, done.stderr
-    told = {run: wording(alert(slack, run)) for run in SHIPPED[name]}
+    told = {run: alert_text(wait_for_alert(slack, run)) for run in SHIPPED[name]}
     assert all(value in told[run] for run, value in SHIPPED[name].items()), told
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert len(slack.payloads) == len(told)
 
 
@@ -125,7 +125,7 @@ def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_pa
     # No webhook and no account: the notebook's first cell brings both.
     with World(tmp_path / "world", "") as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
-        done = world.command("python", "-c", script, ROOT / "notebooks" / name, timeout=150)
+        done = world.execute("python", "-c", script, ROOT / "notebooks" / name, timeout=150)
 
     assert done.returncode == 0, done.stderr
     assert not [words for words in SAID[name] if words not in done.stdout], done.stdout
@@ -135,7 +135,7 @@ def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_pa
 def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, tmp_path: Path):
     with World(tmp_path / "world", slack.url) as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
-        done = world.command("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
+        done = world.execute("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
 
     assert done.returncode == 0, done.stderr
     assert "what Slack receives is on the page whose address make lab printed" in done.stdout
@@ -147,7 +147,7 @@ def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, t
 
 def test_a_borrowed_account_tells_nothing_to_the_users_own_slack(tmp_path: Path):
     with World(tmp_path / "world", "https://hooks.slack.com/services/T000/B000/canary") as world:
-        done = world.command("python", "-c", "from cwnotify.demo.fake_account import borrow; borrow()")
+        done = world.execute("python", "-c", "from cwnotify.demo.fake_account import borrow; borrow()")
 
     assert done.returncode == 1
     assert "SettingsError: your alerts go to your own Slack (CWNOTIFY_WEBHOOK_URL)" in done.stderr

@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from cwnotify.runs.recorder import as_shown
-from tests.support.kernel import Kernel, World, alert, outcome, wording
+from cwnotify.runs.recorder import build_shown_values
+from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 
 def ended(world: World, slack: Slack, body: str) -> tuple[CompletedProcess[str], dict[str, Any]]:
     """Run a program that registers `body`; gives what became of it, and its alert."""
     code = f"import os, cwnotify\nwith cwnotify.notify('train'):\n{body}"
-    return world.command("python", "-c", code), alert(slack, "train", 20)
+    return world.execute("python", "-c", code), wait_for_alert(slack, "train", 20)
 
 
 def run(world: World, slack: Slack, body: str) -> str:
     """As `ended`, but gives the alert's outcome and words."""
     done, payload = ended(world, slack, body)
     assert "Traceback" not in done.stderr or "ValueError" in done.stderr
-    return f"{outcome(payload)}\n{wording(payload)}"
+    return f"{alert_outcome(payload)}\n{alert_text(payload)}"
 
 
 ENDINGS = {"finished": "pass", "failed": "raise ValueError", "lost": "os.kill(os.getpid(), 9)"}
@@ -47,12 +47,14 @@ def test_a_lost_kernel_leaves_what_its_cell_noted(world: World, slack: Slack):
     with Kernel(world) as kernel:
         kernel.run("import cwnotify\n%load_ext cwnotify")
         note = "cwnotify.note({'epoch': 41}, val_acc=0.91)"
-        kernel.start(f"%%notify_on_finish train\n{note}\nprint('noted')\nwhile True: pass").prints("noted")
+        kernel.submit_cell(f"%%notify_on_finish train\n{note}\nprint('noted')\nwhile True: pass").wait_for_output(
+            "noted"
+        )
         kernel.kill()
-        payload = alert(slack, "train")
+        payload = wait_for_alert(slack, "train")
 
-    assert outcome(payload) == "lost"
-    assert "*val_acc*\n0.91" in wording(payload)
+    assert alert_outcome(payload) == "lost"
+    assert "*val_acc*\n0.91" in alert_text(payload)
 
 
 def test_a_million_notes_are_cheap_and_the_last_is_told(world: World, slack: Slack):
@@ -92,8 +94,8 @@ def test_a_note_that_exits_or_blocks_ends_nothing_and_holds_nothing_up_twice(wor
     )
     done, payload = ended(world, slack, body)
 
-    assert (outcome(payload), done.stdout) == ("finished", "in time\n")
-    assert re.findall(r"\*(\w+)\*\n(.+)", wording(payload))[:4] == [
+    assert (alert_outcome(payload), done.stdout) == ("finished", "in time\n")
+    assert re.findall(r"\*(\w+)\*\n(.+)", alert_text(payload))[:4] == [
         ("good", "1"),
         ("exits", "no value: `SystemExit`"),
         ("blocks", "no value: `TimeoutError`"),
@@ -109,8 +111,8 @@ def test_an_interrupt_goes_to_the_users_own_handler_while_values_are_taken(world
     )
     done, payload = ended(world, slack, body)
 
-    assert (outcome(payload), done.stdout) == ("finished", "saved\nsaved\n")
-    assert "*asked*\n`it`" in wording(payload)
+    assert (alert_outcome(payload), done.stdout) == ("finished", "saved\nsaved\n")
+    assert "*asked*\n`it`" in alert_text(payload)
 
 
 def test_an_error_whose_text_blocks_is_told(world: World, slack: Slack):
@@ -123,8 +125,8 @@ def test_an_error_whose_text_blocks_is_told(world: World, slack: Slack):
     )
     _, payload = ended(world, slack, body)
 
-    assert outcome(payload) == "failed"
-    assert "its message cannot be shown" in wording(payload)
+    assert alert_outcome(payload) == "failed"
+    assert "its message cannot be shown" in alert_text(payload)
 
 
 def test_a_tensor_of_one_number_is_shown_as_the_number(world: World, slack: Slack):
@@ -142,7 +144,7 @@ def test_what_looks_like_a_secret_is_taken_out_of_a_lost_runs_notes_too(world: W
 
 
 def test_without_a_run_it_does_nothing(world: World, slack: Slack):
-    done = world.command("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
+    done = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not slack.payloads
@@ -165,7 +167,7 @@ def test_values_are_taken_while_another_thread_notes_more():
     other.start()
     try:
         for _ in range(1000):
-            assert len(as_shown(noted)) >= 50
+            assert len(build_shown_values(noted)) >= 50
     finally:
         ended.set()
         other.join()
@@ -231,17 +233,17 @@ CHILDREN = {
 def test_what_a_child_process_notes_is_in_its_parents_alert(code: str, world: World, slack: Slack):
     script = world.home / "train.py"
     script.write_text(code)
-    done = world.command("python", script)
+    done = world.execute("python", script)
 
-    assert "*mark*\n7\n" in f"{wording(alert(slack, 'train', 20))}\n"
+    assert "*mark*\n7\n" in f"{alert_text(wait_for_alert(slack, 'train', 20))}\n"
     assert "cwnotify" not in done.stderr
 
 
 def test_what_a_command_of_cwnotify_run_notes_is_in_the_alert(world: World, slack: Slack):
     code = "import cwnotify; cwnotify.note(mark=7)"
-    world.command("cwnotify", "run", "--name", "train", "--", sys.executable, "-c", code)
+    world.execute("cwnotify", "run", "--name", "train", "--", sys.executable, "-c", code)
 
-    assert "*mark*\n7" in wording(alert(slack, "train", 20))
+    assert "*mark*\n7" in alert_text(wait_for_alert(slack, "train", 20))
 
 
 def test_a_kernels_children_note_for_its_cell_and_its_own_notes_stay(world: World, slack: Slack):
@@ -253,7 +255,7 @@ def test_a_kernels_children_note_for_its_cell_and_its_own_notes_stay(world: Worl
             "one = fork.Process(target=work, args=(7,)); one.start(); one.join()\n"
             "!python -c 'pass'"
         )
-        told = wording(alert(slack, "train"))
+        told = alert_text(wait_for_alert(slack, "train"))
 
     assert "*mark*\n7" in told
     assert "*own*\n1" in told
@@ -267,10 +269,10 @@ def test_notes_reach_the_run_of_their_thread(world: World, slack: Slack):
         "both = [threading.Thread(target=work, args=(name,)) for name in 'ab']\n"
         "for one in both: one.start()\nfor one in both: one.join()"
     )
-    world.command("python", "-c", code)
+    world.execute("python", "-c", code)
 
     for name in "ab":
-        assert f"*mark*\n`{name}`" in wording(alert(slack, name))
+        assert f"*mark*\n`{name}`" in alert_text(wait_for_alert(slack, name))
 
 
 # While our thread waits for it, a socket that was closed still takes notes, for some seconds.
@@ -285,7 +287,7 @@ CLOSED = (
 
 
 def test_where_a_childs_notes_cannot_arrive_it_says_so(world: World, slack: Slack):
-    done = world.command("python", "-c", CLOSED)
+    done = world.execute("python", "-c", CLOSED)
 
-    assert outcome(alert(slack, "train")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train")) == "finished"
     assert done.stderr.count("values noted in a child process do not reach the alert about train") == 1

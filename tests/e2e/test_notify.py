@@ -14,23 +14,23 @@ from click.testing import CliRunner
 
 from cwnotify import notify
 from cwnotify.errors import UsageError
-from tests.support.kernel import World, outcome, wording
+from tests.support.kernel import World, alert_outcome, alert_text
 from tests.support.slack import Slack
 
 
 def reported(world: World, slack: Slack, code: str, exit_code: int = 0) -> list[tuple[str, str, str]]:
     """Run `code` as a program; gives each run's name, its outcome and the value of its note ``mark``, sorted."""
-    done = world.command(
+    done = world.execute(
         "python", "-c", f"import asyncio, functools, threading\nfrom cwnotify import note, notify\n{code}"
     )
     assert done.returncode == exit_code, done.stderr
     assert "cwnotify:" not in done.stderr
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     found = []
     for payload in slack.payloads:
         name = re.search(r"\*(.+?)\*", payload["text"])
-        mark = re.search(r"\*mark\*\n(.+)", wording(payload))
-        found.append((name[1] if name else "", outcome(payload), mark[1].strip("`") if mark else ""))
+        mark = re.search(r"\*mark\*\n(.+)", alert_text(payload))
+        found.append((name[1] if name else "", alert_outcome(payload), mark[1].strip("`") if mark else ""))
     return sorted(found)
 
 

@@ -11,7 +11,17 @@ from textwrap import indent
 
 import pytest
 
-from tests.support.kernel import BUSY, SLEEP, Cell, Kernel, World, alert, alerts, outcome, wording
+from tests.support.kernel import (
+    LONG_RUNNING_CODE,
+    ONE_MINUTE_SLEEP,
+    Cell,
+    Kernel,
+    World,
+    alert_outcome,
+    alert_text,
+    delivered_alerts,
+    wait_for_alert,
+)
 from tests.support.slack import Slack
 
 NAMES = (f"run{number}" for number in count(1))
@@ -44,11 +54,11 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
     """The word of the one alert about `name`; a later run's alert has come too, so a second one would be here."""
-    alert(slack, name)
+    wait_for_alert(slack, name)
     further = next(NAMES)
     kernel.run(f"%%notify_on_finish {further}")
-    alert(slack, further)
-    return outcome(alert(slack, name))
+    wait_for_alert(slack, further)
+    return alert_outcome(wait_for_alert(slack, name))
 
 
 def test_finished(kernel: Kernel, slack: Slack, name: str):
@@ -61,13 +71,13 @@ def test_failed_names_the_error_and_where_it_was(kernel: Kernel, slack: Slack, n
     result = kernel.run(
         f"%%notify_on_finish {name}\ndef load(path):\n    raise FileNotFoundError(path)\n\nload('data.csv')"
     )
-    told = wording(alert(slack, name))
+    told = alert_text(wait_for_alert(slack, name))
 
     assert result.status == "error"
     assert told_once(kernel, slack, name) == "failed"
     assert "FileNotFoundError: data.csv" in told
-    assert f"In [{result.count}], line 5, in <module>" in told
-    assert f"In [{result.count}], line 3, in load\n    raise FileNotFoundError(path)" in told
+    assert f"In [{result.execution_count}], line 5, in <module>" in told
+    assert f"In [{result.execution_count}], line 3, in load\n    raise FileNotFoundError(path)" in told
 
 
 @pytest.mark.parametrize(
@@ -77,34 +87,34 @@ def test_failed_without_an_exception_of_the_codes_own(body: str, error: str, ker
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
     assert told_once(kernel, slack, name) == "failed"
-    assert f"`{error}`" in alert(slack, name)["text"]
+    assert f"`{error}`" in wait_for_alert(slack, name)["text"]
 
 
 # An await that sleeps for long hears of an interrupt only when something else wakes the loop, whether the cell is
 # registered or not (ipykernel 7.4 with tornado 6.6, whose add_callback in a signal's handler wakes no loop).
 AWAIT = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
 INTERRUPTIBLE = {
-    "sleep": BUSY,
+    "sleep": LONG_RUNNING_CODE,
     "await": AWAIT,
     "await in a task": "async def f():\n    "
     + AWAIT.replace("\n", "\n    ")
     + "\n\nimport asyncio\nawait asyncio.create_task(f())",
     "loop": "print('begun', flush=True)\nwhile True:\n    pass",
-    "another cell inside": f"get_ipython().run_cell({BUSY!r}).raise_error()",
-    "%%time beneath": f"%%time\n{BUSY}",
-    "%%capture beneath": f"%%capture captured\nimport os\nos.mkdir('begun')\n{SLEEP}",
+    "another cell inside": f"get_ipython().run_cell({LONG_RUNNING_CODE!r}).raise_error()",
+    "%%time beneath": f"%%time\n{LONG_RUNNING_CODE}",
+    "%%capture beneath": f"%%capture captured\nimport os\nos.mkdir('begun')\n{ONE_MINUTE_SLEEP}",
 }
 
 
 @pytest.mark.parametrize("body", INTERRUPTIBLE.values(), ids=INTERRUPTIBLE)
 def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
-    cell = kernel.start(f"%%notify_on_finish {name}\n{body}")
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     if "%%capture" in body:
         begun = kernel.world.home / "begun"
-        kernel.listen(begun.exists, 10, "the cell's beginning")
+        kernel.receive_until(begun.exists, 10, "the cell's beginning")
         begun.rmdir()
     else:
-        cell.prints("begun")
+        cell.wait_for_output("begun")
     kernel.interrupt()
     cell.result()
 
@@ -112,10 +122,10 @@ def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
 
 
 def test_an_interrupt_that_the_cell_handles_is_none(kernel: Kernel, slack: Slack, name: str):
-    cell = kernel.start(
-        f"%%notify_on_finish {name}\ntry:\n{indent(BUSY, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
+    cell = kernel.submit_cell(
+        f"%%notify_on_finish {name}\ntry:\n{indent(LONG_RUNNING_CODE, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
     )
-    cell.prints("begun")
+    cell.wait_for_output("begun")
     kernel.interrupt()
 
     assert cell.result().status == "ok"
@@ -141,12 +151,14 @@ class End:
 
 
 ENDS = {
-    "SIGKILL": End(BUSY, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL, a forked child holds the pipe": End(CHILD + BUSY, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL, a child of C's holds the pipe": End(CHILD_OF_C + BUSY, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL": End(LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL, a forked child holds the pipe": End(CHILD + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL, a child of C's holds the pipe": End(
+        CHILD_OF_C + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL
+    ),
     "SIGKILL while it awaits": End(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL beneath %%time": End(f"%%time\n{BUSY}", "was killed by SIGKILL", signal.SIGKILL),
-    "SIGTERM": End(BUSY, "was killed by SIGTERM", signal.SIGTERM),
+    "SIGKILL beneath %%time": End(f"%%time\n{LONG_RUNNING_CODE}", "was killed by SIGKILL", signal.SIGKILL),
+    "SIGTERM": End(LONG_RUNNING_CODE, "was killed by SIGTERM", signal.SIGTERM),
     "os._exit": End("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
     "segmentation fault": End("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
     "abort": End("import os\nos.abort()", "crashed with SIGABRT"),
@@ -157,15 +169,15 @@ ENDS = {
 def test_lost_is_told_once_and_why(end: End, tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start(f"%%notify_on_finish {name}\n{end.body}")
+        cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{end.body}")
         if end.number:
-            cell.prints("begun")
+            cell.wait_for_output("begun")
             kernel.kill(end.number)
         assert cell.result().status == "dead"
-        told = alert(own, name)
-        world.wait_until_quiet()
+        told = wait_for_alert(own, name)
+        world.wait_for_sidecars_to_exit()
 
-        assert outcome(told) == "lost"
+        assert alert_outcome(told) == "lost"
         assert end.why in told["text"]
         assert len(own.delivered) == 1
 
@@ -176,18 +188,18 @@ def test_a_kill_is_told_within_a_second(child: str, tmp_path: Path, name: str):
         kernel.run("%load_ext cwnotify")
         before = next(NAMES)
         kernel.run(f"%%notify_on_finish {before}\n1")
-        alert(own, before)
-        begun(kernel, name, child + BUSY)
+        wait_for_alert(own, before)
+        begun(kernel, name, child + LONG_RUNNING_CODE)
         killed = kernel.kill()
-        alert(own, name)
+        wait_for_alert(own, name)
 
         assert own.delivered[1].at - killed < 1.0
 
 
 def begun(kernel: Kernel, name: str, body: str) -> Cell:
     """Start a registered cell, and wait until it runs."""
-    cell = kernel.start(f"%%notify_on_finish {name}\n{body}")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
+    cell.wait_for_output("begun")
     return cell
 
 
@@ -197,16 +209,16 @@ SHRUGS = (
 )
 
 
-@pytest.mark.parametrize("body", [BUSY, AWAIT, f"%%time\n{BUSY}"])
+@pytest.mark.parametrize("body", [LONG_RUNNING_CODE, AWAIT, f"%%time\n{LONG_RUNNING_CODE}"])
 def test_shut_down_in_mid_cell_is_lost_and_no_interrupt(body: str, tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, body)
         kernel.shut_down()
-        told = alert(own, name)
-        world.wait_until_quiet()
+        told = wait_for_alert(own, name)
+        world.wait_for_sidecars_to_exit()
 
-        assert outcome(told) == "lost"
+        assert alert_outcome(told) == "lost"
         assert "was shut down or restarted" in told["text"]
         assert len(own.delivered) == 1
 
@@ -214,18 +226,18 @@ def test_shut_down_in_mid_cell_is_lost_and_no_interrupt(body: str, tmp_path: Pat
 def test_restarted_in_mid_cell_is_lost_and_the_next_run_is_told_too(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        begun(kernel, name, BUSY)
+        begun(kernel, name, LONG_RUNNING_CODE)
         kernel.restart()
         further = next(NAMES)
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {further}\n1")
-        told = alert(own, name)
+        told = wait_for_alert(own, name)
         kernel.kill()
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
-        assert outcome(told) == "lost"
+        assert alert_outcome(told) == "lost"
         assert "was shut down or restarted" in told["text"]
-        assert outcome(alert(own, further)) == "finished"
+        assert alert_outcome(wait_for_alert(own, further)) == "finished"
         assert len(own.delivered) == 2
 
 
@@ -233,12 +245,12 @@ def test_a_cell_that_shrugs_off_the_interrupt_is_lost_when_jupyter_loses_patienc
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, f"import time\n{SHRUGS}")
-        kernel.patience = 0.3
+        kernel.shutdown_timeout = 0.3
         kernel.shut_down()
-        told = alert(own, name)
-        world.wait_until_quiet()
+        told = wait_for_alert(own, name)
+        world.wait_for_sidecars_to_exit()
 
-        assert outcome(told) == "lost"
+        assert alert_outcome(told) == "lost"
         assert len(own.delivered) == 1
 
 
@@ -247,34 +259,34 @@ def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_th
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1 / 0")
         kernel.kill()
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
-        assert [outcome(payload) for payload in own.payloads] == ["failed"]
+        assert [alert_outcome(payload) for payload in own.payloads] == ["failed"]
 
 
 def test_a_kernel_that_is_killed_while_idle_is_no_loss(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1")
-        alert(own, name)
+        wait_for_alert(own, name)
         kernel.run("'a cell that is not registered'")
         kernel.kill()
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
-        assert [outcome(payload) for payload in own.payloads] == ["finished"]
+        assert [alert_outcome(payload) for payload in own.payloads] == ["finished"]
 
 
 def test_a_cell_that_is_interrupted_and_then_outlives_it_is_interrupted(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = begun(kernel, name, BUSY)
+        cell = begun(kernel, name, LONG_RUNNING_CODE)
         kernel.interrupt()
         cell.result()
-        alert(own, name)
+        wait_for_alert(own, name)
         kernel.shut_down()
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()
 
-        assert [outcome(payload) for payload in own.payloads] == ["interrupted"]
+        assert [alert_outcome(payload) for payload in own.payloads] == ["interrupted"]
 
 
 def test_without_the_extension_nothing_of_ours_runs(tmp_path: Path):
@@ -283,5 +295,5 @@ def test_without_the_extension_nothing_of_ours_runs(tmp_path: Path):
         kernel.run("1 / 0")
 
         assert (loaded.status, loaded.outputs) == ("ok", ())
-        assert world.sidecars() == []
-        assert alerts(own, "") == own.payloads == []
+        assert world.sidecar_ids() == []
+        assert delivered_alerts(own, "") == own.payloads == []

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Locator
 
 from tests.support.kernel import ROOT, World
-from tests.support.lab import Lab, Sheet
+from tests.support.lab import Lab, NotebookPage
 
 OPEN = """
 import cwnotify
-from tests.support.panel_feed import Feed
+from tests.support.panel_feed import PanelFeed
 feed = globals().get("feed") or Feed({scene!r})
 panel = cwnotify.panel(link=feed)
 """
@@ -48,7 +48,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(autouse=True)
 def no_kernels_left(lab: Lab) -> Iterator[None]:
     yield
-    lab.end_kernels()
+    lab.shut_down_kernels()
     for name in BUSY:
         (lab.root / name).unlink(missing_ok=True)
 
@@ -57,12 +57,12 @@ def opened(scene: str = "well") -> str:
     return OPEN.format(scene=scene)
 
 
-def live(sheet: Sheet) -> Locator:
+def live(sheet: NotebookPage) -> Locator:
     """The live panels on the page."""
     return sheet.page.locator(".cwnotify-live:visible")
 
 
-def kept(sheet: Sheet) -> Locator:
+def kept(sheet: NotebookPage) -> Locator:
     """The still pictures that one sees on the page."""
     return sheet.page.locator(".cwnotify-kept:visible")
 
@@ -82,7 +82,7 @@ def chip(panel: Locator) -> str:
     return panel.locator(".cw-chip", has_text="train-busy").inner_text(timeout=1000)
 
 
-def moves(sheet: Sheet, panel: Locator) -> None:
+def moves(sheet: NotebookPage, panel: Locator) -> None:
     """Picture and chip change, and change again."""
     sheet.until(lambda: loaded(panel), "the picture")
     for state in ("ALARM", "OK"):
@@ -93,8 +93,8 @@ def moves(sheet: Sheet, panel: Locator) -> None:
 
 @pytest.mark.parametrize("app", ["lab/tree", "notebooks"])
 def test_it_moves_while_the_kernel_is_busy(lab: Lab, app: str):
-    name = lab.notebook(f"busy-{app[:3]}.ipynb", opened(), *BUSY.values())
-    with lab.page(name, app) as sheet:
+    name = lab.write_notebook(f"busy-{app[:3]}.ipynb", opened(), *BUSY.values())
+    with lab.open_notebook(name, app) as sheet:
         sheet.run_all()
         for cell, doing in enumerate(BUSY, start=1):
             sheet.until(lambda cell=cell: sheet.prompt(cell - 1) == f"[{cell}]:", f"the {doing}")
@@ -112,8 +112,8 @@ def press(panel: Locator, name: str) -> None:
 
 
 def test_buttons_are_heard_while_a_cell_runs(lab: Lab):
-    name = lab.notebook("buttons.ipynb", opened("well-still"), BUSY["loop"])
-    with lab.page(name) as sheet:
+    name = lab.write_notebook("buttons.ipynb", opened("well-still"), BUSY["loop"])
+    with lab.open_notebook(name) as sheet:
         sheet.run_all()
         panel = live(sheet)
         sheet.until(lambda: sheet.prompt(0) == "[1]:" and loaded(panel), "the panel")
@@ -130,8 +130,8 @@ def test_buttons_are_heard_while_a_cell_runs(lab: Lab):
 
 def test_a_second_panel_and_a_cell_that_runs_again(lab: Lab):
     count = "from cwnotify.notebook import live_panel\nprint(len(live_panel._open), 'open')"
-    name = lab.notebook("twice.ipynb", opened(), opened(), count)
-    with lab.page(name) as sheet:
+    name = lab.write_notebook("twice.ipynb", opened(), opened(), count)
+    with lab.open_notebook(name) as sheet:
         for _ in range(2):
             sheet.run_all()
             sheet.until(lambda: "2 open" in sheet.output(2), "both panels")
@@ -143,8 +143,8 @@ def test_a_second_panel_and_a_cell_that_runs_again(lab: Lab):
 
 
 def test_a_page_that_is_loaded_again(lab: Lab):
-    name = lab.notebook("reload.ipynb", opened(), BUSY["loop"])
-    with lab.page(name) as sheet:
+    name = lab.write_notebook("reload.ipynb", opened(), BUSY["loop"])
+    with lab.open_notebook(name) as sheet:
         sheet.run_all()
         sheet.until(lambda: sheet.prompt(0) == "[1]:" and loaded(live(sheet)), "the panel")
         sheet.save()
@@ -159,8 +159,8 @@ def test_a_page_that_is_loaded_again(lab: Lab):
 
 
 def test_a_restarted_kernel_and_a_notebook_that_is_opened_again(lab: Lab):
-    name = lab.notebook("again.ipynb", opened("troubled"))
-    with lab.page(name) as sheet:
+    name = lab.write_notebook("again.ipynb", opened("troubled"))
+    with lab.open_notebook(name) as sheet:
         sheet.run_all()
         sheet.until(lambda: loaded(live(sheet)), "the panel")
         assert live(sheet).locator(".cw-still").is_hidden()
@@ -169,9 +169,9 @@ def test_a_restarted_kernel_and_a_notebook_that_is_opened_again(lab: Lab):
         sheet.run_all()
         sheet.until(lambda: loaded(live(sheet)), "the panel again")
         sheet.save()
-    lab.end_kernels()
+    lab.shut_down_kernels()
     lab.set_theme("JupyterLab Dark")
-    with lab.page(name) as sheet:
+    with lab.open_notebook(name) as sheet:
         sheet.until(lambda: loaded(kept(sheet)), "the picture in the file")
 
         assert "cw-dark" in (kept(sheet).locator("img:visible").get_attribute("class") or "")

@@ -15,7 +15,7 @@ from tests.support.kernel import ROOT, Kernel, World
 OPEN = """
 import time
 import cwnotify
-from tests.support.panel_feed import Feed
+from tests.support.panel_feed import PanelFeed
 feed = globals().get("feed") or Feed("well")
 
 def settled(condition, seconds=40):
@@ -31,8 +31,8 @@ def updates(panel, count):
 # A link that says what a test gives it to say, after a first word if it has one.
 SILENT = """
 import cwnotify
-from cwnotify.alerts.serialization import to_record
-from tests.support.panel_feed import well
+from cwnotify.alerts.serialization import to_json_dict
+from tests.support.panel_feed import healthy_snapshot
 def line(at, **pictures):
     return {"snapshot": to_record(well(at)), **pictures}
 class Quiet:
@@ -172,8 +172,8 @@ def test_a_sidecar_that_says_nothing_holds_nobody_up(kernel: Kernel):
 
 def test_an_interrupt_while_it_opens_leaves_nothing(kernel: Kernel):
     kernel.run(SILENT + "import cwnotify.notebook.live_panel as live")
-    cell = kernel.start("cwnotify.panel(link=quiet)")
-    cell.prints("watched")
+    cell = kernel.submit_cell("cwnotify.panel(link=quiet)")
+    cell.wait_for_output("watched")
     kernel.interrupt()
 
     assert cell.result().error.name == "KeyboardInterrupt"
@@ -256,7 +256,7 @@ def test_tab_offers_words_and_options(kernel: Kernel, typed: str, offered: list[
 
 def test_help_tells_of_words_and_options(kernel: Kernel):
     kernel.run("%load_ext cwnotify")
-    asked, told = kernel.run("%cwnotify?").help, kernel.run("%cwnotify panel --help").stdout
+    asked, told = kernel.run("%cwnotify?").pager_text, kernel.run("%cwnotify panel --help").stdout
 
     assert all(word in asked for word in ("%cwnotify login", "--alarm-slack WHEN"))
     assert told in asked
@@ -277,7 +277,7 @@ def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path
     later = "updates(panel, 2)\npanel.close()\nprint(panel._heard.snapshot.alarms[0].state)"
     cells = [new_code_cell(OPEN + "panel = cwnotify.panel(link=feed)"), new_code_cell(later)]
     nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
-    done = world.command(Path(sys.executable).with_name("jupyter-execute"), path, "--inplace", timeout=60)
+    done = world.execute(Path(sys.executable).with_name("jupyter-execute"), path, "--inplace", timeout=60)
     opened, watched = nbformat.read(path, as_version=4).cells
     live, kept = (output["data"] for output in opened.outputs)
 
@@ -290,8 +290,8 @@ def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path
 
 
 def test_in_a_terminal_it_prints_once(world: World):
-    code = "import cwnotify\nfrom tests.support.panel_feed import Feed\ncwnotify.panel(link=Feed('well'))"
-    done = world.command("python", "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code)
+    code = "import cwnotify\nfrom tests.support.panel_feed import PanelFeed\ncwnotify.panel(link=Feed('well'))"
+    done = world.execute("python", "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("cwnotify · i-0abc12f9 train-3") == 1

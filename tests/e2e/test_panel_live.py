@@ -10,7 +10,7 @@ import pytest
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch
 from tests.support.kernel import World
-from tests.support.lab import Lab, Sheet
+from tests.support.lab import Lab, NotebookPage
 from tests.support.slack import Slack
 
 INSTANCE = "i-0abc12f9d8e7a6b54"
@@ -24,19 +24,19 @@ while not os.path.exists("enough"):
 @pytest.fixture
 def aws() -> Iterator[CloudWatch]:
     with CloudWatch() as aws:
-        aws.put_trained(INSTANCE, period=300, hours=2)
+        aws.put_training_instance(INSTANCE, period=300, hours=2)
         yield aws
 
 
-def _picture(page: Sheet) -> str:
+def _picture(page: NotebookPage) -> str:
     return str(page.page.locator(".cwnotify-live img.cw-light").first.get_attribute("src") or "")
 
 
 def test_while_a_cell_trains_the_panel_follows_aws_and_slack_hears(tmp_path: Path, aws: CloudWatch, slack: Slack):
     environ = {**aws.environ(), "CWNOTIFY_INSTANCE": INSTANCE, "CWNOTIFY_ROUND": "1"}
     with World(tmp_path, slack.url, **environ) as world, Lab(world) as lab:
-        name = lab.notebook("train.ipynb", "%load_ext cwnotify\n%cwnotify", BUSY)
-        with lab.page(name) as page:
+        name = lab.write_notebook("train.ipynb", "%load_ext cwnotify\n%cwnotify", BUSY)
+        with lab.open_notebook(name) as page:
             page.run_all()
             page.until(lambda: "train-busy · OK" in page.output(0), "the alarm's chip")
             page.until(lambda: "running 00:00" in page.output(0), "the run's row")

@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cwnotify.aws.session import Aws
+from cwnotify.aws.session import AwsSession
 from cwnotify.deploy import stack, storage
 from cwnotify.deploy.bundle import make_zip
-from cwnotify.deploy.iam_policies import boundary, deployer
-from cwnotify.deploy.invoke import deployed_sha256
-from cwnotify.deploy.spec import Place, Wish
+from cwnotify.deploy.iam_policies import build_boundary_policy, build_deployer_policy
+from cwnotify.deploy.invoke import fetch_deployed_sha256
+from cwnotify.deploy.spec import StackLocation, StackSpec
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from tests.support.ministack import REGION, Ministack
 from tests.support.slack import Slack
 
-PLACE = Place("cwnotify", "000000000000", REGION)
+PLACE = StackLocation("cwnotify", "000000000000", REGION)
 OURS = hashlib.sha256(make_zip()).hexdigest()
 
 
@@ -50,16 +50,18 @@ def evil() -> bytes:
 
 
 @pytest.fixture
-def client(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def client(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSession]:
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
-    yield Aws()
-    stack.apply(Aws(), stack.plan_removal(Aws(), "cwnotify"), lambda change: None, lambda progress: None)
+    yield AwsSession()
+    stack.apply_plan(
+        AwsSession(), stack.prepare_teardown_plan(AwsSession(), "cwnotify"), lambda change: None, lambda progress: None
+    )
 
 
-def deploy(client: Aws, slack: Slack, instance: str) -> list[str]:
-    steps = stack.plan(client, Wish(webhook=Secret(slack.url), instances=(instance,)))
-    stack.apply(client, steps, lambda change: None, lambda progress: None)
+def deploy(client: AwsSession, slack: Slack, instance: str) -> list[str]:
+    steps = stack.prepare_deploy_plan(client, StackSpec(webhook=Secret(slack.url), instances=(instance,)))
+    stack.apply_plan(client, steps, lambda change: None, lambda progress: None)
     return [f"{one.sign} {one.kind} {one.name} {one.detail}" for step in steps for one in step.changes]
 
 
@@ -68,70 +70,72 @@ def the_key(aws: Ministack) -> str:
     return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}["CodeKey"]
 
 
-def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Slack, client: Aws) -> None:
+def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     s3 = aws.client("s3")
-    s3.create_bucket(Bucket=PLACE.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    planted = [f"{PLACE.keys}{OURS[:16]}.zip", f"{PLACE.keys}{OURS}.zip"]
+    s3.create_bucket(Bucket=PLACE.default_bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    planted = [f"{PLACE.key_prefix}{OURS[:16]}.zip", f"{PLACE.key_prefix}{OURS}.zip"]
     for key in planted:
-        s3.put_object(Bucket=PLACE.bucket, Key=key, Body=evil(), Metadata={"sha256": OURS})
+        s3.put_object(Bucket=PLACE.default_bucket, Key=key, Body=evil(), Metadata={"sha256": OURS})
     told = deploy(client, slack, aws.run_instance())
-    assert any(line.startswith(f"! bucket {PLACE.bucket} exists already") for line in told)
-    assert any(f"in {PLACE.bucket}, SHA-256 {OURS}" in line for line in told)
-    assert deployed_sha256(client, "cwnotify") == OURS
-    assert not {*planted} & {*storage.keys(client, PLACE.bucket, "")}
+    assert any(line.startswith(f"! bucket {PLACE.default_bucket} exists already") for line in told)
+    assert any(f"in {PLACE.default_bucket}, SHA-256 {OURS}" in line for line in told)
+    assert fetch_deployed_sha256(client, "cwnotify") == OURS
+    assert not {*planted} & {*storage.list_object_keys(client, PLACE.default_bucket, "")}
 
 
-def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, client: Aws) -> None:
+def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     instance = aws.run_instance()
     deploy(client, slack, instance)
     assert deploy(client, slack, instance) == []
     key = the_key(aws)
-    aws.client("s3").put_object(Bucket=PLACE.bucket, Key=key, Body=evil())
+    aws.client("s3").put_object(Bucket=PLACE.default_bucket, Key=key, Body=evil())
     told = deploy(client, slack, instance)
     assert any(line.startswith(f"! code {key} holds other code") for line in told)
-    assert deployed_sha256(client, "cwnotify") == OURS
-    assert storage.stored_sha256(client, PLACE.bucket, the_key(aws)) == OURS
+    assert fetch_deployed_sha256(client, "cwnotify") == OURS
+    assert storage.read_object_sha256(client, PLACE.default_bucket, the_key(aws)) == OURS
     assert deploy(client, slack, instance) == []
 
 
-def test_a_function_that_was_changed_by_another(aws: Ministack, slack: Slack, client: Aws) -> None:
+def test_a_function_that_was_changed_by_another(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     instance = aws.run_instance()
     deploy(client, slack, instance)
     aws.client("lambda").update_function_code(FunctionName="cwnotify", ZipFile=evil())
     assert any(line.startswith("! function cwnotify runs other code") for line in deploy(client, slack, instance))
-    assert deployed_sha256(client, "cwnotify") == OURS
+    assert fetch_deployed_sha256(client, "cwnotify") == OURS
 
 
-def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack: Slack, client: Aws) -> None:
-    steps = stack.plan(client, Wish(webhook=Secret(slack.url), instances=(aws.run_instance(),)))
+def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+    steps = stack.prepare_deploy_plan(client, StackSpec(webhook=Secret(slack.url), instances=(aws.run_instance(),)))
 
     def swap(change: Any) -> None:
         if change.kind == "stack":
-            (key,) = storage.keys(client, PLACE.bucket, PLACE.keys)
-            aws.client("s3").put_object(Bucket=PLACE.bucket, Key=key, Body=evil())
+            (key,) = storage.list_object_keys(client, PLACE.default_bucket, PLACE.key_prefix)
+            aws.client("s3").put_object(Bucket=PLACE.default_bucket, Key=key, Body=evil())
 
     with pytest.raises(AwsError, match=r"got other code \(SHA-256 [0-9a-f]{64}\) than was put into .*replaced"):
-        stack.apply(client, steps, swap, lambda progress: None)
-    assert deployed_sha256(client, "cwnotify") == OURS
+        stack.apply_plan(client, steps, swap, lambda progress: None)
+    assert fetch_deployed_sha256(client, "cwnotify") == OURS
 
 
-def test_a_new_bucket_is_closed_to_the_public(aws: Ministack, slack: Slack, client: Aws) -> None:
+def test_a_new_bucket_is_closed_to_the_public(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     deploy(client, slack, aws.run_instance())
     s3 = aws.client("s3")
-    closed = s3.get_public_access_block(Bucket=PLACE.bucket)["PublicAccessBlockConfiguration"]
+    closed = s3.get_public_access_block(Bucket=PLACE.default_bucket)["PublicAccessBlockConfiguration"]
     assert len(closed) == 4
     assert all(closed.values())
-    (rule,) = s3.get_bucket_ownership_controls(Bucket=PLACE.bucket)["OwnershipControls"]["Rules"]
+    (rule,) = s3.get_bucket_ownership_controls(Bucket=PLACE.default_bucket)["OwnershipControls"]["Rules"]
     assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
 
 
-def test_the_boundary_is_used_once_an_administrator_has_created_it(aws: Ministack, slack: Slack, client: Aws) -> None:
+def test_the_boundary_is_used_once_an_administrator_has_created_it(
+    aws: Ministack, slack: Slack, client: AwsSession
+) -> None:
     instance = aws.run_instance()
-    assert any(line.startswith(f"! boundary {PLACE.boundary}") for line in deploy(client, slack, instance))
-    document = json.dumps(boundary(PLACE))
+    assert any(line.startswith(f"! boundary {PLACE.boundary_arn}") for line in deploy(client, slack, instance))
+    document = json.dumps(build_boundary_policy(PLACE))
     iam = aws.client("iam")
     arn = iam.create_policy(PolicyName="cwnotify-boundary", PolicyDocument=document)["Policy"]["Arn"]
-    assert arn == PLACE.boundary
+    assert arn == PLACE.boundary_arn
     assert deploy(client, slack, instance) == [f"~ stack cwnotify Boundary: none → {arn}"]
     assert deploy(client, slack, instance) == []
     iam.delete_policy(PolicyArn=arn)
@@ -140,7 +144,7 @@ def test_the_boundary_is_used_once_an_administrator_has_created_it(aws: Ministac
 def test_the_deployers_keys_open_no_way_to_more_rights(aws: Ministack) -> None:
     iam = aws.client("iam")
     iam.create_user(UserName="climber")
-    iam.put_user_policy(UserName="climber", PolicyName="it", PolicyDocument=json.dumps(deployer(PLACE)))
+    iam.put_user_policy(UserName="climber", PolicyName="it", PolicyDocument=json.dumps(build_deployer_policy(PLACE)))
     key = iam.create_access_key(UserName="climber")["AccessKey"]
     import boto3
 
@@ -214,22 +218,22 @@ def test_a_bucket_of_another_account_is_never_used(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
     for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": REGION}.items():
         monkeypatch.setenv(name, value)
-    client = Aws()
-    client.account = PLACE.account
+    client = AwsSession()
+    client.account_id = PLACE.account
     calls = [
-        lambda: storage.has_bucket(client, PLACE.bucket),
-        lambda: storage.keys(client, PLACE.bucket, PLACE.keys),
-        lambda: storage.put_object(client, PLACE.bucket, "key", b"code"),
-        lambda: storage.stored_sha256(client, PLACE.bucket, "key"),
-        lambda: storage.delete_objects(client, PLACE.bucket, ("key",)),
-        lambda: storage.delete_bucket(client, PLACE.bucket),
+        lambda: storage.has_bucket(client, PLACE.default_bucket),
+        lambda: storage.list_object_keys(client, PLACE.default_bucket, PLACE.key_prefix),
+        lambda: storage.put_object(client, PLACE.default_bucket, "key", b"code"),
+        lambda: storage.read_object_sha256(client, PLACE.default_bucket, "key"),
+        lambda: storage.delete_objects(client, PLACE.default_bucket, ("key",)),
+        lambda: storage.delete_bucket(client, PLACE.default_bucket),
     ]
     try:
         for call in calls:
             with pytest.raises(AwsError):
                 call()
         with pytest.raises(AwsError, match="belongs to another account"):
-            storage.has_bucket(client, PLACE.bucket)
+            storage.has_bucket(client, PLACE.default_bucket)
     finally:
         server.shutdown()
         server.server_close()

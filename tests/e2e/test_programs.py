@@ -13,14 +13,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.support.kernel import BUSY, Kernel, World, alert, outcome, wording
-from tests.support.slack import REMOVED, Answer, Slack
+from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World, alert_outcome, alert_text, wait_for_alert
+from tests.support.slack import WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
 def told(world: World, slack: Slack) -> list[str]:
     """The texts of all that was delivered, once every sidecar has left."""
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     return [payload["text"] for payload in slack.payloads]
 
 
@@ -89,13 +89,13 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_notify_tells_once_how_the_code_ended_and_changes_nothing(program: Program, world: World, slack: Slack):
-    done = world.command("python", "-c", f"from cwnotify import notify\n{program.code}")
+    done = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
 
     assert (done.returncode, done.stdout) == (program.exit_code, program.stdout)
     assert done.stderr.count("Traceback (most recent call last)") == program.tracebacks
     (text,) = told(world, slack)
     assert "*train* " in text
-    assert outcome(slack.payloads[0]) == program.word
+    assert alert_outcome(slack.payloads[0]) == program.word
 
 
 def test_notify_shows_values_and_the_error_with_its_place(world: World, slack: Slack):
@@ -104,16 +104,16 @@ def test_notify_shows_values_and_the_error_with_its_place(world: World, slack: S
         "from cwnotify import notify\nloss = 0.25\n"
         "with notify(show=lambda: {'loss': loss, 'epoch': 3}, mention='@here', lang='en'):\n    [][loss > 0]\n"
     )
-    world.command("python", script)
+    world.execute("python", script)
 
-    payload = alert(slack, "train.py")
+    payload = wait_for_alert(slack, "train.py")
     assert payload["text"].endswith("`IndexError` <!here>")
-    assert "train.py, line 4, in <module>\n    [][loss > 0]" in wording(payload)
-    assert "0.25" in wording(payload)
+    assert "train.py, line 4, in <module>\n    [][loss > 0]" in alert_text(payload)
+    assert "0.25" in alert_text(payload)
 
 
 def test_notify_is_silent_where_it_was_told_to_be(world: World, slack: Slack):
-    world.command(
+    world.execute(
         "python",
         "-c",
         "from cwnotify import notify\n"
@@ -126,7 +126,7 @@ def test_notify_is_silent_where_it_was_told_to_be(world: World, slack: Slack):
 
 
 def test_notify_refuses_what_it_cannot_understand_at_once(world: World, slack: Slack):
-    done = world.command("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
+    done = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "UsageError: 'soon' is not a duration" in done.stderr
@@ -153,14 +153,14 @@ def launch(world: World, variables: tuple[str, str], code: str) -> str:
     script.write_text(f"import os, time\nfrom cwnotify import notify\nrank = os.environ[{variables[0]!r}]\n{code}")
     launcher = world.home / "launcher.py"
     launcher.write_text(LAUNCHER)
-    return world.command("python", launcher, script, *variables).stdout.strip()
+    return world.execute("python", launcher, script, *variables).stdout.strip()
 
 
 @pytest.mark.parametrize("variables", [TORCH, SLURM, MPI], ids=["torchrun", "SLURM", "MPI"])
 def test_of_several_ranks_the_first_alone_speaks(variables: tuple[str, str], world: World, slack: Slack):
     assert launch(world, variables, "with notify('job'):\n    pass") == "0 0 0"
     assert len(told(world, slack)) == 1
-    assert outcome(slack.payloads[0]) == "finished"
+    assert alert_outcome(slack.payloads[0]) == "finished"
 
 
 def test_a_failure_on_any_rank_is_told_once(world: World, slack: Slack):
@@ -178,19 +178,19 @@ def test_a_failure_on_any_rank_is_told_once(world: World, slack: Slack):
 
     assert launch(world, TORCH, code) == "1 0 1"
     assert len(told(world, slack)) == 1
-    assert outcome(slack.payloads[0]) == "failed"
+    assert alert_outcome(slack.payloads[0]) == "failed"
 
 
 def test_a_failure_of_another_rank_names_it(world: World, slack: Slack):
     code = "with notify('job'):\n    if rank == '2':\n        raise ValueError('bad batch')\n"
 
     assert launch(world, TORCH, code) == "0 0 1"
-    assert sorted(map(outcome, slack.wait_for(2))) == ["failed", "finished"]
-    assert any("ValueError: [rank 2] bad batch" in wording(payload) for payload in slack.payloads)
+    assert sorted(map(alert_outcome, slack.wait_for(2))) == ["failed", "finished"]
+    assert any("ValueError: [rank 2] bad batch" in alert_text(payload) for payload in slack.payloads)
 
 
 def test_one_rank_alone_is_no_job(world: World, slack: Slack):
-    done = world.command(
+    done = world.execute(
         "python",
         "-c",
         "from cwnotify import notify\nwith notify('alone'): pass",
@@ -198,7 +198,7 @@ def test_one_rank_alone_is_no_job(world: World, slack: Slack):
     )
 
     assert done.returncode == 0
-    assert outcome(alert(slack, "alone")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "alone")) == "finished"
 
 
 # cwnotify run
@@ -207,7 +207,7 @@ BYTES = "import sys\nsys.stdout.buffer.write(bytes(range(256)) * 300)\nsys.stder
 
 
 def run(world: World, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
-    return world.command("cwnotify", "run", *arguments, **more)
+    return world.execute("cwnotify", "run", *arguments, **more)
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 42, 255])
@@ -216,18 +216,18 @@ def test_the_exit_code_is_passed_on(code: int, world: World, slack: Slack):
 
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
     (text,) = told(world, slack)
-    assert outcome(slack.payloads[0]) == ("failed" if code else "finished")
+    assert alert_outcome(slack.payloads[0]) == ("failed" if code else "finished")
     assert (f"`exit code {code}`" in text) == (code != 0)
 
 
 @pytest.mark.parametrize("options", [[], ["--tail", "1"]], ids=["plain", "with --tail"])
 def test_what_it_prints_is_untouched_to_the_byte(options: list[str], world: World, slack: Slack):
-    bare = world.command("python", "-c", BYTES, text=False)
+    bare = world.execute("python", "-c", BYTES, text=False)
     done = run(world, *options, "--", "python3", "-c", BYTES, text=False)
 
     assert (done.stdout, done.stderr) == (bare.stdout, bare.stderr)
     assert len(done.stdout) == 256 * 300
-    assert [outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
+    assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
 
 
 def test_it_reads_what_it_is_given(world: World):
@@ -238,7 +238,7 @@ def test_options_behind_the_command_are_the_commands_own(world: World, slack: Sl
     done = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
 
     assert done.stdout == "--name x --tail 3\n"
-    assert outcome(alert(slack, "echo")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "echo")) == "finished"
 
 
 @pytest.mark.parametrize("wrong", [["--nonsense"], ["--min", "soon"], ["--on", "never"], ["--mim", "5m"]])
@@ -269,7 +269,7 @@ def test_what_cannot_be_started_leaves_as_in_a_shell(program: str, code: int, wo
 
     assert done.returncode == code
     assert program in done.stderr
-    assert [outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
+    assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
 
 
 def test_a_name_without_its_option_is_told_what_to_type(world: World, slack: Slack):
@@ -282,8 +282,8 @@ def test_a_name_without_its_option_is_told_what_to_type(world: World, slack: Sla
 def test_the_last_lines_are_told_if_asked_for(world: World, slack: Slack):
     run(world, "--name", "train", "--tail", "2", "--", "sh", "-c", "echo one; echo two; echo three; exit 1")
 
-    assert "two\nthree" in wording(alert(slack, "train"))
-    assert "one\n" not in wording(alert(slack, "train"))
+    assert "two\nthree" in alert_text(wait_for_alert(slack, "train"))
+    assert "one\n" not in alert_text(wait_for_alert(slack, "train"))
 
 
 TRAPS = "trap 'echo caught; exit 9' {0}; echo begun; while :; do sleep 0.05; done"
@@ -291,7 +291,7 @@ TRAPS = "trap 'echo caught; exit 9' {0}; echo begun; while :; do sleep 0.05; don
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
 def test_signals_are_passed_on_and_the_programs_answer_counts(name: str, world: World, slack: Slack):
-    running = world.begin(
+    running = world.launch(
         "cwnotify", "run", "--name", "train", "--", "sh", "-c", TRAPS.format(name), stdin=subprocess.DEVNULL
     )
     assert running.stdout
@@ -300,29 +300,31 @@ def test_signals_are_passed_on_and_the_programs_answer_counts(name: str, world: 
     out, _ = running.communicate(timeout=20)
 
     assert (running.returncode, out) == (9, "caught\n")
-    assert [outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
+    assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
     assert len(told(world, slack)) == 1
 
 
 def test_an_interrupted_program_is_interrupted(world: World, slack: Slack):
-    running = world.begin("cwnotify", "run", "--name", "train", "--", "python3", "-c", BUSY, stdin=subprocess.DEVNULL)
+    running = world.launch(
+        "cwnotify", "run", "--name", "train", "--", "python3", "-c", LONG_RUNNING_CODE, stdin=subprocess.DEVNULL
+    )
     assert running.stdout
     assert running.stdout.readline() == "begun\n"
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=20)
 
     assert running.returncode == -signal.SIGINT
-    assert [outcome(payload) for payload in slack.wait_for(1)] == ["interrupted"]
+    assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["interrupted"]
 
 
 def test_when_cwnotify_run_itself_is_killed_the_run_is_lost(world: World, slack: Slack):
-    running = world.begin("cwnotify", "run", "--name", "train", "--", "sh", "-c", "echo begun; exec sleep 60")
+    running = world.launch("cwnotify", "run", "--name", "train", "--", "sh", "-c", "echo begun; exec sleep 60")
     assert running.stdout
     assert running.stdout.readline() == "begun\n"
     running.kill()
     running.wait()
 
-    assert outcome(alert(slack, "train")) == "lost"
+    assert alert_outcome(wait_for_alert(slack, "train")) == "lost"
     assert len(told(world, slack)) == 1
 
 
@@ -346,7 +348,7 @@ class Walk:
         self.said = ""
 
     def __call__(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        done = self.world.command("cwnotify", *arguments, input=typed)
+        done = self.world.execute("cwnotify", *arguments, input=typed)
         self.said += done.stdout + done.stderr
         return done
 
@@ -382,16 +384,16 @@ def test_from_nothing_to_a_delivered_alert_the_secret_stays_in_its_file(walk: Wa
     # Then a test, a run and an alert that had to wait go there.
     assert walk("test", "--lang", "ko").returncode == 0
     assert "안녕하세요" in slack.wait_for(2)[1]["text"]
-    slack.script += [REMOVED]
+    slack.next_answers += [WEBHOOK_REMOVED]
     assert walk("run", "--name", "unheard", "--", "true").returncode == 0
-    until(lambda: walk.world.messages("dead"), 10, "giving up")
+    until(lambda: walk.world.outbox_messages("dead"), 10, "giving up")
     (listed,) = json.loads(walk("outbox", "list", "--json").stdout)
     assert (listed["state"], listed["for_this_webhook"]) == ("dead", True)
     assert walk("outbox", "retry", "--all").returncode == 0
-    assert outcome(alert(slack, "unheard")) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "unheard")) == "finished"
 
     # And it stands nowhere else.
-    walk.world.wait_until_quiet()
+    walk.world.wait_for_sidecars_to_exit()
     assert slack.canary not in walk.said
     assert walk.files_with_the_secret() == [webhook]
 
@@ -399,14 +401,14 @@ def test_from_nothing_to_a_delivered_alert_the_secret_stays_in_its_file(walk: Wa
 def test_no_process_shows_the_secret_to_other_users(walk: Walk, slack: Slack):
     walk("login", "--stdin", typed=slack.url)
     slack.answer = Answer(mode="hang")
-    testing = walk.world.begin("cwnotify", "test")
-    running = walk.world.begin("cwnotify", "run", "--", "sleep", "0.1")
+    testing = walk.world.launch("cwnotify", "test")
+    running = walk.world.launch("cwnotify", "run", "--", "sleep", "0.1")
     until(lambda: len(slack.received) == 3, 10, "two attempts that hang")
 
-    pids = walk.world.processes()
+    pids = walk.world.process_ids()
     arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]
-    assert walk.world.sidecars()
+    assert walk.world.sidecar_ids()
     assert len(pids) >= 2
     assert not [text for text in arguments + environments if slack.canary.encode() in text]
     for process in (testing, running):
@@ -444,7 +446,7 @@ def test_quotes_around_a_webhook_do_no_harm(walk: Walk, slack: Slack, shape: str
 
 
 def test_a_webhook_that_was_removed_is_not_stored_and_the_remedy_is_told(walk: Walk, slack: Slack):
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     done = walk("login", "--stdin", typed=slack.url)
 
     assert done.returncode == 1
@@ -454,7 +456,7 @@ def test_a_webhook_that_was_removed_is_not_stored_and_the_remedy_is_told(walk: W
 
 
 def test_a_slack_that_cannot_be_reached_is_explained(walk: Walk, slack: Slack):
-    slack.refuse()
+    slack.refuse_connections()
     done = walk("login", "--stdin", typed=slack.url)
 
     assert done.returncode == 1
@@ -487,13 +489,13 @@ def test_the_manifest_makes_an_app_with_an_incoming_webhook(walk: Walk):
 def test_login_in_a_notebook_asks_without_echo_and_keeps_the_secret_out_of_it(walk: Walk, slack: Slack):
     with Kernel(walk.world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start("%cwnotify login", typed=slack.url)
+        cell = kernel.submit_cell("%cwnotify login", input_text=slack.url)
         result = cell.result()
         kernel.run("%%notify_on_finish first\n1")
         history = kernel.run("In, Out, dir(), globals()")
 
-        assert kernel.asked == [("Slack webhook URL (not shown): ", True)]
+        assert kernel.input_requests == [("Slack webhook URL (not shown): ", True)]
         assert "Slack said ok" in result.stdout
-        assert outcome(alert(slack, "first")) == "finished"
+        assert alert_outcome(wait_for_alert(slack, "first")) == "finished"
         assert slack.canary not in str(result) + str(history)
     assert [path.name for path in walk.files_with_the_secret()] == ["webhook"]

@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from cwnotify.alerts.messages.block_kit import AMBER, GOOD
-from tests.support.kernel import Kernel, World, alert, outcome, wording
+from cwnotify.alerts.messages.block_kit import COLOR_GOOD, COLOR_WARNING
+from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 
 NAMES = (f"run{number}" for number in count(1))
@@ -60,12 +60,12 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 def test_the_first_command_that_fails_is_in_the_first_line(body: str, says: str, kernel: Kernel, slack: Slack):
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = alert(slack, name)
+    told = wait_for_alert(slack, name)
 
     assert result.status == "ok"
-    assert outcome(told) == "finished"
+    assert alert_outcome(told) == "finished"
     assert says in told["text"]
-    assert told["attachments"][0]["color"] == AMBER
+    assert told["attachments"][0]["color"] == COLOR_WARNING
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_what_did_not_fail_in_this_cell_is_not_named(body: str, kernel: Kernel, 
     name = next(NAMES)
     kernel.run("!exit 9")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = alert(slack, name)
+    told = wait_for_alert(slack, name)
 
     assert "exited" not in told["text"]
-    assert told["attachments"][0]["color"] == GOOD
+    assert told["attachments"][0]["color"] == COLOR_GOOD
 
 
 def test_values_that_python_puts_into_a_command_stay_out_of_slack(kernel: Kernel, slack: Slack):
@@ -94,32 +94,32 @@ def test_values_that_python_puts_into_a_command_stay_out_of_slack(kernel: Kernel
     kernel.run(f"%%notify_on_finish {first}\n!echo {{word}}; exit 2")
     kernel.run(f"%%notify_on_finish {second}\nget_ipython().system(f'WORD={{word}} sh -c \"exit 2\"')")
 
-    assert "`!echo {word}; exit 2`" in alert(slack, first)["text"]
-    assert "`!sh …`" in alert(slack, second)["text"]
-    assert "hunter2" not in wording(alert(slack, first)) + wording(alert(slack, second))
+    assert "`!echo {word}; exit 2`" in wait_for_alert(slack, first)["text"]
+    assert "`!sh …`" in wait_for_alert(slack, second)["text"]
+    assert "hunter2" not in alert_text(wait_for_alert(slack, first)) + alert_text(wait_for_alert(slack, second))
 
 
 def test_an_error_after_the_command_is_the_outcome(kernel: Kernel, slack: Slack):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n!python train.py\nopen('no such model')")
 
-    assert outcome(alert(slack, name)) == "failed"
-    assert "`FileNotFoundError`" in alert(slack, name)["text"]
+    assert alert_outcome(wait_for_alert(slack, name)) == "failed"
+    assert "`FileNotFoundError`" in wait_for_alert(slack, name)["text"]
 
 
 @pytest.mark.parametrize("body", [PYTHON, f"x = {PYTHON}"])
 def test_a_command_that_the_user_interrupts_was_interrupted(body: str, kernel: Kernel, slack: Slack):
     name = next(NAMES)
     shown = "print('begun', flush=True)\n" if body.startswith("x") else ""
-    cell = kernel.start(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
-    cell.prints("begun")
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
+    cell.wait_for_output("begun")
     if shown:
         # The command itself prints into a variable.
-        kernel.listen(lambda: kernel.world.processes("time.sleep(60)"), 10, "the command")
+        kernel.receive_until(lambda: kernel.world.process_ids("time.sleep(60)"), 10, "the command")
     kernel.interrupt()
 
     assert "after" in cell.result().stdout
-    assert outcome(alert(slack, name)) == "interrupted"
+    assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
 @pytest.mark.parametrize(("on", "names"), [("error", 1), ("finish", 1), ("always", 1)])
@@ -127,7 +127,7 @@ def test_a_command_that_fails_is_both_an_end_and_an_error(on: str, names: int, k
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --on {on}\n!python train.py")
 
-    assert outcome(alert(slack, name)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 def test_a_command_in_a_terminals_ipython(tmp_path, slack: Slack):
@@ -148,8 +148,8 @@ def test_a_command_in_a_terminals_ipython(tmp_path, slack: Slack):
             "shell.run_line_magic('load_ext', 'cwnotify')\n"
             f"for cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
         )
-        done = world.command("python", "-c", script)
-        told = [alert(slack, name)["text"] for name in names]
+        done = world.execute("python", "-c", script)
+        told = [wait_for_alert(slack, name)["text"] for name in names]
 
     assert "[4] 4" in done.stdout
     assert "`!exit 3` exited with code 3" in told[0]

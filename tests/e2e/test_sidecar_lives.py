@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import ROOT, Kernel, World, alert, outcome
+from tests.support.kernel import ROOT, Kernel, World, alert_outcome, wait_for_alert
 from tests.support.slack import Answer, Slack
 from tests.support.waiting import until
 
@@ -28,11 +28,11 @@ NOTIFIES = "import cwnotify\nwith cwnotify.notify('train'):\n    pass"
 
 def begun(world: World) -> tuple[subprocess.Popen[str], list[int]]:
     """A program in the middle of its run, and its sidecar, which knows of it."""
-    running = world.begin("python", "-c", SLEEPS)
+    running = world.launch("python", "-c", SLEEPS)
     assert running.stdout
     assert running.stdout.readline() == "begun\n"
     until(world.open_runs, 20, "the run's beginning")
-    return running, world.sidecars()
+    return running, world.sidecar_ids()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -45,30 +45,30 @@ def test_a_signal_to_all_processes_at_once_is_told(number: signal.Signals, times
         # Not by `running`, which would fetch how it ended.
         os.kill(running.pid, number)
 
-    payload = alert(slack, "train", 15)
-    assert outcome(payload) == "lost"
+    payload = wait_for_alert(slack, "train", 15)
+    assert alert_outcome(payload) == "lost"
     assert f"killed by {number.name}" in payload["text"]
-    until(lambda: not world.sidecars(), 12, "the sidecar's end")
+    until(lambda: not world.sidecar_ids(), 12, "the sidecar's end")
 
 
 def test_it_does_not_wait_longer_than_ten_seconds_for_slack(world: World, slack: Slack):
-    slack.refuse()
+    slack.refuse_connections()
     running, sidecars = begun(world)
     began = time.monotonic()
     for pid in (running.pid, *sidecars):
         os.kill(pid, signal.SIGTERM)
-    until(lambda: not world.sidecars(), 16, "the sidecar's end")
+    until(lambda: not world.sidecar_ids(), 16, "the sidecar's end")
 
     assert time.monotonic() - began > 8
-    assert [message.state for message in world.messages()] == ["pending"]
-    slack.accept()
-    world.command("python", "-c", NOTIFIES.replace("train", "next"))
-    assert outcome(alert(slack, "train", 20)) == "lost"
+    assert [message.state for message in world.outbox_messages()] == ["pending"]
+    slack.accept_connections()
+    world.execute("python", "-c", NOTIFIES.replace("train", "next"))
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "lost"
 
 
 def owners(world: World) -> set[str]:
     """The sidecars that watch over open runs."""
-    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:
+    with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db:
         return {owner for (owner,) in db.execute("SELECT owner FROM runs")}
 
 
@@ -79,7 +79,7 @@ def test_where_only_the_sidecar_gets_the_signal_another_one_follows(world: World
     until(lambda: owners(world) - before, 30, "a new sidecar that watches the run")
     running.kill()
 
-    assert outcome(alert(slack, "train", 20)) == "lost"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "lost"
 
 
 # What keeps it from living
@@ -119,7 +119,7 @@ def complaints(stderr: str) -> list[str]:
     "program", [["python", "-c", NOTIFIES], ["cwnotify", "run", "--", "true"]], ids=["notify", "run"]
 )
 def test_a_module_that_is_missing_is_named_once(module: str, what: str, program: Sequence[str], world: World):
-    done = world.command(*program, env=without(module, world))
+    done = world.execute(*program, env=without(module, world))
 
     (line,) = complaints(done.stderr)
     assert what in line
@@ -127,10 +127,10 @@ def test_a_module_that_is_missing_is_named_once(module: str, what: str, program:
 
 
 def test_what_could_not_be_sent_for_want_of_a_module_is_sent_by_the_next_one(world: World, slack: Slack):
-    world.command("python", "-c", NOTIFIES, env=without("requests", world))
-    world.command("python", "-c", NOTIFIES.replace("train", "next"))
+    world.execute("python", "-c", NOTIFIES, env=without("requests", world))
+    world.execute("python", "-c", NOTIFIES.replace("train", "next"))
 
-    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_what_could_not_be_sent_for_want_of_a_module_is_sent_by_the_next_one(wor
     ],
 )
 def test_a_python_that_does_not_start_is_told_once(setup: str, what: str, world: World):
-    done = world.command("python", "-c", f"{setup}\n{NOTIFIES}\n{NOTIFIES}\nprint('unharmed')")
+    done = world.execute("python", "-c", f"{setup}\n{NOTIFIES}\n{NOTIFIES}\nprint('unharmed')")
 
     (line,) = complaints(done.stderr)
     assert what in line
@@ -160,10 +160,10 @@ def test_a_notebook_says_so_while_its_cell_runs(world: World):
 
 
 def test_a_state_folder_that_cannot_be_written_is_told_and_the_alert_comes(world: World, slack: Slack):
-    done = world.command("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": "/proc/nowhere"})
+    done = world.execute("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": "/proc/nowhere"})
 
     assert "/proc/nowhere cannot be used" in done.stderr
-    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
@@ -183,9 +183,9 @@ def test_a_state_folder_that_a_stranger_prepared_is_not_touched_and_the_alert_co
         (state / "key").write_bytes(b"k" * 32)
     os.chown(state / "key" if planted == "key" else state, 65534, 65534, follow_symlinks=False)
 
-    done = world.command("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": str(state)})
+    done = world.execute("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": str(state)})
 
-    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
     assert "set CWNOTIFY_STATE_DIR to a folder of your own; alerts are kept in memory" in done.stderr
     assert [list(home.iterdir()), home.stat().st_mode & 0o777] == [[], 0o755]
     assert planted == "link" or [path.name for path in state.iterdir()] == ["key"]
@@ -195,17 +195,17 @@ def test_sidecars_that_are_killed_again_and_again_are_told_once(world: World, sl
     running, _ = begun(world)
     killed: set[int] = set()
     while len(killed) < 3:
-        pid = until(lambda: set(world.sidecars()) - killed, 20, "a sidecar").pop()
+        pid = until(lambda: set(world.sidecar_ids()) - killed, 20, "a sidecar").pop()
         # The process that detaches a sidecar has the same command line, and is gone at once.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
     # It goes on trying, and what it has to tell is told.
-    until(lambda: set(world.sidecars()) - killed, 20, "one more")
+    until(lambda: set(world.sidecar_ids()) - killed, 20, "one more")
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=30)
 
-    assert outcome(alert(slack, "train", 20)) == "interrupted"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "interrupted"
     assert len(complaints(stderr)) == 1
     assert "it left no message; perhaps it was killed" in stderr
 
@@ -217,10 +217,10 @@ def test_sidecars_that_are_killed_again_and_again_are_told_once(world: World, sl
 def test_a_program_with_closed_streams_is_reported(closed: str, world: World, slack: Slack):
     script = world.home / "train.py"
     script.write_text(NOTIFIES)
-    done = world.command("bash", "-c", f"{sys.executable} {script} {closed}")
+    done = world.execute("bash", "-c", f"{sys.executable} {script} {closed}")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
 
 
 PATCHES = {
@@ -250,21 +250,21 @@ print(len(ticks) > 10)
 @pytest.mark.parametrize("library", PATCHES)
 def test_patched_threads_do_not_block(library: str, order: str, world: World, slack: Slack):
     first, then = (PATCHES[library], "import cwnotify")[:: 1 if order == "before" else -1]
-    done = world.command("python", "-c", f"{first}\n{then}\n{COUNTS.format(green=GREEN[library])}", timeout=30)
+    done = world.execute("python", "-c", f"{first}\n{then}\n{COUNTS.format(green=GREEN[library])}", timeout=30)
 
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
-    assert outcome(alert(slack, "train", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
 
 
 def test_a_sidecar_that_is_killed_under_gevent_is_replaced(world: World, slack: Slack):
-    running = world.begin("python", "-c", f"{PATCHES['gevent']}\n{SLEEPS}")
+    running = world.launch("python", "-c", f"{PATCHES['gevent']}\n{SLEEPS}")
     until(world.open_runs, 20, "the run's beginning")
-    (first,) = world.sidecars()
+    (first,) = world.sidecar_ids()
     os.kill(first, signal.SIGKILL)
-    until(lambda: world.sidecars() and first not in world.sidecars(), 20, "another sidecar")
+    until(lambda: world.sidecar_ids() and first not in world.sidecar_ids(), 20, "another sidecar")
     running.kill()
 
-    assert outcome(alert(slack, "train", 20)) == "lost"
+    assert alert_outcome(wait_for_alert(slack, "train", 20)) == "lost"
 
 
 # A container's first process
@@ -290,11 +290,11 @@ def test_a_containers_program_waits_until_slack_has_it(program: list[str], world
     slack.answer = Answer(mode="drip", headers={f"X-Slow-{n}": "x" * 8 for n in range(4)})
     (world.home / "train.py").write_text(SCRIPT)
     (world.home / "train.ipy").write_text("%load_ext cwnotify\n%notify_on_finish print('end')\n")
-    done = world.command(*inside(program, world))
+    done = world.execute(*inside(program, world))
 
     assert "end" in done.stdout
     # Everything in it was killed as it ended: what has not come by now never comes.
-    assert [outcome(payload) for payload in slack.wait_for(1, 0.5)] == ["finished"]
+    assert [alert_outcome(payload) for payload in slack.wait_for(1, 0.5)] == ["finished"]
 
 
 def inside(program: list[str], world: World) -> list[str]:
@@ -306,17 +306,17 @@ def inside(program: list[str], world: World) -> list[str]:
 
 @in_container
 def test_a_containers_program_waits_ten_seconds_at_most(world: World, slack: Slack):
-    slack.refuse()
+    slack.refuse_connections()
     began = time.monotonic()
-    world.command(*CONTAINER, sys.executable, "-c", NOTIFIES)
+    world.execute(*CONTAINER, sys.executable, "-c", NOTIFIES)
 
     assert 9 < time.monotonic() - began < 20
 
 
 @in_container
 def test_what_is_not_to_be_told_is_not_waited_for(world: World, slack: Slack):
-    slack.refuse()
+    slack.refuse_connections()
     began = time.monotonic()
-    world.command(*CONTAINER, sys.executable, "-c", NOTIFIES.replace("'train'", "'train', min='1h'"))
+    world.execute(*CONTAINER, sys.executable, "-c", NOTIFIES.replace("'train'", "'train', min='1h'"))
 
     assert time.monotonic() - began < 8

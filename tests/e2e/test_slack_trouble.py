@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cwnotify.settings import Secret, store_webhook
-from tests.support.kernel import BUSY, Kernel, World, alert, outcome
-from tests.support.slack import LOGIN_PAGE, OK, REDIRECT, REMOVED, Answer, Slack
+from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World, alert_outcome, wait_for_alert
+from tests.support.slack import LOGIN_PAGE, OK, REDIRECT, WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
@@ -31,7 +31,7 @@ class Scene:
 
     def outbox(self, *words: str) -> str:
         """What ``cwnotify outbox`` says, in good order."""
-        done = self.world.command("cwnotify", "outbox", *words)
+        done = self.world.execute("cwnotify", "outbox", *words)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -39,14 +39,16 @@ class Scene:
         """Wait for the first attempt to deliver to fail; gives the reason that was noted."""
 
         def reason() -> str:
-            return next((m.reason for m in self.world.messages("pending", "dead") if f"*{name}*" in str(m.payload)), "")
+            return next(
+                (m.reason for m in self.world.outbox_messages("pending", "dead") if f"*{name}*" in str(m.payload)), ""
+            )
 
         return until(reason, 15, "an attempt that fails")
 
     def everything_told(self) -> list[str]:
         """End the kernel, wait until the sidecar has left, and give the texts that were delivered."""
         self.kernel.kill()
-        self.world.wait_until_quiet()
+        self.world.wait_for_sidecars_to_exit()
         return [payload["text"] for payload in self.slack.payloads]
 
 
@@ -79,13 +81,13 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scen
         scenes = {}
         for name, answer in PATIENT.items():
             scenes[name] = one = stack.enter_context(begin(tmp_path_factory.mktemp("patient")))
-            one.slack.script.append(answer)
+            one.slack.next_answers.append(answer)
             one.run("first")
         yield scenes
 
 
 def test_no_cell_waits_for_a_slack_that_hangs(scene: Scene):
-    scene.slack.script += [Answer(mode="hang")] * 9
+    scene.slack.next_answers += [Answer(mode="hang")] * 9
     scene.run("first")
     until(lambda: len(scene.slack.received) == 1, 10, "the first request")
 
@@ -96,16 +98,16 @@ def test_no_cell_waits_for_a_slack_that_hangs(scene: Scene):
     assert (failed.status, aborted.status) == ("error", "aborted")
     # The first request still hangs: no cell waited for its end.
     assert len(scene.slack.received) == 1
-    until(lambda: len(scene.world.messages("pending")) == 4, 15, "every alert on disk")
+    until(lambda: len(scene.world.outbox_messages("pending")) == 4, 15, "every alert on disk")
 
 
 def test_refused_connections(scene: Scene):
-    scene.slack.refuse()
+    scene.slack.refuse_connections()
     scene.run("away")
     assert "the connection was refused" in scene.tried("away")
-    scene.slack.accept()
+    scene.slack.accept_connections()
 
-    alert(scene.slack, "away")
+    wait_for_alert(scene.slack, "away")
     assert len(scene.everything_told()) == 1
 
 
@@ -120,19 +122,19 @@ def test_refused_connections(scene: Scene):
     ids=["500 and 503", "a proxy's 502", "reset", "cut off"],
 )
 def test_it_is_told_once_slack_has_recovered(answers: list[Answer], scene: Scene):
-    scene.slack.script += answers
+    scene.slack.next_answers += answers
     scene.run("later")
 
-    alert(scene.slack, "later")
+    wait_for_alert(scene.slack, "later")
     assert [one.answer for one in scene.slack.received] == [*answers, OK]
     assert len(scene.everything_told()) == 1
 
 
 def test_slack_is_given_the_time_that_it_asks_for(scene: Scene):
-    scene.slack.script += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
+    scene.slack.next_answers += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
     scene.run("slowly")
 
-    alert(scene.slack, "slowly")
+    wait_for_alert(scene.slack, "slowly")
     first, second = scene.slack.received
     assert 1.2 <= second.at - first.at < 4
     assert len(scene.everything_told()) == 1
@@ -140,11 +142,11 @@ def test_slack_is_given_the_time_that_it_asks_for(scene: Scene):
 
 @pytest.mark.parametrize("word", ["invalid_blocks", "invalid_payload", "invalid_attachments"])
 def test_a_message_that_slack_cannot_read_is_sent_as_text_alone(word: str, scene: Scene):
-    scene.slack.script += [Answer(400, word)]
+    scene.slack.next_answers += [Answer(400, word)]
     scene.run("simpler")
 
-    told = alert(scene.slack, "simpler")
-    assert outcome(told) == "finished"
+    told = wait_for_alert(scene.slack, "simpler")
+    assert alert_outcome(told) == "finished"
     assert set(told) == {"text"}
     assert {"text", "blocks", "attachments"} <= set(scene.slack.received[0].payload)
     assert len(scene.everything_told()) == 1
@@ -159,7 +161,7 @@ class Refusal:
 
 
 REFUSALS = {
-    "removed": Refusal([REMOVED], "404 no_service: this webhook was removed; make a new one at"),
+    "removed": Refusal([WEBHOOK_REMOVED], "404 no_service: this webhook was removed; make a new one at"),
     "archived": Refusal([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
     "forbidden": Refusal([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
     "not even the text": Refusal([Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"),
@@ -168,9 +170,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_be_delivered_is_listed_with_the_reason_and_can_be_sent_again(refusal: Refusal, scene: Scene):
-    scene.slack.script += refusal.answers
+    scene.slack.next_answers += refusal.answers
     scene.run("unwanted")
-    until(lambda: scene.world.messages("dead"), 10, "giving up")
+    until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
     listed = scene.outbox("list")
     sent = scene.outbox("retry", listed.split()[0])
 
@@ -178,16 +180,16 @@ def test_what_cannot_be_delivered_is_listed_with_the_reason_and_can_be_sent_agai
     assert "unwanted finished in" in listed
     assert refusal.reason in listed
     assert "1 sent again" in sent
-    assert outcome(alert(scene.slack, "unwanted")) == "finished"
+    assert alert_outcome(wait_for_alert(scene.slack, "unwanted")) == "finished"
     assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
     assert len(scene.slack.received) == len(refusal.answers) + 1
     assert scene.slack.canary not in listed + sent
 
 
 def test_what_cannot_be_delivered_can_be_thrown_away(scene: Scene):
-    scene.slack.script += [REMOVED]
+    scene.slack.next_answers += [WEBHOOK_REMOVED]
     scene.run("unwanted")
-    until(lambda: scene.world.messages("dead"), 10, "giving up")
+    until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
 
     assert scene.outbox("purge", "--all") == "1 thrown away.\n"
     assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
@@ -195,7 +197,7 @@ def test_what_cannot_be_delivered_can_be_thrown_away(scene: Scene):
 
 
 def test_alerts_that_piled_up_arrive_once_from_two_kernels(scene: Scene):
-    scene.slack.refuse()
+    scene.slack.refuse_connections()
     with Kernel(scene.world) as other:
         other.run("%load_ext cwnotify")
         for number in range(3):
@@ -203,7 +205,7 @@ def test_alerts_that_piled_up_arrive_once_from_two_kernels(scene: Scene):
             other.run(f"%%notify_on_finish theirs{number}\n1")
         scene.tried("mine0")
         other.kill()
-        scene.slack.accept()
+        scene.slack.accept_connections()
         told = scene.everything_told()
 
     names = [f"{whose}{number}" for whose in ("mine", "theirs") for number in range(3)]
@@ -211,14 +213,14 @@ def test_alerts_that_piled_up_arrive_once_from_two_kernels(scene: Scene):
 
 
 def test_a_kernel_that_leaves_while_slack_is_away_is_told_of_later(scene: Scene):
-    scene.slack.refuse()
+    scene.slack.refuse_connections()
     scene.run("orphan")
     scene.kernel.shut_down()
     scene.tried("orphan")
-    scene.slack.accept()
+    scene.slack.accept_connections()
 
-    assert outcome(alert(scene.slack, "orphan", 20)) == "finished"
-    scene.world.wait_until_quiet()
+    assert alert_outcome(wait_for_alert(scene.slack, "orphan", 20)) == "finished"
+    scene.world.wait_for_sidecars_to_exit()
     assert len(scene.slack.delivered) == 1
 
 
@@ -227,17 +229,17 @@ def test_a_kernel_that_leaves_while_slack_is_away_is_told_of_later(scene: Scene)
 
 def the_sidecar(world: World, other_than: int = 0) -> int:
     """Wait for the sidecar."""
-    (pid,) = until(lambda: [pid for pid in world.sidecars() if pid != other_than], 15, "a sidecar")
+    (pid,) = until(lambda: [pid for pid in world.sidecar_ids() if pid != other_than], 15, "a sidecar")
     return pid
 
 
 def test_a_sidecar_killed_in_mid_run_is_replaced_and_the_end_is_told_once(scene: Scene):
     go = scene.world.home / "go"
-    cell = scene.kernel.start(
+    cell = scene.kernel.submit_cell(
         "%%notify_on_finish longer\nprint('begun', flush=True)\nimport os, time\n"
         f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n'went on'"
     )
-    cell.prints("begun")
+    cell.wait_for_output("begun")
     first = the_sidecar(scene.world)
     until(lambda: scene.world.open_runs(), 10, "the run on disk")
     os.kill(first, signal.SIGKILL)
@@ -245,16 +247,16 @@ def test_a_sidecar_killed_in_mid_run_is_replaced_and_the_end_is_told_once(scene:
     go.touch()
 
     assert cell.result().values == ["'went on'"]
-    assert outcome(alert(scene.slack, "longer")) == "finished"
+    assert alert_outcome(wait_for_alert(scene.slack, "longer")) == "finished"
     assert len(scene.everything_told()) == 1
 
 
 def test_a_kernel_killed_after_its_first_sidecar_is_told_of_by_the_second(scene: Scene):
-    cell = scene.kernel.start(f"%%notify_on_finish unlucky\n{BUSY}")
-    cell.prints("begun")
+    cell = scene.kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}")
+    cell.wait_for_output("begun")
     first = the_sidecar(scene.world)
     os.kill(first, signal.SIGKILL)
-    until(lambda: scene.world.open_runs() and scene.world.sidecars() not in ([], [first]), 15, "a second sidecar")
+    until(lambda: scene.world.open_runs() and scene.world.sidecar_ids() not in ([], [first]), 15, "a second sidecar")
 
     (text,) = scene.everything_told()
     assert "*unlucky* was lost" in text
@@ -262,47 +264,47 @@ def test_a_kernel_killed_after_its_first_sidecar_is_told_of_by_the_second(scene:
 
 
 def test_alerts_that_wait_when_the_sidecar_is_killed_are_sent_by_the_next_without_a_further_run(scene: Scene):
-    scene.slack.refuse()
+    scene.slack.refuse_connections()
     scene.run("early")
     scene.tried("early")
     first = the_sidecar(scene.world)
     os.kill(first, signal.SIGKILL)
     the_sidecar(scene.world, other_than=first)
-    scene.slack.accept()
+    scene.slack.accept_connections()
 
-    alert(scene.slack, "early")
+    wait_for_alert(scene.slack, "early")
     assert len(scene.everything_told()) == 1
 
 
 def test_a_sidecar_killed_in_the_middle_of_an_attempt_leaves_it_to_the_next(scene: Scene):
-    scene.slack.script += [Answer(mode="hang")]
+    scene.slack.next_answers += [Answer(mode="hang")]
     scene.run("early")
     until(lambda: scene.slack.received, 10, "an attempt")
     os.kill(the_sidecar(scene.world), signal.SIGKILL)
 
     # Not after the dead sidecar's lease of two minutes, but at once.
-    alert(scene.slack, "early")
+    wait_for_alert(scene.slack, "early")
     assert len(scene.everything_told()) == 1
 
 
 def test_when_kernel_and_sidecar_are_killed_the_next_start_tells_of_the_loss(scene: Scene):
-    cell = scene.kernel.start(f"%%notify_on_finish forgotten\n{BUSY}")
-    cell.prints("begun")
+    cell = scene.kernel.submit_cell(f"%%notify_on_finish forgotten\n{LONG_RUNNING_CODE}")
+    cell.wait_for_output("begun")
     until(lambda: scene.world.open_runs(), 10, "the run on disk")
     os.kill(the_sidecar(scene.world), signal.SIGKILL)
     scene.kernel.kill()
-    until(lambda: not scene.world.processes(), 5, "the end of both")
+    until(lambda: not scene.world.process_ids(), 5, "the end of both")
     assert scene.slack.delivered == []
 
     with Kernel(scene.world) as next_one:
         next_one.run("%load_ext cwnotify")
         next_one.run("%%notify_on_finish new\n1")
-        alert(scene.slack, "new")
-        lost = alert(scene.slack, "forgotten")
+        wait_for_alert(scene.slack, "new")
+        lost = wait_for_alert(scene.slack, "forgotten")
         next_one.kill()
-        scene.world.wait_until_quiet()
+        scene.world.wait_for_sidecars_to_exit()
 
-    assert outcome(lost) == "lost"
+    assert alert_outcome(lost) == "lost"
     assert "It was last seen" in lost["text"]
     assert len(scene.slack.delivered) == 2
 
@@ -315,8 +317,8 @@ def test_without_a_webhook_the_notebook_shows_what_would_be_said_and_it_can_be_s
         kernel.run("%load_ext cwnotify")
         first = kernel.run("%%notify_on_finish unheard\n40 + 2")
         second = kernel.run("%%notify_on_finish again\n1 / 0")
-        until(lambda: len(world.messages("dead")) == 2, 10, "the outbox")
-        sent = world.command("cwnotify", "outbox", "retry", "--all", env={"CWNOTIFY_WEBHOOK_URL": slack.url})
+        until(lambda: len(world.outbox_messages("dead")) == 2, 10, "the outbox")
+        sent = world.execute("cwnotify", "outbox", "retry", "--all", env={"CWNOTIFY_WEBHOOK_URL": slack.url})
 
         assert first.values == ["42"]
         assert "%cwnotify login" in first.stderr
@@ -324,22 +326,22 @@ def test_without_a_webhook_the_notebook_shows_what_would_be_said_and_it_can_be_s
         assert "%cwnotify login" not in second.stderr
         assert "not sent: ❌ again failed after" in second.stdout
         assert sent.stdout.endswith("2 sent again.\n")
-        assert [outcome(payload) for payload in slack.wait_for(2)] == ["finished", "failed"]
+        assert [alert_outcome(payload) for payload in slack.wait_for(2)] == ["finished", "failed"]
 
 
 def test_a_state_directory_that_cannot_be_used_keeps_no_alert_back(tmp_path: Path):
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
-        world.state.write_text("a file where the directory should be")
+        world.state_dir.write_text("a file where the directory should be")
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish stateless\n1")
 
-        assert outcome(alert(slack, "stateless")) == "finished"
+        assert alert_outcome(wait_for_alert(slack, "stateless")) == "finished"
 
 
 def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path):
     """A cell may rewrite the webhook's file; alerts still go where they went before."""
     with Slack() as slack, Slack() as other, World(tmp_path) as world, ExitStack() as kernels:
-        other.refuse()
+        other.refuse_connections()
         for name, place in (("one", slack), ("two", other), ("three", slack)):
             store_webhook(Secret(place.url), world.environ)
             kernel = kernels.enter_context(Kernel(world))
@@ -350,10 +352,10 @@ def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path):
                 scene.tried(name)
                 store_webhook(Secret(slack.url), world.environ)
                 scene.run("still two")
-        other.accept()
+        other.accept_connections()
 
-        alert(other, "two")
-        alert(other, "still two")
+        wait_for_alert(other, "two")
+        wait_for_alert(other, "still two")
         assert [payload["text"].split("*")[1] for payload in slack.wait_for(2)] == ["one", "three"]
         assert len(other.delivered) == 2
 
@@ -362,6 +364,6 @@ def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path):
 def test_it_is_told_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]):
     scene = patient[trouble]
 
-    assert outcome(alert(scene.slack, "first", 45)) == "finished"
+    assert alert_outcome(wait_for_alert(scene.slack, "first", 45)) == "finished"
     assert [one.answer for one in scene.slack.received] == [PATIENT[trouble], OK]
     assert len(scene.everything_told()) == 1

@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
-from cwnotify.aws.models import AlarmReading
-from cwnotify.aws.session import Aws
-from cwnotify.aws.slack_routes import Reporting
+from cwnotify.aws.models import CloudWatchAlarm
+from cwnotify.aws.session import AwsSession
+from cwnotify.aws.slack_routes import SlackRouteFinder
 from cwnotify.deploy import stack
-from cwnotify.deploy.cloudformation import Progress, deploy_stack
-from cwnotify.deploy.iam_policies import deployer
-from cwnotify.deploy.invoke import example_event
-from cwnotify.deploy.spec import Place, Wish
+from cwnotify.deploy.cloudformation import StackEvent, deploy_stack
+from cwnotify.deploy.iam_policies import build_deployer_policy
+from cwnotify.deploy.invoke import build_example_event
+from cwnotify.deploy.spec import StackLocation, StackSpec
 from cwnotify.errors import AwsError
 from cwnotify.settings import Secret
 from tests.support.ministack import REGION, Ministack
-from tests.support.slack import REMOVED, Answer, Slack
+from tests.support.slack import WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -129,19 +129,19 @@ def user(aws: Ministack, name: str, policy: dict[str, Any]) -> dict[str, str]:
 
 def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     own_alarm(aws, "my own alarm")
-    before = aws.inventory()
+    before = aws.list_resources()
 
     assert "'Seoul' is no time zone; one is Asia/Seoul" in cwnotify.refused("deploy", "--timezone", "Seoul", "--plan")
     planned = cwnotify("deploy", "--instance", instance, "--plan")
     assert f"+ alarm     cwnotify-{instance}-off" in planned
     assert "Nothing was changed" in planned
-    assert aws.inventory() == before
+    assert aws.list_resources() == before
 
     made = cwnotify("deploy", "--instance", instance)
     assert "Function  create_complete" in made
-    deployed = aws.inventory()
+    deployed = aws.list_resources()
     assert "Nothing to do" in cwnotify("deploy", "--instance", instance)
-    assert aws.inventory() == deployed
+    assert aws.list_resources() == deployed
 
     fire(aws, f"cwnotify-{instance}-off")
     (payload,) = slack.wait_for(1, seconds=30)
@@ -176,9 +176,9 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert "ssm:/cwnotify/cwnotify/webhook" in secret
 
     assert "look with --plan, then say --yes" in cwnotify.refused("teardown")
-    assert aws.inventory()["stacks"] == ["cwnotify"]
+    assert aws.list_resources()["stacks"] == ["cwnotify"]
     assert "Nothing is left." in cwnotify("teardown", "--yes")
-    assert aws.inventory() == before
+    assert aws.list_resources() == before
     assert "Nothing to do" in cwnotify("teardown")
 
 
@@ -187,7 +187,7 @@ def test_a_function_that_fails_says_why_and_one_that_is_not_there_too(
 ) -> None:
     assert "no stack cwnotify is deployed" in cwnotify.refused("test", "--lambda")
     cwnotify("deploy", "--instance", instance)
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     told = cwnotify.refused("test", "--lambda")
     assert "the function failed" in told
     assert "404 no_service" in told
@@ -210,7 +210,7 @@ def test_a_change_is_sent_again_to_a_webhook_that_is_kept_in_aws(
 def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify, tmp_path: Path
 ) -> None:
-    policy = deployer(Place("cwnotify", "000000000000", REGION))
+    policy = build_deployer_policy(StackLocation("cwnotify", "000000000000", REGION))
     webhook = {"CWNOTIFY_WEBHOOK_URL": slack.url}
     allowed = Cwnotify({**user(aws, "deployer", policy), **webhook}, tmp_path)
     lacking = json.loads(json.dumps(policy).replace('"cloudformation:CreateStack", ', ""))
@@ -235,10 +235,12 @@ def test_what_slack_did_not_take_is_kept_and_sent_again(
     arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     # The template says so too (see test_template.py), but this CloudFormation passes it over.
     functions.update_function_configuration(FunctionName="cwnotify", DeadLetterConfig={"TargetArn": arn})
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     # As SNS calls it; this one's own SNS does not try again.
     functions.invoke(
-        FunctionName="cwnotify", InvocationType="Event", Payload=json.dumps(example_event(TOPIC, time.time())).encode()
+        FunctionName="cwnotify",
+        InvocationType="Event",
+        Payload=json.dumps(build_example_event(TOPIC, time.time())).encode(),
     )
 
     def kept() -> bool:
@@ -269,7 +271,9 @@ def test_what_is_sent_again_keeps_the_order_of_the_events(
         event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": body}}]} if number % 2 else json.loads(body)
         queues.send_message(QueueUrl=queue, MessageBody=json.dumps(event))
     queues.send_message(QueueUrl=queue, MessageBody="no JSON at all: again-xx")
-    slack.judge = lambda payload: Answer(400, "invalid_blocks") if "again-07" in json.dumps(payload) else None
+    slack.answer_by_payload = lambda payload: (
+        Answer(400, "invalid_blocks") if "again-07" in json.dumps(payload) else None
+    )
     assert "25 delivered, 1 not; about 1 left in the queue" in cwnotify.refused("redrive")
     said = [json.dumps(payload) for payload in slack.wait_for(25)]
     came = [int(found[1]) for one in said if (found := re.search(r"again-(\d\d)", one))]
@@ -277,7 +281,7 @@ def test_what_is_sent_again_keeps_the_order_of_the_events(
 
     for number in (30, 26, 28):
         queues.send_message(QueueUrl=queue, MessageBody=changed(f"again-{number:02}", at=f"2026-11-22T10:{number}:00Z"))
-    slack.judge = lambda payload: None
+    slack.answer_by_payload = lambda payload: None
     assert "4 delivered, and nothing is left in the queue." in cwnotify("redrive")
     said = [json.dumps(payload) for payload in slack.wait_for(29)[25:]]
     assert [re.search(r"again-(\d\d)", one)[1] for one in said] == ["07", "26", "28", "30"]  # type: ignore[index]
@@ -291,7 +295,7 @@ def test_when_slack_takes_nothing_the_queue_stays_as_it_is(
     queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
     for number in range(5):
         queues.send_message(QueueUrl=queue, MessageBody=changed(f"kept-{number}", at=f"2026-11-22T10:0{number}:00Z"))
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     assert "0 delivered, 3 not; about 5 left in the queue" in cwnotify.refused("redrive")
     slack.answer = Answer()
     assert "5 delivered, and nothing is left in the queue." in cwnotify("redrive")
@@ -316,13 +320,13 @@ def test_a_fleet_hears_of_every_alarm_with_its_prefix(
     slack.wait_for(lambda seen: all(f"train-{i}" in json.dumps(seen) for i in range(8)), seconds=60)
 
 
-def deploy_in_process(aws: Ministack, slack: Slack, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> Aws:
+def deploy_in_process(aws: Ministack, slack: Slack, monkeypatch: pytest.MonkeyPatch, **asked: Any) -> AwsSession:
     """As `cwnotify deploy`; gives the client, which counts what was called."""
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
-    client = Aws()
-    steps = stack.plan(client, Wish(webhook=Secret(slack.url), **asked))
-    stack.apply(client, steps, lambda change: None, lambda progress: None)
+    client = AwsSession()
+    steps = stack.prepare_deploy_plan(client, StackSpec(webhook=Secret(slack.url), **asked))
+    stack.apply_plan(client, steps, lambda change: None, lambda progress: None)
     return client
 
 
@@ -337,7 +341,7 @@ def test_an_alarm_of_others_is_routed_and_never_written(
 
     client = deploy_in_process(aws, slack, monkeypatch, alarms=tuple(names))
 
-    assert not [call for call in client.calls if call.startswith("cloudwatch:Put")]
+    assert not [call for call in client.call_counts if call.startswith("cloudwatch:Put")]
     assert [the_alarm(aws, name) for name in names] == before
     shown = json.loads(cwnotify("stack", "--json"))
     assert [name for name, _ in shown["attached"]] == names
@@ -349,16 +353,16 @@ def test_an_alarm_of_others_is_routed_and_never_written(
     assert not matches(aws, "cwnotify-alarms-1", changed("mine", "CloudWatch Alarm Configuration Change"))
     # As actions for ALARM and OK would have it: that data is missing is no news here.
     assert not matches(aws, "cwnotify-alarms-1", changed("mine", state="INSUFFICIENT_DATA"))
-    alarm = AlarmReading("mine", "", "OK", 0.0)
-    assert Reporting().speaks(Aws(), alarm)
-    assert not Reporting().speaks(Aws(), replace(alarm, name="mine-2"))
+    alarm = CloudWatchAlarm("mine", "", "OK", 0.0)
+    assert SlackRouteFinder().has_slack_route(AwsSession(), alarm)
+    assert not SlackRouteFinder().has_slack_route(AwsSession(), replace(alarm, name="mine-2"))
 
     assert "- route     both" in cwnotify("deploy", "--drop", "both")
     assert not matches(aws, "cwnotify-alarms-1", changed("both"))
     assert matches(aws, "cwnotify-alarms-1", changed("mine"))
     cwnotify("teardown", "--yes")
     assert [the_alarm(aws, name) for name in names] == before
-    assert aws.inventory()["rules"] == []
+    assert aws.list_resources()["rules"] == []
     aws.client("cloudwatch").delete_alarms(AlarmNames=["both"])
     aws.client("cloudwatch").delete_alarms(AlarmNames=names[:2])
 
@@ -406,7 +410,7 @@ def test_an_alarm_that_an_older_version_attached_is_not_sent_twice(
     told = cwnotify("deploy", "--alarm", "train-old", "--instance", instance)
     assert "! alarm     train-old  acts on the topic itself, so no rule sends it a second time" in told
     assert "Nothing to do" in told
-    assert aws.inventory()["rules"] == []
+    assert aws.list_resources()["rules"] == []
     assert "on topic     train-old" in cwnotify("stack")
     assert "remove that action in the CloudWatch console" in cwnotify.refused("deploy", "--drop", "train-old")
 
@@ -425,7 +429,7 @@ def test_many_names_take_several_rules(aws: Ministack, cwnotify: Cwnotify) -> No
     for name in names:
         own_alarm(aws, name)
     cwnotify("deploy", *(word for name in names for word in ("--alarm", name)))
-    rules = aws.inventory()["rules"]
+    rules = aws.list_resources()["rules"]
     assert rules == ["cwnotify-alarms-1", "cwnotify-alarms-2", "cwnotify-alarms-3"]
     patterns = [aws.client("events").describe_rule(Name=rule)["EventPattern"] for rule in rules]
     assert all(len(pattern) <= 2048 for pattern in patterns)
@@ -507,8 +511,8 @@ Resources:
 def test_the_first_cause_of_a_stack_that_was_rolled_back(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
-    before, told = aws.inventory(), list[Progress]()
+    before, told = aws.list_resources(), list[StackEvent]()
     with pytest.raises(AwsError, match=r"stack broken was rolled back: Second \(AWS::S3::Bucket\): .*already exists"):
-        deploy_stack(Aws(), "broken", {"TemplateBody": BROKEN}, {}, True, told.append)
+        deploy_stack(AwsSession(), "broken", {"TemplateBody": BROKEN}, {}, True, told.append)
     assert [one.status for one in told if one.resource == "Second"][:2] == ["CREATE_IN_PROGRESS", "CREATE_FAILED"]
-    until(lambda: aws.inventory() == before, 10, "nothing left")
+    until(lambda: aws.list_resources() == before, 10, "nothing left")

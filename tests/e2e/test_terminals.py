@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.support.kernel import Kernel, World, alert, outcome
+from tests.support.kernel import Kernel, World, alert_outcome, wait_for_alert
 from tests.support.slack import Slack
 
 TERMINALS = {
@@ -37,7 +37,7 @@ def test_a_statement_on_a_terminal_is_told(name: str, tmp_path: Path):
             terminal.sendline(line)
         terminal.expect(r"Out\[2\]: ?42")
 
-        assert outcome(alert(slack, "40 + 2")) == "finished"
+        assert alert_outcome(wait_for_alert(slack, "40 + 2")) == "finished"
         terminal.close(force=True)
 
 
@@ -62,4 +62,4 @@ def test_the_shells_tab_key_knows_the_commands(tmp_path: Path):
         # click names the variable after the program.
         program = Path(sys.executable).with_name("cwnotify")
 
-        assert "plain,doctor" in world.command(program, env=asked).stdout
+        assert "plain,doctor" in world.execute(program, env=asked).stdout

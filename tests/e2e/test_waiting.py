@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.messages.block_kit import AMBER
-from tests.slack_rules import check
+from cwnotify.alerts.messages.block_kit import COLOR_WARNING
+from tests.slack_rules import assert_valid_payload
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Payload, Slack
 from tests.support.waiting import until
@@ -69,13 +69,15 @@ def test_a_cell_that_waits_is_reported_at_once_and_once(
     body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack
 ):
     name = next(NAMES)
-    cell = kernel.start(f"%%notify_on_finish {name} --on {'error' if end == 'failed' else 'always'}\n{body}", typed)
+    cell = kernel.submit_cell(
+        f"%%notify_on_finish {name} --on {'error' if end == 'failed' else 'always'}\n{body}", typed
+    )
     if says:
         # The answer is typed only when the kernel is listened to.
         (waiting,) = told(slack, name, 1)
         assert says in waiting["text"]
-        assert waiting["attachments"][0]["color"] == AMBER
-        check(waiting)
+        assert waiting["attachments"][0]["color"] == COLOR_WARNING
+        assert_valid_payload(waiting)
     cell.result()
     messages = told(slack, name, 2 if says else 1)
 
@@ -90,7 +92,7 @@ def test_a_breakpoint_that_the_front_ends_debugger_has(kernel: Kernel, slack: Sl
         debug("initialize", clientID="test", adapterID="", pathFormat="path")
         debug("attach")
         debug("configurationDone")
-        cell = kernel.start(f"%%notify_on_finish {name}\nbreakpoint()\nx = 1")
+        cell = kernel.submit_cell(f"%%notify_on_finish {name}\nbreakpoint()\nx = 1")
         (waiting,) = told(slack, name, 1)
         debug("continue", threadId=debug("threads")["body"]["threads"][0]["id"])
         cell.result()
@@ -111,9 +113,9 @@ def test_without_anybody_to_ask_nothing_waits(kernel: Kernel, slack: Slack):
 
 def test_a_wait_in_a_run_too_short_for_an_alert_is_reported_when_the_run_is_long_enough(kernel: Kernel, slack: Slack):
     quick, slow = next(NAMES), next(NAMES)
-    kernel.start(f"%%notify_on_finish {quick} --min 1h\ninput()", "y").result()
+    kernel.submit_cell(f"%%notify_on_finish {quick} --min 1h\ninput()", "y").result()
     begun = time.monotonic()
-    cell = kernel.start(f"%%notify_on_finish {slow} --min 2s\ninput()", "y")
+    cell = kernel.submit_cell(f"%%notify_on_finish {slow} --min 2s\ninput()", "y")
     (waiting,) = told(slack, slow, 1)
     seconds = time.monotonic() - begun
     cell.result()
@@ -122,12 +124,12 @@ def test_a_wait_in_a_run_too_short_for_an_alert_is_reported_when_the_run_is_long
     assert seconds > 1.5
     assert "finished" in told(slack, slow, 2)[1]["text"]
     assert not [payload for payload in slack.payloads if f"*{quick}*" in payload["text"]]
-    until(lambda: not kernel.world.messages("pending"), 5, "an outbox without a message that is not wanted")
+    until(lambda: not kernel.world.outbox_messages("pending"), 5, "an outbox without a message that is not wanted")
 
 
 def test_a_cell_that_is_not_registered_may_wait(kernel: Kernel, slack: Slack):
     before = len(slack.payloads)
-    kernel.start("input()", "y").result()
+    kernel.submit_cell("input()", "y").result()
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}")
     told(slack, name, 1)
@@ -139,12 +141,12 @@ def test_a_wait_that_slack_never_heard_of_is_dropped_when_the_run_ends(tmp_path:
     name = next(NAMES)
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        own.refuse()
-        cell = kernel.start(f"%%notify_on_finish {name}\ninput()", "y")
-        until(lambda: world.messages("pending"), 10, "the message about the wait")
+        own.refuse_connections()
+        cell = kernel.submit_cell(f"%%notify_on_finish {name}\ninput()", "y")
+        until(lambda: world.outbox_messages("pending"), 10, "the message about the wait")
         cell.result()
-        until(lambda: [one.id for one in world.messages("pending") if "waits" not in one.id], 10, "the end")
-        until(lambda: not [one for one in world.messages("pending") if "waits" in one.id], 30, "no wait")
+        until(lambda: [one.id for one in world.outbox_messages("pending") if "waits" not in one.id], 10, "the end")
+        until(lambda: not [one for one in world.outbox_messages("pending") if "waits" in one.id], 30, "no wait")
 
 
 SCRIPT = """
@@ -203,7 +205,7 @@ def test_a_program_at_a_terminal(body: str, prompt: str, typed: str, says: str, 
 def test_a_program_without_a_terminal_waits_for_nobody(tmp_path: Path, slack: Slack):
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
-        done = world.command("python", "-c", SCRIPT.format(name=name, body="input()"), input="y\n")
+        done = world.execute("python", "-c", SCRIPT.format(name=name, body="input()"), input="y\n")
         messages = told(slack, name, 1)
 
     assert done.returncode == 0, done.stderr

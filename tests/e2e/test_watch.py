@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from cwnotify.deploy.iam_policies import notebook
-from cwnotify.deploy.spec import Place
+from cwnotify.deploy.iam_policies import build_notebook_policy
+from cwnotify.deploy.spec import StackLocation
 from tests.support.aws_wire import Fault, Hang
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
 from tests.support.kernel import World
 from tests.support.ministack import REGION, Ministack
 from tests.support.slack import Slack
-from tests.support.watching import Watching
+from tests.support.watching import WatchProcess
 
 ROUND = "0.5"
 
@@ -76,8 +77,8 @@ def set_state(aws: Ministack, name: str, state: str) -> None:
     aws.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason=f"a test says {state}")
 
 
-def watching(world: World, aws: Ministack, *options: str, **environ: str) -> Watching:
-    return Watching(world, *options, environ={**aws.environ(), "CWNOTIFY_ROUND": ROUND, **environ})
+def watching(world: World, aws: Ministack, *options: str, **environ: str) -> WatchProcess:
+    return WatchProcess(world, *options, environ={**aws.environ(), "CWNOTIFY_ROUND": ROUND, **environ})
 
 
 def state_of(name: str, state: str) -> Any:
@@ -90,7 +91,7 @@ def test_it_shows_the_instance_its_cpu_and_its_alarms(aws, world, instance):
     alarm(aws, "of-another", "i-00000000000000001")
 
     with watching(world, aws, "--instance", instance) as watch:
-        snapshot = watch.until(lambda one: one.lines and one.alarms, "CPU and alarms")
+        snapshot = watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "CPU and alarms")
 
         (subject,) = snapshot.subjects
         assert (subject.instance, subject.instance_type, subject.state) == (instance, "g5.xlarge", "running")
@@ -101,7 +102,7 @@ def test_it_shows_the_instance_its_cpu_and_its_alarms(aws, world, instance):
         assert not snapshot.troubles
 
         feed(aws, instance, 33)
-        watch.until(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
+        watch.wait_for_snapshot(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
 
 
 def test_a_change_is_seen_and_told_once_however_many_watch(aws, world, instance):
@@ -109,14 +110,14 @@ def test_a_change_is_seen_and_told_once_however_many_watch(aws, world, instance)
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as one, watching(world, aws, "--instance", instance) as two:
         for watch in (one, two):
-            watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+            watch.wait_for_snapshot(lambda snapshot: snapshot.alarms, "the alarm")
         set_state(aws, name, "ALARM")
         for watch in (one, two):
-            watch.until(state_of(name, "ALARM"), "the change")
+            watch.wait_for_snapshot(state_of(name, "ALARM"), "the change")
         world.slack.wait_for(1)
         one.kill()
         set_state(aws, name, "OK")
-        two.until(state_of(name, "OK"), "the way back")
+        two.wait_for_snapshot(state_of(name, "OK"), "the way back")
         world.slack.wait_for(2)
 
     world.wait_until_quiet()
@@ -130,14 +131,14 @@ def test_a_change_that_nobody_saw_is_told_late_and_says_so(aws, world, instance)
     name = f"{instance}-off"
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as watch:
-        watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.alarms, "the alarm")
     world.wait_until_quiet()
     set_state(aws, name, "OK")
     set_state(aws, name, "ALARM")
     _age(world, 3600)
 
     with watching(world, aws, "--instance", instance) as watch:
-        watch.until(state_of(name, "ALARM"), "the alarm as it is now")
+        watch.wait_for_snapshot(state_of(name, "ALARM"), "the alarm as it is now")
         world.slack.wait_for(1)
 
     world.wait_until_quiet()
@@ -148,7 +149,7 @@ def test_a_change_that_nobody_saw_is_told_late_and_says_so(aws, world, instance)
 
 def _age(world: World, seconds: float) -> None:
     """Let it have been so long ago that anybody watched."""
-    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db, db:
+    with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db, db:
         db.execute("UPDATE alarms SET seen = seen - ?", (seconds,))
 
 
@@ -158,9 +159,9 @@ def test_it_is_silent_where_the_alarm_speaks_for_itself(aws, world, instance, po
     name = f"{instance}-busy"
     alarm(aws, name, instance, AlarmActions=[topic])
     with watching(world, aws, "--instance", instance, "--alarm-slack", policy) as watch:
-        watch.until(lambda snapshot: snapshot.alarms, "the alarm")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.alarms, "the alarm")
         set_state(aws, name, "ALARM")
-        watch.until(state_of(name, "ALARM"), "the change")
+        watch.wait_for_snapshot(state_of(name, "ALARM"), "the change")
 
     world.wait_until_quiet()
     assert len(world.slack.payloads) == told
@@ -175,10 +176,10 @@ def test_it_is_silent_where_a_fleet_speaks_whatever_its_stack_is_called(aws, wor
     for name in names:
         alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as watch:
-        watch.until(lambda snapshot: len(snapshot.alarms) == 2, "the alarms")
+        watch.wait_for_snapshot(lambda snapshot: len(snapshot.alarms) == 2, "the alarms")
         for name in names:
             set_state(aws, name, "ALARM")
-            watch.until(state_of(name, "ALARM"), "the change")
+            watch.wait_for_snapshot(state_of(name, "ALARM"), "the change")
 
     world.wait_until_quiet()
     assert [f"{instance}-busy" in payload["text"] for payload in world.slack.payloads] == [True]
@@ -197,13 +198,13 @@ def test_without_rights_it_names_the_missing_action_and_recovers(aws, world, ins
     feed(aws, instance, 10, 20)
     key = _a_user(aws, "notebook")
     with watching(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
-        troubled = watch.until(lambda snapshot: snapshot.troubles, "the trouble")
+        troubled = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble")
         texts = " ".join(trouble.text for trouble in troubled.troubles)
         assert "cloudwatch:GetMetricData" in texts
         assert "cwnotify policy notebook" in texts
 
         _allow(aws, "notebook")
-        watch.until(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
 
 
 def _a_user(aws: Ministack, name: str) -> tuple[str, str]:
@@ -214,7 +215,7 @@ def _a_user(aws: Ministack, name: str) -> tuple[str, str]:
 
 
 def _allow(aws: Ministack, name: str) -> None:
-    policy = notebook(Place("cwnotify", "000000000000", "ap-northeast-2"))
+    policy = build_notebook_policy(StackLocation("cwnotify", "000000000000", "ap-northeast-2"))
     aws.client("iam").put_user_policy(UserName=name, PolicyName="watch", PolicyDocument=json.dumps(policy))
 
 
@@ -223,26 +224,26 @@ def test_credentials_that_come_in_mid_run_are_found(aws, world, instance, tmp_pa
     file = tmp_path / "credentials"
     environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
     environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
-    with Watching(world, "--instance", instance, environ={**environ, "CWNOTIFY_ROUND": ROUND}) as watch:
-        trouble = watch.until(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+    with WatchProcess(world, "--instance", instance, environ={**environ, "CWNOTIFY_ROUND": ROUND}) as watch:
+        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
         assert "credentials" in trouble.text
 
         key, secret = (aws.environ()[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
-        watch.until(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
 
 
 def test_an_instance_that_is_none_is_said_to_be_none(aws, world):
     with watching(world, aws, "--instance", "i-00000000000000042") as watch:
-        trouble = watch.until(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
 
     assert "there is no instance i-00000000000000042 in ap-northeast-2" in trouble.text.lower()
 
 
 def test_without_aws_it_shows_this_host(world):
     quiet = {"AWS_EC2_METADATA_DISABLED": "true"}
-    with Watching(world, environ=quiet) as watch:
-        snapshot = watch.until(lambda one: one.lines, "this host's load")
+    with WatchProcess(world, environ=quiet) as watch:
+        snapshot = watch.wait_for_snapshot(lambda one: one.lines, "this host's load")
 
     assert [line.label for line in snapshot.lines] == ["this host, live"]
     assert not snapshot.troubles
@@ -267,7 +268,7 @@ REFUSALS = {
 def cloud() -> Iterator[CloudWatch]:
     with CloudWatch() as cloud:
         cloud.put_instance(WATCHED)
-        cloud.feed(cpu(WATCHED), wave(time.time() - 3600, time.time(), 60))
+        cloud.add_datapoints(cpu_metric(WATCHED), wave_datapoints(time.time() - 3600, time.time(), 60))
         cloud.put_alarm(
             BUSY,
             Namespace="AWS/EC2",
@@ -279,7 +280,7 @@ def cloud() -> Iterator[CloudWatch]:
 
 
 def seen_in_outbox(world: World) -> list[tuple[str, float]]:
-    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:
+    with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db:
         return list(db.execute("SELECT state, since FROM alarms"))
 
 
@@ -289,8 +290,8 @@ def messages(world: World) -> list[str]:
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_change_arrives_within_a_poll_whatever_else_aws_refuses(world, cloud, name):
-    with Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as watch:
-        watch.until(lambda one: one.lines and one.alarms, "CPU and the alarm")
+    with WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as watch:
+        watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "CPU and the alarm")
         cloud.fault = REFUSALS[name]
         for count, state in enumerate(("ALARM", "OK", "ALARM"), 1):
             began = time.monotonic()
@@ -300,10 +301,10 @@ def test_a_change_arrives_within_a_poll_whatever_else_aws_refuses(world, cloud, 
             # A poll, and the longest that one waits for what is only shown.
             assert took < 8, f"{state} took {took:.1f} s"
         cloud.fault = None
-        watch.until(state_of(BUSY, "ALARM"), "the alarm")
+        watch.wait_for_snapshot(state_of(BUSY, "ALARM"), "the alarm")
         # Long enough for everything that was put off.
         calls = cloud.calls["cloudwatch:DescribeAlarms"]
-        watch.until(lambda one: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
+        watch.wait_for_snapshot(lambda one: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
 
     world.wait_until_quiet()
     assert len(messages(world)) == 3
@@ -313,11 +314,11 @@ def test_a_change_arrives_within_a_poll_whatever_else_aws_refuses(world, cloud, 
 @pytest.mark.parametrize("name", ["500", "hangs"])
 def test_what_happened_meanwhile_is_sent_once_when_the_history_is_back(world, cloud, name):
     with (
-        Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as one,
-        Watching(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as two,
+        WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as one,
+        WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as two,
     ):
         for watch in (one, two):
-            watch.until(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
+            watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
         cloud.fault = REFUSALS[name]
         at = time.time()
         for ago, before, after in (
@@ -336,7 +337,9 @@ def test_what_happened_meanwhile_is_sent_once_when_the_history_is_back(world, cl
         cloud.fault = None
         world.slack.wait_for(3, seconds=30)
         calls = cloud.calls["cloudwatch:DescribeAlarms"]
-        one.until(lambda snapshot: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
+        one.wait_for_snapshot(
+            lambda snapshot: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40
+        )
 
     world.wait_until_quiet()
     first, second, third = messages(world)

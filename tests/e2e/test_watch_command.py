@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.store.alarm_states import MOST_CHANGES
+from cwnotify.store.alarm_states import MAX_CHANGES_PER_WINDOW
 from tests.support.aws_wire import Fault, Hang
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
 from tests.support.kernel import ROOT, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
-from tests.support.watching import Watching
+from tests.support.watching import WatchProcess
 
 INSTANCE = "i-0abc12f9d8e7a6b54"
 QUICK = {"CWNOTIFY_ROUND": "0.5"}
@@ -30,7 +31,7 @@ QUICK = {"CWNOTIFY_ROUND": "0.5"}
 @pytest.fixture
 def aws() -> Iterator[CloudWatch]:
     with CloudWatch() as aws:
-        aws.put_trained(INSTANCE, period=60, hours=1)
+        aws.put_training_instance(INSTANCE, period=60, hours=1)
         yield aws
 
 
@@ -102,10 +103,10 @@ def test_a_thousand_instances_are_two_calls_a_round(world, aws):
     now = time.time()
     for n in range(1000):
         aws.put_instance(f"i-{n:017x}", team="ml")
-        aws.feed(cpu(f"i-{n:017x}"), wave(now - 900, now, 300))
+        aws.feed(cpu_metric(f"i-{n:017x}"), wave_datapoints(now - 900, now, 300))
 
-    with Watching(world, "--tag", "team=ml", "--range", "1h", environ={}) as watch:
-        snapshot = watch.until(lambda one: one.lines, "the fleet", 40)
+    with WatchProcess(world, "--tag", "team=ml", "--range", "1h", environ={}) as watch:
+        snapshot = watch.wait_for_snapshot(lambda one: one.lines, "the fleet", 40)
         assert [line.label for line in snapshot.lines] == ["highest of 1000", "median of 1000", "lowest of 1000"]
         assert len(snapshot.subjects) == 1000
         assert aws.calls["cloudwatch:GetMetricData"] == 2
@@ -122,42 +123,42 @@ def test_a_thousand_instances_are_two_calls_a_round(world, aws):
     ids=["throttled", "expired", "denied", "hanging"],
 )
 def test_a_trouble_is_named_and_heals(world, aws, slack, fault, said):
-    with Watching(world, environ={}) as watch:
-        watch.until(lambda one: one.lines and one.alarms, "a good beginning", 40)
+    with WatchProcess(world, environ={}) as watch:
+        watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "a good beginning", 40)
         aws.fault = fault
-        troubled = watch.until(lambda one: one.troubles, "the trouble", 60)
+        troubled = watch.wait_for_snapshot(lambda one: one.troubles, "the trouble", 60)
         assert said in " ".join(trouble.text for trouble in troubled.troubles).lower()
         assert troubled.lines, "what was read before is still shown"
 
         aws.set_state("train-busy", "ALARM")
         aws.fault = None
-        healed = watch.until(lambda one: not one.troubles and not one.stale, "the healing", 60)
+        healed = watch.wait_for_snapshot(lambda one: not one.troubles and not one.stale, "the healing", 60)
         assert healed.alarms[0].state == "ALARM"
         # What changed while nobody could see is told all the same.
         slack.wait_for(1)
 
 
 def test_flapping_becomes_few_messages_and_none_is_lost(world, aws, slack):
-    states = [*["ALARM", "OK"] * MOST_CHANGES, "ALARM"]
-    with Watching(world, environ={}) as watch:
-        watch.until(lambda one: one.alarms, "the alarm", 40)
+    states = [*["ALARM", "OK"] * MAX_CHANGES_PER_WINDOW, "ALARM"]
+    with WatchProcess(world, environ={}) as watch:
+        watch.wait_for_snapshot(lambda one: one.alarms, "the alarm", 40)
         for state in states:
             aws.set_state("train-busy", state)
         last = aws.alarms["train-busy"]["StateTransitionedTimestamp"]
-        watch.until(lambda one: one.alarms[0].since == pytest.approx(last, abs=0.001), "the last change")
+        watch.wait_for_snapshot(lambda one: one.alarms[0].since == pytest.approx(last, abs=0.001), "the last change")
     world.wait_until_quiet()
 
     texts = [str(payload["text"]) for payload in slack.payloads]
-    assert len(texts) == MOST_CHANGES + 1
-    assert f"{len(states) - MOST_CHANGES} times" in texts[-1]
+    assert len(texts) == MAX_CHANGES_PER_WINDOW + 1
+    assert f"{len(states) - MAX_CHANGES_PER_WINDOW} times" in texts[-1]
 
 
 def test_what_watching_costs_is_counted(world, aws):
     import sqlite3
     from contextlib import closing
 
-    with Watching(world, environ={}) as watch:
-        watch.until(lambda one: one.lines, "the datapoints", 40)
+    with WatchProcess(world, environ={}) as watch:
+        watch.wait_for_snapshot(lambda one: one.lines, "the datapoints", 40)
 
         def counted() -> dict[str, int]:
             with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from cwnotify.settings import Secret, store_webhook, webhook_path
-from tests.support.kernel import Kernel, World, alert
+from cwnotify.settings import Secret, get_webhook_path, store_webhook
+from tests.support.kernel import Kernel, World, wait_for_alert
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -67,7 +67,7 @@ def test_no_cell_leads_alerts_away_from_the_webhook_in_the_environment(tmp_path:
         told = kernel.run("%%notify_on_finish mine\n1")
         tested = kernel.run("%cwnotify test")
 
-        assert "channel" not in alert(slack, "mine")
+        assert "channel" not in wait_for_alert(slack, "mine")
         assert "a cell set another webhook; alerts still go to the one from CWNOTIFY_WEBHOOK_URL" in told.stderr
         assert "Slack said ok" in tested.stdout
         assert len(slack.delivered) == 2
@@ -82,7 +82,7 @@ def test_nor_from_the_one_that_login_stored(tmp_path: Path):
 
         told = kernel.run("%%notify_on_finish mine\n1")
 
-        alert(slack, "mine")
+        wait_for_alert(slack, "mine")
         assert f"alerts still go to the one from {path}" in told.stderr
         assert not theirs.received
 
@@ -94,7 +94,7 @@ def test_who_has_chosen_none_may_set_one_in_the_notebook(tmp_path: Path):
 
         told = kernel.run("%%notify_on_finish mine\n1")
 
-        alert(slack, "mine")
+        wait_for_alert(slack, "mine")
         assert not told.stderr
 
 
@@ -104,13 +104,13 @@ def test_the_users_own_words_are_said_as_they_are_when_a_run_begins(tmp_path: Pa
         config.parent.mkdir(parents=True)
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish first\n1")
-        assert "*first* finished in" in alert(slack, "first")["text"]
+        assert "*first* finished in" in wait_for_alert(slack, "first")["text"]
         config.write_text('[words.en]\n"run.finished" = ":tada: {name} is through"\n"run.failed" = "{nme}"\n')
         told = kernel.run("%%notify_on_finish second\n1")
         kernel.run("%%notify_on_finish third\n1 / 0")
 
-        assert alert(slack, "second")["text"] == ":tada: *second* is through"
-        assert "*third* failed after" in alert(slack, "third")["text"]
+        assert wait_for_alert(slack, "second")["text"] == ":tada: *second* is through"
+        assert "*third* failed after" in wait_for_alert(slack, "third")["text"]
         assert (
             "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}"
             in told.stderr
@@ -163,8 +163,8 @@ def test_no_setting_of_a_cell_reaches_the_sidecar_or_a_command(tmp_path: Path):
         tested = kernel.run("%cwnotify test")
         kernel.run("from cwnotify import notify\nwith notify('by hand'):\n    pass")
 
-        assert alert(slack, "mine")["text"].startswith(":white_check_mark: *mine* finished in")
-        assert "*by hand* finished in" in alert(slack, "by hand")["text"]
+        assert wait_for_alert(slack, "mine")["text"].startswith(":white_check_mark: *mine* finished in")
+        assert "*by hand* finished in" in wait_for_alert(slack, "by hand")["text"]
         assert "Slack said ok" in tested.stdout
         assert "AWS_CONFIG_FILE" in tested.stderr
         assert not trap.received
@@ -180,7 +180,7 @@ def test_a_notebook_that_begins_with_such_a_cell_changes_nothing_either(tmp_path
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish mine\n1")
 
-        assert "*mine* finished in" in alert(slack, "mine")["text"]
+        assert "*mine* finished in" in wait_for_alert(slack, "mine")["text"]
         assert not trap.received
         assert not (world.home / "theirs" / "ran").exists()
 
@@ -214,7 +214,7 @@ def test_a_webhook_that_aws_stores_is_looked_up_as_the_kernel_was_started(panel_
             kernel.run("%%notify_on_finish mine\n1")
             tested = kernel.run("%cwnotify test")
 
-            assert "*mine* finished in" in alert(slack, "mine", 40)["text"]
+            assert "*mine* finished in" in wait_for_alert(slack, "mine", 40)["text"]
             assert "Slack said ok" in tested.stdout
             assert not trap.received
     finally:
@@ -230,10 +230,10 @@ def test_the_webhook_that_a_kernel_has_read_stays_when_its_file_is_overwritten(t
             kernel.run(f"import pathlib\npathlib.Path({str(path)!r}).{change}")
             result = kernel.run(f"%%notify_on_finish run {number}\n1")
             assert number or f"the webhook in {path} changed after this notebook's kernel had read it" in result.stderr
-            alert(slack, f"run {number}")
+            wait_for_alert(slack, f"run {number}")
 
         assert not theirs.received
-        assert not webhook_path(world.environ).exists()
+        assert not get_webhook_path(world.environ).exists()
 
 
 def test_a_channel_in_the_users_file_stays_too(tmp_path: Path):
@@ -246,7 +246,7 @@ def test_a_channel_in_the_users_file_stays_too(tmp_path: Path):
 
         told = kernel.run("%%notify_on_finish second\n1")
 
-        assert "channel" not in alert(slack, "second")
+        assert "channel" not in wait_for_alert(slack, "second")
         assert f"the channel in {config} changed" in told.stderr
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.support.kernel import ROOT, World, alert, outcome, wording
+from tests.support.kernel import ROOT, World, alert_outcome, alert_text, wait_for_alert
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -100,7 +100,7 @@ SEEN = {
 
 def shell(world: World, script: str, wrapper: list[str]) -> tuple[str, int]:
     """What bash prints on standard output, and what it leaves with."""
-    done = world.command("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
+    done = world.execute("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
     return done.stdout, done.returncode
 
 
@@ -118,7 +118,7 @@ def test_a_run_with_closed_streams_is_reported(closed: str, options: str, world:
     name = f"closed{closed}{options}".translate(str.maketrans("<>&- ", "iodxy"))
     assert shell(world, f'"$@" {options} --name {name} -- sleep 0.1 {closed}', RUN)[1] == 0
 
-    assert outcome(alert(slack, name, 30)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, name, 30)) == "finished"
 
 
 # The last lines
@@ -132,7 +132,7 @@ def test_the_last_lines_are_told_wherever_they_go(target: str, world: World, sla
         world, f"\"$@\" --tail 2 --name {name} -- sh -c 'echo one; echo two >&2; sleep 0.1; echo three' {target}", RUN
     )
 
-    text = wording(alert(slack, name, 30))
+    text = alert_text(wait_for_alert(slack, name, 30))
     assert "three" in text
     # The order of what goes to two places is not known.
     assert "2>&1" not in target or "one" not in text
@@ -141,9 +141,9 @@ def test_the_last_lines_are_told_wherever_they_go(target: str, world: World, sla
 
 def test_a_daemon_does_not_delay_the_alert(world: World, slack: Slack):
     began = time.monotonic()
-    running = world.begin(*RUN, "--tail", "2", "--name", "daemon", "--", "sh", "-c", "sleep 20 & echo main")
+    running = world.launch(*RUN, "--tail", "2", "--name", "daemon", "--", "sh", "-c", "sleep 20 & echo main")
 
-    assert outcome(alert(slack, "daemon", 15)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "daemon", 15)) == "finished"
     assert running.wait(10) == 0
     assert time.monotonic() - began < 15
 
@@ -188,7 +188,7 @@ WAYS: dict[str, Callable[[int, int], None]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("wrapper", OURS)
 def test_a_signal_reaches_the_command_once(wrapper: str, way: str, world: World):
-    running = world.begin(
+    running = world.launch(
         *OURS[wrapper], sys.executable, "-c", RECORDER, stdin=subprocess.DEVNULL, start_new_session=True
     )
     assert running.stdout
@@ -203,7 +203,7 @@ def test_a_signal_reaches_the_command_once(wrapper: str, way: str, world: World)
 
 
 def test_what_comes_before_the_command_is_kept(world: World):
-    running = world.begin(*OURS["run"], "sleep", "30", stdin=subprocess.DEVNULL)
+    running = world.launch(*OURS["run"], "sleep", "30", stdin=subprocess.DEVNULL)
     until(lambda: _blocks(running.pid), 20, "its start")
     running.send_signal(signal.SIGTERM)
 
@@ -217,7 +217,7 @@ def _blocks(pid: int) -> bool:
 
 def test_a_command_that_is_stopped_and_continued_by_itself_is_waited_for(world: World, slack: Slack):
     code = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(1.5)"
-    running = world.begin(*RUN, "--name", "paused", "--", sys.executable, "-c", code)
+    running = world.launch(*RUN, "--name", "paused", "--", sys.executable, "-c", code)
     assert running.stdout
     child = int(running.stdout.readline())
     os.kill(child, signal.SIGSTOP)
@@ -225,7 +225,7 @@ def test_a_command_that_is_stopped_and_continued_by_itself_is_waited_for(world: 
     os.kill(child, signal.SIGCONT)
 
     assert running.wait(20) == 0
-    assert outcome(alert(slack, "paused", 20)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, "paused", 20)) == "finished"
 
 
 def _state(pid: int) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.events.runs import Loss, LossCause
-from cwnotify.host.exit_cause import exit_status, judge, oom_counter
+from cwnotify.alerts.events.runs import LossCause, RunLoss
+from cwnotify.host.exit_cause import create_oom_kill_counter, infer_loss, read_wait_status
 from tests.support.waiting import until
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -45,32 +45,32 @@ def is_zombie(pid: int) -> bool:
 def test_the_signal_that_killed_a_process_is_named(name):
     script = f"signal.signal(signal.{name}, signal.SIG_DFL)\n" if name != "SIGKILL" else ""
     with unburied(f"{script}os.kill(os.getpid(), signal.{name})") as pid:
-        assert judge(exit_status(pid), 0, goodbye=False) == Loss(LossCause.SIGNAL, name)
+        assert infer_loss(read_wait_status(pid), 0, announced_exit=False) == RunLoss(LossCause.SIGNAL, name)
 
 
 @linux
 @pytest.mark.parametrize("code", [0, 1, 3, 137, 255])
 def test_the_code_that_a_process_left_with_is_told(code):
     with unburied(f"os._exit({code})") as pid:
-        assert judge(exit_status(pid), 0, goodbye=False) == Loss(LossCause.EXIT, code=code)
+        assert infer_loss(read_wait_status(pid), 0, announced_exit=False) == RunLoss(LossCause.EXIT, code=code)
 
 
 @linux
 @pytest.mark.parametrize("name", [b"x) Z (", b"\xea\xb0\x80\xeb"], ids=repr)
 def test_a_dead_process_may_have_had_any_name(name):
     with unburied(f"open('/proc/self/comm', 'wb').write({name!r})\nos._exit(3)") as pid:
-        assert exit_status(pid) == 3 << 8
+        assert read_wait_status(pid) == 3 << 8
 
 
 def test_a_process_that_lives_has_no_status():
-    assert exit_status(os.getpid()) is None
+    assert read_wait_status(os.getpid()) is None
 
 
 def test_a_process_that_was_buried_has_no_status():
     process = subprocess.Popen(["true"])
     process.wait()
 
-    assert exit_status(process.pid) is None
+    assert read_wait_status(process.pid) is None
 
 
 # How often memory ran out
@@ -104,7 +104,7 @@ def test_the_kernels_own_cgroup_is_counted_first(proc, cgroups):
     own = write(cgroups / "user.slice" / "kernel.scope" / "memory.events", EVENTS.format(1))
     write(cgroups / "memory.events", EVENTS.format(50))
     write(proc / "vmstat", "oom_kill 500\n")
-    count = oom_counter(7, proc, cgroups)
+    count = create_oom_kill_counter(7, proc, cgroups)
     assert count() == 1
 
     own.write_text(EVENTS.format(2))
@@ -117,7 +117,7 @@ def test_within_a_container_the_cgroup_at_the_top_is_its_own(proc, cgroups):
     write(cgroups / "memory.events", EVENTS.format(4))
     write(proc / "vmstat", "oom_kill 500\n")
 
-    assert oom_counter(7, proc, cgroups)() == 4
+    assert create_oom_kill_counter(7, proc, cgroups)() == 4
 
 
 @pytest.mark.parametrize("below", ["memory/job", "memory"])
@@ -126,14 +126,14 @@ def test_older_cgroups_are_counted_too(proc, cgroups, below):
     write(cgroups / below / "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
     write(proc / "vmstat", "oom_kill 500\n")
 
-    assert oom_counter(7, proc, cgroups)() == 3
+    assert create_oom_kill_counter(7, proc, cgroups)() == 3
 
 
 def test_where_both_kinds_are_mounted_the_one_that_counts_is_used(proc, cgroups):
     write(proc / "7" / "cgroup", V1 + "0::/\n")
     write(cgroups / "memory" / "job" / "memory.oom_control", "oom_kill 3\n")
 
-    assert oom_counter(7, proc, cgroups)() == 3
+    assert create_oom_kill_counter(7, proc, cgroups)() == 3
 
 
 @pytest.mark.parametrize("text", ["", "high 3\n", "oom_kill many\n", "oom_kill\n"])
@@ -142,29 +142,29 @@ def test_what_does_not_count_is_passed_over_for_the_host(proc, cgroups, text):
     write(cgroups / "memory.events", text)
     write(proc / "vmstat", "nr_free_pages 8\noom_kill 500\n")
 
-    assert oom_counter(7, proc, cgroups)() == 500
+    assert create_oom_kill_counter(7, proc, cgroups)() == 500
 
 
 def test_where_nothing_counts_there_is_nothing(proc, cgroups):
-    assert oom_counter(7, proc, cgroups)() == 0
+    assert create_oom_kill_counter(7, proc, cgroups)() == 0
     write(proc / "7" / "cgroup", V1 + V2)
-    assert oom_counter(7, proc, cgroups)() == 0
+    assert create_oom_kill_counter(7, proc, cgroups)() == 0
 
 
 def test_a_count_that_can_be_read_no_more_has_not_risen(proc, cgroups):
     write(proc / "7" / "cgroup", V2)
     events = write(cgroups / "memory.events", EVENTS.format(5))
-    count = oom_counter(7, proc, cgroups)
+    count = create_oom_kill_counter(7, proc, cgroups)
     before = count()
 
     events.unlink()
 
-    assert judge(None, count() - before, goodbye=False) == Loss(LossCause.UNKNOWN)
+    assert infer_loss(None, count() - before, announced_exit=False) == RunLoss(LossCause.UNKNOWN)
 
 
 @linux
 def test_this_machine_has_a_count():
-    assert oom_counter(os.getpid())() >= 0
+    assert create_oom_kill_counter(os.getpid())() >= 0
 
 
 # The verdict
@@ -176,20 +176,20 @@ CORE = 0x80
 @pytest.mark.parametrize(
     ("status", "oom_kills", "goodbye", "verdict"),
     [
-        (KILLED, 1, False, Loss(LossCause.OUT_OF_MEMORY, "SIGKILL", oom_kills=1)),
-        (None, 2, False, Loss(LossCause.OUT_OF_MEMORY, oom_kills=2)),
-        (KILLED, 0, False, Loss(LossCause.SIGNAL, "SIGKILL")),
-        (KILLED, -3, False, Loss(LossCause.SIGNAL, "SIGKILL")),
-        (ABORTED | CORE, 0, False, Loss(LossCause.SIGNAL, "SIGABRT")),
-        (int(signal.SIGTERM), 1, False, Loss(LossCause.SIGNAL, "SIGTERM")),
-        (60, 0, False, Loss(LossCause.SIGNAL, "signal 60")),
-        (1 << 8, 0, False, Loss(LossCause.EXIT, code=1)),
-        (1 << 8, 1, False, Loss(LossCause.EXIT, code=1)),
-        (0, 0, False, Loss(LossCause.EXIT, code=0)),
-        (None, 0, False, Loss(LossCause.UNKNOWN)),
-        (None, 0, True, Loss(LossCause.SHUTDOWN)),
-        (0, 3, True, Loss(LossCause.SHUTDOWN)),
+        (KILLED, 1, False, RunLoss(LossCause.OUT_OF_MEMORY, "SIGKILL", oom_kills=1)),
+        (None, 2, False, RunLoss(LossCause.OUT_OF_MEMORY, oom_kills=2)),
+        (KILLED, 0, False, RunLoss(LossCause.SIGNAL, "SIGKILL")),
+        (KILLED, -3, False, RunLoss(LossCause.SIGNAL, "SIGKILL")),
+        (ABORTED | CORE, 0, False, RunLoss(LossCause.SIGNAL, "SIGABRT")),
+        (int(signal.SIGTERM), 1, False, RunLoss(LossCause.SIGNAL, "SIGTERM")),
+        (60, 0, False, RunLoss(LossCause.SIGNAL, "signal 60")),
+        (1 << 8, 0, False, RunLoss(LossCause.EXIT, code=1)),
+        (1 << 8, 1, False, RunLoss(LossCause.EXIT, code=1)),
+        (0, 0, False, RunLoss(LossCause.EXIT, code=0)),
+        (None, 0, False, RunLoss(LossCause.UNKNOWN)),
+        (None, 0, True, RunLoss(LossCause.SHUTDOWN)),
+        (0, 3, True, RunLoss(LossCause.SHUTDOWN)),
     ],
 )
 def test_the_most_certain_sign_names_the_cause(status, oom_kills, goodbye, verdict):
-    assert judge(status, oom_kills, goodbye) == verdict
+    assert infer_loss(status, oom_kills, goodbye) == verdict

@@ -15,8 +15,8 @@ from threading import Event, Thread
 import pytest
 
 from cwnotify.alerts.events.alarms import InstanceNotice, NoticeKind
-from cwnotify.aws.models import Identity
-from cwnotify.host.instance_metadata import identity, spot_notices, this_instance
+from cwnotify.aws.models import InstanceIdentity
+from cwnotify.host.instance_metadata import fetch_instance_id, fetch_instance_identity, fetch_spot_notices
 
 DOCUMENT = {
     "instanceId": "i-0abc1234def567890",
@@ -26,7 +26,9 @@ DOCUMENT = {
     "accountId": "123456789012",
     "pendingTime": "2026-11-22T10:00:00Z",
 }
-ME = Identity("i-0abc1234def567890", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2", "123456789012", is_spot=True)
+ME = InstanceIdentity(
+    "i-0abc1234def567890", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2", "123456789012", is_spot=True
+)
 SPOT = "/latest/meta-data/spot/instance-action"
 REBALANCE = "/latest/meta-data/events/recommendations/rebalance"
 
@@ -81,8 +83,8 @@ def metadata() -> Iterator[Metadata]:
 
 
 def test_who_this_is(metadata: Metadata) -> None:
-    assert identity(metadata.environ) == ME
-    assert this_instance(metadata.environ) == ME.instance
+    assert fetch_instance_identity(metadata.environ) == ME
+    assert fetch_instance_id(metadata.environ) == ME.instance_id
 
 
 @pytest.mark.parametrize("life", [None, "on-demand", "scheduled"])
@@ -92,17 +94,17 @@ def test_what_is_no_spot_instance(metadata: Metadata, life: str | None) -> None:
     if life:
         metadata.pages[path] = life
 
-    found = identity(metadata.environ)
+    found = fetch_instance_identity(metadata.environ)
 
-    assert (found.instance, found.is_spot) == (ME.instance, False)
+    assert (found.instance_id, found.is_spot) == (ME.instance_id, False)
 
 
 def test_who_may_not_be_asked_is_not_asked(metadata: Metadata) -> None:
     environ = {**metadata.environ, "AWS_EC2_METADATA_DISABLED": "True"}
 
-    assert identity(environ) == Identity()
-    assert this_instance(environ) == ""
-    assert spot_notices(ME, environ) == ()
+    assert fetch_instance_identity(environ) == InstanceIdentity()
+    assert fetch_instance_id(environ) == ""
+    assert fetch_spot_notices(ME, environ) == ()
     assert metadata.asked == []
 
 
@@ -110,14 +112,14 @@ def test_no_proxy_stands_between(metadata: Metadata, monkeypatch: pytest.MonkeyP
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    assert identity(metadata.environ) == ME
+    assert fetch_instance_identity(metadata.environ) == ME
 
 
 @pytest.mark.parametrize("document", ["", "<html>", "[]", "{}", '{"instanceId": null}', "\x00"])
 def test_what_is_no_instances_document(metadata: Metadata, document: str) -> None:
     metadata.pages["/latest/dynamic/instance-identity/document"] = document
 
-    assert identity(metadata.environ) == Identity()
+    assert fetch_instance_identity(metadata.environ) == InstanceIdentity()
 
 
 @pytest.mark.parametrize(
@@ -132,11 +134,11 @@ def test_a_service_that_hangs_costs_a_second_at_most(metadata: Metadata, hangs: 
     metadata.hangs = hangs
     begun = time.monotonic()
 
-    found = identity(metadata.environ)
+    found = fetch_instance_identity(metadata.environ)
 
     # The rest is for a busy machine.
     assert time.monotonic() - begun < 1.5
-    assert bool(found.instance) == known
+    assert bool(found.instance_id) == known
 
 
 def test_a_host_that_does_not_answer_costs_a_second_at_most() -> None:
@@ -149,12 +151,14 @@ def test_a_host_that_does_not_answer_costs_a_second_at_most() -> None:
             filler.setblocking(False)
             filler.connect_ex(nobody.getsockname())
         begun = time.monotonic()
-        found = identity({"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{nobody.getsockname()[1]}"})
+        found = fetch_instance_identity(
+            {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
+        )
         elapsed = time.monotonic() - begun
         for filler in fillers:
             filler.close()
 
-    assert found == Identity()
+    assert found == InstanceIdentity()
     assert 0.9 < elapsed < 1.5
 
 
@@ -162,13 +166,13 @@ def test_without_a_service_there_is_no_instance() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
-        assert identity(environ) == Identity()
-        assert spot_notices(ME, environ) == ()
+        assert fetch_instance_identity(environ) == InstanceIdentity()
+        assert fetch_spot_notices(ME, environ) == ()
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "http://", "http://[::1", "http://h:x", "ftp://h", "nonsense"])
 def test_an_endpoint_that_is_no_address_is_no_service(endpoint: str) -> None:
-    assert identity({"AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint}) == Identity()
+    assert fetch_instance_identity({"AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint}) == InstanceIdentity()
 
 
 def test_it_is_asked_without_loading_certificates(metadata: Metadata) -> None:
@@ -177,17 +181,17 @@ def test_it_is_asked_without_loading_certificates(metadata: Metadata) -> None:
 import ssl
 loads = []
 ssl.SSLContext.load_default_certs = lambda *args: loads.append(args)
-from cwnotify.host.instance_metadata import identity
+from cwnotify.host.instance_metadata import fetch_instance_identity
 print(identity().instance, len(loads))
 """
     environ = {**os.environ, **metadata.environ, "AWS_EC2_METADATA_DISABLED": ""}
     done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == [ME.instance, "0"]
+    assert done.stdout.split() == [ME.instance_id, "0"]
 
 
 def test_most_of_the_time_there_is_no_notice(metadata: Metadata) -> None:
-    assert spot_notices(ME, metadata.environ) == ()
+    assert fetch_spot_notices(ME, metadata.environ) == ()
     assert metadata.asked == ["/latest/api/token", SPOT, REBALANCE]
 
 
@@ -196,12 +200,12 @@ def test_an_interruption_and_a_rebalance_recommendation(metadata: Metadata) -> N
     metadata.pages[REBALANCE] = '{"noticeTime": "2026-11-22T10:00:00Z"}'
     place = {"account": "123456789012", "region": "ap-northeast-2", "partition": "aws"}
 
-    assert spot_notices(ME, metadata.environ) == (
-        InstanceNotice(NoticeKind.INTERRUPTION, ME.instance, "terminate", 1795341720.0, **place),
-        InstanceNotice(NoticeKind.REBALANCE, ME.instance, "", 1795341600.0, **place),
+    assert fetch_spot_notices(ME, metadata.environ) == (
+        InstanceNotice(NoticeKind.INTERRUPTION, ME.instance_id, "terminate", 1795341720.0, **place),
+        InstanceNotice(NoticeKind.REBALANCE, ME.instance_id, "", 1795341600.0, **place),
     )
 
 
 def test_a_machine_that_is_no_instance_has_no_notices(metadata: Metadata) -> None:
-    assert spot_notices(Identity(), metadata.environ) == ()
+    assert fetch_spot_notices(InstanceIdentity(), metadata.environ) == ()
     assert metadata.asked == []

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.host.load import MOST_SAMPLES, Series, take
-from cwnotify.host.memory_limit import folders
+from cwnotify.host.load import MAX_SAMPLES, DownsampledSeries, measure_load
+from cwnotify.host.memory_limit import list_memory_cgroups
 
 
 def series(values) -> tuple[float, ...]:
-    one = Series()
+    one = DownsampledSeries()
     for value in values:
         one.add(value)
     return one.values()
@@ -26,18 +26,18 @@ def test_a_short_run_is_told_value_by_value():
 
 
 def test_a_long_run_is_told_in_means_of_equal_stretches():
-    half = [10.0] * MOST_SAMPLES + [90.0] * MOST_SAMPLES
+    half = [10.0] * MAX_SAMPLES + [90.0] * MAX_SAMPLES
 
     values = series(half)
 
-    assert len(values) == MOST_SAMPLES // 2
-    assert values == (10.0,) * (MOST_SAMPLES // 4) + (90.0,) * (MOST_SAMPLES // 4)
+    assert len(values) == MAX_SAMPLES // 2
+    assert values == (10.0,) * (MAX_SAMPLES // 4) + (90.0,) * (MAX_SAMPLES // 4)
 
 
 def test_the_newest_values_are_told_before_their_stretch_is_full():
-    values = series([0.0] * MOST_SAMPLES + [50.0])
+    values = series([0.0] * MAX_SAMPLES + [50.0])
 
-    assert len(values) == MOST_SAMPLES // 2 + 1
+    assert len(values) == MAX_SAMPLES // 2 + 1
     assert values[-1] == 50.0
 
 
@@ -45,7 +45,7 @@ def test_the_newest_values_are_told_before_their_stretch_is_full():
 def test_however_long_a_run_is_its_numbers_are_few_and_within_its_values(some, times):
     values = series(some * times)
 
-    assert 1 <= len(values) <= MOST_SAMPLES
+    assert 1 <= len(values) <= MAX_SAMPLES
     assert min(some) - 0.051 <= min(values)
     assert max(values) <= max(some) + 0.051
 
@@ -62,7 +62,7 @@ def test_a_series_begins_with_the_beginning_and_ends_with_the_end(length):
 def test_this_machine_is_measured_now():
     before = time.time()
 
-    vitals = take()
+    vitals = measure_load()
 
     assert before <= vitals.at <= time.time()
     assert 0 <= vitals.cpu <= 100
@@ -77,7 +77,7 @@ def tree(root: Path, cgroup: str, files: dict[str, str]) -> list[Path]:
         path = root / "cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return folders(7, root / "proc", root / "cgroup")
+    return list_memory_cgroups(7, root / "proc", root / "cgroup")
 
 
 def v2(folder: str, limit: object, used: int, files: int = 0) -> dict[str, str]:
@@ -135,14 +135,14 @@ MIB = 1 << 20
     ],
 )
 def test_in_a_container_or_a_job_its_own_limit_counts(tmp_path, cgroup, files, used, total):
-    vitals = take(tree(tmp_path, cgroup, files))
+    vitals = measure_load(tree(tmp_path, cgroup, files))
 
     assert (vitals.memory_used / MIB, vitals.memory_total / MIB) == (used, total)
 
 
 @pytest.mark.parametrize("limit", ["max", str(1 << 60), str(UNLIMITED), "", "lots", "0", "-1"])
 def test_without_a_limit_of_its_own_the_machines_counts(tmp_path, limit):
-    vitals = take(tree(tmp_path, "0::/\n", v2("", limit, 1)))
+    vitals = measure_load(tree(tmp_path, "0::/\n", v2("", limit, 1)))
 
-    assert vitals.memory_total == take([]).memory_total
+    assert vitals.memory_total == measure_load([]).memory_total
     assert vitals.memory_used > 1

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from cwnotify.host.processes import (
-    NEIGHBOUR_SILENCE,
-    STRANGER_SILENCE,
-    Fate,
-    fate,
-    is_over,
-    name_process,
-    start_of,
+    LOCAL_HEARTBEAT_TIMEOUT,
+    REMOTE_HEARTBEAT_TIMEOUT,
+    ProcessState,
+    get_process_state,
+    identify_process,
+    is_process_gone,
+    read_start_time,
 )
 from tests.support.waiting import until
 
@@ -41,64 +41,64 @@ def state_of(pid: int) -> str:
 
 
 def test_a_process_that_lives_is_alive(child):
-    named = name_process(child.pid)
+    named = identify_process(child.pid)
 
-    assert (named.pid, named.start) == (child.pid, start_of(child.pid))
+    assert (named.pid, named.start) == (child.pid, read_start_time(child.pid))
     assert named.start
-    assert fate(named, silent=1e9) is Fate.ALIVE
-    assert not is_over(named, silent=1e9)
+    assert get_process_state(named, heartbeat_age=1e9) is ProcessState.ALIVE
+    assert not is_process_gone(named, heartbeat_age=1e9)
 
 
 def test_a_process_that_was_killed_and_buried_is_gone(child):
-    named = name_process(child.pid)
+    named = identify_process(child.pid)
 
     child.kill()
     child.wait()
 
-    assert start_of(child.pid) == ""
-    assert fate(named, silent=0.0) is Fate.GONE
-    assert is_over(named, silent=0.0)
+    assert read_start_time(child.pid) == ""
+    assert get_process_state(named, heartbeat_age=0.0) is ProcessState.GONE
+    assert is_process_gone(named, heartbeat_age=0.0)
 
 
 @linux
 def test_a_process_that_is_dead_but_not_buried_is_gone(child):
-    named = name_process(child.pid)
+    named = identify_process(child.pid)
 
     os.kill(child.pid, signal.SIGKILL)
     until(lambda: state_of(child.pid) == "Z", 5, "the zombie")
 
-    assert fate(named, silent=0.0) is Fate.GONE
+    assert get_process_state(named, heartbeat_age=0.0) is ProcessState.GONE
 
 
 @linux
 def test_a_process_that_was_stopped_is_alive(child):
-    named = name_process(child.pid)
+    named = identify_process(child.pid)
 
     os.kill(child.pid, signal.SIGSTOP)
     until(lambda: state_of(child.pid) == "T", 5, "the stop")
 
-    assert fate(named, silent=0.0) is Fate.ALIVE
+    assert get_process_state(named, heartbeat_age=0.0) is ProcessState.ALIVE
 
 
 def test_another_process_under_the_same_number_is_not_taken_for_the_first(child):
-    named = name_process(child.pid)
+    named = identify_process(child.pid)
 
-    assert fate(replace(named, start="1"), silent=0.0) is Fate.GONE
+    assert get_process_state(replace(named, start="1"), heartbeat_age=0.0) is ProcessState.GONE
 
 
 def test_a_process_that_was_dead_when_it_was_named_is_gone(child):
     child.kill()
     child.wait()
 
-    assert fate(name_process(child.pid), silent=0.0) is Fate.GONE
+    assert get_process_state(identify_process(child.pid), heartbeat_age=0.0) is ProcessState.GONE
 
 
 def test_a_start_never_changes_while_the_process_lives_and_works():
-    before, worked = start_of(os.getpid()), time.process_time()
+    before, worked = read_start_time(os.getpid()), time.process_time()
     while time.process_time() < worked + 0.05:
         pass
 
-    assert start_of(os.getpid()) == before
+    assert read_start_time(os.getpid()) == before
 
 
 @linux
@@ -109,28 +109,28 @@ def test_a_process_may_have_any_name(name):
         process.stdout.readline()
         assert Path(f"/proc/{process.pid}/comm").read_bytes().strip() == name
 
-        assert fate(name_process(process.pid), silent=0.0) is Fate.ALIVE
-        assert start_of(process.pid).isdigit()
+        assert get_process_state(identify_process(process.pid), heartbeat_age=0.0) is ProcessState.ALIVE
+        assert read_start_time(process.pid).isdigit()
         process.kill()
 
 
 def test_after_a_reboot_of_this_machine_all_that_ran_before_is_gone():
-    before = replace(name_process(os.getpid()), boot="another boot")
+    before = replace(identify_process(os.getpid()), boot="another boot")
 
-    assert fate(before, silent=0.0) is Fate.REBOOTED
-    assert is_over(before, silent=0.0)
+    assert get_process_state(before, heartbeat_age=0.0) is ProcessState.REBOOTED
+    assert is_process_gone(before, heartbeat_age=0.0)
 
 
 @pytest.mark.parametrize(
     ("elsewhere", "patience"),
     [
-        pytest.param({"namespace": "pid:[1]"}, NEIGHBOUR_SILENCE, id="another container of this machine"),
-        pytest.param({"boot": "x", "host": "other"}, STRANGER_SILENCE, id="another machine"),
+        pytest.param({"namespace": "pid:[1]"}, LOCAL_HEARTBEAT_TIMEOUT, id="another container of this machine"),
+        pytest.param({"boot": "x", "host": "other"}, REMOTE_HEARTBEAT_TIMEOUT, id="another machine"),
     ],
 )
 def test_elsewhere_only_a_long_silence_tells(elsewhere, patience):
-    named = replace(name_process(os.getpid()), **elsewhere)
+    named = replace(identify_process(os.getpid()), **elsewhere)
 
-    assert fate(named, silent=patience) is Fate.UNKNOWN
-    assert not is_over(named, silent=patience)
-    assert fate(named, silent=patience + 1) is Fate.GONE
+    assert get_process_state(named, heartbeat_age=patience) is ProcessState.UNKNOWN
+    assert not is_process_gone(named, heartbeat_age=patience)
+    assert get_process_state(named, heartbeat_age=patience + 1) is ProcessState.GONE

@@ -23,8 +23,8 @@ from moto.server import ThreadedMotoServer
 
 from cwnotify import lambda_function
 from cwnotify.lambda_function import NotDeliveredError, lambda_handler
-from cwnotify.slack.retry_policy import Reply
-from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, REMOVED, Answer, Slack
+from cwnotify.slack.retry_policy import SlackReply
+from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -136,14 +136,14 @@ def test_old_news_says_how_late_it_is(slack: Slack) -> None:
     [Answer(500, "rollup_error"), RATE_LIMITED, Answer(mode="reset"), Answer(mode="late_reset"), Answer(503, "")],
 )
 def test_a_passing_trouble_is_waited_out(slack: Slack, first: Answer) -> None:
-    slack.script.append(first)
+    slack.next_answers.append(first)
     lambda_handler(sns(change()), Context(10))
     assert count(slack, 1) == 1
     assert len(slack.received) >= 2
 
 
 def test_retry_after_is_honoured(slack: Slack) -> None:
-    slack.script.append(RATE_LIMITED)
+    slack.next_answers.append(RATE_LIMITED)
     lambda_handler(sns(change()), Context(10))
     first, second = (one.at for one in slack.received)
     assert second - first >= 1.0
@@ -161,7 +161,7 @@ def test_no_wait_that_the_context_has_no_time_for(slack: Slack) -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (REMOVED, "404 no_service"),
+        (WEBHOOK_REMOVED, "404 no_service"),
         (Answer(403, "action_prohibited"), "403"),
         (Answer(410, "channel_is_archived"), "410"),
         (Answer(500, "rollup_error"), "500"),
@@ -189,13 +189,13 @@ def test_whatever_is_not_ok_is_raised_in_time_and_without_the_url(
 
 
 def test_a_refused_connection_is_raised(slack: Slack) -> None:
-    slack.refuse()
+    slack.refuse_connections()
     with pytest.raises(NotDeliveredError, match="refused"):
         lambda_handler(sns(change()), Context(2))
 
 
 def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
-    slack.script.append(Answer(400, "invalid_blocks"))
+    slack.next_answers.append(Answer(400, "invalid_blocks"))
     lambda_handler(sns(change()), Context(10))
     first, second = slack.received
     assert "blocks" in first.payload
@@ -203,7 +203,7 @@ def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
 
 
 def test_what_is_no_alarm_keeps_its_content_without_blocks(slack: Slack) -> None:
-    slack.judge = lambda payload: INVALID if "blocks" in payload else None
+    slack.answer_by_payload = lambda payload: INVALID if "blocks" in payload else None
     lambda_handler({"Records": [{"Sns": {"Subject": "Nightly job", "Message": "it was 7 °C"}}]}, Context(10))
     (payload,) = slack.wait_for(1)
     assert payload.keys() == {"text"}
@@ -234,12 +234,12 @@ def test_the_way_leads_through_a_proxy(monkeypatch: pytest.MonkeyPatch, login: s
         thread.start()
         monkeypatch.setenv("HTTPS_PROXY", f"http://{login}127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.setenv("NO_PROXY", "example.com")
-        reply = lambda_function.post("https://hooks.slack.invalid/services/canary", {"text": "x"}, 5.0)
+        reply = lambda_function.post_with_deadline("https://hooks.slack.invalid/services/canary", {"text": "x"}, 5.0)
         thread.join()
     assert reply.status is None
     assert heard[0].startswith("CONNECT hooks.slack.invalid:443 ")
     assert (f"Proxy-Authorization: {told}" in heard[0]) == (told is not None)
-    assert "canary" not in heard[0] + reply.trouble
+    assert "canary" not in heard[0] + reply.error
 
 
 # Batches
@@ -251,13 +251,13 @@ def test_all_records_of_a_batch_are_told_and_copies_once(slack: Slack) -> None:
 
 
 def test_only_the_failed_part_of_a_queue_is_taken_again(slack: Slack) -> None:
-    slack.script.extend([Answer(), REMOVED])
+    slack.next_answers.extend([Answer(), WEBHOOK_REMOVED])
     done = lambda_handler(sqs(m1=change("a"), m2=change("b"), m3=change("b")), Context(10))
     assert done == {"messages": 1, "batchItemFailures": [{"itemIdentifier": "m2"}, {"itemIdentifier": "m3"}]}
 
 
 def test_a_queue_of_which_nothing_was_delivered_is_raised(slack: Slack) -> None:
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     with pytest.raises(NotDeliveredError, match="2 of 2"):
         lambda_handler(sqs(m1=change("a"), m2=change("b")), Context(10))
 
@@ -302,7 +302,7 @@ def came(slack: Slack, *names: str) -> bool:
 
 def test_a_page_answers_for_its_own_alarms(slack: Slack) -> None:
     names = [f"{'x' * 200}-{i:03}" for i in range(600)]
-    slack.script.extend([Answer(), REMOVED])
+    slack.next_answers.extend([Answer(), WEBHOOK_REMOVED])
     failed = failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(20)))
     assert 0 < len(failed) < len(names)
     # A page is recorded after it was answered.
@@ -310,7 +310,7 @@ def test_a_page_answers_for_its_own_alarms(slack: Slack) -> None:
 
 
 def test_one_that_slack_refuses_for_good_leaves_alone_and_the_digest_is_sent_once(slack: Slack) -> None:
-    slack.judge = refuses("poison")
+    slack.answer_by_payload = refuses("poison")
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(7)} | {"bad": {"job": "poison"}}
     assert failures(lambda_handler(sqs(**batch), Context(10))) == {"bad"}
     for _ in range(20):
@@ -321,7 +321,7 @@ def test_one_that_slack_refuses_for_good_leaves_alone_and_the_digest_is_sent_onc
 
 @pytest.mark.parametrize("alarms", [2, 5, 6, 40, 300])
 def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack, alarms: int) -> None:
-    slack.judge = refuses("poison")
+    slack.answer_by_payload = refuses("poison")
     names = [f"cpu-{i:03}" for i in range(alarms)]
     batch = {name: change(name) for name in names[: alarms // 2]}
     batch |= {"bad": change("poison")} | {name: change(name) for name in names[alarms // 2 :]}
@@ -330,7 +330,7 @@ def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack,
 
 
 def test_many_that_slack_refuses_take_no_other_along(slack: Slack) -> None:
-    slack.judge = refuses("aaa")
+    slack.answer_by_payload = refuses("aaa")
     bad = [f"aaa-{i:03}" for i in range(40)]
     good = [f"cpu-{i:03}" for i in range(40)]
     batch = {name: change(name) for pair in zip(bad, good, strict=True) for name in pair}
@@ -350,7 +350,7 @@ def test_slack_that_refuses_everything_is_not_asked_for_each_alarm(slack: Slack)
 
 
 def test_a_digest_without_its_blocks_still_names_every_alarm(slack: Slack) -> None:
-    slack.judge = lambda payload: INVALID if "blocks" in payload else None
+    slack.answer_by_payload = lambda payload: INVALID if "blocks" in payload else None
     names = [f"cpu-{i}" for i in range(30)]
     assert failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(10))) == set()
     (payload,) = slack.wait_for(1)
@@ -362,7 +362,7 @@ def test_a_digest_without_its_blocks_still_names_every_alarm(slack: Slack) -> No
     ("answer", "seconds"), [(Answer(500, "rollup_error"), 4), (Answer(mode="hang"), 4), (Answer(mode="hang"), 2)]
 )
 def test_one_that_gets_no_verdict_does_not_hold_the_others_up(slack: Slack, answer: Answer, seconds: float) -> None:
-    slack.judge = refuses("first", answer=answer)
+    slack.answer_by_payload = refuses("first", answer=answer)
     began = time.monotonic()
     batch = {"first": change("first"), **{f"m{i}": change(f"cpu-{i}") for i in range(4)}}
     assert failures(lambda_handler(sqs(**batch), Context(seconds))) == {"first"}
@@ -371,7 +371,7 @@ def test_one_that_gets_no_verdict_does_not_hold_the_others_up(slack: Slack, answ
 
 
 def test_what_was_sent_when_time_ran_out_is_done_and_the_rest_is_not(slack: Slack) -> None:
-    slack.script.extend([Answer(), Answer(), Answer(429, "rate_limited", {"Retry-After": "30"})])
+    slack.next_answers.extend([Answer(), Answer(), Answer(429, "rate_limited", {"Retry-After": "30"})])
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
     began = time.monotonic()
     assert failures(lambda_handler(sqs(**batch), Context(10))) == {"m2", "m3", "m4"}
@@ -380,17 +380,17 @@ def test_what_was_sent_when_time_ran_out_is_done_and_the_rest_is_not(slack: Slac
 
 
 def test_slack_that_goes_away_in_the_middle_gets_the_rest_later(slack: Slack) -> None:
-    slack.judge = lambda payload: slack.refuse() if len(slack.received) == 2 else None
+    slack.answer_by_payload = lambda payload: slack.refuse_connections() if len(slack.received) == 2 else None
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
     failed = failures(lambda_handler(sqs(**batch), Context(3)))
-    slack.judge = lambda payload: None
-    slack.accept()
+    slack.answer_by_payload = lambda payload: None
+    slack.accept_connections()
     assert failures(lambda_handler(sqs(**{id: batch[id] for id in failed}), Context(3))) == set()
     assert came(slack, *(f"cpu-{i}" for i in range(5)))
 
 
 def test_changes_of_one_alarm_stay_in_their_order(slack: Slack) -> None:
-    slack.script.extend([Answer(500, ""), Answer(500, "")])
+    slack.next_answers.extend([Answer(500, ""), Answer(500, "")])
     batch = sqs(a=change("a"), b=change("a", "OK", "2026-11-22T10:05:00Z"), c=change("c"))
     assert lambda_handler(batch, Context(20))["batchItemFailures"] == []
     of_a = [one["attachments"][0]["color"] for one in slack.wait_for(3) if "alarm/a" in json.dumps(one)]
@@ -398,20 +398,20 @@ def test_changes_of_one_alarm_stay_in_their_order(slack: Slack) -> None:
 
 
 def test_copies_in_one_batch_are_one_message_and_all_done(slack: Slack) -> None:
-    slack.judge = refuses("bad")
+    slack.answer_by_payload = refuses("bad")
     batch = sqs(a=change("a"), b=change("bad"), c=change("a"), d=change("bad"), e=change("e"))
     assert failures(lambda_handler(batch, Context(10))) == {"b", "d"}
     assert came(slack, "a", "e")
 
 
 def test_a_record_with_several_events_is_done_when_all_are_and_repeats_none(slack: Slack) -> None:
-    slack.judge = refuses("bad")
+    slack.answer_by_payload = refuses("bad")
     batch = sqs(both=[change("good"), change("bad")], other=change("other"))
     assert failures(lambda_handler(batch, Context(10))) == {"both"}
     for _ in range(5):
         with pytest.raises(NotDeliveredError):
             lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))
-    slack.judge = lambda payload: None
+    slack.answer_by_payload = lambda payload: None
     assert failures(lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))) == set()
     assert came(slack, "good", "bad", "other")
 
@@ -419,17 +419,17 @@ def test_a_record_with_several_events_is_done_when_all_are_and_repeats_none(slac
 def test_a_record_over_two_pages_is_done_when_both_are(slack: Slack) -> None:
     names = [f"{'x' * 200}-{i:03}" for i in range(600)]
     batch = {"both": [change(names[0]), change(names[-1])], **{name: change(name) for name in names[1:-1]}}
-    slack.judge = refuses(names[-1], answer=REMOVED)
+    slack.answer_by_payload = refuses(names[-1], answer=WEBHOOK_REMOVED)
     assert "both" in failures(lambda_handler(sqs(**batch), Context(20)))
 
 
 def test_what_sns_repeats_is_sent_without_the_part_that_slack_accepted(slack: Slack) -> None:
-    slack.judge = refuses("bad")
+    slack.answer_by_payload = refuses("bad")
     first, again = Context(10), Context(10)
     first.aws_request_id = again.aws_request_id = "the same"
     with pytest.raises(NotDeliveredError, match="1 of 2"):
         lambda_handler(sns(change("good"), change("bad")), first)
-    slack.judge = lambda payload: None
+    slack.answer_by_payload = lambda payload: None
     lambda_handler(sns(change("good"), change("bad")), again)
     assert came(slack, "good", "bad")
 
@@ -445,26 +445,26 @@ def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
     """Whatever Slack refuses, fails at or has no time for."""
     now, accepted = 0.0, set[int]()
 
-    def answer(url: str, payload: dict[str, Any], seconds: float) -> Reply:
+    def answer(url: str, payload: dict[str, Any], seconds: float) -> SlackReply:
         nonlocal now, attempts
         now, attempts = now + 0.5, attempts - 1
         names = {int(name) for name in re.findall(r"cpu-(\d)", json.dumps(payload))}
         if attempts < 0 or names & silent:
-            return Reply(trouble="no answer in time")
+            return SlackReply(error="no answer in time")
         if names & refused:
-            return Reply(400, "invalid_blocks")
+            return SlackReply(400, "invalid_blocks")
         accepted.update(names)
-        return Reply(200, "ok")
+        return SlackReply(200, "ok")
 
     def sleep(seconds: float) -> None:
         nonlocal now
         now += seconds
 
     batch = sqs(**{f"m{i}": [change(f"cpu-{n}") for n in events] for i, events in enumerate(records)})
-    sender = lambda_function.Sender(lambda again: "", lambda: 60 - now, lambda: now, sleep, answer)
+    sender = lambda_function.WebhookSender(lambda again: "", lambda: 60 - now, lambda: now, sleep, answer)
     lambda_function._accepted.clear()
     try:
-        failed = failures(lambda_function.handle(batch, {}, sender))
+        failed = failures(lambda_function.handle_event(batch, {}, sender))
     except NotDeliveredError:
         failed = {f"m{i}" for i in range(len(records))}
         assert not accepted
@@ -529,7 +529,7 @@ def test_a_request_is_answered_as_api_gateway_wants_it(slack: Slack, name: str) 
 
 
 def test_a_request_that_slack_did_not_take_fails_so_that_sns_repeats_it(slack: Slack) -> None:
-    slack.answer = REMOVED
+    slack.answer = WEBHOOK_REMOVED
     with pytest.raises(NotDeliveredError):
         lambda_handler(stored("https_function_url"), Context(5))
 
@@ -592,7 +592,7 @@ def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gon
         ssm.put_parameter(Name="/team/webhook", Value=newer.url, Type="SecureString", Overwrite=True)
         lambda_handler(sns(change()), Context(10))
         assert (count(slack, 2), count(newer, 0)) == (2, 0)
-        slack.answer = REMOVED
+        slack.answer = WEBHOOK_REMOVED
         lambda_handler(sns(change()), Context(10))
         assert (count(slack, 2), count(newer, 1)) == (2, 1)
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged, InstanceNotice, Plain
-from cwnotify.alerts.messages.digest import MAX_ALONE, digest_pages
-from cwnotify.alerts.parsing.envelopes import MAX_OPENED, parse
+from cwnotify.alerts.events.alarms import AlarmStateChange, InstanceNotice, UnrecognizedEvent
+from cwnotify.alerts.messages.digest import MAX_SINGLE_EVENT_MESSAGES, digest_pages
+from cwnotify.alerts.parsing.envelopes import MAX_OPENED_ENTRIES, parse_aws_events
 from cwnotify.deploy.bundle import make_zip
-from cwnotify.lambda_function import payloads
+from cwnotify.lambda_function import render_payloads
 
 NOTICE = {"detail-type": "EC2 Spot Instance Interruption Warning"}
 # What SNS takes is 256 kB.
@@ -64,7 +64,7 @@ MEASURE = """
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 import lambda_function
-from cwnotify.lambda_function import payloads
+from cwnotify.lambda_function import render_payloads
 message = sys.stdin.read()
 event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message}}]}
 # What the function has, beside what the interpreter maps itself.
@@ -95,9 +95,9 @@ def test_a_large_event_stays_within_what_the_function_has(name: str, unpacked: P
 
 
 def test_many_notices_become_lines_and_none_is_lost() -> None:
-    events = parse(notices(250))
+    events = parse_aws_events(notices(250))
     pages = digest_pages(events, 0.0, "en")
-    assert len(pages) == MAX_ALONE + 3
+    assert len(pages) == MAX_SINGLE_EVENT_MESSAGES + 3
     assert [event for page in pages for event in page.events] == list(events)
     assert "230 more messages" in pages[-1].payload["text"]
     said = json.dumps([page.payload for page in pages])
@@ -106,7 +106,7 @@ def test_many_notices_become_lines_and_none_is_lost() -> None:
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_more_than_can_be_listed_are_counted(lang: str) -> None:
-    events = parse(notices(2_900))
+    events = parse_aws_events(notices(2_900))
     assert len(events) == 2_900
     pages = digest_pages(events, 0.0, lang)
     assert [event for page in pages for event in page.events] == list(events)
@@ -114,18 +114,18 @@ def test_more_than_can_be_listed_are_counted(lang: str) -> None:
 
 
 def test_entries_that_are_not_read_are_counted() -> None:
-    *read, note = parse(notices(MAX_OPENED + 77))
-    assert [type(one) for one in read] == [InstanceNotice] * MAX_OPENED
-    assert isinstance(note, Plain)
+    *read, note = parse_aws_events(notices(MAX_OPENED_ENTRIES + 77))
+    assert [type(one) for one in read] == [InstanceNotice] * MAX_OPENED_ENTRIES
+    assert isinstance(note, UnrecognizedEvent)
     assert note.left_out == 77
-    said = [one["text"] for one in payloads(notices(MAX_OPENED + 77), "en")]
+    said = [one["text"] for one in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "en")]
     assert any("77 more entries of the same event" in text for text in said)
-    assert any("77개" in one["text"] for one in payloads(notices(MAX_OPENED + 77), "ko"))
+    assert any("77개" in one["text"] for one in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "ko"))
 
 
 def test_two_large_structures_that_differ_at_their_end_are_two_messages() -> None:
     one, two = ([*["x"] * 60_000, end] for end in ("a", "b"))
-    assert parse(one)[0].id != parse(two)[0].id
+    assert parse_aws_events(one)[0].id != parse_aws_events(two)[0].id
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,13 +133,13 @@ def test_two_large_structures_that_differ_at_their_end_are_two_messages() -> Non
 def test_whatever_the_shape_the_messages_are_few_and_small(depth: int, width: int, leaf: str) -> None:
     inner = ",".join([leaf] * width)
     for text in (f"{'[' * depth}{inner}{']' * depth}", deep(depth, f"[{inner}]"), f"[{deep(depth)},{inner}]"):
-        made = payloads({"Records": [{"Sns": {"Message": text}}]}, "en")
-        assert 1 <= len(made) <= MAX_ALONE + 4
+        made = render_payloads({"Records": [{"Sns": {"Message": text}}]}, "en")
+        assert 1 <= len(made) <= MAX_SINGLE_EVENT_MESSAGES + 4
         assert all(len(json.dumps(one)) < 40_000 for one in made)
 
 
 def test_an_alarm_beside_much_else_is_read() -> None:
-    events = parse([json.loads(alarm()), *["x"] * (2 * MAX_OPENED)])
-    assert isinstance(events[0], AlarmChanged)
-    assert isinstance(events[-1], Plain)
-    assert events[-1].left_out == MAX_OPENED + 1
+    events = parse_aws_events([json.loads(alarm()), *["x"] * (2 * MAX_OPENED_ENTRIES)])
+    assert isinstance(events[0], AlarmStateChange)
+    assert isinstance(events[-1], UnrecognizedEvent)
+    assert events[-1].left_out == MAX_OPENED_ENTRIES + 1

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.python310 import StrEnum, iso
-from cwnotify.deploy.bundle import RUNTIMES, files, make_zip
-from cwnotify.lambda_function import payloads
-from tests.support.interpreters import interpreter
+from cwnotify.alerts.python310 import StrEnum, normalize_iso_time
+from cwnotify.deploy.bundle import RUNTIMES, collect_zip_files, make_zip
+from cwnotify.lambda_function import render_payloads
+from tests.support.interpreters import find_interpreter
 from tests.support.slack import Slack
 
 ENVELOPES = Path(__file__).parents[1] / "data" / "envelopes"
@@ -32,7 +32,7 @@ SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import lambda_function
-from cwnotify.lambda_function import payloads
+from cwnotify.lambda_function import render_payloads
 print(json.dumps([payloads(event, lang) for event in json.load(sys.stdin) for lang in ("en", "ko")]))
 """
 HANDLER = """
@@ -52,7 +52,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=VERSIONS)
 def python(request: pytest.FixtureRequest) -> Path:
-    found = interpreter(request.param)
+    found = find_interpreter(request.param)
     if found is None:
         pytest.skip(f"this machine has no Python {request.param}")
     return found
@@ -77,7 +77,9 @@ def run(python: Path, script: str, bundle: Path, event: object, **environ: str) 
 
 def test_the_same_messages(python: Path, bundle: Path) -> None:
     events = corpus()
-    assert run(python, SCRIPT, bundle, events) == [payloads(event, lang) for event in events for lang in ("en", "ko")]
+    assert run(python, SCRIPT, bundle, events) == [
+        render_payloads(event, lang) for event in events for lang in ("en", "ko")
+    ]
 
 
 def test_an_alarm_arrives(python: Path, bundle: Path) -> None:
@@ -89,11 +91,11 @@ def test_an_alarm_arrives(python: Path, bundle: Path) -> None:
 
 
 def test_one_runtime_at_least_is_here() -> None:
-    assert any(interpreter(version) for version in VERSIONS)
+    assert any(find_interpreter(version) for version in VERSIONS)
 
 
 def test_the_oldest_runtime_can_parse_all_of_it() -> None:
-    for path, content in files().items():
+    for path, content in collect_zip_files().items():
         ast.parse(content, path, feature_version=(3, 10))
 
 
@@ -109,7 +111,7 @@ def test_the_oldest_runtime_can_parse_all_of_it() -> None:
 def test_a_time_stays_the_same(at: datetime, zone: timezone | None, precision: str, between: str) -> None:
     text = at.replace(tzinfo=zone).isoformat(between, precision)
     for written in (text, text.replace("+00:00", "Z"), text.replace("+00:00", "+0000").replace("+09:00", "+09")):
-        assert datetime.fromisoformat(iso(written)) == datetime.fromisoformat(written)
+        assert datetime.fromisoformat(normalize_iso_time(written)) == datetime.fromisoformat(written)
 
 
 @given(st.text() | st.from_regex(r"\A[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ]?[0-9:.,+Z-]*\Z"))
@@ -117,9 +119,9 @@ def test_any_text_is_read_as_before(text: str) -> None:
     try:
         expected = datetime.fromisoformat(text)
     except ValueError:
-        assert iso(iso(text)) == iso(text)
+        assert normalize_iso_time(normalize_iso_time(text)) == normalize_iso_time(text)
     else:
-        assert datetime.fromisoformat(iso(text)) == expected
+        assert datetime.fromisoformat(normalize_iso_time(text)) == expected
 
 
 def test_texts_that_are_members() -> None:

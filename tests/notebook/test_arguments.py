@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.run_options import OPTIONS, RunOptions
+from cwnotify.alerts.events.run_options import RUN_OPTION_SPECS, RunOptions
 from cwnotify.errors import UsageError
-from cwnotify.notebook.arguments import read_all, read_cell, read_statement
+from cwnotify.notebook.arguments import parse_cell_arguments, parse_notify_all_arguments, parse_statement_arguments
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from cwnotify.notebook.arguments import read_all, read_cell, read_statement
     ],
 )
 def test_a_header_is_read(line, name, options):
-    asked = read_cell(line)
+    asked = parse_cell_arguments(line)
 
     assert (asked.name, dict(asked.options), asked.problems) == (name, options, ())
 
@@ -60,7 +60,7 @@ def test_a_header_is_read(line, name, options):
     ],
 )
 def test_what_is_wrong_costs_only_itself(line, name, options, problem):
-    asked = read_cell(line)
+    asked = parse_cell_arguments(line)
 
     assert (asked.name, dict(asked.options)) == (name, options)
     assert problem in asked.problems[0]
@@ -68,13 +68,13 @@ def test_what_is_wrong_costs_only_itself(line, name, options, problem):
 
 
 WORDS = st.sampled_from(
-    [*(option.flag for option in OPTIONS), "--mni", "-x", "5m", "1", "a b", "'", '"', "=", "--", "", "error"]
+    [*(option.flag for option in RUN_OPTION_SPECS), "--mni", "-x", "5m", "1", "a b", "'", '"', "=", "--", "", "error"]
 )
 
 
 @given(st.lists(st.one_of(WORDS, st.text(max_size=5))).map(" ".join))
 def test_any_header_is_read(line):
-    asked = read_cell(line)
+    asked = parse_cell_arguments(line)
 
     assert asked.options.keys() <= RunOptions.__dataclass_fields__.keys()
     RunOptions(**asked.options)
@@ -84,24 +84,24 @@ def test_any_header_is_read(line):
     st.lists(WORDS.filter(lambda word: word.startswith("-"))), st.lists(st.sampled_from(["--mni 5m", "--tail 5 --x"]))
 )
 def test_a_name_before_all_options_is_kept(flags, more):
-    assert read_cell(" ".join(["train", *more, *flags])).name == "train"
+    assert parse_cell_arguments(" ".join(["train", *more, *flags])).name == "train"
 
 
 def test_all_cells_are_followed_whatever_else_is_wrong():
-    assert dict(read_all("--mni 5m --on error").options) == {"on": "error"}
-    assert dict(read_all("--min soon").options) == {}
-    assert read_all("--off") is None
-    assert read_all("--min 5min").problems == ()
+    assert dict(parse_notify_all_arguments("--mni 5m --on error").options) == {"on": "error"}
+    assert dict(parse_notify_all_arguments("--min soon").options) == {}
+    assert parse_notify_all_arguments("--off") is None
+    assert parse_notify_all_arguments("--min 5min").problems == ()
 
 
 @pytest.mark.parametrize("line", ["off", "--of", "--offf", "train"])
 def test_what_may_have_meant_stop_starts_nothing(line):
     with pytest.raises(UsageError):
-        read_all(line)
+        parse_notify_all_arguments(line)
 
 
 def test_a_statement_runs_whatever_a_value_is():
-    asked, statement = read_statement("--min soon --on error train(--x)")
+    asked, statement = parse_statement_arguments("--min soon --on error train(--x)")
 
     assert (asked.name, statement, dict(asked.options)) == ("train(--x)", "train(--x)", {"on": "error"})
     assert "'soon' is not a duration" in asked.problems[0]
@@ -109,4 +109,4 @@ def test_a_statement_runs_whatever_a_value_is():
 
 def test_where_a_statement_begins_has_to_be_known():
     with pytest.raises(UsageError, match=r"did you mean --min\?"):
-        read_statement("--mni 5m train()")
+        parse_statement_arguments("--mni 5m train()")

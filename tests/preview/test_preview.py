@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cwnotify import alerts
 from cwnotify.alerts.messages import block_kit as b
-from cwnotify.preview import builder_link, message_html, page
-from cwnotify.preview.mrkdwn import mrkdwn_html, plain_html
+from cwnotify.preview import build_block_kit_builder_url, render_message_html, render_page_html
+from cwnotify.preview.mrkdwn import render_mrkdwn_html, render_plain_text_html
 
 KST = timezone(timedelta(hours=9), "KST")
 AT = datetime(2026, 11, 22, 15, 16, tzinfo=KST)
@@ -125,15 +125,15 @@ payloads = mostly(
 
 @given(payloads)
 def test_any_payload_renders_and_none_writes_markup(payload: Any) -> None:
-    document = page([(payload, AT)], "Preview")
+    document = render_page_html([(payload, AT)], "Preview")
     document.encode("utf-8")
     Audit(document)
 
 
 @given(hostile_text)
 def test_any_text_renders_to_our_own_markup(text: str) -> None:
-    Audit(mrkdwn_html(text))
-    assert not Audit(plain_html(text)).links
+    Audit(render_mrkdwn_html(text))
+    assert not Audit(render_plain_text_html(text)).links
 
 
 @given(st.text(alphabet="*_~`<>|: a&;가\n", max_size=60))
@@ -141,12 +141,12 @@ def test_nothing_that_was_written_is_lost(text: str) -> None:
     def letters(value: str) -> str:
         return "".join(c for c in value if c in "a가")
 
-    assert letters(Audit(mrkdwn_html(text)).shown) == letters(text)
+    assert letters(Audit(render_mrkdwn_html(text)).shown) == letters(text)
 
 
 @given(payloads)
 def test_any_payload_has_a_builder_link(payload: Any) -> None:
-    shown = json.loads(unquote(builder_link(payload).partition("#")[2]))
+    shown = json.loads(unquote(build_block_kit_builder_url(payload).partition("#")[2]))
     assert set(shown) == {"blocks", "attachments"}
 
 
@@ -174,14 +174,14 @@ def test_any_payload_has_a_builder_link(payload: Any) -> None:
     ],
 )  # fmt: skip
 def test_mrkdwn_is_drawn_as_slack_draws_it(typed: str, drawn: str) -> None:
-    assert mrkdwn_html(typed) == drawn
+    assert render_mrkdwn_html(typed) == drawn
 
 
 def test_every_emoji_that_our_alerts_use_is_drawn() -> None:
     sources = Path(alerts.__path__[0]).rglob("*.py")
     used = {name for source in sources for name in re.findall(r'"(:[a-z_]+:)[" ]', source.read_text("utf-8"))}
     assert ":white_check_mark:" in used
-    assert {name for name in used if plain_html(name) == name} == set()
+    assert {name for name in used if render_plain_text_html(name) == name} == set()
 
 
 @pytest.mark.parametrize(
@@ -193,38 +193,41 @@ def test_every_emoji_that_our_alerts_use_is_drawn() -> None:
     ],
 )
 def test_links_lead_where_they_say(typed: str, target: str, shown: str) -> None:
-    audit = Audit(mrkdwn_html(typed))
+    audit = Audit(render_mrkdwn_html(typed))
     assert audit.links == [target]
     assert audit.shown == shown
 
 
 def test_a_message_shows_all_of_its_parts() -> None:
-    payload = b.message(
+    payload = b.build_payload(
         ":white_check_mark: *resnet50* finished",
         [b.section(":white_check_mark: *resnet50* finished in 3 s"), {"type": "divider"}, b.context("train.ipynb")],
-        b.GOOD,
-        [*b.fields([("loss", "0.2"), ("acc", "0.9")]), *b.buttons([("CloudWatch", "https://aws.example/x")])],
+        b.COLOR_GOOD,
+        [
+            *b.two_column_sections([("loss", "0.2"), ("acc", "0.9")]),
+            *b.link_buttons([("CloudWatch", "https://aws.example/x")]),
+        ],
     )
-    drawn = message_html(payload, AT)
+    drawn = render_message_html(payload, AT)
     audit = Audit(drawn)
     assert audit.links == ["https://aws.example/x"]
     for words in ("cwnotify", "APP", "3:16 PM", "✅ resnet50 finished in 3 s", "train.ipynb", "loss", "CloudWatch"):
         assert words in audit.shown
-    assert f"--bar:{b.GOOD}" in drawn
+    assert f"--bar:{b.COLOR_GOOD}" in drawn
     assert 'aria-label="✅ resnet50 finished"' in drawn
     assert 'class="button primary"' in drawn
     assert '<time datetime="2026-11-22T15:16:00+09:00">' in drawn
 
 
 def test_a_korean_message_says_so_and_tells_the_time_in_korean() -> None:
-    drawn = message_html({"text": "학습이 끝났어요"}, AT)
+    drawn = render_message_html({"text": "학습이 끝났어요"}, AT)
     assert 'lang="ko"' in drawn
     assert "오후 3:16" in drawn
 
 
 def test_the_text_is_shown_where_there_are_no_blocks_and_only_there() -> None:
-    assert "hello" in Audit(message_html({"text": "hello"})).shown
-    assert "hello" not in Audit(message_html({"text": "hello", "blocks": [b.section("other")]})).shown
+    assert "hello" in Audit(render_message_html({"text": "hello"})).shown
+    assert "hello" not in Audit(render_message_html({"text": "hello", "blocks": [b.section("other")]})).shown
 
 
 @pytest.mark.parametrize(
@@ -239,21 +242,23 @@ def test_the_text_is_shown_where_there_are_no_blocks_and_only_there() -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_named_in_its_place(payload: Any, named: str) -> None:
-    assert named in Audit(message_html(payload)).shown
+    assert named in Audit(render_message_html(payload)).shown
 
 
 def test_a_picture_is_told_and_linked_but_never_fetched() -> None:
     image = {"type": "image", "image_url": "https://a.b/x.png", "alt_text": "CPU over the run"}
-    audit = Audit(message_html({"blocks": [image]}))
+    audit = Audit(render_message_html({"blocks": [image]}))
     assert "CPU over the run" in audit.shown
     assert audit.links == ["https://a.b/x.png"]
 
 
 def test_the_builder_link_carries_what_the_builder_knows() -> None:
     def shown(payload: Any) -> Any:
-        return json.loads(unquote(builder_link(payload).removeprefix("https://app.slack.com/block-kit-builder/#")))
+        return json.loads(
+            unquote(build_block_kit_builder_url(payload).removeprefix("https://app.slack.com/block-kit-builder/#"))
+        )
 
-    payload = b.message("끝 & <!here>", [b.section("끝 & 100 %")], b.BAD, [{"type": "divider"}], "alerts")
+    payload = b.build_payload("끝 & <!here>", [b.section("끝 & 100 %")], b.COLOR_BAD, [{"type": "divider"}], "alerts")
     assert shown(payload) == {"blocks": payload["blocks"], "attachments": payload["attachments"]}
     assert shown({"text": "끝"}) == {"blocks": [b.section("끝")], "attachments": []}
 
@@ -261,14 +266,14 @@ def test_the_builder_link_carries_what_the_builder_knows() -> None:
 def test_a_payload_that_holds_itself_still_renders() -> None:
     blocks: list[Any] = []
     blocks.append(blocks)
-    Audit(page([({"blocks": blocks}, None)], "Preview"))
+    Audit(render_page_html([({"blocks": blocks}, None)], "Preview"))
 
 
 def test_a_page_asks_the_network_for_nothing_and_lets_only_its_own_script_run() -> None:
-    silent = page([], "Nothing & nobody", lead="<none>")
+    silent = render_page_html([], "Nothing & nobody", subtitle="<none>")
     assert "script-src 'none'" in silent
     assert "<script" not in silent
     assert "Nothing &amp; nobody" in silent
     assert "&lt;none&gt;" in silent
     assert "url(" not in silent
-    assert "script-src 'sha256-" in page([], "Live", script="look();")
+    assert "script-src 'sha256-" in render_page_html([], "Live", script="look();")

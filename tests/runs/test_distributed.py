@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.runs.distributed import LAUNCHERS, find, launch, rank
+from cwnotify.runs.distributed import LAUNCHERS, find_rank, get_rank_number, make_job_id
 
 BATCH = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
 STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
@@ -80,22 +80,22 @@ STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
     ],
 )
 def test_the_rank_follows_from_the_launchers_variables(environ, number):
-    assert rank(environ) == number
+    assert get_rank_number(environ) == number
 
 
-NAMES = sorted({name for launcher in LAUNCHERS for name in (launcher.rank, *launcher.sizes)})
+NAMES = sorted({name for launcher in LAUNCHERS for name in (launcher.rank_variable, *launcher.size_variables)})
 VALUES = st.one_of(st.integers(-2, 12).map(str), st.sampled_from(("", " 1 ", "1.0", "a,b", "9" * 5000)), st.text())
 
 
 @given(st.dictionaries(st.sampled_from([*NAMES, "NODE_RANK", "GROUP_RANK", "SLURM_STEP_ID"]), VALUES))
 def test_in_any_environment_there_is_a_rank_or_none(environ):
-    match = find(environ)
+    match = find_rank(environ)
 
     assert match is None or (match.number >= 0 and match.label)
 
 
 def test_a_rank_that_its_node_does_not_know_is_not_made_up():
-    assert find({"LOCAL_RANK": "1", "NODE_RANK": "2", "WORLD_SIZE": "6"}).label == "node 2, local rank 1"
+    assert find_rank({"LOCAL_RANK": "1", "NODE_RANK": "2", "WORLD_SIZE": "6"}).label == "node 2, local rank 1"
 
 
 def in_python(code: str, *arguments: str, **environ: str) -> str:
@@ -106,7 +106,7 @@ def in_python(code: str, *arguments: str, **environ: str) -> str:
 KERNEL = """
 import os
 from ipykernel.kernelapp import IPKernelApp
-from cwnotify.runs.distributed import rank
+from cwnotify.runs.distributed import get_rank_number
 before = rank()
 IPKernelApp.instance()
 inside = rank()
@@ -117,7 +117,7 @@ os.wait()
 """
 TORCH = """
 import sys, types
-from cwnotify.runs.distributed import rank
+from cwnotify.runs.distributed import get_rank_number
 torch = sys.modules["torch.distributed"] = types.ModuleType("torch.distributed")
 torch.is_available = torch.is_initialized = lambda: True
 torch.get_world_size, torch.get_rank = lambda: 4, lambda: 3
@@ -135,7 +135,7 @@ def test_a_process_group_that_the_program_made_itself_counts():
     assert in_python(TORCH) == "3 None None"
 
 
-LAUNCH = "import sys; from cwnotify.runs.distributed import launch; print(launch(sys.argv[1], int(sys.argv[2])))"
+LAUNCH = "import sys; from cwnotify.runs.distributed import make_job_id; print(launch(sys.argv[1], int(sys.argv[2])))"
 
 
 def launched(name: str = "train", ordinal: int = 1, **environ: str) -> str:
@@ -180,14 +180,14 @@ def test_launches_that_differ_have_different_names():
         launched(TORCHELASTIC_RESTART_COUNT="1"),
         launched(MASTER_PORT="29501"),
         # Our own launcher is another one than that of our children.
-        launch("train", 1, {}),
+        make_job_id("train", 1, {}),
     ]
 
     assert len(set(others)) == len(others)
 
 
 def test_the_first_process_of_lightning_has_launched_the_other_ones():
-    assert launch("train", 1, {"LOCAL_RANK": "0", "WORLD_SIZE": "2"}, launches=True) == in_python(
+    assert make_job_id("train", 1, {"LOCAL_RANK": "0", "WORLD_SIZE": "2"}, is_launcher=True) == in_python(
         LAUNCH, "train", "1", **{name: os.environ[name] for name in ("PATH",)}, LOCAL_RANK="1", WORLD_SIZE="2"
     )
 
@@ -195,4 +195,4 @@ def test_the_first_process_of_lightning_has_launched_the_other_ones():
 def test_any_name_can_be_called(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "\udc80")
 
-    assert launch("\ud800 <!channel>", 1).removeprefix("job-").isalnum()
+    assert make_job_id("\ud800 <!channel>", 1).removeprefix("job-").isalnum()

@@ -14,13 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.run_options import duration
-from cwnotify.alerts.events.runs import Failure, Outcome, Run, RunEnded
-from cwnotify.alerts.redaction.run_events import scrub_ended
-from cwnotify.alerts.text_limits import MARGIN, MAX_FRAME_LINE, MAX_MESSAGE, MAX_TYPE
+from cwnotify.alerts.events.run_options import parse_duration
+from cwnotify.alerts.events.runs import Outcome, Run, RunFailure, RunResult
+from cwnotify.alerts.redaction.run_events import redact_run_result
+from cwnotify.alerts.text_limits import (
+    MAX_ERROR_MESSAGE_LENGTH,
+    MAX_ERROR_TYPE_LENGTH,
+    MAX_FRAME_LINE_LENGTH,
+    REDACTION_MARGIN,
+)
 from cwnotify.errors import UsageError
-from cwnotify.runs.exceptions import MAX_LINES, MOST_MESSAGE, describe, outcome_of
-from tests.support.events import texts
+from cwnotify.runs.exceptions import MAX_FAILURE_LINES, MAX_UNREDACTED_MESSAGE, describe_exception
+from cwnotify.runs.outcome import determine_outcome
+from tests.support.events import any_text
 
 
 def raised(code: str, filename: str = "/home/me/train.py", **names: object) -> BaseException:
@@ -53,7 +59,7 @@ def raised(code: str, filename: str = "/home/me/train.py", **names: object) -> B
     ids=repr,
 )
 def test_the_outcome_follows_from_the_exception(error, outcome):
-    assert outcome_of(error) is outcome
+    assert determine_outcome(error) is outcome
 
 
 # What is told
@@ -62,7 +68,7 @@ def test_the_outcome_follows_from_the_exception(error, outcome):
 def test_the_type_the_message_and_the_users_last_frames_are_told():
     error = raised("def train(model):\n    loss = model / 0\n\ntrain(1)\n")
 
-    assert describe(error) == Failure(
+    assert describe_exception(error) == RunFailure(
         "ZeroDivisionError",
         "division by zero",
         "train.py, line 4, in <module>\n    train(1)\ntrain.py, line 2, in train\n    loss = model / 0",
@@ -73,8 +79,8 @@ def test_the_type_the_message_and_the_users_last_frames_are_told():
 def test_frames_of_the_cell_are_called_by_its_number(filename):
     error = raised("1 / 0", filename)
 
-    assert describe(error, cell=11).frames == "In [11], line 1, in <module>\n    1 / 0"
-    assert describe(error).frames == "the cell, line 1, in <module>\n    1 / 0"
+    assert describe_exception(error, cell=11).frames == "In [11], line 1, in <module>\n    1 / 0"
+    assert describe_exception(error).frames == "the cell, line 1, in <module>\n    1 / 0"
 
 
 def test_machinery_between_the_code_and_the_top_is_left_out():
@@ -83,28 +89,28 @@ def test_machinery_between_the_code_and_the_top_is_left_out():
     exec(compile(inner, "/home/me/loop.py", "exec"), names)
     error = raised("work()", "/venv/site-packages/IPython/core/shell.py", work=names["work"])
 
-    assert describe(error).frames == "loop.py, line 2, in work"
+    assert describe_exception(error).frames == "loop.py, line 2, in work"
 
 
 def test_only_our_own_package_is_machinery_of_ours():
     error = raised("1 / 0", "/home/me/cwnotify/train.py", work=lambda: None)
 
     with pytest.raises(UsageError) as caught:
-        duration("soon")
-    assert describe(error).frames.startswith("train.py, line 1")
-    assert "options.py" not in describe(caught.value).frames
+        parse_duration("soon")
+    assert describe_exception(error).frames.startswith("train.py, line 1")
+    assert "options.py" not in describe_exception(caught.value).frames
 
 
 def test_where_there_is_nothing_but_machinery_its_last_frame_is_told():
     error = raised("1 / 0", "/venv/site-packages/IPython/core/magic.py")
 
-    assert describe(error).frames.startswith("IPython/core/magic.py, line 1")
+    assert describe_exception(error).frames.startswith("IPython/core/magic.py, line 1")
 
 
 def test_a_deep_recursion_is_told_once_with_its_depth():
     error = raised("def deeper():\n    deeper()\n\ndeeper()\n")
 
-    lines = describe(error).frames.splitlines()
+    lines = describe_exception(error).frames.splitlines()
 
     assert lines[:2] == ["train.py, line 4, in <module>", "    deeper()"]
     assert re.fullmatch(r"train.py, line 2, in deeper \(\d{3,4} times\)", lines[2])
@@ -112,39 +118,41 @@ def test_a_deep_recursion_is_told_once_with_its_depth():
 
 
 def test_a_long_line_and_a_long_message_are_cut():
-    failure = describe(raised("raise ValueError('x' * 10**7)  # " + "y" * 2000))
+    failure = describe_exception(raised("raise ValueError('x' * 10**7)  # " + "y" * 2000))
 
-    assert failure.message.rstrip("…") == "x" * (MAX_MESSAGE + MARGIN)
-    assert max(map(len, failure.frames.splitlines())) == len("    ") + MAX_FRAME_LINE + MARGIN
+    assert failure.message.rstrip("…") == "x" * (MAX_ERROR_MESSAGE_LENGTH + REDACTION_MARGIN)
+    assert max(map(len, failure.frames.splitlines())) == len("    ") + MAX_FRAME_LINE_LENGTH + REDACTION_MARGIN
 
 
 def test_an_exception_that_was_never_raised_has_no_frames():
-    assert describe(ValueError("why")) == Failure("ValueError", "why", "")
+    assert describe_exception(ValueError("why")) == RunFailure("ValueError", "why", "")
 
 
 def test_a_syntax_error_is_told_with_its_line_and_not_with_the_frames_of_the_compiler():
     with pytest.raises(SyntaxError) as caught:
         compile("x = 1\nif x\n    pass\n", "<ipython-input-3-abc>", "exec")
 
-    assert describe(caught.value, cell=3) == Failure("SyntaxError", "expected ':'", "In [3], line 2\n    if x")
+    assert describe_exception(caught.value, cell=3) == RunFailure(
+        "SyntaxError", "expected ':'", "In [3], line 2\n    if x"
+    )
 
 
 @pytest.mark.parametrize("error", [SyntaxError(), SyntaxError("why"), SyntaxError("why", ("f", None, None, None))])
 def test_a_syntax_error_that_somebody_made_up_is_told_too(error):
-    failure = describe(error)
+    failure = describe_exception(error)
 
     assert failure.type == "SyntaxError"
     assert failure.frames == ""
 
 
-@given(texts())
+@given(any_text())
 def test_any_message_is_told(message):
-    failure = describe(ValueError(message))
+    failure = describe_exception(ValueError(message))
 
-    lines = message.strip("\n")[:MOST_MESSAGE].split("\n")
+    lines = message.strip("\n")[:MAX_UNREDACTED_MESSAGE].split("\n")
     assert failure.message.split("\n")[0].startswith(lines[0])
-    assert len(failure.message) <= MOST_MESSAGE + 3
-    assert failure.message.count("\n") < MAX_LINES
+    assert len(failure.message) <= MAX_UNREDACTED_MESSAGE + 3
+    assert failure.message.count("\n") < MAX_FAILURE_LINES
 
 
 # Hostile exceptions
@@ -271,21 +279,21 @@ HOSTILE = [
 def test_no_exception_can_break_its_description(kind):
     error = raised("raise kind('why')", kind=kind)
 
-    assert outcome_of(error) is Outcome.FAILED
-    failure = describe(error, cell=3)
+    assert determine_outcome(error) is Outcome.FAILED
+    failure = describe_exception(error, cell=3)
 
     parts = (failure.type, failure.message, failure.frames)
     assert [type(part) for part in parts] == [str] * 3
     assert failure.type
-    assert len(failure.type) <= MAX_TYPE + MARGIN
-    assert len(failure.message) <= MAX_LINES * (MOST_MESSAGE + 1)
+    assert len(failure.type) <= MAX_ERROR_TYPE_LENGTH + REDACTION_MARGIN
+    assert len(failure.message) <= MAX_FAILURE_LINES * (MAX_UNREDACTED_MESSAGE + 1)
     assert len(failure.frames) < 20_000
 
 
 def test_what_cannot_be_shown_is_told_as_that_with_all_the_rest():
-    failure = describe(raised("raise kind()", kind=RaisingError))
+    failure = describe_exception(raised("raise kind()", kind=RaisingError))
 
-    assert failure == Failure(
+    assert failure == RunFailure(
         "RaisingError", "(its message cannot be shown)", "train.py, line 1, in <module>\n    raise kind()"
     )
 
@@ -298,7 +306,7 @@ def test_a_source_that_cannot_be_read_costs_only_the_source():
     error = raised("raise ValueError('why')", "/home/me/zipped.py", __loader__=Loader())
     linecache.cache.pop("/home/me/zipped.py")
 
-    assert describe(error).frames == "zipped.py, line 1, in <module>"
+    assert describe_exception(error).frames == "zipped.py, line 1, in <module>"
 
 
 @pytest.mark.parametrize(
@@ -310,14 +318,14 @@ def test_every_exception_of_pythons_own_is_described(kind):
     groups = ("why", [ValueError() if kind is ExceptionGroup else KeyboardInterrupt()])
     error = kind(*(groups if issubclass(kind, BaseExceptionGroup) else made.get(kind.__name__, ("why",))))
 
-    assert describe(error).type == kind.__name__
+    assert describe_exception(error).type == kind.__name__
 
 
 def test_describing_leaves_the_exception_as_it_was():
     error = raised("raise ValueError('why')")
     before = traceback.format_exception(error)
 
-    describe(error)
+    describe_exception(error)
 
     assert traceback.format_exception(error) == before
     assert error.__context__ is None
@@ -336,7 +344,7 @@ def library(code: str, name: str, path: str = LIBRARY) -> Callable:
     return names[name]
 
 
-def text(failure: Failure) -> list[str]:
+def text(failure: RunFailure) -> list[str]:
     """What the alert shows in its code block, line by line."""
     head = f"{failure.frames}\n" if failure.frames else ""
     return f"{head}{failure.type}: {failure.message}".split("\n")
@@ -352,7 +360,7 @@ def test_of_an_error_deep_in_a_library_the_users_line_and_the_last_frame_are_tol
     exec(compile(DEEP, LIBRARY, "exec"), names)
     error = raised("def train():\n    fit(9)\n\ntrain()\n", "<ipython-input-7-abc>", fit=names["fit"])
 
-    assert text(describe(error, 7)) == [
+    assert text(describe_exception(error, 7)) == [
         "In [7], line 4, in <module>",
         "    train()",
         "In [7], line 2, in train",
@@ -366,7 +374,7 @@ def test_a_frame_of_an_earlier_cell_is_called_by_its_own_number():
     earlier = library("def train():\n    1 / 0\n", "train", "<ipython-input-3-abc>")
     error = raised("train()", "<ipython-input-7-abc>", train=earlier)
 
-    assert text(describe(error, 7))[2] == "In [3], line 2, in train"
+    assert text(describe_exception(error, 7))[2] == "In [3], line 2, in train"
 
 
 def test_the_deepest_cause_is_told_with_its_place():
@@ -377,7 +385,7 @@ def test_the_deepest_cause_is_told_with_its_place():
         "except ValueError as error:\n    raise RuntimeError('training failed') from error\n"
     )
 
-    assert text(describe(raised(code))) == [
+    assert text(describe_exception(raised(code))) == [
         "train.py, line 10, in <module>",
         "    raise RuntimeError('training failed') from error",
         "RuntimeError: training failed",
@@ -392,19 +400,19 @@ def test_the_deepest_cause_is_told_with_its_place():
 def test_an_error_while_another_is_handled_tells_of_that_one():
     code = "try:\n    {}['lr']\nexcept KeyError:\n    raise ValueError('no lr')\n"
 
-    assert "While handling KeyError: 'lr'" in text(describe(raised(code)))
+    assert "While handling KeyError: 'lr'" in text(describe_exception(raised(code)))
 
 
 def test_what_a_cause_was_hidden_for_stays_hidden():
     code = "try:\n    {}['lr']\nexcept KeyError:\n    raise ValueError('no lr') from None\n"
 
-    assert "lr']" not in str(describe(raised(code)))
+    assert "lr']" not in str(describe_exception(raised(code)))
 
 
 def test_a_cause_that_says_the_same_is_told_once():
     code = "try:\n    {}['lr']\nexcept KeyError as error:\n    raise KeyError('lr') from error\n"
 
-    assert text(describe(raised(code)))[-1] == "KeyError: 'lr'"
+    assert text(describe_exception(raised(code)))[-1] == "KeyError: 'lr'"
 
 
 def test_notes_are_told_below_the_message():
@@ -412,7 +420,7 @@ def test_notes_are_told_below_the_message():
         "error = ValueError('bad row')\nerror.add_note('row 17 of train.csv')\nerror.add_note('a\\nb')\nraise error\n"
     )
 
-    assert text(describe(raised(code)))[-4:] == ["ValueError: bad row", "row 17 of train.csv", "a", "b"]
+    assert text(describe_exception(raised(code)))[-4:] == ["ValueError: bad row", "row 17 of train.csv", "a", "b"]
 
 
 def test_the_members_of_a_group_are_counted_and_the_first_is_placed():
@@ -423,7 +431,7 @@ def test_the_members_of_a_group_are_counted_and_the_first_is_placed():
         "raise ExceptionGroup('loading', [errors[0], ExceptionGroup('more', errors[1:])])\n"
     )
 
-    assert text(describe(raised(code)))[2:] == [
+    assert text(describe_exception(raised(code)))[2:] == [
         "ExceptionGroup: loading (2 sub-exceptions)",
         "2 × ValueError: bad row",
         "train.py, line 2, in fetch",
@@ -458,7 +466,7 @@ def test_a_workers_traceback_is_read():
         "retrieve(cause)", "/tmp/ipykernel_1/2.py", retrieve=library(code, "retrieve"), cause=RemoteTracebackError()
     )
 
-    assert text(describe(error, 5)) == [
+    assert text(describe_exception(error, 5)) == [
         "In [5], line 1, in <module>",
         "    retrieve(cause)",
         "joblib/parallel.py, line 2, in retrieve",
@@ -480,7 +488,9 @@ def test_a_traceback_in_the_message_is_read():
     )
 
     assert text(
-        describe(raised("raise KeyError(message)", message=type("Said", (str,), {"__repr__": str.__str__})(message)))
+        describe_exception(
+            raised("raise KeyError(message)", message=type("Said", (str,), {"__repr__": str.__str__})(message))
+        )
     ) == [
         "train.py, line 1, in <module>",
         "    raise KeyError(message)",
@@ -499,7 +509,7 @@ def test_of_several_tracebacks_in_a_text_the_first_is_the_deepest():
     )
     error = raised("raise RuntimeError(said)", said=f"worker 3 failed\n\n{text_of_two}")
 
-    assert text(describe(error))[2:5] == [
+    assert text(describe_exception(error))[2:5] == [
         "RuntimeError: worker 3 failed",
         "Caused by ValueError: invalid literal",
         "train.py, line 3, in load",
@@ -515,18 +525,18 @@ def test_a_pool_of_processes_names_the_workers_line(tmp_path, monkeypatch):
         "    list(pool.map(rows.load, ['1', 'x']))\n"
     )
 
-    lines = text(describe(raised(code)))
+    lines = text(describe_exception(raised(code)))
 
     assert lines[:2] == ["train.py, line 3, in <module>", "    list(pool.map(rows.load, ['1', 'x']))"]
     assert lines[-3:] == ["In another process:", "rows.py, line 2, in load", "    return int(row)"]
-    assert len(lines) <= MAX_LINES
+    assert len(lines) <= MAX_FAILURE_LINES
 
 
 def test_a_cycle_of_causes_ends():
     one, other = ValueError("one"), TypeError("other")
     one.__cause__, other.__cause__ = other, one
 
-    assert text(describe(one)) == ["ValueError: one", "Caused by TypeError: other"]
+    assert text(describe_exception(one)) == ["ValueError: one", "Caused by TypeError: other"]
 
 
 LINES = st.lists(
@@ -557,18 +567,18 @@ def errors(draw: st.DrawFn, depth: int = 3) -> BaseException:
 
 @given(errors())
 def test_whatever_it_is_it_takes_twelve_lines(error):
-    failure = describe(error, 3)
+    failure = describe_exception(error, 3)
 
-    assert failure.frames.count("\n") + 1 + failure.message.count("\n") + 1 <= MAX_LINES + (not failure.frames)
-    assert len(failure.message) <= MAX_LINES * (MOST_MESSAGE + 1)
+    assert failure.frames.count("\n") + 1 + failure.message.count("\n") + 1 <= MAX_FAILURE_LINES + (not failure.frames)
+    assert len(failure.message) <= MAX_FAILURE_LINES * (MAX_UNREDACTED_MESSAGE + 1)
 
 
-@pytest.mark.parametrize("place", range(MAX_MESSAGE - 25, MAX_MESSAGE + 3))
+@pytest.mark.parametrize("place", range(MAX_ERROR_MESSAGE_LENGTH - 25, MAX_ERROR_MESSAGE_LENGTH + 3))
 def test_a_secret_at_the_end_of_a_long_message_is_whole_until_it_is_redacted(place):
     error = raised(f"raise ValueError('x' * {place} + ' password=hunter2X9hush, ' + 'y' * 5000)")
     run = Run("r1", "", 0.0)
 
-    after = scrub_ended(RunEnded(run, Outcome.FAILED, 1.0, 1.0, failure=describe(error)))
+    after = redact_run_result(RunResult(run, Outcome.FAILED, 1.0, 1.0, failure=describe_exception(error)))
 
     assert "hunt" not in after.failure.message
-    assert len(after.failure.message) <= MAX_MESSAGE
+    assert len(after.failure.message) <= MAX_ERROR_MESSAGE_LENGTH

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.events.runs import Outcome
-from cwnotify.runs.outcome import outcome_of, true_error
+from cwnotify.runs.outcome import determine_outcome, unwrap_error
 
 
 def raised(code: Callable[[], object]) -> BaseException:
@@ -130,7 +130,7 @@ def an_interrupt_that_was_over() -> None:
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_an_interrupt_is_one_unless_the_users_code_handled_it(code: Callable[[], None], outcome: Outcome):
-    assert outcome_of(raised(code)) is outcome
+    assert determine_outcome(raised(code)) is outcome
 
 
 def exit_in_except(code: object = 1) -> None:
@@ -188,12 +188,12 @@ def exit_of_click() -> None:
     ],
 )
 def test_an_exit_in_an_except_block_names_the_error_that_it_handles(code: Callable[[], None], error: type):
-    assert type(true_error(raised(code))) is error
+    assert type(unwrap_error(raised(code))) is error
 
 
 ASYNC = """
 import asyncio, os, signal, sys
-from cwnotify.runs.outcome import outcome_of
+from cwnotify.runs.outcome import determine_outcome
 
 async def main():
     if {signalled}:
@@ -235,7 +235,7 @@ def test_a_handler_that_looks_like_ipykernels_is_only_looked_at():
 
     before = signal.signal(signal.SIGINT, Hostile())
     try:
-        assert outcome_of(asyncio.CancelledError()) is Outcome.FAILED
+        assert determine_outcome(asyncio.CancelledError()) is Outcome.FAILED
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -244,8 +244,8 @@ def test_causes_in_a_circle_come_to_an_end():
     first, second = ValueError(), SystemExit(1)
     first.__context__, second.__context__ = second, first
 
-    assert outcome_of(first) is Outcome.FAILED
-    assert true_error(second) is first
+    assert determine_outcome(first) is Outcome.FAILED
+    assert unwrap_error(second) is first
 
 
 KINDS = [KeyboardInterrupt, SystemExit, ValueError, asyncio.CancelledError, bdb.BdbQuit, GeneratorExit]
@@ -260,8 +260,8 @@ def test_every_chain_of_errors_has_an_outcome(chain: list[tuple[type[BaseExcepti
         else:
             error.__context__ = behind
 
-    assert outcome_of(errors[0]) in (Outcome.FAILED, Outcome.INTERRUPTED)
-    assert true_error(errors[0]) in errors
+    assert determine_outcome(errors[0]) in (Outcome.FAILED, Outcome.INTERRUPTED)
+    assert unwrap_error(errors[0]) in errors
 
 
 def test_a_class_that_hides_its_causes_cannot_raise_here():
@@ -270,5 +270,5 @@ def test_a_class_that_hides_its_causes_cannot_raise_here():
         __context__ = property(lambda self: os.abort())  # type: ignore[assignment]
         code = property(lambda self: 1 / 0)  # type: ignore[assignment]
 
-    assert outcome_of(Liar(1)) is Outcome.FAILED
-    assert type(true_error(Liar(1))) is Liar
+    assert determine_outcome(Liar(1)) is Outcome.FAILED
+    assert type(unwrap_error(Liar(1))) is Liar

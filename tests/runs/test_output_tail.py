@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.redaction.run_events import last_lines
-from cwnotify.alerts.text_limits import MAX_TAIL, TAIL_WINDOW
-from cwnotify.runs.output_tail import KEPT, Tail
-from tests.support.events import texts
+from cwnotify.alerts.redaction.run_events import redact_last_lines
+from cwnotify.alerts.text_limits import MAX_OUTPUT_TAIL_LENGTH, OUTPUT_TAIL_WINDOW
+from cwnotify.runs.output_tail import MAX_BUFFERED_CHARS, OutputTail
+from tests.support.events import any_text
 
 
 class Slotted:
@@ -63,10 +63,10 @@ any_kind = pytest.mark.parametrize("kind", [PythonStream, c_stream, Slotted])
 
 
 def printed(lines: int, *pieces: str) -> str:
-    tail = Tail(lines)
+    tail = OutputTail(lines)
     for piece in pieces:
-        tail.keep(piece)
-    return last_lines(tail.stop(), lines)
+        tail.add_output(piece)
+    return redact_last_lines(tail.stop(), lines)
 
 
 # What is kept
@@ -91,28 +91,28 @@ def test_the_last_lines_are_kept_as_a_person_saw_them(lines, pieces, kept):
 
 
 def test_endless_output_takes_little_room():
-    tail = Tail(3)
+    tail = OutputTail(3)
     for number in range(20_000):
-        tail.keep(f"line {number}\n")
-    tail.keep("x" * 10**7 + "\nlast\n")
+        tail.add_output(f"line {number}\n")
+    tail.add_output("x" * 10**7 + "\nlast\n")
 
-    assert sum(map(len, tail._pieces)) <= 2 * KEPT
+    assert sum(map(len, tail._pieces)) <= 2 * MAX_BUFFERED_CHARS
     kept = tail.stop()
     assert kept.endswith("x\nlast")
-    assert len(kept) == TAIL_WINDOW
+    assert len(kept) == OUTPUT_TAIL_WINDOW
 
 
-@given(st.lists(texts(), max_size=10), st.integers(1, 5))
+@given(st.lists(any_text(), max_size=10), st.integers(1, 5))
 def test_whatever_is_printed_its_end_is_kept(pieces, lines):
-    tail = Tail(lines)
+    tail = OutputTail(lines)
     for piece in pieces:
-        tail.keep(piece)
+        tail.add_output(piece)
     kept = tail.stop()
 
-    assert len(kept) <= TAIL_WINDOW
+    assert len(kept) <= OUTPUT_TAIL_WINDOW
     assert "".join(pieces).rstrip().endswith(kept.rpartition("\n")[2])
-    shown = last_lines(kept, lines)
-    assert len(shown) <= MAX_TAIL
+    shown = redact_last_lines(kept, lines)
+    assert len(shown) <= MAX_OUTPUT_TAIL_LENGTH
     assert shown.count("\n") < lines
 
 
@@ -121,7 +121,7 @@ def test_whatever_is_printed_its_end_is_kept(pieces, lines):
 
 @any_kind
 def test_both_streams_are_heard_in_their_order_and_still_print(kind):
-    tail = Tail(5)
+    tail = OutputTail(5)
     with streams(kind) as (out, err):
         tail.start()
         print("one")
@@ -134,7 +134,7 @@ def test_both_streams_are_heard_in_their_order_and_still_print(kind):
 
 @any_kind
 def test_afterwards_every_stream_is_as_it_was(kind):
-    tail = Tail(5)
+    tail = OutputTail(5)
     with streams(kind) as (out, err):
         tail.start()
         tail.stop()
@@ -148,7 +148,7 @@ def test_afterwards_every_stream_is_as_it_was(kind):
 
 @any_kind
 def test_a_write_gives_what_the_stream_gives(kind):
-    tail = Tail(5)
+    tail = OutputTail(5)
     with streams(kind) as (out, _):
         tail.start()
 
@@ -161,7 +161,7 @@ def test_a_write_gives_what_the_stream_gives(kind):
 
 @any_kind
 def test_what_the_cell_put_in_place_of_a_stream_stays(kind):
-    tail, mine = Tail(5), PythonStream()
+    tail, mine = OutputTail(5), PythonStream()
     with streams(kind):
         tail.start()
         sys.stdout = mine
@@ -174,7 +174,7 @@ def test_what_the_cell_put_in_place_of_a_stream_stays(kind):
 
 @any_kind
 def test_one_stream_under_both_names_is_heard_once(kind):
-    tail, both = Tail(5), kind()
+    tail, both = OutputTail(5), kind()
     with redirect_stdout(both), redirect_stderr(both):
         tail.start()
         print("one")
@@ -191,7 +191,7 @@ def test_one_stream_under_both_names_is_heard_once(kind):
 def test_who_listened_before_us_listens_after_us(kind):
     # As wandb does: it puts its own write on the stream that it finds.
     heard: list[str] = []
-    tail = Tail(5)
+    tail = OutputTail(5)
     with streams(kind) as (out, _):
         write = out.write
         out.write = theirs = lambda text: heard.append(text) or write(text)
@@ -207,7 +207,7 @@ def test_who_listened_before_us_listens_after_us(kind):
 
 @open_to_others
 def test_what_the_cell_put_on_a_stream_stays(kind):
-    tail = Tail(5)
+    tail = OutputTail(5)
     with streams(kind) as (out, _):
         tail.start()
         write = out.write
@@ -222,7 +222,7 @@ def test_what_the_cell_put_on_a_stream_stays(kind):
 
 @any_kind
 def test_a_tail_within_a_tail_hears_its_own_part(kind):
-    outer, inner = Tail(5), Tail(5)
+    outer, inner = OutputTail(5), OutputTail(5)
     with streams(kind) as (out, err):
         outer.start()
         print("before")
@@ -239,7 +239,7 @@ def test_a_tail_within_a_tail_hears_its_own_part(kind):
 
 @pytest.mark.parametrize("missing", [None, object()])
 def test_a_stream_that_cannot_be_listened_to_is_left_alone(missing):
-    tail, err = Tail(5), PythonStream()
+    tail, err = OutputTail(5), PythonStream()
     with redirect_stdout(missing), redirect_stderr(err):
         tail.start()
         print("heard", file=sys.stderr)
@@ -250,7 +250,7 @@ def test_a_stream_that_cannot_be_listened_to_is_left_alone(missing):
 
 REAL = """
 import faulthandler, subprocess, sys
-from cwnotify.runs.output_tail import Tail
+from cwnotify.runs.output_tail import OutputTail
 before = sys.stdout
 tail = Tail(3)
 tail.start()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.runs.value_format import MAX_TEXT, text_of
+from cwnotify.runs.value_format import MAX_VALUE_TEXT, format_value
 
 
 class Tensor:
@@ -105,14 +105,14 @@ class Phase(enum.Enum):
     ids=lambda value: value if type(value) is str else type(value).__name__,
 )
 def test_a_value_is_shown_as_a_person_would_write_it(value, text):
-    assert text_of(value) == text
+    assert format_value(value) == text
 
 
 def test_a_list_that_holds_itself_ends():
     items: list = [1]
     items.append(items)
 
-    assert text_of(items).startswith("[1, [1, ")
+    assert format_value(items).startswith("[1, [1, ")
 
 
 @given(st.one_of(st.floats(), st.integers(), st.decimals(allow_nan=True), st.complex_numbers(), st.text()))
@@ -120,9 +120,9 @@ def test_any_number_has_a_short_text(value):
     if isinstance(value, decimal.Decimal) and value.is_snan():
         return
 
-    assert len(text_of(value)) <= (MAX_TEXT + 1 if isinstance(value, str) else 90)
+    assert len(format_value(value)) <= (MAX_VALUE_TEXT + 1 if isinstance(value, str) else 90)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_no_number_is_told_wrongly(value):
-    assert float(text_of(value)) == pytest.approx(value, rel=1e-5)
+    assert float(format_value(value)) == pytest.approx(value, rel=1e-5)

@@ -18,16 +18,16 @@ from cwnotify.errors import SettingsError
 from cwnotify.settings import (
     Secret,
     Settings,
-    check_webhook,
-    config_path,
-    config_paths,
-    gather,
-    load,
-    state_dir,
+    get_state_dir,
+    get_user_config_path,
+    get_webhook_path,
+    list_config_paths,
+    load_settings,
+    load_settings_or_raise,
+    parse_webhook,
     store_webhook,
-    webhook_path,
 )
-from cwnotify.settings.cache import Unchanged
+from cwnotify.settings.cache import FileBackedCache
 from tests.support.waiting import until
 
 URL = "https://hooks.slack.com/services/T0/B0/canary"
@@ -73,8 +73,8 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_where_nothing_is_set_everything_is_at_its_default(home):
-    assert gather(home.environ) == (Settings(), ())
-    assert load(home.environ) == Settings()
+    assert load_settings(home.environ) == (Settings(), ())
+    assert load_settings_or_raise(home.environ) == Settings()
 
 
 ALL = """
@@ -91,14 +91,16 @@ timezone = "Asia/Seoul"
 def test_the_file_sets_everything_but_the_webhook(home):
     home.write_config(ALL)
 
-    assert load(home.environ) == Settings(None, "#ml", "ko", "i-1", "cpu-*", "<!here>", 300.0, "Asia/Seoul")
+    assert load_settings_or_raise(home.environ) == Settings(
+        None, "#ml", "ko", "i-1", "cpu-*", "<!here>", 300.0, "Asia/Seoul"
+    )
 
 
 def test_the_environment_goes_before_the_file_and_config_before_both(home):
     home.write_config(ALL)
     environ = home.with_variables(CWNOTIFY_CHANNEL="#env", CWNOTIFY_MIN_DURATION="1h", CWNOTIFY_MENTION="none")
 
-    found, troubles = gather(environ, {"zone": "Asia/Tokyo", "lang": ""})
+    found, troubles = load_settings(environ, {"zone": "Asia/Tokyo", "lang": ""})
 
     assert (found.channel, found.lang, found.min_seconds, found.mention) == ("#env", "ko", 3600.0, "")
     assert found.zone == "Asia/Tokyo"
@@ -106,7 +108,7 @@ def test_the_environment_goes_before_the_file_and_config_before_both(home):
 
 
 def test_a_notebooks_config_does_not_lead_alerts_elsewhere(home):
-    assert gather(home.environ, {"channel": "#config"}) == (Settings(), ())
+    assert load_settings(home.environ, {"channel": "#config"}) == (Settings(), ())
 
 
 def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp_path):
@@ -117,7 +119,7 @@ def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp
         (tmp_path / folder / "cwnotify.toml").write_text(f'round = "{round}"\nmention = "@channel"\nchanel = 1\n')
     home.write_config('mention = "U0123ABCD"\n')
 
-    found, troubles = gather(environ)
+    found, troubles = load_settings(environ)
 
     assert (found.mention, found.round_seconds, found.lang, found.zone) == ("<@U0123ABCD>", 60.0, "ko", "Asia/Tokyo")
     # A slip is told with the file that it stands in.
@@ -127,15 +129,15 @@ def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp
 
 
 def test_without_a_variable_the_teams_file_lies_in_etc(home):
-    assert config_paths(home.environ)[0] == str(config_path(home.environ))
-    assert config_paths(home.environ)[-1] == "/etc/cwnotify/config.toml"
-    assert f"{sys.prefix}/etc/jupyter/cwnotify.toml" in config_paths(home.environ)
+    assert list_config_paths(home.environ)[0] == str(get_user_config_path(home.environ))
+    assert list_config_paths(home.environ)[-1] == "/etc/cwnotify/config.toml"
+    assert f"{sys.prefix}/etc/jupyter/cwnotify.toml" in list_config_paths(home.environ)
 
 
 def test_a_list_in_the_file_is_read_as_if_it_were_text(home):
     home.write_config('alarms = ["a", "b*"]\n')
 
-    assert load(home.environ).alarms == "a, b*"
+    assert load_settings_or_raise(home.environ).alarms == "a, b*"
 
 
 WORDS = """
@@ -152,7 +154,7 @@ def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
     environ = home.with_team('[words.en]\n"run.finished" = "the team\'s"\n"run.lost" = "{name}: {why}"\n')
     path = home.write_config(WORDS)
 
-    found, troubles = gather(environ)
+    found, troubles = load_settings(environ)
 
     assert set(found.words) == {
         ("en", "run.finished", ":tada: {name} is through"),
@@ -169,21 +171,21 @@ def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
 def test_words_that_are_no_sentences_are_told(home, line):
     home.write_config(line)
 
-    found, (trouble, *_) = gather(home.environ)
+    found, (trouble, *_) = load_settings(home.environ)
 
     assert found == Settings()
-    assert str(config_path(home.environ)) in trouble
+    assert str(get_user_config_path(home.environ)) in trouble
 
 
 def test_a_number_in_the_file_is_read_as_if_it_were_text(home):
     home.write_config("min_duration = 90\n")
 
-    assert load(home.environ).min_seconds == 90.0
+    assert load_settings_or_raise(home.environ).min_seconds == 90.0
 
 
 @pytest.mark.parametrize("name", ["CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL"])
 def test_the_webhook_comes_from_either_variable(home, name):
-    assert load(home.with_variables(**{name: f" {URL}\n"})).webhook == Secret(URL)
+    assert load_settings_or_raise(home.with_variables(**{name: f" {URL}\n"})).webhook == Secret(URL)
 
 
 def test_the_webhook_of_ones_own_name_goes_first_then_the_others_then_the_one_that_is_kept(home):
@@ -192,22 +194,22 @@ def test_the_webhook_of_ones_own_name_goes_first_then_the_others_then_the_one_th
 
     found = []
     for name in ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL", "HOME"):
-        found.append(load(environ).webhook.reveal()[-1])
+        found.append(load_settings_or_raise(environ).webhook.reveal()[-1])
         del environ[name]
 
     assert found == ["1", "2", "3"]
 
 
 def test_other_places_can_be_chosen(home, tmp_path):
-    assert state_dir(home.environ) == tmp_path / ".local/state/cwnotify"
-    assert state_dir(home.with_variables(XDG_STATE_HOME="/x")) == Path("/x/cwnotify")
-    assert state_dir(home.with_variables(CWNOTIFY_STATE_DIR="/y", XDG_STATE_HOME="/x")) == Path("/y")
-    assert state_dir({"CWNOTIFY_STATE_DIR": "~/y"}) == Path.home() / "y"
-    assert state_dir({"CWNOTIFY_STATE_DIR": "y"}) == Path.cwd() / "y"
-    assert config_path(home.with_variables(XDG_CONFIG_HOME="/z")) == Path("/z/cwnotify/config.toml")
+    assert get_state_dir(home.environ) == tmp_path / ".local/state/cwnotify"
+    assert get_state_dir(home.with_variables(XDG_STATE_HOME="/x")) == Path("/x/cwnotify")
+    assert get_state_dir(home.with_variables(CWNOTIFY_STATE_DIR="/y", XDG_STATE_HOME="/x")) == Path("/y")
+    assert get_state_dir({"CWNOTIFY_STATE_DIR": "~/y"}) == Path.home() / "y"
+    assert get_state_dir({"CWNOTIFY_STATE_DIR": "y"}) == Path.cwd() / "y"
+    assert get_user_config_path(home.with_variables(XDG_CONFIG_HOME="/z")) == Path("/z/cwnotify/config.toml")
     # As the XDG specification has it, a relative path counts for nothing.
-    assert config_path(home.with_variables(XDG_CONFIG_HOME="z")) == tmp_path / ".config/cwnotify/config.toml"
-    assert webhook_path(home.environ) == tmp_path / ".config/cwnotify/webhook"
+    assert get_user_config_path(home.with_variables(XDG_CONFIG_HOME="z")) == tmp_path / ".config/cwnotify/config.toml"
+    assert get_webhook_path(home.environ) == tmp_path / ".config/cwnotify/webhook"
 
 
 # What cannot be used
@@ -217,25 +219,25 @@ def test_what_cannot_be_used_is_told_with_its_place_and_the_rest_is_used(home):
     home.write_config('lang = "fr"\nchannel = "#ml"\n')
     environ = home.with_variables(CWNOTIFY_MIN_DURATION="soon")
 
-    found, troubles = gather(environ, {"mention": "minsu"})
+    found, troubles = load_settings(environ, {"mention": "minsu"})
 
     assert found == Settings(channel="#ml")
     assert [trouble.split(":")[0] for trouble in troubles] == [
-        f"lang in {config_path(home.environ)}",
+        f"lang in {get_user_config_path(home.environ)}",
         "%config CWNotify.mention",
         "CWNOTIFY_MIN_DURATION",
     ]
     with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"):
-        load(environ)
+        load_settings_or_raise(environ)
 
 
 def test_a_slip_in_one_line_of_the_file_costs_that_line_alone(home):
     home.write_config('lang = "ko"\nchanel = "#ml"\n')
 
-    found, (trouble,) = gather(home.environ)
+    found, (trouble,) = load_settings(home.environ)
 
     assert found.lang == "ko"
-    assert trouble == f"{config_path(home.environ)}: chanel is not a setting; did you mean channel?"
+    assert trouble == f"{get_user_config_path(home.environ)}: chanel is not a setting; did you mean channel?"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_a_slip_in_one_line_of_the_file_costs_that_line_alone(home):
 def test_a_line_that_sets_nothing_is_told_with_what_to_do(home, line, hint):
     home.write_config(line)
 
-    (trouble,) = gather(home.environ)[1]
+    (trouble,) = load_settings(home.environ)[1]
 
     assert hint in trouble
     assert "canary" not in trouble
@@ -259,30 +261,30 @@ def test_a_line_that_sets_nothing_is_told_with_what_to_do(home, line, hint):
 def test_a_file_that_is_no_toml_is_told(home, text):
     home.write_config(text)
 
-    found, (trouble,) = gather(home.environ)
+    found, (trouble,) = load_settings(home.environ)
 
     assert found == Settings()
-    assert f"{config_path(home.environ)} is not valid TOML" in trouble
+    assert f"{get_user_config_path(home.environ)} is not valid TOML" in trouble
 
 
 def test_a_file_that_cannot_be_read_is_told(home):
     home.write_config("").unlink()
-    config_path(home.environ).mkdir()
+    get_user_config_path(home.environ).mkdir()
 
-    (trouble,) = gather(home.environ)[1]
+    (trouble,) = load_settings(home.environ)[1]
 
     assert "cannot be read: Is a directory" in trouble
 
 
 def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(home):
     home.write_config("").unlink()
-    for path in (config_path(home.environ), webhook_path(home.environ)):
+    for path in (get_user_config_path(home.environ), get_webhook_path(home.environ)):
         os.mkfifo(path, 0o600)
 
-    told = dict(trouble.split(" cannot be read", 1) for trouble in gather(home.environ)[1])
+    told = dict(trouble.split(" cannot be read", 1) for trouble in load_settings(home.environ)[1])
 
-    assert "it is a pipe" in told[str(config_path(home.environ))]
-    assert "store the webhook again" in told[str(webhook_path(home.environ))]
+    assert "it is a pipe" in told[str(get_user_config_path(home.environ))]
+    assert "store the webhook again" in told[str(get_webhook_path(home.environ))]
 
 
 # The webhook
@@ -303,7 +305,7 @@ def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(home):
     ],
 )
 def test_a_webhook_is_https_or_on_this_machine_or_kept_elsewhere(url):
-    assert check_webhook(url, "here").reveal() == url.strip()
+    assert parse_webhook(url, "here").reveal() == url.strip()
 
 
 BAD_URLS = [
@@ -329,7 +331,7 @@ BAD_URLS = [
 @pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
 def test_any_other_webhook_is_refused_without_a_word_of_it(url):
     with pytest.raises(SettingsError) as caught:
-        check_webhook(url, "CWNOTIFY_WEBHOOK_URL")
+        parse_webhook(url, "CWNOTIFY_WEBHOOK_URL")
 
     assert "CWNOTIFY_WEBHOOK_URL" in str(caught.value)
     assert "canary" not in repr(caught.value)
@@ -339,7 +341,7 @@ def test_any_other_webhook_is_refused_without_a_word_of_it(url):
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_is_a_webhook_or_refused(text):
     try:
-        secret = check_webhook(text, "here")
+        secret = parse_webhook(text, "here")
     except SettingsError:
         return
     assert secret.reveal().isascii()
@@ -349,13 +351,13 @@ def test_any_text_is_a_webhook_or_refused(text):
 def test_a_file_may_say_where_in_aws_the_webhook_is_kept(home, reference):
     environ = home.with_team(f'webhook = "{reference}"')
 
-    assert load(environ).webhook == Secret(reference)
+    assert load_settings_or_raise(environ).webhook == Secret(reference)
     home.write_webhook(URL)
-    assert load(environ).webhook == Secret(URL)
+    assert load_settings_or_raise(environ).webhook == Secret(URL)
 
 
 def test_a_bad_webhook_leaves_the_other_settings_alone(home):
-    found, (trouble,) = gather(home.with_variables(CWNOTIFY_WEBHOOK_URL="http://x/canary", CWNOTIFY_LANG="ko"))
+    found, (trouble,) = load_settings(home.with_variables(CWNOTIFY_WEBHOOK_URL="http://x/canary", CWNOTIFY_LANG="ko"))
 
     assert found == Settings(lang="ko")
     assert "canary" not in trouble
@@ -370,16 +372,16 @@ def test_a_webhook_is_kept_for_its_owner_alone_and_found_again(home):
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert load(home.environ).webhook == Secret(URL)
+    assert load_settings_or_raise(home.environ).webhook == Secret(URL)
     store_webhook(Secret(URL + "2"), home.environ)
-    assert load(home.environ).webhook == Secret(URL + "2")
+    assert load_settings_or_raise(home.environ).webhook == Secret(URL + "2")
     assert [file.name for file in path.parent.iterdir()] == ["webhook"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of another user")
 @pytest.mark.parametrize("planted", ["link", "folder"])
 def test_a_webhook_is_not_written_where_another_user_leads_it(home, planted):
-    folder, elsewhere = config_path(home.environ).parent, home.path / "elsewhere"
+    folder, elsewhere = get_user_config_path(home.environ).parent, home.path / "elsewhere"
     elsewhere.mkdir()
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.symlink_to(elsewhere) if planted == "link" else folder.mkdir()
@@ -393,7 +395,7 @@ def test_a_webhook_is_not_written_where_another_user_leads_it(home, planted):
 
 
 def test_a_folder_that_holds_a_webhook_is_closed_to_others_that_write(home):
-    folder = config_path(home.environ).parent
+    folder = get_user_config_path(home.environ).parent
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
 
@@ -406,7 +408,7 @@ def test_a_folder_that_holds_a_webhook_is_closed_to_others_that_write(home):
 def test_a_webhook_that_others_can_read_is_not_used(home, mode):
     path = home.write_webhook(URL, mode)
 
-    found, (trouble,) = gather(home.environ)
+    found, (trouble,) = load_settings(home.environ)
 
     assert found.webhook is None
     assert trouble == f"{path} can be read by others; close it with: chmod 600 {path}"
@@ -416,7 +418,7 @@ def test_a_webhook_that_others_can_read_is_not_used(home, mode):
 def test_a_kept_webhook_that_cannot_be_used_is_told(home, content):
     path = home.write_webhook(content)
 
-    found, (trouble,) = gather(home.environ)
+    found, (trouble,) = load_settings(home.environ)
 
     assert found.webhook is None
     assert str(path) in trouble
@@ -426,7 +428,7 @@ def test_a_kept_webhook_that_cannot_be_used_is_told(home, content):
 def test_an_empty_file_is_no_webhook(home):
     home.write_webhook("\n")
 
-    assert gather(home.environ) == (Settings(), ())
+    assert load_settings(home.environ) == (Settings(), ())
 
 
 def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
@@ -435,7 +437,7 @@ def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
     with pytest.raises(SettingsError, match="cannot be written") as caught:
         store_webhook(Secret(URL), home.environ)
 
-    assert str(webhook_path(home.environ)) in str(caught.value)
+    assert str(get_webhook_path(home.environ)) in str(caught.value)
     assert "canary" not in repr(caught.value)
 
 
@@ -457,7 +459,7 @@ def test_a_team_file_that_others_can_write_is_not_used(home, mode):
     if not mode & 0o002:
         os.chown(path, -1, 12345)
 
-    assert gather(environ) == (
+    assert load_settings(environ) == (
         Settings(),
         (f"{path} is not used: other users can write {path}; close it with: chmod go-w {path}",),
     )
@@ -469,7 +471,7 @@ def test_nor_one_whose_folder_others_can_write(home, mode, group):
     os.chown(path.parent, -1, group)
     path.parent.chmod(mode)
 
-    found, (trouble,) = gather(environ)
+    found, (trouble,) = load_settings(environ)
 
     assert found == Settings()
     assert (
@@ -484,7 +486,7 @@ def test_nor_one_of_another_user(home, which):
     theirs = path if which == "file" else path.parent
     os.chown(theirs, 12345, -1)
 
-    found, (trouble,) = gather(environ)
+    found, (trouble,) = load_settings(environ)
 
     assert found == Settings()
     assert f"{theirs} belongs to another user; make it yours with: sudo chown 0 {theirs}" in trouble
@@ -493,11 +495,11 @@ def test_nor_one_of_another_user(home, which):
 def test_nor_one_below_a_folder_that_is_open_to_all(home):
     path, environ = as_team(home)
     home.path.chmod(0o777)
-    assert f"all users can write {home.path}; close it with: chmod o-w {home.path}" in gather(environ)[1][0]
+    assert f"all users can write {home.path}; close it with: chmod o-w {home.path}" in load_settings(environ)[1][0]
 
     # As /tmp is: others can add files there, and not rename ours.
     home.path.chmod(0o1777)
-    assert gather(environ)[0].lang == "ko"
+    assert load_settings(environ)[0].lang == "ko"
     assert path.exists()
 
 
@@ -510,22 +512,22 @@ def test_a_link_is_as_safe_as_each_folder_on_its_way(home):
     link.symlink_to(middle / "hop")
     environ = home.with_variables(CWNOTIFY_TEAM_CONFIG=str(link))
 
-    assert gather(environ)[0].lang == "ko"
+    assert load_settings(environ)[0].lang == "ko"
     for folder in (link.parent, middle, path.parent):
         folder.chmod(0o777)
-        assert f"other users can write {folder}" in gather(environ)[1][0]
+        assert f"other users can write {folder}" in load_settings(environ)[1][0]
         folder.chmod(0o755)
-    assert gather(environ)[1] == ()
+    assert load_settings(environ)[1] == ()
 
 
 def test_a_folder_that_is_closed_again_counts_with_the_next_cell(own):
     path = own.write_webhook(URL)
     (own.path / ".config").chmod(0o777)
-    assert gather()[0].webhook is None
+    assert load_settings()[0].webhook is None
 
     (own.path / ".config").chmod(0o755)
 
-    assert gather() == (Settings(webhook=Secret(URL)), ())
+    assert load_settings() == (Settings(webhook=Secret(URL)), ())
     assert path.exists()
 
 
@@ -536,14 +538,14 @@ def test_in_a_container_the_owner_of_a_mounted_home_is_its_user(home):
     for path in (home.path, *home.path.rglob("*")):
         os.chown(path, 12345, -1)
 
-    assert load(home.environ) == Settings(lang="ko", webhook=Secret(URL))
+    assert load_settings_or_raise(home.environ) == Settings(lang="ko", webhook=Secret(URL))
 
 
 def test_a_stored_webhook_in_a_folder_that_others_can_write_is_not_used(home):
     path = home.write_webhook(URL)
     path.parent.chmod(0o777)
 
-    found, (trouble,) = gather(home.environ)
+    found, (trouble,) = load_settings(home.environ)
 
     assert found.webhook is None
     assert (
@@ -602,7 +604,7 @@ def own(home, monkeypatch) -> Home:
 def test_what_is_read_is_kept_while_nothing_changes(own):
     own.write_config('lang = "ko"')
 
-    first, again = gather()[0], gather()[0]
+    first, again = load_settings()[0], load_settings()[0]
 
     assert again is first
     assert first.lang == "ko"
@@ -611,31 +613,31 @@ def test_what_is_read_is_kept_while_nothing_changes(own):
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_a_variable_that_changes_counts_at_once(own, monkeypatch, lang):
     own.write_config('lang = "ko"')
-    gather()
+    load_settings()
     monkeypatch.setenv("CWNOTIFY_LANG", lang)
 
-    assert gather()[0].lang == lang
-    assert gather(overrides={"lang": "en"})[0].lang == "en"
+    assert load_settings()[0].lang == lang
+    assert load_settings(overrides={"lang": "en"})[0].lang == "en"
 
 
 def test_a_file_that_comes_changes_or_goes_counts_soon(own):
-    assert gather()[0].lang == "en"
+    assert load_settings()[0].lang == "en"
 
     path = own.write_config('lang = "ko"')
-    until(lambda: gather()[0].lang == "ko", 5, "the new file")
+    until(lambda: load_settings()[0].lang == "ko", 5, "the new file")
     # As long as the other, and soon after it.
     path.write_text('lang = "en"')
-    until(lambda: gather()[0].lang == "en", 5, "the changed file")
+    until(lambda: load_settings()[0].lang == "en", 5, "the changed file")
     own.write_webhook(URL)
-    until(lambda: gather()[0].webhook == Secret(URL), 5, "the webhook")
-    webhook_path().chmod(0o644)
-    until(lambda: gather()[1], 5, "a word on who can read it")
-    webhook_path().unlink()
-    until(lambda: gather()[0].webhook is None, 5, "its end")
+    until(lambda: load_settings()[0].webhook == Secret(URL), 5, "the webhook")
+    get_webhook_path().chmod(0o644)
+    until(lambda: load_settings()[1], 5, "a word on who can read it")
+    get_webhook_path().unlink()
+    until(lambda: load_settings()[0].webhook is None, 5, "its end")
 
 
 def test_who_asks_while_another_reads_gets_no_answer_to_an_earlier_question():
-    kept: Unchanged[str] = Unchanged()
+    kept: FileBackedCache[str] = FileBackedCache()
     kept.get("a", dict, lambda: "of a")
 
     meanwhile = []

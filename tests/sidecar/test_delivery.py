@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cwnotify.settings import Secret
-from cwnotify.sidecar.delivery import deliver
-from cwnotify.sidecar.pacing import Rest
-from cwnotify.slack.destination import Webhook
+from cwnotify.sidecar.delivery import attempt_delivery
+from cwnotify.sidecar.pacing import DestinationCooldown
+from cwnotify.slack.destination import WebhookResolver
 from cwnotify.store.outbox import Outbox
 from tests.support.slack import Slack
 
@@ -22,14 +22,14 @@ from tests.support.slack import Slack
 def test_message_that_waited_for_hours_says_when_it_was_written(age: float, note: str, tmp_path: Path) -> None:
     with Slack() as slack, closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as outbox:
         blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "*train* finished"}}]
-        outbox.put("train", "slack", {"text": "*train* finished", "blocks": blocks}, time.time() - age)
-        rest = Rest()
-        message = outbox.claim("slack", "me", time.time(), rest.since())
+        outbox.enqueue("train", "slack", {"text": "*train* finished", "blocks": blocks}, time.time() - age)
+        rest = DestinationCooldown()
+        message = outbox.claim_next("slack", "me", time.time(), rest.min_created_at())
         assert message is not None
 
-        assert deliver(outbox, Webhook(Secret(slack.url), lambda: None), message, rest) == ("done", "")
+        assert attempt_delivery(outbox, WebhookResolver(Secret(slack.url), lambda: None), message, rest) == ("done", "")
 
         arrived = slack.wait_for(1)[0]
         assert arrived["text"].startswith(f"*train* finished{note}")
         assert arrived["blocks"][0]["text"]["text"] == arrived["text"]
-        assert outbox.messages("done")[0].payload["text"] == "*train* finished"
+        assert outbox.list_messages("done")[0].payload["text"] == "*train* finished"

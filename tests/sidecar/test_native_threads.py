@@ -12,13 +12,13 @@ def test_a_condition_wakes_its_waiters_as_soon_as_it_holds():
 
     def change() -> None:
         with changed:
-            values.append(native_threads.thread_id())
+            values.append(native_threads.get_thread_id())
         changed.notify_all()
 
     native_threads.start_thread(change, ())
 
     assert changed.wait_for(lambda: bool(values), 10)
-    assert values != [native_threads.thread_id()]
+    assert values != [native_threads.get_thread_id()]
 
 
 def test_a_condition_gives_up_in_time():

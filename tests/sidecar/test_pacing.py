@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from cwnotify.settings import Secret
-from cwnotify.sidecar.pacing import Rest
-from cwnotify.slack.retry_policy import PATIENCE, Dead, Delivered, Reply, RetryAt, decide
+from cwnotify.sidecar.pacing import DestinationCooldown
+from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE, Delivered, GiveUp, RetryAt, SlackReply, decide_retry
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
-from cwnotify.store.state_dir import fingerprint, prepare
+from cwnotify.store.state_dir import fingerprint_webhook, prepare_state_dir
 from tests.support.kernel import World
-from tests.support.post import Post
+from tests.support.post import DeliveryHarness
 from tests.support.slack import OK, Answer, Slack
 from tests.support.waiting import until
 
@@ -33,45 +33,49 @@ def slack() -> Iterator[Slack]:
 
 
 @pytest.fixture
-def post(tmp_path: Path, slack: Slack) -> Iterator[Post]:
+def post(tmp_path: Path, slack: Slack) -> Iterator[DeliveryHarness]:
     """Alerts that wait for Slack; nothing is sent yet."""
-    with Post(tmp_path) as post:
+    with DeliveryHarness(tmp_path) as post:
         for id in MANY:
             post.put(id, "slack")
         yield post
 
 
 def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() -> None:
-    rest = Rest()
-    rest.note(decide(Reply(trouble="no answer in time"), 9, 100.0, 110.0, 1.0, False, failures=9), 100.0, 110.0)
+    rest = DestinationCooldown()
+    rest.record_attempt(
+        decide_retry(SlackReply(error="no answer in time"), 9, 100.0, 110.0, 1.0, False, failures=9), 100.0, 110.0
+    )
 
-    assert rest.left() > 50
-    assert rest.since() == 100.0
+    assert rest.remaining_seconds() > 50
+    assert rest.min_created_at() == 100.0
 
 
 @pytest.mark.parametrize("header", ["30", ""])
 def test_who_gives_an_old_alert_up_rests_too(header: str) -> None:
-    rest = Rest()
-    given_up = decide(Reply(429, "rate_limited", header), 10, 0.0, 2 * PATIENCE, 1.0, False)
-    rest.note(given_up, 0.0, 2 * PATIENCE)
+    rest = DestinationCooldown()
+    given_up = decide_retry(SlackReply(429, "rate_limited", header), 10, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False)
+    rest.record_attempt(given_up, 0.0, 2 * MAX_DELIVERY_AGE)
 
-    assert isinstance(given_up, Dead)
-    assert rest.failures == 1
-    assert rest.left() > 0
+    assert isinstance(given_up, GiveUp)
+    assert rest.consecutive_failures == 1
+    assert rest.remaining_seconds() > 0
 
 
 def test_many_failures_with_others_age_no_alert() -> None:
     """Else one failure after a long sleep of the machine would give up all that waits."""
-    assert isinstance(decide(Reply(503), 1, 0.0, 2 * PATIENCE, 1.0, False, failures=30), RetryAt)
+    assert isinstance(decide_retry(SlackReply(503), 1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False, failures=30), RetryAt)
 
 
-@pytest.mark.parametrize("verdict", [Reply(200, "ok"), Reply(404, "no_service")], ids=str)
-def test_a_verdict_of_slack_ends_the_rest(verdict: Reply) -> None:
-    rest = Rest()
-    for reply in (Reply(503), Reply(503), verdict):
-        rest.note(decide(reply, 1, 0.0, 1.0, 1.0, False, failures=rest.failures + 1), 0.0, 1.0)
+@pytest.mark.parametrize("verdict", [SlackReply(200, "ok"), SlackReply(404, "no_service")], ids=str)
+def test_a_verdict_of_slack_ends_the_rest(verdict: SlackReply) -> None:
+    rest = DestinationCooldown()
+    for reply in (SlackReply(503), SlackReply(503), verdict):
+        rest.record_attempt(
+            decide_retry(reply, 1, 0.0, 1.0, 1.0, False, failures=rest.consecutive_failures + 1), 0.0, 1.0
+        )
 
-    assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
+    assert (rest.consecutive_failures, rest.remaining_seconds(), rest.min_created_at()) == (0, 0.0, 0.0)
 
 
 # By the steady clock and by the wall's, neither of which begins at 0 in life.
@@ -84,82 +88,86 @@ def steady() -> list[float]:
 
 
 @pytest.fixture
-def rest(steady: list[float]) -> Rest:
-    return Rest(lambda: steady[0])
+def rest(steady: list[float]) -> DestinationCooldown:
+    return DestinationCooldown(lambda: steady[0])
 
 
 def rate_limited(seconds: int) -> RetryAt:
-    decision = decide(Reply(429, "rate_limited", str(seconds)), 1, WALL, WALL, 0.0, False)
+    decision = decide_retry(SlackReply(429, "rate_limited", str(seconds)), 1, WALL, WALL, 0.0, False)
     assert isinstance(decision, RetryAt)
     return decision
 
 
-def test_the_pace_is_kept_for_a_minute_after_slack_asked_for_it(rest: Rest, steady: list[float]) -> None:
-    assert (rest.left(), rest.since(), rest.failures) == (0.0, 0.0, 0)
-    rest.note(rate_limited(5), WALL, WALL)
-    assert (rest.left(), rest.since(), rest.failures) == (5.0, math.inf, 1)
+def test_the_pace_is_kept_for_a_minute_after_slack_asked_for_it(rest: DestinationCooldown, steady: list[float]) -> None:
+    assert (rest.remaining_seconds(), rest.min_created_at(), rest.consecutive_failures) == (0.0, 0.0, 0)
+    rest.record_attempt(rate_limited(5), WALL, WALL)
+    assert (rest.remaining_seconds(), rest.min_created_at(), rest.consecutive_failures) == (5.0, math.inf, 1)
     for passed, pause in ((6.0, 1.0), (60.0, 1.0), (64.9, 1.0), (65.0, 0.0), (66.0, 0.0)):
         steady[0] = BOOTED + passed
-        rest.note(Delivered(), WALL + passed, WALL + passed)
-        assert (rest.left(), rest.failures) == (pause, 0), passed
-        assert rest.since() == (math.inf if pause else 0.0), passed
+        rest.record_attempt(Delivered(), WALL + passed, WALL + passed)
+        assert (rest.remaining_seconds(), rest.consecutive_failures) == (pause, 0), passed
+        assert rest.min_created_at() == (math.inf if pause else 0.0), passed
 
 
-def test_a_rest_is_over_when_its_time_has_passed_by_a_clock_that_is_never_set(rest: Rest, steady: list[float]) -> None:
-    rest.note(rate_limited(30), WALL, WALL)
+def test_a_rest_is_over_when_its_time_has_passed_by_a_clock_that_is_never_set(
+    rest: DestinationCooldown, steady: list[float]
+) -> None:
+    rest.record_attempt(rate_limited(30), WALL, WALL)
     for passed, left in ((10.0, 20.0), (29.5, 0.5), (30.0, 0.0), (31.0, 0.0)):
         steady[0] = BOOTED + passed
-        assert rest.left() == left
-        assert rest.since() == (math.inf if left else 0.0)
+        assert rest.remaining_seconds() == left
+        assert rest.min_created_at() == (math.inf if left else 0.0)
 
 
-def test_a_rest_counts_from_the_end_of_the_attempt(rest: Rest) -> None:
+def test_a_rest_counts_from_the_end_of_the_attempt(rest: DestinationCooldown) -> None:
     """A decision names the wall's time; the attempt took ten seconds."""
-    decision = decide(Reply(503), 1, WALL - 10.0, WALL, 1.0, False, failures=3)
+    decision = decide_retry(SlackReply(503), 1, WALL - 10.0, WALL, 1.0, False, failures=3)
     assert isinstance(decision, RetryAt)
-    rest.note(decision, WALL - 10.0, WALL)
+    rest.record_attempt(decision, WALL - 10.0, WALL)
 
-    assert rest.left() == decision.rest - WALL > 0
-    assert rest.since() == WALL - 10.0
+    assert rest.remaining_seconds() == decision.backoff_until - WALL > 0
+    assert rest.min_created_at() == WALL - 10.0
 
 
-def test_what_slack_did_not_ask_for_slows_no_later_message_down(rest: Rest) -> None:
-    rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=1), WALL, WALL)
-    rest.note(Delivered(), WALL, WALL)
+def test_what_slack_did_not_ask_for_slows_no_later_message_down(rest: DestinationCooldown) -> None:
+    rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=1), WALL, WALL)
+    rest.record_attempt(Delivered(), WALL, WALL)
 
-    assert (rest.failures, rest.left(), rest.since()) == (0, 0.0, 0.0)
+    assert (rest.consecutive_failures, rest.remaining_seconds(), rest.min_created_at()) == (0, 0.0, 0.0)
 
 
 def test_the_next_message_is_due_when_the_rest_is_over_or_when_a_newer_one_may_try(
-    rest: Rest, steady: list[float], tmp_path: Path
+    rest: DestinationCooldown, steady: list[float], tmp_path: Path
 ) -> None:
     with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
-        assert rest.next_due(box, "slack", WALL) is None
-        box.put("old", "slack", {"text": "old"}, WALL - 20.0)
-        assert rest.next_due(box, "slack", WALL) == WALL - 20.0, "nothing rests"
+        assert rest.next_due_time(box, "slack", WALL) is None
+        box.enqueue("old", "slack", {"text": "old"}, WALL - 20.0)
+        assert rest.next_due_time(box, "slack", WALL) == WALL - 20.0, "nothing rests"
 
-        rest.note(rate_limited(30), WALL - 1.0, WALL)
-        assert rest.next_due(box, "slack", WALL) == WALL + 30.0
-        box.put("late", "slack", {"text": "late"}, WALL - 30.0, WALL + 100.0)
-        assert rest.next_due(box, "slack", WALL) == WALL + 30.0
+        rest.record_attempt(rate_limited(30), WALL - 1.0, WALL)
+        assert rest.next_due_time(box, "slack", WALL) == WALL + 30.0
+        box.enqueue("late", "slack", {"text": "late"}, WALL - 30.0, WALL + 100.0)
+        assert rest.next_due_time(box, "slack", WALL) == WALL + 30.0
 
         steady[0] += 200.0
-        rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
-        assert rest.next_due(box, "slack", WALL) == WALL + rest.left() > WALL
-        box.put("new", "slack", {"text": "new"}, WALL - 0.5)
-        assert rest.next_due(box, "slack", WALL) == WALL - 0.5, "Slack may be back"
+        rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        assert rest.next_due_time(box, "slack", WALL) == WALL + rest.remaining_seconds() > WALL
+        box.enqueue("new", "slack", {"text": "new"}, WALL - 0.5)
+        assert rest.next_due_time(box, "slack", WALL) == WALL - 0.5, "Slack may be back"
 
 
-def test_a_message_is_due_no_sooner_than_it_says_and_no_later_than_the_rest(rest: Rest, tmp_path: Path) -> None:
+def test_a_message_is_due_no_sooner_than_it_says_and_no_later_than_the_rest(
+    rest: DestinationCooldown, tmp_path: Path
+) -> None:
     with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
-        rest.note(decide(Reply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
-        over = WALL + rest.left()
-        box.put("old", "slack", {"text": "old"}, WALL - 20.0, over + 100.0)
-        assert rest.next_due(box, "slack", WALL) == over + 100.0
+        rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        over = WALL + rest.remaining_seconds()
+        box.enqueue("old", "slack", {"text": "old"}, WALL - 20.0, over + 100.0)
+        assert rest.next_due_time(box, "slack", WALL) == over + 100.0
 
-        box.put("older", "slack", {"text": "older"}, WALL - 30.0)
-        box.put("new", "slack", {"text": "new"}, WALL - 0.5, over + 50.0)
-        assert rest.next_due(box, "slack", WALL) == over
+        box.enqueue("older", "slack", {"text": "older"}, WALL - 30.0)
+        box.enqueue("new", "slack", {"text": "new"}, WALL - 0.5, over + 50.0)
+        assert rest.next_due_time(box, "slack", WALL) == over
 
 
 def texts(slack: Slack) -> list[str]:
@@ -170,9 +178,9 @@ def tried(slack: Slack, times: int) -> None:
     until(lambda: len(slack.received) >= times, 15, f"{times} attempts")
 
 
-def test_one_alert_tries_for_all_and_all_are_told_once_slack_is_back(post: Post, slack: Slack) -> None:
+def test_one_alert_tries_for_all_and_all_are_told_once_slack_is_back(post: DeliveryHarness, slack: Slack) -> None:
     slack.answer = DOWN
-    post.delivery.aim(Secret(slack.url), "slack")
+    post.delivery.add_webhook(Secret(slack.url), "slack")
     tried(slack, 4)
 
     # Half a second, one, two: no alert gets round that.
@@ -185,9 +193,9 @@ def test_one_alert_tries_for_all_and_all_are_told_once_slack_is_back(post: Post,
     assert sorted(texts(slack)) == sorted(MANY)
 
 
-def test_what_comes_up_meanwhile_tries_at_once(post: Post, slack: Slack) -> None:
+def test_what_comes_up_meanwhile_tries_at_once(post: DeliveryHarness, slack: Slack) -> None:
     slack.answer = DOWN
-    post.delivery.aim(Secret(slack.url), "slack")
+    post.delivery.add_webhook(Secret(slack.url), "slack")
     tried(slack, 3)
     slack.answer = OK
     began = time.monotonic()
@@ -199,9 +207,9 @@ def test_what_comes_up_meanwhile_tries_at_once(post: Post, slack: Slack) -> None
     slack.wait_for(len(MANY) + 1, 20)
 
 
-def test_nothing_is_sent_while_slack_asks_for_a_rest(post: Post, slack: Slack) -> None:
-    slack.script.append(Answer(429, "rate_limited", {"Retry-After": "2"}))
-    post.delivery.aim(Secret(slack.url), "slack")
+def test_nothing_is_sent_while_slack_asks_for_a_rest(post: DeliveryHarness, slack: Slack) -> None:
+    slack.next_answers.append(Answer(429, "rate_limited", {"Retry-After": "2"}))
+    post.delivery.add_webhook(Secret(slack.url), "slack")
     tried(slack, 1)
     post.put("new", "slack")
     slack.wait_for(len(MANY) + 1, 40)
@@ -215,9 +223,9 @@ def test_nothing_is_sent_while_slack_asks_for_a_rest(post: Post, slack: Slack) -
     assert told == [*MANY[1:], "new"]
 
 
-def test_an_alert_that_slack_cannot_stand_holds_up_no_other(post: Post, slack: Slack) -> None:
-    slack.script.append(DOWN)
-    post.delivery.aim(Secret(slack.url), "slack")
+def test_an_alert_that_slack_cannot_stand_holds_up_no_other(post: DeliveryHarness, slack: Slack) -> None:
+    slack.next_answers.append(DOWN)
+    post.delivery.add_webhook(Secret(slack.url), "slack")
     slack.wait_for(len(MANY), 20)
 
     # The first one's own turn comes again half a second later.
@@ -225,12 +233,12 @@ def test_an_alert_that_slack_cannot_stand_holds_up_no_other(post: Post, slack: S
     assert sorted(texts(slack)) == sorted(MANY)
 
 
-def test_another_webhook_is_served_meanwhile(post: Post, slack: Slack) -> None:
+def test_another_webhook_is_served_meanwhile(post: DeliveryHarness, slack: Slack) -> None:
     slack.answer = DOWN
-    post.delivery.aim(Secret(slack.url), "slack")
+    post.delivery.add_webhook(Secret(slack.url), "slack")
     tried(slack, 3)
     with Slack() as other:
-        post.delivery.aim(Secret(other.url), "other")
+        post.delivery.add_webhook(Secret(other.url), "other")
         post.put("for the other", "other")
         other.wait_for(1, 2.0)
 
@@ -239,17 +247,17 @@ def test_another_webhook_is_served_meanwhile(post: Post, slack: Slack) -> None:
 def world(tmp_path: Path, slack: Slack) -> Iterator[World]:
     """Alerts that are dead; no sidecar runs."""
     with World(tmp_path, slack.url) as one:
-        box = open_outbox(prepare(one.state))
+        box = open_outbox(prepare_state_dir(one.state_dir))
         for id in MANY:
-            box.put(id, "", {"text": id}, time.time())
-            box.dead(id, "for the test", time.time())
+            box.enqueue(id, "", {"text": id}, time.time())
+            box.mark_dead(id, "for the test", time.time())
         box.close()
         yield one
 
 
 def test_sending_again_keeps_to_the_pace_that_slack_asks_for(world: World, slack: Slack) -> None:
-    slack.script += [OK] * 5 + [Answer(429, "rate_limited", {"Retry-After": "1"})]
-    done = world.command("cwnotify", "outbox", "retry", "--all")
+    slack.next_answers += [OK] * 5 + [Answer(429, "rate_limited", {"Retry-After": "1"})]
+    done = world.execute("cwnotify", "outbox", "retry", "--all")
 
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(MANY)} sent again.")
     assert sorted(texts(slack)) == sorted(MANY)
@@ -259,7 +267,7 @@ def test_sending_again_keeps_to_the_pace_that_slack_asks_for(world: World, slack
 
 def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world: World, slack: Slack) -> None:
     slack.answer = DOWN
-    done = world.command("cwnotify", "outbox", "retry", "--all")
+    done = world.execute("cwnotify", "outbox", "retry", "--all")
 
     assert done.returncode == 1
     assert len(slack.received) == 3
@@ -268,21 +276,21 @@ def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world
         "12 of 12 still not delivered.",
     ]
     slack.answer = OK
-    done = world.command("cwnotify", "outbox", "retry", "--all")
+    done = world.execute("cwnotify", "outbox", "retry", "--all")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(MANY)} sent again.")
     assert sorted(texts(slack)) == sorted(MANY)
 
 
 def test_sending_again_waits_for_a_sidecar_that_was_faster(world: World, slack: Slack) -> None:
-    box = open_outbox(world.state)
-    mine = fingerprint(Secret(slack.url), world.state)
-    box.revive(MANY, mine, time.time())
-    first = box.claim(mine, "a sidecar", time.time())
+    box = open_outbox(world.state_dir)
+    mine = fingerprint_webhook(Secret(slack.url), world.state_dir)
+    box.requeue_dead(MANY, mine, time.time())
+    first = box.claim_next(mine, "a sidecar", time.time())
     assert first
-    process = world.begin("cwnotify", "outbox", "retry", "--all")
+    process = world.launch("cwnotify", "outbox", "retry", "--all")
     slack.wait_for(len(MANY) - 1, 20)
     assert process.poll() is None
-    box.done(first.id, time.time())
+    box.mark_delivered(first.id, time.time())
 
     assert process.communicate(timeout=20)[0].splitlines()[-1] == f"{len(MANY)} sent again."
     assert process.returncode == 0

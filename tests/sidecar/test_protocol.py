@@ -15,25 +15,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.runs import RunEnded, Shown
-from cwnotify.alerts.serialization import from_record, to_record
+from cwnotify.alerts.events.runs import CapturedValue, RunResult
+from cwnotify.alerts.serialization import from_json_dict, to_json_dict
 from cwnotify.errors import ProtocolError
-from cwnotify.sidecar.event_size import to_line
-from cwnotify.sidecar.protocol import MAX_LINE, MAX_READ, Lines, Pipe, decode, encode
-from tests.support.events import endings, texts
+from cwnotify.sidecar.event_size import encode_within_limit
+from cwnotify.sidecar.protocol import (
+    MAX_READ_LINE_BYTES,
+    MAX_WRITTEN_LINE_BYTES,
+    Pipe,
+    PipeMessageReader,
+    decode_pipe_message,
+    encode_pipe_message,
+)
+from tests.support.events import any_run_ended, any_text
 
 # Lines
 
 
-@given(texts(), st.dictionaries(st.sampled_from("abc"), st.none() | st.integers() | texts()))
+@given(any_text(), st.dictionaries(st.sampled_from("abc"), st.none() | st.integers() | any_text()))
 def test_a_line_is_read_as_it_was_written(kind, values):
-    line = encode(kind, **values)
+    line = encode_pipe_message(kind, **values)
 
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert line.isascii()
     # Two lone surrogates that stand side by side are one character afterwards, and no worse.
-    assert json.dumps(decode(line)) == json.dumps({"kind": kind, **values})
+    assert json.dumps(decode_pipe_message(line)) == json.dumps({"kind": kind, **values})
 
 
 @pytest.mark.parametrize(
@@ -42,10 +49,10 @@ def test_a_line_is_read_as_it_was_written(kind, values):
 )
 def test_what_is_no_line_of_ours_is_refused(line):
     with pytest.raises(ProtocolError):
-        decode(line)
+        decode_pipe_message(line)
 
 
-GOOD = [encode("started", id=f"r{number}", text="가" * number) for number in range(3)]
+GOOD = [encode_pipe_message("started", id=f"r{number}", text="가" * number) for number in range(3)]
 BAD = [b"\n", b"no json\n", b'{"kindless": 1}\n', b"\xff\xfe\x00\n"]
 
 
@@ -53,17 +60,17 @@ BAD = [b"\n", b"no json\n", b'{"kindless": 1}\n', b"\xff\xfe\x00\n"]
 def test_lines_come_out_whole_wherever_the_reads_happened_to_split_them(lines, data):
     stream = b"".join(lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
-    reader, found = Lines(), []
+    reader, found = PipeMessageReader(), []
 
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         found += reader.feed(stream[start:end])
 
-    assert found == [decode(line) for line in lines if line in GOOD]
-    assert reader.dropped == sum(line in BAD for line in lines)
+    assert found == [decode_pipe_message(line) for line in lines if line in GOOD]
+    assert reader.dropped_count == sum(line in BAD for line in lines)
 
 
 def test_a_line_comes_out_only_when_it_is_complete():
-    reader = Lines()
+    reader = PipeMessageReader()
 
     assert reader.feed(b'{"kind": "a"}') == []
     assert reader.feed(b"\n") == [{"kind": "a"}]
@@ -80,55 +87,55 @@ LONG_END = {"shown": [{"value": "x" * 500}] * 2500, "run": {"name": '"outcome":"
 
 def test_a_long_line_of_another_version_comes_out_whole():
     line = raw(kind="ended", id="abc ended", ended=LONG_END)
-    assert len(line) > MAX_LINE
+    assert len(line) > MAX_WRITTEN_LINE_BYTES
 
-    assert Lines().feed(line) == [decode(line)]
+    assert PipeMessageReader().feed(line) == [decode_pipe_message(line)]
 
 
-TOO_LONG = raw(kind="ended", id="abc ended", ended={"tail": "x" * MAX_READ} | LONG_END)
+TOO_LONG = raw(kind="ended", id="abc ended", ended={"tail": "x" * MAX_READ_LINE_BYTES} | LONG_END)
 NAMED = {"kind": "too long", "was": "ended", "id": "abc ended", "outcome": "failed"}
 
 
-@pytest.mark.parametrize("size", [3 * MAX_READ, MAX_READ + 100, 1 << 16, 99_991])
+@pytest.mark.parametrize("size", [3 * MAX_READ_LINE_BYTES, MAX_READ_LINE_BYTES + 100, 1 << 16, 99_991])
 def test_a_line_beyond_all_limits_still_says_how_a_run_ended(size):
-    reader, found = Lines(), []
+    reader, found = PipeMessageReader(), []
     stream = GOOD[0] + TOO_LONG + GOOD[1]
 
     for start in range(0, len(stream), size):
         found += reader.feed(stream[start : start + size])
 
-    assert found == [decode(GOOD[0]), NAMED, decode(GOOD[1])]
-    assert reader.dropped == 0
+    assert found == [decode_pipe_message(GOOD[0]), NAMED, decode_pipe_message(GOOD[1])]
+    assert reader.dropped_count == 0
 
 
 def test_what_is_left_of_a_line_that_is_too_long_is_not_taken_for_a_line():
-    reader = Lines()
+    reader = PipeMessageReader()
 
-    assert reader.feed(b"x" * (MAX_READ + 1)) == []
+    assert reader.feed(b"x" * (MAX_READ_LINE_BYTES + 1)) == []
     assert reader.feed(b'{"kind": "goodbye"}\n') == []
-    assert reader.feed(GOOD[0]) == [decode(GOOD[0])]
-    assert reader.dropped == 1
+    assert reader.feed(GOOD[0]) == [decode_pipe_message(GOOD[0])]
+    assert reader.dropped_count == 1
 
 
 def test_a_line_as_long_as_it_may_be_comes_out():
     line = raw(kind="a", text="")
-    line = raw(kind="a", text="x" * (MAX_READ + 1 - len(line)))
-    assert len(line) == MAX_READ + 1
+    line = raw(kind="a", text="x" * (MAX_READ_LINE_BYTES + 1 - len(line)))
+    assert len(line) == MAX_READ_LINE_BYTES + 1
 
-    assert Lines().feed(line) == [decode(line)]
+    assert PipeMessageReader().feed(line) == [decode_pipe_message(line)]
 
 
 LIMITS = st.integers(4_000, 20_000)
 
 
-@given(endings(texts()), st.sampled_from((0, 1, 3_000)), st.sampled_from(("", "가", "<")), LIMITS)
+@given(any_run_ended(any_text()), st.sampled_from((0, 1, 3_000)), st.sampled_from(("", "가", "<")), LIMITS)
 def test_any_end_fits_into_a_line_and_keeps_its_outcome(ended, count, character, limit):
-    ended = replace(ended, shown=(*ended.shown, *[Shown(f"v{n}", character * 500) for n in range(count)]))
+    ended = replace(ended, shown=(*ended.shown, *[CapturedValue(f"v{n}", character * 500) for n in range(count)]))
 
-    line = to_line({"kind": "ended", "id": "a", "ended": to_record(ended)}, limit)
+    line = encode_within_limit({"kind": "ended", "id": "a", "ended": to_json_dict(ended)}, limit)
 
     assert len(line) <= limit
-    read = from_record(RunEnded, decode(line)["ended"])
+    read = from_json_dict(RunResult, decode_pipe_message(line)["ended"])
     same = ("outcome", "seconds", "ended")
     assert [getattr(read, name) for name in same] == [getattr(ended, name) for name in same]
     assert (read.run.id, read.run.job, read.run.kind) == (ended.run.id, ended.run.job, ended.run.kind)
@@ -140,7 +147,7 @@ def test_the_longest_parts_are_cut_and_the_short_ones_stay():
     run = {"id": "abc", "name": "train", "options": {"channel": "#" * 9000, "show": ["loss"]}}
     record = {"kind": "ended", "ended": {"run": run, "outcome": "finished", "tail": "y" * 9000, "shown": []}}
 
-    short = json.loads(to_line(record, 5_000))["ended"]
+    short = json.loads(encode_within_limit(record, 5_000))["ended"]
 
     assert short["run"] == {"id": "abc", "name": "train", "options": {"channel": "", "show": ["loss"]}}
     assert short["tail"] == "y" * 4095 + "…"
@@ -148,19 +155,22 @@ def test_the_longest_parts_are_cut_and_the_short_ones_stay():
 
 @pytest.mark.parametrize("kind", ["webhook", "hello"])
 def test_a_webhook_is_whole_or_none(kind):
-    assert decode(encode(kind, webhook="https://x/" + "y" * 2 * MAX_LINE)) == {"kind": kind, "webhook": ""}
+    assert decode_pipe_message(encode_pipe_message(kind, webhook="https://x/" + "y" * 2 * MAX_WRITTEN_LINE_BYTES)) == {
+        "kind": kind,
+        "webhook": "",
+    }
 
 
 def test_of_an_environment_the_variables_that_are_too_long_are_left_out():
-    environ = {"AWS_REGION": "eu-west-1", "AWS_NOISE": "x" * 2 * MAX_LINE}
+    environ = {"AWS_REGION": "eu-west-1", "AWS_NOISE": "x" * 2 * MAX_WRITTEN_LINE_BYTES}
 
-    assert decode(encode("watch", environ=environ))["environ"] == {"AWS_REGION": "eu-west-1"}
+    assert decode_pipe_message(encode_pipe_message("watch", environ=environ))["environ"] == {"AWS_REGION": "eu-west-1"}
 
 
 def test_what_fits_is_not_touched():
     ended = {"shown": [{"value": "x" * 5000}] * 60}
 
-    assert decode(encode("ended", ended=ended))["ended"] == ended
+    assert decode_pipe_message(encode_pipe_message("ended", ended=ended))["ended"] == ended
 
 
 # Pipes
@@ -170,7 +180,7 @@ def test_what_fits_is_not_touched():
 def ends() -> Iterator[tuple[Pipe, int]]:
     """A writing end, and the descriptor to read what it wrote."""
     theirs, ours = os.pipe()
-    pipe = Pipe(ours, writes=True)
+    pipe = Pipe(ours, is_writer=True)
     yield pipe, theirs
     pipe.close()
     for descriptor in (theirs,):
@@ -288,7 +298,7 @@ def test_another_pipe_under_the_same_number_is_foreign_too(ends):
 
 def test_the_reading_end_waits_for_bytes_and_sees_the_end():
     theirs, ours = os.pipe()
-    reader, writer = Pipe(theirs, writes=False), Pipe(ours, writes=True)
+    reader, writer = Pipe(theirs, is_writer=False), Pipe(ours, is_writer=True)
     timer = threading.Timer(0.05, writer.send, [b"late\n"])
     timer.start()
 
@@ -304,22 +314,22 @@ def test_the_reading_end_waits_for_bytes_and_sees_the_end():
 
 def test_lines_cross_to_another_process_whole():
     script = "import sys; sys.stdout.write(sys.stdin.read())"
-    lines = [encode("started", text="<\ud800 가\n>" * 500, number=number) for number in range(100)]
+    lines = [encode_pipe_message("started", text="<\ud800 가\n>" * 500, number=number) for number in range(100)]
     echo = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    pipe, reader, found = Pipe(echo.stdin.fileno(), writes=True), Lines(), []
+    pipe, reader, found = Pipe(echo.stdin.fileno(), is_writer=True), PipeMessageReader(), []
 
     def send() -> None:
         for line in lines:
             pipe.send(line)
         while not pipe.flush():
             pass
-        echo.stdin.close()
+        echo.stdin.close_all()
 
     threading.Thread(target=send, daemon=True).start()
     while data := os.read(echo.stdout.fileno(), 4000):
         found += reader.feed(data)
 
-    assert found == [decode(line) for line in lines]
-    assert reader.dropped == 0
+    assert found == [decode_pipe_message(line) for line in lines]
+    assert reader.dropped_count == 0
     assert echo.wait(10) == 0
-    echo.stdout.close()
+    echo.stdout.close_all()

@@ -7,81 +7,81 @@ from itertools import pairwise
 
 import pytest
 
-from cwnotify.alerts.events.runs import Vitals
-from cwnotify.aws.models import AlarmReading, Identity, InstanceReading, Metric, Series
-from cwnotify.host.load_history import RECENT_SECONDS, Live
-from cwnotify.sidecar.snapshot_builder import MOST_LINES, compose, thinned
-from cwnotify.view.snapshot import Health, Line, Request, Snapshot, Trouble
-from cwnotify.watch.observation import Sight
+from cwnotify.alerts.events.runs import LoadSample
+from cwnotify.aws.models import CloudWatchAlarm, Ec2Instance, InstanceIdentity, Metric, MetricSeries
+from cwnotify.host.load_history import RECENT_RETENTION, LoadHistory
+from cwnotify.sidecar.snapshot_builder import MAX_SERIES_LINES, build_snapshot, downsample_line
+from cwnotify.view.snapshot import PanelProblem, PanelRequest, PlotLine, SlackHealth, Snapshot
+from cwnotify.watch.observation import PanelObservation
 
 NOW = 1_795_316_400.0
 I1, I2 = "i-0abc12f9", "i-0abc12fa"
 REGION = "ap-northeast-2"
 
 
-def cpu(instance: str, *values: float, period: float = 300.0) -> Series:
+def cpu(instance: str, *values: float, period: float = 300.0) -> MetricSeries:
     metric = Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
     points = tuple((NOW - period * (len(values) - i), value) for i, value in enumerate(values))
-    return Series(metric, points, period)
+    return MetricSeries(metric, points, period)
 
 
-def sight(*series: Series, request: Request = Request(), **more: object) -> Sight:  # noqa: B008 (frozen)
-    instances = tuple(InstanceReading(one.metric.instance, state="running") for one in series)
+def sight(*series: MetricSeries, request: PanelRequest = PanelRequest(), **more: object) -> PanelObservation:  # noqa: B008 (frozen)
+    instances = tuple(Ec2Instance(one.metric.instance_id, state="running") for one in series)
     values = {"instances": instances, "region": REGION, "asks_aws": True, "series": series, "updated": NOW - 5}
-    return Sight(request, **(values | more))
+    return PanelObservation(request, **(values | more))
 
 
-def shown(what: Sight, live: Live | None = None) -> Snapshot:
-    return compose(what, NOW, live or Live(), (), Health())
+def shown(what: PanelObservation, live: LoadHistory | None = None) -> Snapshot:
+    return build_snapshot(what, NOW, live or LoadHistory(), (), SlackHealth())
 
 
-def live(*cpu: float) -> Live:
-    series = Live()
+def live(*cpu: float) -> LoadHistory:
+    series = LoadHistory()
     for i, value in enumerate(cpu):
-        series.add(Vitals(NOW - len(cpu) + i, value, 4 << 30, 16 << 30))
+        series.add(LoadSample(NOW - len(cpu) + i, value, 4 << 30, 16 << 30))
     return series
 
 
 @pytest.mark.parametrize(("period", "monitoring", "label"), [(300.0, "basic", "5 min"), (60.0, "detailed", "1 min")])
 def test_monitoring_is_told_by_how_datapoints_arrive(period, monitoring, label):
-    snapshot = shown(sight(cpu(I1, 1, 2, 3, period=period), instances=(InstanceReading(I1, detailed=None),)))
+    snapshot = shown(sight(cpu(I1, 1, 2, 3, period=period), instances=(Ec2Instance(I1, has_detailed_monitoring=None),)))
 
     assert snapshot.subjects[0].monitoring == monitoring
     assert [line.label for line in snapshot.lines] == [f"CloudWatch, {label}"]
 
 
 def test_this_host_is_shown_beside_cloudwatch_only_where_it_is_what_is_watched():
-    mine, other = Identity(I1, "g5.xlarge", "ap-northeast-2a"), Identity(I2)
+    mine, other = InstanceIdentity(I1, "g5.xlarge", "ap-northeast-2a"), InstanceIdentity(I2)
 
     beside = shown(sight(cpu(I1, 1, 2), identity=mine), live(5, 6))
     assert [line.live for line in beside.lines] == [False, True]
     assert beside.subjects[0].instance_type == "g5.xlarge"
 
     assert [line.live for line in shown(sight(cpu(I1, 1, 2), identity=other), live(5, 6)).lines] == [False]
-    alone = shown(Sight(Request()), live(5, 6))
+    alone = shown(PanelObservation(PanelRequest()), live(5, 6))
     assert [line.label for line in alone.lines] == ["this host, live"]
     assert not alone.subjects
     assert alone.updated == NOW - 1
 
 
 def test_before_anything_was_read_it_names_what_is_watched():
-    snapshot = shown(Sight.first(Request(instances=(I1,))), live(5))
+    snapshot = shown(PanelObservation.initial(PanelRequest(instances=(I1,))), live(5))
 
     assert [one.instance for one in snapshot.subjects] == [I1]
     assert (snapshot.lines, snapshot.updated) == ((), 0.0)
-    assert [line.live for line in shown(Sight.first(Request()), live(5)).lines] == [True]
+    assert [line.live for line in shown(PanelObservation.initial(PanelRequest()), live(5)).lines] == [True]
 
 
 def test_memory_is_measured_here_too_but_not_what_only_an_agent_knows():
-    assert shown(Sight(Request(metric="mem")), live(5)).lines[0].points == ((NOW - 1, 25.0),)
-    assert shown(Sight(Request(metric="gpu")), live(5)).lines == ()
+    assert shown(PanelObservation(PanelRequest(metric="mem")), live(5)).lines[0].points == ((NOW - 1, 25.0),)
+    assert shown(PanelObservation(PanelRequest(metric="gpu")), live(5)).lines == ()
 
 
 def test_instances_are_told_apart_by_their_ids_and_many_are_shown_as_a_whole():
     both = shown(sight(cpu(I1, 1), cpu(I2, 2)))
     assert [line.label for line in both.lines] == [I1, I2]
 
-    many = [cpu(f"i-{n:08x}", float(n)) for n in range(MOST_LINES + 1)]
+    many = [cpu(f"i-{n:08x}", float(n)) for n in range(MAX_SERIES_LINES + 1)]
     whole = shown(sight(*many))
     assert [(line.label, line.points[-1][1]) for line in whole.lines] == [
         ("highest of 7", 6.0),
@@ -91,8 +91,8 @@ def test_instances_are_told_apart_by_their_ids_and_many_are_shown_as_a_whole():
 
 
 def test_an_alarms_threshold_is_drawn_where_its_own_metric_is_shown():
-    busy = AlarmReading("train-busy", "arn:1", "OK", NOW - 60, "CPUUtilization", "AWS/EC2", threshold=50.0)
-    disk = replace(busy, name="disk-off", arn="arn:2", metric="disk_used_percent", state="ALARM")
+    busy = CloudWatchAlarm("train-busy", "arn:1", "OK", NOW - 60, "CPUUtilization", "AWS/EC2", threshold=50.0)
+    disk = replace(busy, name="disk-off", arn="arn:2", metric_name="disk_used_percent", state="ALARM")
 
     one, two = shown(sight(cpu(I1, 1), alarms=(busy, disk), firing={"arn:2": ((NOW - 60, 0.0),)})).alarms
 
@@ -122,9 +122,11 @@ def test_a_chip_means_what_slacks_message_means(before: str, reason: str, metric
         "MetricName": metric, "Namespace": "AWS/EC2", "ComparisonOperator": "LessThanThreshold", "Threshold": 10.0,
         "StateReason": reason, "Period": 300, "EvaluationPeriods": 3,
     }  # fmt: skip
-    off = AlarmReading("train-off", "arn:1", "ALARM", NOW - 60, metric, "AWS/EC2", settings=tuple(settings.items()))
+    off = CloudWatchAlarm(
+        "train-off", "arn:1", "ALARM", NOW - 60, metric, "AWS/EC2", raw_fields=tuple(settings.items())
+    )
 
-    def chip(one: AlarmReading) -> tuple[bool | None, str]:
+    def chip(one: CloudWatchAlarm) -> tuple[bool | None, str]:
         (alarm,) = shown(sight(cpu(I1, 1), alarms=(one,), before={"arn:1": before})).alarms
         return alarm.good, alarm.note
 
@@ -136,44 +138,44 @@ def test_a_chip_means_what_slacks_message_means(before: str, reason: str, metric
 
 
 def test_an_answer_without_data_says_why_that_may_be():
-    def troubles(*series: Series, **more: object) -> str:
+    def troubles(*series: MetricSeries, **more: object) -> str:
         return " ".join(one.text for one in shown(sight(*series, **more)).troubles)
 
     assert "up to 10 minutes" in troubles(cpu(I1))
-    assert "stopped instance sends no data" in troubles(cpu(I1), instances=(InstanceReading(I1, state="stopped"),))
-    gpu = {"instances": (InstanceReading(I1),), "request": Request(metric="gpu")}
+    assert "stopped instance sends no data" in troubles(cpu(I1), instances=(Ec2Instance(I1, state="stopped"),))
+    gpu = {"instances": (Ec2Instance(I1),), "request": PanelRequest(metric="gpu")}
     assert "no metric GPU of i-0abc12f9" in troubles(**gpu)
     assert troubles(cpu(I1, 1.0)) == ""
     # Where AWS does not answer at all, that is the trouble.
-    assert troubles(cpu(I1), troubles=(Trouble("denied"),)) == "denied"
+    assert troubles(cpu(I1), troubles=(PanelProblem("denied"),)) == "denied"
 
 
 def test_what_was_not_read_for_long_is_stale():
-    request = Request(round=30.0)
+    request = PanelRequest(round=30.0)
     assert not shown(sight(cpu(I1, 1), request=request, updated=NOW - 100)).stale
     assert shown(sight(cpu(I1, 1), request=request, updated=NOW - 130)).stale
 
 
 def test_the_live_line_is_coarser_the_older_it_is_and_has_no_hole():
-    series = Live()
+    series = LoadHistory()
     for second in range(5000):
-        series.add(Vitals(NOW - 5000 + second, 50.0, 0, 1))
+        series.add(LoadSample(NOW - 5000 + second, 50.0, 0, 1))
 
-    line = series.line("cpu", NOW - 5000)
+    line = series.build_plot_line("cpu", NOW - 5000)
 
     times = [at for at, _ in line.points]
     assert times == sorted(set(times))
     assert max(b - a for a, b in pairwise(times)) <= 2 * line.period
-    assert sum(at >= NOW - RECENT_SECONDS for at in times) >= RECENT_SECONDS - 1
+    assert sum(at >= NOW - RECENT_RETENTION for at in times) >= RECENT_RETENTION - 1
     assert len(times) < 1300
 
 
 def test_thinned_lines_keep_their_last_value_and_their_mean():
     points = tuple((float(i), float(i % 10)) for i in range(1000))
 
-    few = thinned(Line("x", False, 1.0, points), 60)
+    few = downsample_line(PlotLine("x", False, 1.0, points), 60)
 
     assert len(few.points) == 60
     assert few.points[-1] == points[-1]
     assert sum(value for _, value in few.points[:-1]) / 59 == pytest.approx(4.5, abs=0.2)
-    assert thinned(few, 60) is few
+    assert downsample_line(few, 60) is few

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cwnotify.sidecar import spawn
-from cwnotify.sidecar.spawn import ends_with, has_another, others
+from cwnotify.sidecar.spawn import find_other_sidecars, has_other_sidecar, is_killed_with_process
 
 HOST, CONTAINER = "pid:[4026531836]", "pid:[4026532500]"
 
@@ -45,7 +45,7 @@ def proc(folder: Path, namespace: str, parents: dict[int, int]) -> Path:
     ],
 )
 def test_where_a_sidecar_ends_with_its_process(namespace, parents, environ, ends, tmp_path):
-    assert ends_with(max(parents, default=9), environ, proc(tmp_path, namespace, parents)) is ends
+    assert is_killed_with_process(max(parents, default=9), environ, proc(tmp_path, namespace, parents)) is ends
 
 
 PROGRAM = str(Path(spawn.__file__).with_name("__main__.py"))
@@ -68,11 +68,11 @@ def process(*before: str, pid: int) -> Iterator[int]:
 def test_a_second_sidecar_is_one_of_this_user():
     pid = os.getpid()
     with process(pid=pid) as sidecar:
-        assert others(pid) == [sidecar]
-        assert has_another(pid, None)
-        assert not has_another(pid + 1, None)
+        assert find_other_sidecars(pid) == [sidecar]
+        assert has_other_sidecar(pid, None)
+        assert not has_other_sidecar(pid + 1, None)
 
-    assert not has_another(pid, None)
+    assert not has_other_sidecar(pid, None)
 
 
 STRANGERS = {
@@ -88,6 +88,6 @@ def test_the_forged_command_line_of_a_stranger_is_no_sidecar(stranger: str):
         pytest.skip("this machine does not allow it")
     pid = os.getpid()
     with process(*STRANGERS[stranger], pid=pid):
-        found = [one for one in others(pid) if b"unshare" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+        found = [one for one in find_other_sidecars(pid) if b"unshare" not in Path(f"/proc/{one}/cmdline").read_bytes()]
 
     assert found == []

@@ -13,10 +13,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cwnotify.settings import Secret
-from cwnotify.slack.destination import Webhook
+from cwnotify.slack.destination import WebhookResolver
 from tests.support.kernel import Kernel, World
-from tests.support.post import Post
-from tests.support.slack import REMOVED, Slack
+from tests.support.post import DeliveryHarness
+from tests.support.slack import WEBHOOK_REMOVED, Slack
 from tests.support.waiting import until
 
 KEYS = {
@@ -66,8 +66,8 @@ def keep(url: str) -> None:
 
 
 @pytest.fixture
-def post(tmp_path: Path) -> Iterator[Post]:
-    with Post(tmp_path) as one:
+def post(tmp_path: Path) -> Iterator[DeliveryHarness]:
+    with DeliveryHarness(tmp_path) as one:
         yield one
 
 
@@ -84,59 +84,61 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_kept_webhook_is_found_once_and_anew_when_slack_says_it_is_gone(post: Post, slack: Slack) -> None:
+def test_a_kept_webhook_is_found_once_and_anew_when_slack_says_it_is_gone(post: DeliveryHarness, slack: Slack) -> None:
     keep(slack.url)
-    post.delivery.aim(Secret(KEPT), "kept")
+    post.delivery.add_webhook(Secret(KEPT), "kept")
     post.put("first", "kept")
-    post.becomes("first", "done")
+    post.wait_for_state("first", "done")
     with Slack() as newer:
         keep(newer.url)
         post.put("second", "kept")
-        post.becomes("second", "done")
+        post.wait_for_state("second", "done")
         assert [one["text"] for one in slack.payloads] == ["first", "second"]
-        slack.answer = REMOVED
+        slack.answer = WEBHOOK_REMOVED
         post.put("third", "kept")
-        post.becomes("third", "done")
+        post.wait_for_state("third", "done")
         assert [one["text"] for one in newer.payloads] == ["third"]
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_kept_webhook_that_is_gone_for_good_is_dead_with_the_place_to_mend(post: Post, slack: Slack) -> None:
+def test_a_kept_webhook_that_is_gone_for_good_is_dead_with_the_place_to_mend(
+    post: DeliveryHarness, slack: Slack
+) -> None:
     keep(slack.url)
-    slack.answer = REMOVED
-    post.delivery.aim(Secret(KEPT), "kept")
+    slack.answer = WEBHOOK_REMOVED
+    post.delivery.add_webhook(Secret(KEPT), "kept")
     for id in ("first", "second"):
         post.put(id, "kept")
     for id in ("first", "second"):
-        post.becomes(id, "dead")
-        assert "404 no_service" in post.message(id).reason
-        assert f"{KEPT} still holds this one" in post.message(id).reason
+        post.wait_for_state(id, "dead")
+        assert "404 no_service" in post.find_message(id).reason
+        assert f"{KEPT} still holds this one" in post.find_message(id).reason
     assert slack.delivered == []
 
 
 @pytest.mark.usefixtures("aws")
-def test_an_alert_waits_for_a_webhook_that_is_not_there_yet_and_says_so(post: Post, slack: Slack) -> None:
-    post.delivery.aim(Secret(KEPT), "kept")
+def test_an_alert_waits_for_a_webhook_that_is_not_there_yet_and_says_so(post: DeliveryHarness, slack: Slack) -> None:
+    post.delivery.add_webhook(Secret(KEPT), "kept")
     post.put("early", "kept")
-    reason = until(lambda: post.message("early").reason, 15, "a reason")
+    reason = until(lambda: post.find_message("early").reason, 15, "a reason")
     assert "the webhook in ssm:/team/slack could not be looked up: ap-northeast-2 has nothing of this name" in reason
     assert "aws ssm put-parameter" in reason
-    assert post.message("early").state == "pending"
+    assert post.find_message("early").state == "pending"
     keep(slack.url)
-    post.becomes("early", "done")
+    post.wait_for_state("early", "done")
 
 
 def test_an_aws_that_hangs_holds_up_nothing_else(
-    post: Post, slack: Slack, silent: str, monkeypatch: pytest.MonkeyPatch
+    post: DeliveryHarness, slack: Slack, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**KEYS, "AWS_ENDPOINT_URL": silent}.items():
         monkeypatch.setenv(name, value)
-    post.delivery.aim(Secret("ssm:/behind/it"), "kept")
-    post.delivery.aim(Secret(slack.url), "plain")
+    post.delivery.add_webhook(Secret("ssm:/behind/it"), "kept")
+    post.delivery.add_webhook(Secret(slack.url), "plain")
     post.put("held", "kept")
     post.put("free", "plain")
-    post.becomes("free", "done", seconds=5)
-    assert post.message("held").state == "pending"
+    post.wait_for_state("free", "done", seconds=5)
+    assert post.find_message("held").state == "pending"
 
 
 @pytest.mark.usefixtures("aws")
@@ -166,19 +168,19 @@ def test_what_is_kept(store: str, text: str, why: str, slack: Slack) -> None:
         client("secretsmanager").create_secret(Name=name, SecretBinary=value.encode())
     elif value:
         client("secretsmanager").create_secret(Name=name, SecretString=value)
-    webhook = Webhook(Secret(reference)).wait()
+    webhook = WebhookResolver(Secret(reference)).wait_until_resolved()
     if not why:
-        assert webhook.url().reveal() == slack.url
+        assert webhook.get_url().reveal() == slack.url
         return
     with pytest.raises(Exception, match=why) as raised:
-        webhook.url()
+        webhook.get_url()
     assert slack.canary not in str(raised.value)
 
 
 @pytest.mark.usefixtures("aws")
 def test_a_kernel_and_every_command_use_a_kept_webhook(slack: Slack, environ: dict[str, str], tmp_path: Path) -> None:
     with World(tmp_path, KEPT, **environ) as world:
-        refused = world.command("cwnotify", "test")
+        refused = world.execute("cwnotify", "test")
         assert refused.returncode == 1
         assert "put it there with: aws ssm put-parameter --type SecureString --name /team/slack" in refused.stderr
         keep(slack.url)
@@ -187,15 +189,15 @@ def test_a_kernel_and_every_command_use_a_kept_webhook(slack: Slack, environ: di
             assert kernel.run("%%notify_on_finish train\n1").status == "ok"
             assert "finished" in slack.wait_for(1)[0]["text"]
 
-        assert world.command("cwnotify", "login", "--stdin", input=KEPT).returncode == 0
-        assert world.command("cwnotify", "test", "--alarm", "--lang", "ko").returncode == 0
+        assert world.execute("cwnotify", "login", "--stdin", input=KEPT).returncode == 0
+        assert world.execute("cwnotify", "test", "--alarm", "--lang", "ko").returncode == 0
         assert "학습이 끝났어요" in slack.wait_for(3)[2]["text"]
-        slack.answer = REMOVED
-        world.command("cwnotify", "run", "--name", "unheard", "--", "true")
-        until(lambda: world.messages("dead"), 15, "giving up")
+        slack.answer = WEBHOOK_REMOVED
+        world.execute("cwnotify", "run", "--name", "unheard", "--", "true")
+        until(lambda: world.outbox_messages("dead"), 15, "giving up")
         with Slack() as newer:
             keep(newer.url)
-            done = world.command("cwnotify", "outbox", "retry", "--all")
+            done = world.execute("cwnotify", "outbox", "retry", "--all")
             assert "1 sent again" in done.stdout, done.stdout + done.stderr
             assert "unheard" in newer.wait_for(1)[0]["text"]
-        world.wait_until_quiet()
+        world.wait_for_sidecars_to_exit()

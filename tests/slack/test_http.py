@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from cwnotify.settings import Secret
-from cwnotify.slack.http import post, reach
-from cwnotify.slack.retry_policy import Delivered, RetryAt, decide
+from cwnotify.slack.http import find_connection_problem, post_to_slack
+from cwnotify.slack.retry_policy import Delivered, RetryAt, decide_retry
 from tests.support.slack import OK, Answer, Slack
 
 PAYLOAD = {"text": "hello"}
@@ -36,11 +36,11 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ok_is_read_also_when_it_comes_byte_by_byte(slack: Slack):
-    assert post(Secret(slack.url), PAYLOAD).body == "ok"
+    assert post_to_slack(Secret(slack.url), PAYLOAD).body == "ok"
     slack.answer = Answer(mode="drip")
-    reply = post(Secret(slack.url), PAYLOAD)
+    reply = post_to_slack(Secret(slack.url), PAYLOAD)
 
-    assert (reply.status, reply.body, reply.trouble) == (200, "ok", "")
+    assert (reply.status, reply.body, reply.error) == (200, "ok", "")
     assert [one.payload for one in slack.received] == [PAYLOAD] * 2
 
 
@@ -48,22 +48,22 @@ def test_ok_is_read_also_when_it_comes_byte_by_byte(slack: Slack):
 def test_an_attempt_ends_in_time_however_the_answer_dawdles(mode, slack: Slack):
     slack.answer = Answer(mode=mode)
     since = time.monotonic()
-    reply = post(Secret(slack.url), PAYLOAD, seconds=0.3)
+    reply = post_to_slack(Secret(slack.url), PAYLOAD, seconds=0.3)
 
     assert time.monotonic() - since < 3
     assert reply.status is None
-    assert reply.trouble == "no whole answer within 0.3 s"
+    assert reply.error == "no whole answer within 0.3 s"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed(status, slack: Slack):
     with Slack() as elsewhere:
         slack.answer = Answer(status, "", {"Location": elsewhere.url})
-        reply = post(Secret(slack.url), PAYLOAD)
+        reply = post_to_slack(Secret(slack.url), PAYLOAD)
 
         assert reply.status == status
         assert elsewhere.received == []
-    assert "something other than Slack answered" in decide(reply, 1, 0, 0, 0, False).reason
+    assert "something other than Slack answered" in decide_retry(reply, 1, 0, 0, 0, False).reason
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_redirect_is_never_followed(status, slack: Slack):
 )
 def test_a_pause_that_makes_no_sense_is_none(asked, slack: Slack):
     slack.answer = Answer(429, "rate_limited", {"Retry-After": asked})
-    reply = post(Secret(slack.url), PAYLOAD)
-    decision = decide(reply, 1, 0.0, 0.0, 1.0, False)
+    reply = post_to_slack(Secret(slack.url), PAYLOAD)
+    decision = decide_retry(reply, 1, 0.0, 0.0, 1.0, False)
 
     assert reply.status == 429
     assert isinstance(decision, RetryAt)
@@ -116,23 +116,23 @@ def tls_server(folder) -> Iterator[tuple[str, str]]:
 
 def test_a_certificate_that_is_not_trusted_is_refused_and_one_of_ones_own_is_taken(tmp_path, monkeypatch):
     with tls_server(tmp_path) as (url, ca):
-        refused = post(Secret(url), PAYLOAD)
+        refused = post_to_slack(Secret(url), PAYLOAD)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", ca)
-        taken = post(Secret(url), PAYLOAD)
+        taken = post_to_slack(Secret(url), PAYLOAD)
 
-    assert refused.trouble == "TLS failed; is the certificate one that this machine trusts?"
+    assert refused.error == "TLS failed; is the certificate one that this machine trusts?"
     assert taken.body == "ok"
 
 
 def test_plain_text_where_tls_should_be_is_no_tls():
     with proxy(TOOK) as (url, _):
-        assert "TLS failed" in post(Secret(url.replace("http:", "https:") + "/services/canary"), PAYLOAD).trouble
+        assert "TLS failed" in post_to_slack(Secret(url.replace("http:", "https:") + "/services/canary"), PAYLOAD).error
 
 
 def test_a_name_that_nobody_knows_is_told_as_that():
-    reply = post(Secret("https://no-such-host.invalid/services/canary"), PAYLOAD)
+    reply = post_to_slack(Secret("https://no-such-host.invalid/services/canary"), PAYLOAD)
 
-    assert reply.trouble == "its name could not be resolved"
+    assert reply.error == "its name could not be resolved"
 
 
 # Proxies
@@ -164,29 +164,31 @@ TOOK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 def test_a_proxy_that_wants_a_password_is_named(monkeypatch):
     with proxy(DENIED) as (url, asked):
         monkeypatch.setenv("HTTPS_PROXY", url)
-        reply = post(Secret("https://hooks.slack.example/services/canary"), PAYLOAD)
+        reply = post_to_slack(Secret("https://hooks.slack.example/services/canary"), PAYLOAD)
 
-    assert reply.trouble == "the proxy did not let it through"
+    assert reply.error == "the proxy did not let it through"
     assert len(asked) == 1
     assert b"canary" not in asked[0], "a proxy sees the host alone"
-    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)
+    assert isinstance(decide_retry(reply, 1, 0, 0, 0, False), RetryAt)
 
 
 def test_a_proxy_is_used_but_where_it_should_not_be(monkeypatch, slack: Slack):
     with proxy(TOOK) as (url, asked):
         monkeypatch.setenv("HTTP_PROXY", url)
-        reply = post(Secret(slack.url), PAYLOAD)
-        assert decide(reply, 1, 0, 0, 0, False) == Delivered()
+        reply = post_to_slack(Secret(slack.url), PAYLOAD)
+        assert decide_retry(reply, 1, 0, 0, 0, False) == Delivered()
         assert len(asked) == 1
         assert slack.received == []
 
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        post(Secret(slack.url), PAYLOAD)
+        post_to_slack(Secret(slack.url), PAYLOAD)
         assert len(asked) == 1
     assert [one.answer for one in slack.received] == [OK]
 
 
-@pytest.mark.parametrize("ask", [lambda url: post(Secret(url), PAYLOAD), lambda url: reach(Secret(url))])
+@pytest.mark.parametrize(
+    "ask", [lambda url: post_to_slack(Secret(url), PAYLOAD), lambda url: find_connection_problem(Secret(url))]
+)
 def test_no_password_of_a_netrc_is_sent_and_a_proxy_still_gets_its_own(ask, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("default login alice password netrc-canary\nmachine 127.0.0.1 login bob password netrc-canary\n")
@@ -207,23 +209,23 @@ def test_a_reply_is_never_unpacked(encoding):
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(packed))
     with proxy(head + packed) as (url, received):
         tracemalloc.start()
-        reply = post(Secret(f"{url}/services/canary"), PAYLOAD)
+        reply = post_to_slack(Secret(f"{url}/services/canary"), PAYLOAD)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
     assert b"Accept-Encoding: identity" in received[0]
-    assert (reply.status, reply.trouble) == (200, "")
+    assert (reply.status, reply.error) == (200, "")
     assert reply.body.encode("utf-8", "replace").startswith(b"\x1f")
     assert len(reply.body) <= 512
     assert peak < 8e6
-    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)
+    assert isinstance(decide_retry(reply, 1, 0, 0, 0, False), RetryAt)
 
 
 @pytest.mark.parametrize("answer", [Answer(mode="reset"), Answer(mode="late_reset"), Answer(mode="cut")])
 def test_no_trouble_tells_anything_of_the_url(answer, slack: Slack):
     slack.answer = answer
-    reply = post(Secret(slack.url), PAYLOAD)
+    reply = post_to_slack(Secret(slack.url), PAYLOAD)
 
     assert slack.canary not in repr(reply)
     assert "127.0.0.1" not in repr(reply)
-    assert isinstance(decide(reply, 1, 0, 0, 0, False), RetryAt)
+    assert isinstance(decide_retry(reply, 1, 0, 0, 0, False), RetryAt)

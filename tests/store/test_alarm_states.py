@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.store.alarm_states import FLAPPING_SECONDS, MOST_CHANGES, AlarmBook, Gap, Seen, Voice
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.store.alarm_states import (
+    FLAPPING_WINDOW,
+    MAX_CHANGES_PER_WINDOW,
+    AlarmObservation,
+    AlarmStateStore,
+    HistoryGap,
+    MessageOptions,
+)
 from cwnotify.store.outbox import Outbox
 
 NOW = 1_795_316_400.0
@@ -30,68 +37,70 @@ def box(path: Path) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def book(box: Outbox) -> AlarmBook:
-    return AlarmBook(box)
+def book(box: Outbox) -> AlarmStateStore:
+    return AlarmStateStore(box)
 
 
-def change(n: int, at: float, name: str = "train-busy") -> AlarmChanged:
+def change(n: int, at: float, name: str = "train-busy") -> AlarmStateChange:
     """The n-th change: to ALARM if odd, to OK if even."""
     before, after = ("OK", "ALARM") if n % 2 else ("ALARM", "OK")
-    return AlarmChanged(name, after, before, at, arn=ARN, region="ap-northeast-2")
+    return AlarmStateChange(name, after, before, at, arn=ARN, region="ap-northeast-2")
 
 
-def seen(*changes: AlarmChanged, state: str = "OK", since: float = NOW) -> Seen:
+def seen(*changes: AlarmStateChange, state: str = "OK", since: float = NOW) -> AlarmObservation:
     if changes:
         state, since = changes[-1].after, changes[-1].at or 0.0
-    return Seen(ARN, state, since, changes)
+    return AlarmObservation(ARN, state, since, changes)
 
 
 def texts(box: Outbox, destination: str = HERE) -> list[str]:
-    return [str(one.payload["text"]) for one in box.messages() if one.destination == destination]
+    return [str(one.payload["text"]) for one in box.list_messages() if one.destination == destination]
 
 
 def test_an_alarm_that_is_seen_for_the_first_time_is_no_news(book, box):
-    assert book.note(HERE, [seen(change(1, NOW))], Voice(), NOW) == 0
+    assert book.note(HERE, [seen(change(1, NOW))], MessageOptions(), NOW) == 0
 
     assert texts(box) == []
     assert book.remembered(HERE)[ARN].state == "ALARM"
 
 
 def test_a_change_is_told_once(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
 
-    assert book.note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 6) == 1
-    assert book.note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 7) == 0
+    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6) == 1
+    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 7) == 0
 
     assert len(texts(box)) == 1
     assert "is in ALARM" in texts(box)[0]
 
 
 def test_two_changes_within_a_second_are_two(book, box):
-    book.note(HERE, [seen(state="ALARM")], Voice(), NOW)
+    book.note(HERE, [seen(state="ALARM")], MessageOptions(), NOW)
 
-    assert book.note(HERE, [seen(change(2, NOW))], Voice(), NOW + 1) == 1
-    assert book.note(HERE, [seen(change(2, NOW))], Voice(), NOW + 2) == 0
+    assert book.note(HERE, [seen(change(2, NOW))], MessageOptions(), NOW + 1) == 1
+    assert book.note(HERE, [seen(change(2, NOW))], MessageOptions(), NOW + 2) == 0
 
     assert len(texts(box)) == 1
 
 
 def test_who_knows_less_than_was_noted_changes_nothing(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
-    book.note(HERE, [seen(change(1, NOW + 5), change(2, NOW + 6))], Voice(), NOW + 7)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
+    book.note(HERE, [seen(change(1, NOW + 5), change(2, NOW + 6))], MessageOptions(), NOW + 7)
 
-    assert book.note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 8) == 0
+    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 8) == 0
 
     assert book.remembered(HERE)[ARN].state == "OK"
     assert len(texts(box)) == 2
 
 
 def test_five_who_find_the_same_change_at_once_tell_it_once(book, box, path):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
 
     def watch(_: int) -> int:
         with closing(Outbox(path, durable=False)) as outbox:
-            return AlarmBook(outbox).note(HERE, [seen(change(1, NOW + 5))], Voice(), NOW + 6)
+            return AlarmStateStore(outbox).record_observations(
+                HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6
+            )
 
     with ThreadPoolExecutor(5) as pool:
         assert sum(pool.map(watch, range(5))) == 1
@@ -100,8 +109,8 @@ def test_five_who_find_the_same_change_at_once_tell_it_once(book, box, path):
 
 def test_readers_of_another_webhook_are_told_too(book, box):
     for destination in (HERE, THERE):
-        book.note(destination, [seen()], Voice(), NOW)
-        book.note(destination, [seen(change(1, NOW + 5))], Voice(), NOW + 6)
+        book.note(destination, [seen()], MessageOptions(), NOW)
+        book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6)
 
     assert len(texts(box, HERE)) == len(texts(box, THERE)) == 1
 
@@ -111,29 +120,29 @@ def test_what_is_not_to_be_told_is_noted_all_the_same(book, box, why):
     destination = "" if why == "no webhook" else HERE
     if why == "muted":
         book.mute(HERE, NOW + 3600)
-    book.note(destination, [seen()], Voice(), NOW)
+    book.note(destination, [seen()], MessageOptions(), NOW)
 
-    assert book.note(destination, [seen(change(1, NOW + 5))], Voice(), NOW + 6, silent=why == "silent") == 1
+    assert book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6, silent=why == "silent") == 1
 
     assert box.messages() == []
-    assert book.note(destination, [seen(change(1, NOW + 5))], Voice(), NOW + 4000) == 0
+    assert book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 4000) == 0
     assert box.messages() == []
 
 
 def test_a_mute_ends(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
     book.mute(HERE, NOW + 3600)
     book.mute(HERE, NOW + 10)
 
-    book.note(HERE, [seen(change(1, NOW + 11))], Voice(), NOW + 11)
+    book.note(HERE, [seen(change(1, NOW + 11))], MessageOptions(), NOW + 11)
 
     assert len(texts(box)) == 1
 
 
 def test_a_late_change_says_so(book, box):
-    book.note(HERE, [seen()], Voice("ko"), NOW)
+    book.note(HERE, [seen()], MessageOptions("ko"), NOW)
 
-    book.note(HERE, [seen(change(1, NOW + 60))], Voice("ko"), NOW + 7200, unwatched=NOW)
+    book.note(HERE, [seen(change(1, NOW + 60))], MessageOptions("ko"), NOW + 7200, unwatched=NOW)
 
     (message,) = box.messages()
     first, *rest = [str(block) for block in message.payload["blocks"]]
@@ -142,10 +151,10 @@ def test_a_late_change_says_so(book, box):
 
 
 def test_many_late_changes_are_one_message(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
     changes = [change(n, NOW + 60 * n) for n in range(1, 10)]
 
-    assert book.note(HERE, [seen(*changes)], Voice(), NOW + 7200, unwatched=NOW) == 9
+    assert book.note(HERE, [seen(*changes)], MessageOptions(), NOW + 7200, unwatched=NOW) == 9
 
     (text,) = texts(box)
     assert "9 times" in text
@@ -154,26 +163,26 @@ def test_many_late_changes_are_one_message(book, box):
 
 
 def test_flapping_becomes_one_message_when_it_is_over_or_goes_on_for_long(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
     for n in range(1, 11):
-        book.note(HERE, [seen(change(n, NOW + n))], Voice(), NOW + n)
-    assert len(texts(box)) == MOST_CHANGES
+        book.note(HERE, [seen(change(n, NOW + n))], MessageOptions(), NOW + n)
+    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW
     assert book.tell_flapping(NOW + 20) == 0
 
     # A new change within the ten minutes belongs to the same flapping.
-    book.note(HERE, [seen(change(11, NOW + 300))], Voice(), NOW + 300)
-    assert len(texts(box)) == MOST_CHANGES
+    book.note(HERE, [seen(change(11, NOW + 300))], MessageOptions(), NOW + 300)
+    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW
 
-    assert book.tell_flapping(NOW + 10 + FLAPPING_SECONDS) == 1
-    assert len(texts(box)) == MOST_CHANGES + 1
+    assert book.tell_flapping(NOW + 10 + FLAPPING_WINDOW) == 1
+    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW + 1
     assert "5 times" in texts(box)[-1]
-    assert book.tell_flapping(NOW + 10 + FLAPPING_SECONDS) == 0
+    assert book.tell_flapping(NOW + 10 + FLAPPING_WINDOW) == 0
 
 
 def test_before_everybody_leaves_flapping_is_told_at_once(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
-    for n in range(1, MOST_CHANGES + 2):
-        book.note(HERE, [seen(change(n, NOW + n))], Voice(), NOW + n)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
+    for n in range(1, MAX_CHANGES_PER_WINDOW + 2):
+        book.note(HERE, [seen(change(n, NOW + n))], MessageOptions(), NOW + n)
 
     assert book.tell_flapping(NOW + 10, at_once=True) == 1
 
@@ -182,10 +191,10 @@ def test_before_everybody_leaves_flapping_is_told_at_once(book, box):
 
 
 def test_changes_far_apart_are_no_flapping(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
     for n in range(1, 11):
-        at = NOW + n * FLAPPING_SECONDS / 5
-        book.note(HERE, [seen(change(n, at))], Voice(), at)
+        at = NOW + n * FLAPPING_WINDOW / 5
+        book.note(HERE, [seen(change(n, at))], MessageOptions(), at)
 
     assert len(texts(box)) == 10
 
@@ -193,21 +202,21 @@ def test_changes_far_apart_are_no_flapping(book, box):
 # Gaps: changes that were sent without the history
 
 
-def gap_seen(n: int, at: float, since: float) -> Seen:
+def gap_seen(n: int, at: float, since: float) -> AlarmObservation:
     """The n-th change, with whatever came between it and `since` unknown."""
     one = change(n, at)
     before = "OK" if n % 2 else "ALARM"
-    return Seen(ARN, one.after, at, (one,), Gap(before, since, one.after, at))
+    return AlarmObservation(ARN, one.after, at, (one,), HistoryGap(before, since, one.after, at))
 
 
 def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
     ((gap,),) = book.gaps(HERE).values()
     missed = {gap: [change(1, NOW + 10), change(2, NOW + 20)]}
 
-    assert book.fill(HERE, ARN, missed, "ALARM", Voice(), NOW + 60)
-    assert not book.fill(HERE, ARN, missed, "ALARM", Voice(), NOW + 61)
+    assert book.fill(HERE, ARN, missed, "ALARM", MessageOptions(), NOW + 60)
+    assert not book.fill(HERE, ARN, missed, "ALARM", MessageOptions(), NOW + 61)
 
     assert book.gaps(HERE) == {}
     first, second = texts(box)
@@ -218,13 +227,13 @@ def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
 
 def test_of_two_who_fill_a_gap_one_does(path):
     with closing(Outbox(path, durable=False)) as one, closing(Outbox(path, durable=False)) as two:
-        books = AlarmBook(one), AlarmBook(two)
-        books[0].note(HERE, [seen()], Voice(), NOW)
-        books[0].note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
-        books[1].note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 31)
-        found = [book.gaps(HERE)[ARN] for book in books]
+        books = AlarmStateStore(one), AlarmStateStore(two)
+        books[0].record_observations(HERE, [seen()], MessageOptions(), NOW)
+        books[0].record_observations(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
+        books[1].record_observations(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 31)
+        found = [book.load_gaps(HERE)[ARN] for book in books]
         told = [
-            book.fill(HERE, ARN, {gaps[0]: [change(1, NOW + 10)]}, "ALARM", Voice(), NOW + 60)
+            book.fill_gaps(HERE, ARN, {gaps[0]: [change(1, NOW + 10)]}, "ALARM", MessageOptions(), NOW + 60)
             for book, gaps in zip(books, found, strict=True)
         ]
         assert told == [True, False]
@@ -232,20 +241,20 @@ def test_of_two_who_fill_a_gap_one_does(path):
 
 
 def test_a_gap_in_which_nothing_was_missed_is_closed_without_a_word(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
 
-    assert not book.fill(HERE, ARN, {book.gaps(HERE)[ARN][0]: []}, "ALARM", Voice(), NOW + 60)
+    assert not book.fill(HERE, ARN, {book.gaps(HERE)[ARN][0]: []}, "ALARM", MessageOptions(), NOW + 60)
 
     assert (book.gaps(HERE), len(texts(box))) == ({}, 1)
 
 
 def test_no_gap_is_kept_for_what_is_not_sent_nor_for_ever(book, box):
-    book.note(HERE, [seen()], Voice(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], Voice(), NOW + 30, silent=True)
+    book.note(HERE, [seen()], MessageOptions(), NOW)
+    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30, silent=True)
     assert book.gaps(HERE) == {}
 
-    book.note(HERE, [gap_seen(2, NOW + 60, NOW + 30)], Voice(), NOW + 60)
+    book.note(HERE, [gap_seen(2, NOW + 60, NOW + 30)], MessageOptions(), NOW + 60)
     book.tell_flapping(NOW + 3600)
     assert len(book.gaps(HERE)[ARN]) == 1
     book.tell_flapping(NOW + 2 * 86400)

@@ -17,24 +17,24 @@ from subprocess import PIPE
 
 import pytest
 
-from cwnotify.alerts.events.runs import Outcome, Run, RunEnded, Vitals
-from cwnotify.host.processes import Watched
+from cwnotify.alerts.events.runs import LoadSample, Outcome, Run, RunResult
+from cwnotify.host.processes import ProcessIdentity
 from cwnotify.store.outbox import (
-    ABANDONED,
-    DAMAGED,
-    FARTHEST_DUE,
-    IN_MEMORY,
-    KEPT,
-    LEASE,
-    NO_WEBHOOK,
-    NOBODY_CAME,
+    ABANDONED_REASON,
+    ABANDONMENT_TIMEOUT,
+    DAMAGED_REASON,
+    DELIVERED_RETENTION,
+    IN_MEMORY_PATH,
+    LEASE_DURATION,
+    MAX_DUE_DELAY,
+    NO_WEBHOOK_REASON,
     Outbox,
 )
 
 NOW = 1_795_316_400.0
 HERE = "webhook-1"
 THERE = "webhook-2"
-KERNEL = Watched(42, "1000", "train-3", "boot", "ns")
+KERNEL = ProcessIdentity(42, "1000", "train-3", "boot", "ns")
 RUN = Run("r1", "resnet50", NOW)
 HELLO = {"text": "hello"}
 
@@ -43,7 +43,7 @@ Connect = Callable[[], Outbox]
 
 @pytest.fixture(params=["file", "memory"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    return tmp_path / "outbox.sqlite3" if request.param == "file" else IN_MEMORY
+    return tmp_path / "outbox.sqlite3" if request.param == "file" else IN_MEMORY_PATH
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def box(connect: Connect) -> Outbox:
 
 
 def ids(box: Outbox, *states: str) -> list[str]:
-    return [message.id for message in box.messages(*states)]
+    return [message.id for message in box.list_messages(*states)]
 
 
 # Once
@@ -93,7 +93,7 @@ def test_without_a_webhook_an_alert_is_kept_as_dead_with_the_reason(box):
     box.put("a", "", HELLO, NOW)
 
     (message,) = box.messages("dead")
-    assert message.reason == NO_WEBHOOK
+    assert message.reason == NO_WEBHOOK_REASON
     assert message.settled == NOW
 
 
@@ -107,7 +107,7 @@ def test_what_one_has_claimed_no_other_gets(connect):
     claimed = one.claim(HERE, "one", NOW)
 
     assert (claimed.id, claimed.attempts) == ("a", 1)
-    assert other.claim(HERE, "other", NOW + LEASE - 0.01) is None
+    assert other.claim(HERE, "other", NOW + LEASE_DURATION - 0.01) is None
 
 
 def test_a_lease_that_ran_out_is_anybodys(connect):
@@ -115,7 +115,7 @@ def test_a_lease_that_ran_out_is_anybodys(connect):
     one.put("a", HERE, HELLO, NOW)
     one.claim(HERE, "one", NOW)
 
-    again = other.claim(HERE, "other", NOW + LEASE)
+    again = other.claim(HERE, "other", NOW + LEASE_DURATION)
 
     assert (again.id, again.attempts) == ("a", 2)
 
@@ -191,10 +191,10 @@ def test_a_clock_that_was_set_back_holds_nothing_up(box, hours):
 
 
 def test_a_pause_as_long_as_slack_may_ask_for_is_kept(box):
-    box.put("a", HERE, HELLO, NOW, due=NOW + FARTHEST_DUE)
+    box.put("a", HERE, HELLO, NOW, due=NOW + MAX_DUE_DELAY)
 
     assert box.claim(HERE, "me", NOW) is None
-    assert box.claim(HERE, "me", NOW + FARTHEST_DUE) is not None
+    assert box.claim(HERE, "me", NOW + MAX_DUE_DELAY) is not None
 
 
 def test_the_next_message_is_due_when_it_can_be_claimed(box):
@@ -208,7 +208,7 @@ def test_the_next_message_is_due_when_it_can_be_claimed(box):
 
     assert box.next_due(HERE) == NOW + 9
     box.dead("b", "why", NOW)
-    assert box.next_due(HERE) == NOW + 7 + LEASE
+    assert box.next_due(HERE) == NOW + 7 + LEASE_DURATION
     box.done("a", NOW)
     assert box.next_due(HERE) is None
 
@@ -260,7 +260,7 @@ def test_what_was_settled_long_ago_is_swept_away_but_the_dead_stay(box):
     box.done("new", NOW + 10)
     box.dead("dead", "why", NOW)
 
-    box.sweep(NOW + KEPT + 5)
+    box.sweep(NOW + DELIVERED_RETENTION + 5)
 
     assert ids(box) == ["new", "dead"]
 
@@ -269,12 +269,12 @@ def test_what_nobody_came_to_deliver_is_buried_but_nothing_that_is_under_way(box
     for id in ("claimed", "forgotten"):
         box.put(id, THERE, HELLO, NOW)
     box.put("young", THERE, HELLO, NOW + 10)
-    box.claim(THERE, "me", NOW + ABANDONED)
+    box.claim(THERE, "me", NOW + ABANDONMENT_TIMEOUT)
 
-    box.sweep(NOW + ABANDONED + 5)
+    box.sweep(NOW + ABANDONMENT_TIMEOUT + 5)
 
     assert ids(box, "pending") == ["claimed", "young"]
-    assert [(message.id, message.reason) for message in box.messages("dead")] == [("forgotten", NOBODY_CAME)]
+    assert [(message.id, message.reason) for message in box.messages("dead")] == [("forgotten", ABANDONED_REASON)]
 
 
 def test_a_message_is_replaced_only_until_somebody_has_begun_to_send_it(box):
@@ -295,7 +295,7 @@ def test_a_message_is_replaced_only_until_somebody_has_begun_to_send_it(box):
 
 
 def test_a_run_is_open_until_it_is_closed(box):
-    vitals = Vitals(NOW + 60, 97.0, 1, 2)
+    vitals = LoadSample(NOW + 60, 97.0, 1, 2)
     box.open_run(RUN, KERNEL, HERE, NOW, "me")
     box.open_run(RUN, KERNEL, THERE, NOW + 1, "other")
     box.see_run("r1", NOW + 60, vitals)
@@ -319,7 +319,7 @@ def test_a_run_that_was_told_is_not_opened_again(box):
 
 
 def test_a_run_that_is_held_keeps_how_it_ended(box):
-    ended = RunEnded(RUN, Outcome.FINISHED, 3.0, NOW + 3)
+    ended = RunResult(RUN, Outcome.FINISHED, 3.0, NOW + 3)
 
     box.hold_run(ended, KERNEL, HERE, NOW + 3, "me")
 
@@ -329,12 +329,12 @@ def test_a_run_that_is_held_keeps_how_it_ended(box):
 
 def test_a_run_that_another_version_wrote_and_that_cannot_be_read_hides_no_other(connect, tmp_path):
     box = Outbox(tmp_path / "shared.sqlite3")
-    box.open_run(RUN, KERNEL, HERE, NOW)
-    box.open_run(Run("r2", "later", NOW), KERNEL, HERE, NOW)
+    box.add_open_run(RUN, KERNEL, HERE, NOW)
+    box.add_open_run(Run("r2", "later", NOW), KERNEL, HERE, NOW)
     with closing(sqlite3.connect(tmp_path / "shared.sqlite3")) as newer, newer:
         newer.execute('UPDATE runs SET run = replace(run, \'"kind": "cell"\', \'"kind": "dream"\') WHERE id = \'r1\'')
 
-    assert [one.run.id for one in box.open_runs()] == ["r2"]
+    assert [one.run.id for one in box.list_open_runs()] == ["r2"]
     box.close()
 
 
@@ -400,8 +400,8 @@ def test_threads_do_not_get_into_each_others_way(connect, path):
             start.wait(10)
             for number in range(each):
                 with mine.transaction():
-                    mine.put(f"{name}{number}", HERE, HELLO, NOW)
-                mine.open_runs()
+                    mine.enqueue(f"{name}{number}", HERE, HELLO, NOW)
+                mine.list_open_runs()
         return []
 
     def deliver(name: str) -> list[str]:
@@ -409,9 +409,9 @@ def test_threads_do_not_get_into_each_others_way(connect, path):
         with closing(Outbox(path, durable=False)) as mine:
             start.wait(10)
             while len(ids(mine, "done")) < 2 * each:
-                if message := mine.claim(HERE, name, NOW):
+                if message := mine.claim_next(HERE, name, NOW):
                     found.append(message.id)
-                    mine.done(message.id, NOW)
+                    mine.mark_delivered(message.id, NOW)
         return found
 
     with ThreadPoolExecutor(4) as pool:
@@ -454,13 +454,13 @@ def test_two_processes_share_the_messages_without_sharing_one(tmp_path):
     box = Outbox(path, durable=False)
     wanted = {f"m{number}" for number in range(200)}
     for id in wanted:
-        box.put(id, "here", HELLO, 0.0)
+        box.enqueue(id, "here", HELLO, 0.0)
 
     told = [printed.split() for printed in run_at_once(CLAIM_ALL, [str(path), "one"], [str(path), "two"])]
 
     assert Counter(told[0] + told[1]) == dict.fromkeys(wanted, 1)
     assert all(told), "one did all the work: the test has shown nothing"
-    assert {message.attempts for message in box.messages("done")} == {1}
+    assert {message.attempts for message in box.list_messages("done")} == {1}
     box.close()
 
 
@@ -473,7 +473,7 @@ def test_first_starts_at_the_same_moment_all_get_in(tmp_path):
             def put(id: str, path: Path = tmp_path / f"{attempt}.sqlite3", gate: threading.Barrier = gate) -> bool:
                 gate.wait(10)
                 with closing(Outbox(path, durable=False)) as box:
-                    return box.put(id, HERE, HELLO, NOW)
+                    return box.enqueue(id, HERE, HELLO, NOW)
 
             assert all(pool.map(put, map(str, range(starts))))
 
@@ -482,7 +482,7 @@ def test_the_outbox_is_readable_by_its_owner_alone(tmp_path):
     old = os.umask(0)
     try:
         box = Outbox(tmp_path / "outbox.sqlite3")
-        box.put("a", HERE, HELLO, NOW)
+        box.enqueue("a", HERE, HELLO, NOW)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         box.close()
     finally:
@@ -504,13 +504,13 @@ def test_what_was_committed_is_there_after_the_process_was_killed(tmp_path):
 
 
 def test_the_outbox_in_memory_is_gone_with_its_last_connection():
-    one, other = Outbox(IN_MEMORY), Outbox(IN_MEMORY)
-    one.put("a", HERE, HELLO, NOW)
+    one, other = Outbox(IN_MEMORY_PATH), Outbox(IN_MEMORY_PATH)
+    one.enqueue("a", HERE, HELLO, NOW)
     one.close()
     assert ids(other) == ["a"]
     other.close()
 
-    again = Outbox(IN_MEMORY)
+    again = Outbox(IN_MEMORY_PATH)
     assert ids(again) == []
     again.close()
 
@@ -518,10 +518,10 @@ def test_the_outbox_in_memory_is_gone_with_its_last_connection():
 def test_what_waited_while_nobody_ran_is_still_sent_by_whoever_has_its_webhook(box):
     box.put("ours", HERE, HELLO, NOW)
     box.put("others", THERE, HELLO, NOW)
-    box.sweep(NOW + ABANDONED + 5, [HERE])
+    box.sweep(NOW + ABANDONMENT_TIMEOUT + 5, [HERE])
 
     assert [one.id for one in box.messages("dead")] == ["others"]
-    assert box.claim(HERE, "me", NOW + ABANDONED + 5)
+    assert box.claim(HERE, "me", NOW + ABANDONMENT_TIMEOUT + 5)
 
 
 def test_a_damaged_message_is_dead_with_a_reason_and_keeps_none_of_the_others_back(path, box):
@@ -533,4 +533,4 @@ def test_a_damaged_message_is_dead_with_a_reason_and_keeps_none_of_the_others_ba
     claimed = box.claim(HERE, "me", NOW)
     assert claimed
     assert claimed.id == "whole"
-    assert [(one.id, one.reason) for one in box.messages("dead")] == [("damaged", DAMAGED)]
+    assert [(one.id, one.reason) for one in box.messages("dead")] == [("damaged", DAMAGED_REASON)]

@@ -14,13 +14,19 @@ import pytest
 
 from cwnotify.alerts.events.runs import Run
 from cwnotify.errors import StateError
-from cwnotify.host.processes import Watched
-from cwnotify.store.migrations import VERSION
-from cwnotify.store.outbox import IN_MEMORY, LEASE, Outbox
-from cwnotify.store.recovery import bring_home, broken, is_shared, lend, open_outbox
+from cwnotify.host.processes import ProcessIdentity
+from cwnotify.store.migrations import SCHEMA_VERSION
+from cwnotify.store.outbox import IN_MEMORY_PATH, LEASE_DURATION, Outbox
+from cwnotify.store.recovery import (
+    copy_to_memory,
+    describe_quarantined,
+    is_on_shared_file_system,
+    move_to_disk,
+    open_outbox,
+)
 
 NOW = 1_795_316_400.0
-KERNEL = Watched(42, "1000", "train-3", "boot", "ns")
+KERNEL = ProcessIdentity(42, "1000", "train-3", "boot", "ns")
 RUN = Run("r1", "resnet50", NOW)
 HELLO = {"text": "hello"}
 
@@ -28,8 +34,8 @@ HELLO = {"text": "hello"}
 def filled(directory: Path) -> Path:
     """An outbox with a message and a run; gives its path."""
     with closing(open_outbox(directory)) as box:
-        box.put("a", "here", HELLO, NOW)
-        box.open_run(RUN, KERNEL, "here", NOW, "me")
+        box.enqueue("a", "here", HELLO, NOW)
+        box.add_open_run(RUN, KERNEL, "here", NOW, "me")
     return directory / "outbox.sqlite3"
 
 
@@ -59,15 +65,15 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(damage, tmp_path):
     content, begun = path.read_bytes(), time.time() - 1
 
     with closing(open_outbox(tmp_path)) as box:
-        assert box.messages() == []
-        box.put("b", "here", HELLO, NOW)
+        assert box.list_messages() == []
+        box.enqueue("b", "here", HELLO, NOW)
     with closing(open_outbox(tmp_path)) as box:
-        assert [message.id for message in box.messages()] == ["b"]
+        assert [message.id for message in box.list_messages()] == ["b"]
 
     (aside,) = tmp_path.glob("outbox.sqlite3.broken-*[0-9]")
     assert aside.read_bytes() == content
-    assert str(aside) in broken(tmp_path, begun)
-    assert broken(tmp_path, time.time() + 60) == ""
+    assert str(aside) in describe_quarantined(tmp_path, begun)
+    assert describe_quarantined(tmp_path, time.time() + 60) == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (tmp_path / "key").read_bytes() == b"k" * 32
 
@@ -105,7 +111,7 @@ def test_several_who_find_it_damaged_set_it_aside_once(tmp_path):
     assert errors == [""] * 4
     assert len(list(tmp_path.glob("*.broken-*[0-9]"))) == 1
     with closing(open_outbox(tmp_path)) as box:
-        assert len(box.messages()) == 4
+        assert len(box.list_messages()) == 4
 
 
 def test_an_empty_file_is_an_outbox_that_begins(tmp_path):
@@ -123,18 +129,18 @@ def test_an_older_outbox_is_brought_up_to_date_with_all_that_it_holds(tmp_path):
     db.close()
 
     with closing(open_outbox(tmp_path)) as box:
-        (run,) = box.open_runs()
+        (run,) = box.list_open_runs()
         assert (run.run, run.owner) == (RUN, "")
-        assert [message.id for message in box.messages()] == ["a"]
-        box.own_run("r1", "me")
-        assert box.ask("SELECT count(*) FROM past_runs").fetchone()[0] == 0
+        assert [message.id for message in box.list_messages()] == ["a"]
+        box.set_run_owner("r1", "me")
+        assert box.execute("SELECT count(*) FROM past_runs").fetchone()[0] == 0
     assert not list(tmp_path.glob("*.broken*"))
 
 
 def test_a_newer_outbox_is_left_alone_and_what_to_do_is_told(tmp_path):
     path = filled(tmp_path)
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     db.close()
     content = path.read_bytes()
 
@@ -173,22 +179,22 @@ def test_file_systems_that_machines_share_are_known(path, shared, tmp_path):
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS)
 
-    assert is_shared(Path(path), mounts) == shared
+    assert is_on_shared_file_system(Path(path), mounts) == shared
 
 
 def test_where_mounts_cannot_be_read_it_is_taken_for_ones_own(tmp_path):
-    assert not is_shared(tmp_path, tmp_path / "none")
+    assert not is_on_shared_file_system(tmp_path, tmp_path / "none")
 
 
 def test_without_wal_nothing_but_one_file_is_needed_and_two_share_it(tmp_path):
     path = tmp_path / "outbox.sqlite3"
     with closing(Outbox(path, wal=False)) as one, closing(Outbox(path, wal=False)) as other:
-        one.put("a", "here", HELLO, NOW)
-        claimed = other.claim("here", "other", NOW)
+        one.enqueue("a", "here", HELLO, NOW)
+        claimed = other.claim_next("here", "other", NOW)
 
         assert claimed
         assert claimed.id == "a"
-        assert one.claim("here", "one", NOW) is None
+        assert one.claim_next("here", "one", NOW) is None
         assert [path.name for path in tmp_path.iterdir()] == ["outbox.sqlite3"]
 
 
@@ -197,33 +203,33 @@ def test_without_wal_nothing_but_one_file_is_needed_and_two_share_it(tmp_path):
 
 @pytest.fixture
 def memory():
-    with closing(Outbox(IN_MEMORY)) as one:
+    with closing(Outbox(IN_MEMORY_PATH)) as one:
         yield one
 
 
 def test_what_is_ones_own_is_lent_and_brought_home(tmp_path, memory):
     path = filled(tmp_path)
     with closing(open_outbox(tmp_path)) as disk:
-        disk.put("theirs", "here", HELLO, NOW)
-        disk.claim("here", "me", NOW)
-        disk.claim("here", "they", NOW)
-        disk.open_run(Run("r2", "theirs", NOW), KERNEL, "here", NOW, "they")
+        disk.enqueue("theirs", "here", HELLO, NOW)
+        disk.claim_next("here", "me", NOW)
+        disk.claim_next("here", "they", NOW)
+        disk.add_open_run(Run("r2", "theirs", NOW), KERNEL, "here", NOW, "they")
 
-    lend(memory, path, "me")
+    copy_to_memory(memory, path, "me")
     assert [message.id for message in memory.messages()] == ["a"]
     assert [one.run.id for one in memory.open_runs()] == ["r1"]
     memory.done("a", NOW)
     memory.close_run("r1")
     memory.put("r1", "here", HELLO, NOW)
-    assert bring_home(memory, path, "me")
+    assert move_to_disk(memory, path, "me")
 
     with closing(open_outbox(tmp_path)) as disk:
-        assert {message.id: message.state for message in disk.messages()} == {
+        assert {message.id: message.state for message in disk.list_messages()} == {
             "a": "done",
             "theirs": "pending",
             "r1": "pending",
         }
-        assert [one.run.id for one in disk.open_runs()] == ["r2"]
+        assert [one.run.id for one in disk.list_open_runs()] == ["r2"]
     assert memory.messages() == memory.open_runs() == []
 
 
@@ -232,20 +238,20 @@ def test_nothing_is_brought_home_while_a_message_is_on_its_way(tmp_path, memory)
     memory.put("b", "here", HELLO, NOW)
     memory.claim("here", "me", time.time())
 
-    assert not bring_home(memory, path, "me")
+    assert not move_to_disk(memory, path, "me")
     assert [message.id for message in memory.messages()] == ["b"]
     memory.done("b", NOW)
-    assert bring_home(memory, path, "me")
+    assert move_to_disk(memory, path, "me")
 
 
 def test_a_message_whose_lease_has_ended_is_brought_home(tmp_path, memory):
     path = filled(tmp_path)
     memory.put("b", "here", HELLO, NOW)
-    memory.claim("here", "me", time.time() - LEASE - 1)
+    memory.claim("here", "me", time.time() - LEASE_DURATION - 1)
 
-    assert bring_home(memory, path, "me")
+    assert move_to_disk(memory, path, "me")
     with closing(open_outbox(tmp_path)) as disk:
-        assert "b" in [message.id for message in disk.messages("pending")]
+        assert "b" in [message.id for message in disk.list_messages("pending")]
 
 
 def test_what_is_no_damage_is_not_set_aside(tmp_path):
@@ -258,7 +264,7 @@ def test_what_is_no_damage_is_not_set_aside(tmp_path):
 
 def test_on_a_file_system_of_its_own_readers_and_a_writer_work_side_by_side(tmp_path):
     with closing(open_outbox(tmp_path)) as box:
-        assert box.ask("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert box.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_only_a_database_that_was_set_aside_since_is_told(tmp_path):
@@ -267,5 +273,5 @@ def test_only_a_database_that_was_set_aside_since_is_told(tmp_path):
     (tmp_path / "outbox.sqlite3.broken-20261122-100000-42-wal").touch()
     at = aside.stat().st_ctime
 
-    assert broken(tmp_path, at + 0.1) == ""
-    assert broken(tmp_path, at) == f"the outbox was damaged and is kept as {aside}; a new one was begun"
+    assert describe_quarantined(tmp_path, at + 0.1) == ""
+    assert describe_quarantined(tmp_path, at) == f"the outbox was damaged and is kept as {aside}; a new one was begun"

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-Asked = Mapping[str, Any]
+RequestParameters = Mapping[str, Any]
 
 
 @dataclass(eq=False)
@@ -37,10 +37,10 @@ class Hang(Exception):  # noqa: N818  (likewise)
     operation: str = ""
 
 
-Answer = Callable[[str, Asked, str], Mapping[str, Any]]
+OperationHandler = Callable[[str, RequestParameters, str], Mapping[str, Any]]
 
 
-class Wire:
+class AwsServer:
     """The server; a context manager.
 
     Parameters
@@ -50,11 +50,11 @@ class Wire:
         the operation answers with, or raises a `Fault` or `Hang`.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: OperationHandler) -> None:
         self._stopped = stopped = Event()
 
         class Handler(_Handler):
-            def answer(self, operation: str, asked: Asked, key: str) -> Mapping[str, Any]:
+            def answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
                 try:
                     return answer(operation, asked, key)
                 except Hang:
@@ -65,7 +65,7 @@ class Wire:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> AwsServer:
         Thread(target=self._server.serve_forever, args=(0.05,), name="aws", daemon=True).start()
         return self
 
@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body are two writes; without this the second one waits for the first one's acknowledgement.
     disable_nagle_algorithm = True
 
-    def answer(self, operation: str, asked: Asked, key: str) -> Mapping[str, Any]:
+    def answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
         raise NotImplementedError
 
     def do_POST(self) -> None:
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (Hang, OSError):
             self.close_connection = True
 
-    def _speak_json(self, target: str, asked: Asked, key: str) -> None:
+    def _speak_json(self, target: str, asked: RequestParameters, key: str) -> None:
         service, _, operation = target.partition(".")
         service = {"GraniteServiceVersion20100801": "cloudwatch", "AWSEvents": "events"}.get(service, service)
         try:
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             more = {"x-amzn-query-error": f"{fault.code};Sender"}
         self._reply(status, "application/x-amz-json-1.0", json.dumps(told), more)
 
-    def _speak_xml(self, asked: Asked, key: str) -> None:
+    def _speak_xml(self, asked: RequestParameters, key: str) -> None:
         operation = asked.get("Action", "")
         service = "ec2" if asked.get("Version") == "2016-11-15" else "sns"
         try:

@@ -26,11 +26,18 @@ from threading import Event, Lock
 from types import TracebackType
 from typing import Any
 
-from cwnotify.aws.models import Metric, Point
-from tests.support.aws_wire import Asked, Fault, Hang, Wire
-from tests.support.datapoints import MOST_POINTS, Key, aggregated, check, key_of, metric_of
-from tests.support.datapoints import cpu as cpu
-from tests.support.datapoints import wave as wave
+from cwnotify.aws.models import Datapoint, Metric
+from tests.support.aws_wire import AwsServer, Fault, Hang, RequestParameters
+from tests.support.datapoints import (
+    MAX_DATAPOINTS,
+    MetricKey,
+    aggregate_datapoints,
+    cpu_metric,
+    metric_from_query,
+    metric_key,
+    validate_query,
+    wave_datapoints,
+)
 
 REGION = "ap-northeast-2"
 ACCOUNT = "123456789012"
@@ -63,24 +70,24 @@ class CloudWatch:
         self.fault: Fault | Hang | None = None
         self.faults: list[Fault | Hang] = []
         self.latency = 0.0
-        self.page_points = MOST_POINTS
+        self.page_points = MAX_DATAPOINTS
         self.page_items = 100
-        self.partial: set[Metric] = set()
-        self.messages: list[tuple[str, str]] = []
-        self.scrambled = False
-        self.key = ""
-        self.types = {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
+        self.partial_metrics: set[Metric] = set()
+        self.response_messages: list[tuple[str, str]] = []
+        self.shuffles_datapoints = False
+        self.valid_access_key = ""
+        self.alarm_types = {"MetricAlarm", "CompositeAlarm", "LogAlarm"}
         self.calls: Counter[str] = Counter()
-        self.asked: list[tuple[str, Asked]] = []
+        self.requests: list[tuple[str, RequestParameters]] = []
         self.alarms: dict[str, dict[str, Any]] = {}
         self.history: list[dict[str, Any]] = []
         self.instances: dict[str, dict[str, str]] = {}
         self._clock = clock
-        self._points: dict[Key, dict[float, float]] = {}
+        self._points: dict[MetricKey, dict[float, float]] = {}
         self._tokens: dict[str, Any] = {}
         self._lock = Lock()
         self._stopped = Event()
-        self._wire = Wire(self._answer)
+        self._wire = AwsServer(self._answer)
         self.url = self._wire.url
 
     def __enter__(self) -> CloudWatch:
@@ -106,9 +113,9 @@ class CloudWatch:
 
     # What there is
 
-    def feed(self, metric: Metric, points: Mapping[float, float] | Iterable[Point]) -> None:
+    def add_datapoints(self, metric: Metric, points: Mapping[float, float] | Iterable[Datapoint]) -> None:
         """Add datapoints; one for a time that has one already changes it."""
-        self._points.setdefault(key_of(metric), {}).update(points)
+        self._points.setdefault(metric_key(metric), {}).update(points)
 
     def put_alarm(self, name: str, state: str = "OK", at: float | None = None, **settings: Any) -> None:
         """Make or change an alarm; one with an ``AlarmRule`` is composite, with a query on logs a log alarm."""
@@ -123,10 +130,10 @@ class CloudWatch:
             **settings,
         }
 
-    def put_trained(self, instance: str, period: float, hours: float) -> None:
+    def put_training_instance(self, instance: str, period: float, hours: float) -> None:
         """An instance that has trained for so long, a datapoint each `period`, with the alarm ``train-busy``."""
         self.put_instance(instance)
-        self.feed(cpu(instance), wave(self._clock() - 3600 * hours, self._clock(), period))
+        self.add_datapoints(cpu_metric(instance), wave_datapoints(self._clock() - 3600 * hours, self._clock(), period))
         self.put_alarm(
             "train-busy",
             Namespace="AWS/EC2",
@@ -136,17 +143,19 @@ class CloudWatch:
             ComparisonOperator="GreaterThanThreshold",
         )
 
-    def set_state(self, name: str, state: str, at: float | None = None, reason: str = "", noted: bool = True) -> None:
+    def set_state(
+        self, name: str, state: str, at: float | None = None, reason: str = "", in_history: bool = True
+    ) -> None:
         """Let an alarm change; `noted` is whether its history has it already."""
         now, alarm = self._clock() if at is None else at, self.alarms[name]
         old = {"stateValue": alarm["StateValue"], "stateReason": alarm.get("StateReason", "")}
         new = {"stateValue": state, "stateReason": reason}
         alarm |= {"StateValue": state, "StateReason": reason}
         alarm |= {"StateUpdatedTimestamp": now, "StateTransitionedTimestamp": now}
-        if noted:
-            self.note(name, now, json.dumps({"version": "1.0", "oldState": old, "newState": new}))
+        if in_history:
+            self.add_history(name, now, json.dumps({"version": "1.0", "oldState": old, "newState": new}))
 
-    def note(self, name: str, at: float, data: str, kind: str = "StateUpdate") -> None:
+    def add_history(self, name: str, at: float, data: str, kind: str = "StateUpdate") -> None:
         """Write something into an alarm's history."""
         told = {"AlarmName": name, "AlarmType": self._type(name), "HistoryItemType": kind}
         self.history.append({**told, "Timestamp": at, "HistorySummary": kind, "HistoryData": data})
@@ -157,11 +166,11 @@ class CloudWatch:
 
     # What is answered
 
-    def _answer(self, operation: str, asked: Asked, key: str) -> Mapping[str, Any]:
+    def _answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
         begun, name = time.monotonic(), operation.partition(":")[2]
         with self._lock:
             self.calls[operation] += 1
-            self.asked.append((operation, asked))
+            self.requests.append((operation, asked))
             fault = next((one for one in self.faults if one.operation in ("", name)), None)
             if fault is not None:
                 self.faults.remove(fault)
@@ -169,7 +178,7 @@ class CloudWatch:
                 fault = self.fault
         if fault is not None:
             raise fault
-        if self.key and key != self.key:
+        if self.valid_access_key and key != self.valid_access_key:
             raise Fault("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
         answers = {
             "cloudwatch:GetMetricData": self._metric_data,
@@ -184,26 +193,28 @@ class CloudWatch:
         self._stopped.wait(max(0.0, self.latency - (time.monotonic() - begun)))
         return told
 
-    def _metric_data(self, asked: Asked) -> Mapping[str, Any]:
+    def _metric_data(self, asked: RequestParameters) -> Mapping[str, Any]:
         if "NextToken" in asked:
             return self._page_of_points(self._taken(asked["NextToken"]))
         queries, start, end = asked["MetricDataQueries"], float(asked["StartTime"]), float(asked["EndTime"])
-        check(queries, start, end, self._clock())
+        validate_query(queries, start, end, self._clock())
         ascending = asked.get("ScanBy") == "TimestampAscending"
         results = [(query["Id"], *self._result(query["MetricStat"], start, end, ascending)) for query in queries]
         return self._page_of_points(results)
 
-    def _result(self, stat: Asked, start: float, end: float, ascending: bool) -> tuple[list[Point], bool]:
-        metric = metric_of(stat["Metric"])
-        points = aggregated(self._points.get(key_of(metric), {}), stat, start, end)
+    def _result(
+        self, stat: RequestParameters, start: float, end: float, ascending: bool
+    ) -> tuple[list[Datapoint], bool]:
+        metric = metric_from_query(stat["Metric"])
+        points = aggregate_datapoints(self._points.get(metric_key(metric), {}), stat, start, end)
         if not ascending:
             points.reverse()
-        if self.scrambled:
+        if self.shuffles_datapoints:
             points += points[::3]
             random.Random(0).shuffle(points)
-        return points, metric in self.partial
+        return points, metric in self.partial_metrics
 
-    def _page_of_points(self, results: list[tuple[str, list[Point], bool]]) -> Mapping[str, Any]:
+    def _page_of_points(self, results: list[tuple[str, list[Datapoint], bool]]) -> Mapping[str, Any]:
         told, left = [], self.page_points
         while results and left > 0:
             (id, points, stays), *results = results
@@ -214,10 +225,10 @@ class CloudWatch:
             status = "PartialData" if later or stays else "Complete"
             times, values = [at for at, _ in now], [value for _, value in now]
             told.append({"Id": id, "Label": id, "Timestamps": times, "Values": values, "StatusCode": status})
-        messages = [{"Code": code, "Value": text} for code, text in self.messages]
+        messages = [{"Code": code, "Value": text} for code, text in self.response_messages]
         return {"MetricDataResults": told, "Messages": messages, **self._more(results)}
 
-    def _alarms(self, asked: Asked) -> Mapping[str, Any]:
+    def _alarms(self, asked: RequestParameters) -> Mapping[str, Any]:
         names, prefix = asked.get("AlarmNames", ()), asked.get("AlarmNamePrefix", "")
         if names and prefix:
             raise Fault("InvalidParameterCombination", "AlarmNames and AlarmNamePrefix are mutually exclusive")
@@ -233,7 +244,7 @@ class CloudWatch:
         told = {f"{type}s": [alarm for kind, alarm in page if kind == type] for type in types}
         return {**told, **more}
 
-    def _alarm_history(self, asked: Asked) -> Mapping[str, Any]:
+    def _alarm_history(self, asked: RequestParameters) -> Mapping[str, Any]:
         start, types = float(asked.get("StartDate", 0)), self._asked_types(asked)
         found = sorted(
             (
@@ -249,7 +260,7 @@ class CloudWatch:
         page, more = self._paged(asked, found, asked.get("MaxRecords", 100))
         return {"AlarmHistoryItems": page, **more}
 
-    def _metrics(self, asked: Asked) -> Mapping[str, Any]:
+    def _metrics(self, asked: RequestParameters) -> Mapping[str, Any]:
         wanted = {one["Name"]: one.get("Value") for one in asked.get("Dimensions", ())}
         found = [
             {
@@ -266,7 +277,7 @@ class CloudWatch:
         page, more = self._paged(asked, found, 500)
         return {"Metrics": page, **more}
 
-    def _instances(self, asked: Asked) -> Mapping[str, Any]:
+    def _instances(self, asked: RequestParameters) -> Mapping[str, Any]:
         filters = {
             asked[f"Filter.{i}.Name"]: [v for k, v in asked.items() if k.startswith(f"Filter.{i}.Value.")]
             for i in range(1, 1 + sum(key.endswith(".Name") for key in asked))
@@ -280,7 +291,7 @@ class CloudWatch:
 
     # Pages
 
-    def _paged(self, asked: Asked, found: list[Any], most: int) -> tuple[list[Any], Mapping[str, str]]:
+    def _paged(self, asked: RequestParameters, found: list[Any], most: int) -> tuple[list[Any], Mapping[str, str]]:
         rest = self._taken(asked["NextToken"]) if "NextToken" in asked else found
         size = min(most, self.page_items)
         return rest[:size], self._more(rest[size:])
@@ -297,9 +308,9 @@ class CloudWatch:
             raise Fault("InvalidNextToken", "The next token specified is invalid.")
         return self._tokens.pop(token)
 
-    def _asked_types(self, asked: Asked) -> list[str]:
+    def _asked_types(self, asked: RequestParameters) -> list[str]:
         types: list[str] = asked.get("AlarmTypes", ["MetricAlarm"])
-        if unknown := set(types) - self.types:
+        if unknown := set(types) - self.alarm_types:
             why = f"Value '{types}' at 'alarmTypes' failed to satisfy constraint: no such type {unknown}"
             raise Fault("ValidationError", why)
         return types
@@ -328,9 +339,9 @@ def main(instances: int, latency: float) -> None:
     now = time.time()
     with CloudWatch() as aws:
         aws.latency = latency
-        points = wave(now - 3 * 3600, now, 300)
+        points = wave_datapoints(now - 3 * 3600, now, 300)
         for number in range(instances):
-            aws.feed(cpu(f"i-{number:017x}"), points)
+            aws.add_datapoints(cpu_metric(f"i-{number:017x}"), points)
         print(aws.url, flush=True)
         sys.stdin.read()
 

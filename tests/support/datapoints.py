@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from cwnotify.aws.models import Metric, Point
-from tests.support.aws_wire import Asked, Fault
+from cwnotify.aws.models import Datapoint, Metric
+from tests.support.aws_wire import Fault, RequestParameters
 
-MOST_SERIES = 500
-MOST_POINTS = 100_800
+MAX_SERIES = 500
+MAX_DATAPOINTS = 100_800
 _DAY = 86_400
 _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "Average": lambda values: sum(values) / len(values),
@@ -22,32 +22,34 @@ _STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "Maximum": max,
     "SampleCount": len,
 }
-Key = tuple[str, str, frozenset[tuple[str, str]]]
+MetricKey = tuple[str, str, frozenset[tuple[str, str]]]
 
 
-def cpu(instance: str) -> Metric:
+def cpu_metric(instance: str) -> Metric:
     """An instance's CPUUtilization."""
     return Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
 
 
-def wave(start: float, end: float, period: int) -> dict[float, float]:
+def wave_datapoints(start: float, end: float, period: int) -> dict[float, float]:
     """Datapoints of a load that comes and goes, one for each period."""
     first = int(start // period * period)
     return {float(at): 50.0 + 40.0 * ((at // period) % 7 - 3) / 3 for at in range(first, int(end), period)}
 
 
-def key_of(metric: Metric) -> Key:
+def metric_key(metric: Metric) -> MetricKey:
     """What tells a metric from others; the order of its dimensions does not."""
     return metric.namespace, metric.name, frozenset(metric.dimensions)
 
 
-def metric_of(told: Asked) -> Metric:
+def metric_from_query(told: RequestParameters) -> Metric:
     """The metric that a query names."""
     dimensions = tuple((one["Name"], one["Value"]) for one in told["Dimensions"])
     return Metric(told["Namespace"], told["MetricName"], dimensions)
 
 
-def aggregated(points: Mapping[float, float], stat: Asked, start: float, end: float) -> list[Point]:
+def aggregate_datapoints(
+    points: Mapping[float, float], stat: RequestParameters, start: float, end: float
+) -> list[Datapoint]:
     """One datapoint for each period in which there are any, oldest first."""
     period, slots = stat["Period"], dict[float, list[float]]()
     for at, value in points.items():
@@ -56,7 +58,7 @@ def aggregated(points: Mapping[float, float], stat: Asked, start: float, end: fl
     return sorted((at, _STATISTICS[stat["Stat"]](values)) for at, values in slots.items())
 
 
-def check(queries: Sequence[Asked], start: float, end: float, now: float) -> None:
+def validate_query(queries: Sequence[RequestParameters], start: float, end: float, now: float) -> None:
     """Refuse what CloudWatch refuses.
 
     Raises
@@ -65,7 +67,7 @@ def check(queries: Sequence[Asked], start: float, end: float, now: float) -> Non
         As CloudWatch would say it.
     """
     ids = [query["Id"] for query in queries]
-    if not queries or len(queries) > MOST_SERIES:
+    if not queries or len(queries) > MAX_SERIES:
         raise Fault("ValidationError", "The collection MetricDataQueries must not have a size greater than 500.")
     if len(set(ids)) < len(ids) or not all(re.fullmatch(r"[a-z][a-zA-Z0-9_]{0,254}", id) for id in ids):
         raise Fault("ValidationError", "The values for parameter id in MetricDataQueries are not valid or not unique.")
@@ -77,7 +79,9 @@ def check(queries: Sequence[Asked], start: float, end: float, now: float) -> Non
     if any(period % unit or (period % 60 and period not in (1, 5, 10, 20, 30)) for period in periods):
         raise Fault("ValidationError", f"Period must be a multiple of {unit} seconds.")
     points = sum((end - start) / period for period in periods)
-    if points > MOST_POINTS:
-        raise Fault("ValidationError", f"You have requested up to {points:.0f} datapoints; the limit is {MOST_POINTS}.")
+    if points > MAX_DATAPOINTS:
+        raise Fault(
+            "ValidationError", f"You have requested up to {points:.0f} datapoints; the limit is {MAX_DATAPOINTS}."
+        )
     if any(query["MetricStat"]["Stat"] not in _STATISTICS for query in queries):
         raise Fault("ValidationError", "The value for parameter Stat is not valid.")

@@ -6,13 +6,13 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from cwnotify.demo.aws import make_environment
+from cwnotify.demo.aws import ensure_virtual_environment
 
 ROOT = Path(__file__).parents[2]
 
 
-def environment(
-    name: str, *pins: str, locked: bool = False, modules: Sequence[Path] = (), with_tree: bool = True
+def venv_python(
+    name: str, *pins: str, locked: bool = False, modules: Sequence[Path] = (), with_project: bool = True
 ) -> Path:
     """The Python of ``.matrix/NAME``, in which `pins` are installed and nothing else.
 
@@ -27,12 +27,12 @@ def environment(
     """
     folder = ROOT / ".matrix" / name
     lock = ROOT / "requirements" / f"{name}.txt" if locked else None
-    python = make_environment(folder, *pins, lock=lock, modules=modules)
-    if with_tree:
+    python = ensure_virtual_environment(folder, *pins, lock=lock, modules=modules)
+    if with_project:
         (next(folder.glob("lib/python*/site-packages")) / "tree.pth").write_text(f"{ROOT}\n")
     return python
 
 
-def variant(name: str) -> Path:
+def variant_venv_python(name: str) -> Path:
     """The Python of ``.matrix/NAME``, which has what the tests' own has, except for ``requirements/NAME.txt``."""
-    return environment(name, locked=True, modules=[Path(sysconfig.get_path("purelib"))])
+    return venv_python(name, locked=True, modules=[Path(sysconfig.get_path("purelib"))])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.run_options import LANGUAGES, WHEN, RunOptions
+from cwnotify.alerts.events.run_options import LANGUAGES, ON_CHOICES, RunOptions
 from cwnotify.alerts.events.runs import (
+    CapturedValue,
     FailedCommand,
-    Failure,
-    Loss,
+    LoadSample,
     LossCause,
     Outcome,
-    Place,
     Run,
-    RunEnded,
+    RunFailure,
     RunKind,
-    Shown,
-    Vitals,
+    RunLocation,
+    RunLoss,
+    RunResult,
 )
 
-HOSTILE = (
+HOSTILE_FRAGMENTS = (
     "<!channel>",
     "<@U123|x>",
     "<https://evil.example|click>",
@@ -51,26 +51,26 @@ HOSTILE = (
 MENTIONS = ("", "<!here>", "<!channel>", "<@U0123ABCD>", "<!subteam^S0123ABCD>")
 
 
-def texts(max_size: int = 60, surrogates: bool = True) -> st.SearchStrategy[str]:
+def any_text(max_size: int = 60, surrogates: bool = True) -> st.SearchStrategy[str]:
     """Any text, and hostile text more often than chance would have it; now and then very long."""
     characters = st.characters(exclude_categories=() if surrogates else ("Cs",))
-    pieces = [piece for piece in HOSTILE if surrogates or not any("\ud800" <= c <= "\udfff" for c in piece)]
+    pieces = [piece for piece in HOSTILE_FRAGMENTS if surrogates or not any("\ud800" <= c <= "\udfff" for c in piece)]
     piece = st.sampled_from(pieces) | st.text(characters, max_size=5)
     mixed = st.lists(piece, max_size=max_size // 4).map("".join)
     long = st.builds(lambda one, times: one * times, st.sampled_from(pieces), st.sampled_from((30, 260, 3_100)))
     return st.text(characters, max_size=max_size) | mixed | long
 
 
-MOMENTS = st.floats(0, 4e9)
-SPANS = st.floats(-10, 1e8)
+TIMESTAMPS = st.floats(0, 4e9)
+DURATIONS = st.floats(-10, 1e8)
 
 
-def runs(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Run]:
+def any_run(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Run]:
     """Any run, with `text` wherever a user's text goes."""
     options = st.builds(
         RunOptions,
-        min_seconds=SPANS,
-        on=st.sampled_from(WHEN),
+        min_seconds=DURATIONS,
+        on=st.sampled_from(ON_CHOICES),
         mention=st.sampled_from(MENTIONS),
         show=st.lists(text, max_size=3).map(tuple),
         tail=st.integers(0, 200),
@@ -80,7 +80,7 @@ def runs(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = No
         together=st.booleans(),
     )
     place = st.builds(
-        Place,
+        RunLocation,
         notebook=text,
         cell=st.none() | st.integers(0, 10**6),
         host=text,
@@ -92,7 +92,7 @@ def runs(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = No
         Run,
         id=st.text("0123456789abcdef", min_size=1, max_size=24),
         name=text if names is None else names,
-        started=MOMENTS,
+        started=TIMESTAMPS,
         kind=st.sampled_from(RunKind),
         place=place,
         options=options,
@@ -100,10 +100,12 @@ def runs(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = No
     )
 
 
-def endings(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[RunEnded]:
+def any_run_ended(
+    text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None
+) -> st.SearchStrategy[RunResult]:
     """Any end of any run, also such as no program of ours would make."""
     loss = st.builds(
-        Loss,
+        RunLoss,
         cause=st.sampled_from(LossCause),
         signal=st.sampled_from(("", "SIGKILL", "SIGSEGV")) | text,
         code=st.none() | st.integers(0, 255),
@@ -112,21 +114,21 @@ def endings(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None =
     )
     kind = text if names is None else names
     return st.builds(
-        RunEnded,
-        run=runs(text, names),
+        RunResult,
+        run=any_run(text, names),
         outcome=st.sampled_from(Outcome),
-        seconds=SPANS,
-        ended=MOMENTS,
-        failure=st.none() | st.builds(Failure, type=kind, message=text, frames=text),
+        seconds=DURATIONS,
+        ended=TIMESTAMPS,
+        failure=st.none() | st.builds(RunFailure, type=kind, message=text, frames=text),
         loss=st.none() | loss,
-        shown=st.lists(st.builds(Shown, expression=text, value=text, error=text), max_size=9).map(tuple),
+        shown=st.lists(st.builds(CapturedValue, expression=text, value=text, error=text), max_size=9).map(tuple),
         tail=text,
         command=st.none() | st.builds(FailedCommand, text=text, code=st.integers(0, 255), signal=text),
         cpu=st.lists(st.floats(0, 100), max_size=120).map(tuple),
         vitals=st.none()
         | st.builds(
-            Vitals,
-            at=MOMENTS,
+            LoadSample,
+            at=TIMESTAMPS,
             cpu=st.floats(0, 100),
             memory_used=st.integers(0, 2**44),
             memory_total=st.integers(0, 2**44),

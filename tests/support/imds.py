@@ -9,16 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from types import TracebackType
 
-DOCUMENT = {
+IDENTITY_DOCUMENT = {
     "instanceId": "i-0abc12f9d8e7a6b54",
     "instanceType": "g5.xlarge",
     "availabilityZone": "ap-northeast-2a",
     "region": "ap-northeast-2",
     "accountId": "123456789012",
 }
-DOCUMENT_PATH = "/latest/dynamic/instance-identity/document"
-LIFE_PATH = "/latest/meta-data/instance-life-cycle"
-ACTION_PATH = "/latest/meta-data/spot/instance-action"
+IDENTITY_DOCUMENT_PATH = "/latest/dynamic/instance-identity/document"
+LIFE_CYCLE_PATH = "/latest/meta-data/instance-life-cycle"
+INSTANCE_ACTION_PATH = "/latest/meta-data/spot/instance-action"
 REBALANCE_PATH = "/latest/meta-data/events/recommendations/rebalance"
 
 
@@ -33,7 +33,7 @@ class Imds:
 
     def __init__(self, life: str = "on-demand", delay: float = 0.0) -> None:
         self._delay, self._stopped = delay, Event()
-        self.says = {DOCUMENT_PATH: json.dumps(DOCUMENT), LIFE_PATH: life}
+        self.responses = {IDENTITY_DOCUMENT_PATH: json.dumps(IDENTITY_DOCUMENT), LIFE_CYCLE_PATH: life}
         self._token = secrets.token_hex(16)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}"}
@@ -49,13 +49,13 @@ class Imds:
         self._server.shutdown()
         self._server.server_close()
 
-    def interrupt(self, action: str = "terminate") -> None:
+    def announce_interruption(self, action: str = "terminate") -> None:
         """Say that the instance is taken back in two minutes."""
-        self.says[ACTION_PATH] = json.dumps({"action": action, "time": _in(120)})
+        self.responses[INSTANCE_ACTION_PATH] = json.dumps({"action": action, "time": _in(120)})
 
-    def recommend_rebalance(self) -> None:
+    def announce_rebalance(self) -> None:
         """Say that the instance is at risk."""
-        self.says[REBALANCE_PATH] = json.dumps({"noticeTime": _in(0)})
+        self.responses[REBALANCE_PATH] = json.dumps({"noticeTime": _in(0)})
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         imds = self
@@ -72,7 +72,7 @@ class Imds:
                 if self.headers.get("X-aws-ec2-metadata-token") != imds._token:
                     self._answer(401, "")
                 else:
-                    said = imds.says.get(self.path)
+                    said = imds.responses.get(self.path)
                     self._answer(200 if said is not None else 404, said or "")
 
             def _answer(self, status: int, body: str) -> None:

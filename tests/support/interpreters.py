@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @cache
-def interpreter(version: str) -> Path | None:
+def find_interpreter(version: str) -> Path | None:
     """Return the path of Python `version` (``3.10``), or None if this machine has none that runs.
 
     pyenv's shims are on the PATH also for versions that are not selected, and then refuse to run.

@@ -34,7 +34,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from cwnotify.store.outbox import Outbox
-from cwnotify.store.schema import Message, OpenRun
+from cwnotify.store.schema import OpenRun, OutboxMessage
 from tests.support.slack import Payload, Slack
 from tests.support.waiting import until
 
@@ -48,8 +48,8 @@ _STRANGE = re.compile(
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # A cell for a minute. In short sleeps: Python hears of an interrupt between two steps of its own, so one that comes
 # just before a sleep, as on a busy machine, is heard after it.
-SLEEP = "import time\nfor _ in range(1200):\n    time.sleep(0.05)"
-BUSY = f"print('begun', flush=True)\n{SLEEP}"
+ONE_MINUTE_SLEEP = "import time\nfor _ in range(1200):\n    time.sleep(0.05)"
+LONG_RUNNING_CODE = f"print('begun', flush=True)\n{ONE_MINUTE_SLEEP}"
 
 
 class World:
@@ -67,7 +67,7 @@ class World:
 
     def __init__(self, folder: Path, webhook: str = "", **more: str) -> None:
         self.home = folder / "home"
-        self.state = folder / "state"
+        self.state_dir = folder / "state"
         self.home.mkdir(parents=True, exist_ok=True)
         self.environ = {name: value for name, value in os.environ.items() if not _STRANGE.match(name)}
         self.environ |= {
@@ -77,7 +77,7 @@ class World:
             "JUPYTER_DATA_DIR": str(self.home / "jupyter"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "jupyter" / "runtime"),
             "JUPYTER_PLATFORM_DIRS": "1",
-            "CWNOTIFY_STATE_DIR": str(self.state),
+            "CWNOTIFY_STATE_DIR": str(self.state_dir),
             **({"CWNOTIFY_WEBHOOK_URL": webhook} if webhook else {}),
             **more,
         }
@@ -89,14 +89,14 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         def all_gone() -> bool:
-            pids = self.processes()
+            pids = self.process_ids()
             for pid in pids:
                 _kill(pid)
             return not pids
 
-        until(all_gone, 10, f"the end of the processes {self.processes()}")
+        until(all_gone, 10, f"the end of the processes {self.process_ids()}")
 
-    def command(self, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    def execute(self, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, in this world; ``cwnotify`` and ``python`` are those of the tests."""
         return subprocess.run(
             _argv(arguments),
@@ -109,7 +109,7 @@ class World:
             **more,
         )
 
-    def begin(self, *arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
+    def launch(self, *arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
         """Start a program in this world."""
         return subprocess.Popen(
             _argv(arguments),
@@ -121,14 +121,14 @@ class World:
             **more,
         )
 
-    def processes(self, program: str = "") -> list[int]:
+    def process_ids(self, program: str = "") -> list[int]:
         """The live processes that were started in this world, and those with `program` in their command line."""
         found = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
-                ours = f"CWNOTIFY_STATE_DIR={self.state}\0".encode() in (folder / "environ").read_bytes()
+                ours = f"CWNOTIFY_STATE_DIR={self.state_dir}\0".encode() in (folder / "environ").read_bytes()
                 if ours and program in (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode():
                     found.append(int(folder.name))
             except OSError:
@@ -136,27 +136,27 @@ class World:
                 continue
         return found
 
-    def sidecars(self) -> list[int]:
+    def sidecar_ids(self) -> list[int]:
         """The sidecars of this world, in the order of their pids."""
-        return sorted(self.processes("sidecar/__main__.py"))
+        return sorted(self.process_ids("sidecar/__main__.py"))
 
-    def messages(self, *states: str) -> list[Message]:
+    def outbox_messages(self, *states: str) -> list[OutboxMessage]:
         """What the outbox holds."""
         with self._outbox() as outbox:
-            return outbox.messages(*states) if outbox else []
+            return outbox.list_messages(*states) if outbox else []
 
     def open_runs(self) -> list[OpenRun]:
         """The runs that the outbox holds open."""
         with self._outbox() as outbox:
-            return outbox.open_runs() if outbox else []
+            return outbox.list_open_runs() if outbox else []
 
-    def wait_until_quiet(self, seconds: float = 15.0) -> None:
+    def wait_for_sidecars_to_exit(self, seconds: float = 15.0) -> None:
         """Wait until every sidecar has left, having told all that there was to tell."""
-        until(lambda: not self.sidecars(), seconds, "the sidecar's leaving")
+        until(lambda: not self.sidecar_ids(), seconds, "the sidecar's leaving")
 
     @contextmanager
     def _outbox(self) -> Iterator[Outbox | None]:
-        path = self.state / "outbox.sqlite3"
+        path = self.state_dir / "outbox.sqlite3"
         if not path.exists():
             yield None
             return
@@ -183,16 +183,16 @@ def _kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 @dataclass(frozen=True)
-class Error:
+class CellError:
     """A traceback as the front end shows it, without its colours."""
 
     name: str
     message: str
-    trace: str
+    traceback: str
 
 
 @dataclass(frozen=True)
-class Result:
+class CellResult:
     """What a front end knows of a cell that ended.
 
     Parameters
@@ -206,9 +206,9 @@ class Result:
     """
 
     status: str
-    count: int | None = None
+    execution_count: int | None = None
     outputs: tuple[dict[str, Any], ...] = ()
-    help: str = ""
+    pager_text: str = ""
 
     def _streams(self, *names: str) -> str:
         return "".join(one["text"] for one in self.outputs if one["output_type"] == "stream" and one["name"] in names)
@@ -239,13 +239,13 @@ class Result:
         return [_plain(one) for one in self.outputs if one["output_type"] == "display_data"]
 
     @property
-    def errors(self) -> list[Error]:
+    def errors(self) -> list[CellError]:
         """The tracebacks."""
         found = [one for one in self.outputs if one["output_type"] == "error"]
-        return [Error(one["ename"], one["evalue"], _ANSI.sub("", "\n".join(one["traceback"]))) for one in found]
+        return [CellError(one["ename"], one["evalue"], _ANSI.sub("", "\n".join(one["traceback"]))) for one in found]
 
     @property
-    def error(self) -> Error:
+    def error(self) -> CellError:
         """The one traceback; an assertion fails if there is none, or more."""
         errors = self.errors
         assert len(errors) == 1, f"{len(errors)} tracebacks"
@@ -264,23 +264,23 @@ class Cell:
     id: str
     messages: list[dict[str, Any]] = field(default_factory=list)
 
-    def prints(self, text: str, seconds: float = 15.0) -> None:
+    def wait_for_output(self, text: str, seconds: float = 15.0) -> None:
         """Wait until the cell has printed `text`; an assertion fails if it ends without."""
         kernel = self.kernel
-        kernel.listen(lambda: self._has(text) or self._ended or not kernel.is_alive(), seconds, f"{text!r}")
+        kernel.receive_until(lambda: self._has(text) or self._ended or not kernel.is_alive(), seconds, f"{text!r}")
         if not self._has(text):
-            kernel.drain()
+            kernel.receive_remaining()
         assert self._has(text), f"the cell ended without {text!r}: {kernel.replies.get(self.id)}"
 
     def _has(self, text: str) -> bool:
         return text in self._result("running").stdout
 
-    def result(self, seconds: float = 30.0) -> Result:
+    def result(self, seconds: float = 30.0) -> CellResult:
         """Wait for the end of the cell, or of the kernel."""
         kernel = self.kernel
-        kernel.listen(lambda: self._ended or not kernel.is_alive(), seconds, "the end of the cell")
+        kernel.receive_until(lambda: self._ended or not kernel.is_alive(), seconds, "the end of the cell")
         if not self._ended:
-            kernel.drain()
+            kernel.receive_remaining()
         if self.id not in kernel.replies:
             return self._result("dead")
         reply = kernel.replies[self.id]
@@ -291,18 +291,18 @@ class Cell:
     def _ended(self) -> bool:
         reply = self.kernel.replies.get(self.id)
         # A cell that is aborted may go without busy and idle.
-        return reply is not None and (reply["status"] == "aborted" or self.id in self.kernel.idle)
+        return reply is not None and (reply["status"] == "aborted" or self.id in self.kernel.idle_cells)
 
-    def _result(self, status: str, count: int | None = None, help: str = "") -> Result:
+    def _result(self, status: str, count: int | None = None, help: str = "") -> CellResult:
         outputs: list[dict[str, Any]] = []
-        for kind, content in self.kernel.heard[self.id]:
+        for kind, content in self.kernel.outputs[self.id]:
             one = {"output_type": kind, **content}
             last = outputs[-1] if outputs else {}
             if kind == "stream" and (last.get("output_type"), last.get("name")) == (kind, one["name"]):
                 outputs[-1] = {**last, "text": last["text"] + one["text"]}
             else:
                 outputs.append(one)
-        return Result(status, count, tuple(outputs), help)
+        return CellResult(status, count, tuple(outputs), help)
 
 
 class _Spec(KernelSpecManager):
@@ -335,12 +335,12 @@ class Kernel:
 
     def __init__(self, world: World, python: str | Path = sys.executable) -> None:
         self.world = world
-        self.asked: list[tuple[str, bool]] = []
-        self.patience = 5.0
+        self.input_requests: list[tuple[str, bool]] = []
+        self.shutdown_timeout = 5.0
         self._typed = ""
-        self.heard: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self.outputs: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self.replies: dict[str, dict[str, Any]] = {}
-        self.idle: set[str] = set()
+        self.idle_cells: set[str] = set()
         spec = _Spec()
         spec.python = str(python)
         self._manager = KernelManager(kernel_spec_manager=spec)
@@ -372,11 +372,11 @@ class Kernel:
         assert isinstance(pid, int)
         return pid
 
-    def run(self, code: str, seconds: float = 30.0) -> Result:
+    def run(self, code: str, seconds: float = 30.0) -> CellResult:
         """Run a cell to its end."""
-        return self.start(code).result(seconds)
+        return self.submit_cell(code).result(seconds)
 
-    def start(self, code: str, typed: str | None = None) -> Cell:
+    def submit_cell(self, code: str, input_text: str | None = None) -> Cell:
         """Send a cell, and do not wait; several stand in a queue, as with Run All.
 
         Parameters
@@ -385,8 +385,8 @@ class Kernel:
             What the user types where the cell asks for input; without it there is nobody to ask.
         """
         assert self._client
-        self._typed = typed or ""
-        return Cell(self, self._client.execute(code, allow_stdin=typed is not None, stop_on_error=True))
+        self._typed = input_text or ""
+        return Cell(self, self._client.execute(code, allow_stdin=input_text is not None, stop_on_error=True))
 
     def complete(self, line: str) -> list[str]:
         """What the Tab key offers at the end of `line`."""
@@ -394,9 +394,9 @@ class Kernel:
         reply = self._client.complete(line, reply=True, timeout=30)
         return list(reply["content"]["matches"])
 
-    def run_all(self, *cells: str) -> list[Result]:
+    def run_all(self, *cells: str) -> list[CellResult]:
         """Send the cells one after the other without waiting, as Run All does; gives how each ended."""
-        return [cell.result() for cell in [self.start(code) for code in cells]]
+        return [cell.result() for cell in [self.submit_cell(code) for code in cells]]
 
     def interrupt(self) -> None:
         """As the stop button does."""
@@ -425,7 +425,7 @@ class Kernel:
 
     def shut_down(self) -> None:
         """In good order, as Jupyter does: it interrupts first, then asks, and kills when its patience ends."""
-        self._manager.shutdown_wait_time = self.patience
+        self._manager.shutdown_wait_time = self.shutdown_timeout
         self._manager.shutdown_kernel()
         self._disconnect()
 
@@ -442,14 +442,14 @@ class Kernel:
         except (ChildProcessError, AttributeError, AssertionError):
             return False
 
-    def listen(self, enough: Any, seconds: float, what: str) -> None:
+    def receive_until(self, enough: Any, seconds: float, what: str) -> None:
         """Take what the kernel says until `enough` holds."""
         deadline = time.monotonic() + seconds
         while not enough():
-            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {self.heard}"
+            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {self.outputs}"
             self._take(50)
 
-    def drain(self) -> None:
+    def receive_remaining(self) -> None:
         """Take what a kernel that is dead had said."""
         while self._take(50):
             pass
@@ -478,43 +478,43 @@ class Kernel:
             self.replies[message["parent_header"].get("msg_id", "")] = message["content"]
         if stdin.socket in ready:
             content = stdin.get_msg(timeout=0)["content"]
-            self.asked.append((content["prompt"], content["password"]))
+            self.input_requests.append((content["prompt"], content["password"]))
             self._client.input(self._typed)
         if iopub.socket in ready:
             message = iopub.get_msg(timeout=0)
             id, content = message["parent_header"].get("msg_id", ""), message["content"]
             if message["msg_type"] == "status" and content["execution_state"] == "idle":
-                self.idle.add(id)
+                self.idle_cells.add(id)
             elif message["msg_type"] in ("stream", "display_data", "execute_result", "error"):
-                self.heard[id].append((message["msg_type"], content))
+                self.outputs[id].append((message["msg_type"], content))
         return bool(ready)
 
 
 # What came of it in Slack
 
-OUTCOMES = {"finished", "failed", "interrupted", "lost"}
+OUTCOME_WORDS = {"finished", "failed", "interrupted", "lost"}
 
 
-def alerts(slack: Slack, name: str) -> list[Payload]:
+def delivered_alerts(slack: Slack, name: str) -> list[Payload]:
     """What was delivered about the run called `name`."""
     return [payload for payload in slack.payloads if f"*{name}*" in payload["text"]]
 
 
-def alert(slack: Slack, name: str, seconds: float = 10.0) -> Payload:
+def wait_for_alert(slack: Slack, name: str, seconds: float = 10.0) -> Payload:
     """Wait for the alert about the run called `name`; an assertion fails where there is a second one."""
-    slack.wait_for(lambda _: alerts(slack, name), seconds)
-    (one,) = alerts(slack, name)
+    slack.wait_for(lambda _: delivered_alerts(slack, name), seconds)
+    (one,) = delivered_alerts(slack, name)
     return one
 
 
-def outcome(payload: Payload) -> str:
+def alert_outcome(payload: Payload) -> str:
     """The one word of an alert's sentence that says how the run ended."""
-    found = OUTCOMES & set(re.findall(r"[a-z]+", payload["text"]))
+    found = OUTCOME_WORDS & set(re.findall(r"[a-z]+", payload["text"]))
     assert len(found) == 1, f"no single outcome in {payload['text']!r}"
     return found.pop()
 
 
-def wording(payload: Payload) -> str:
+def alert_text(payload: Payload) -> str:
     """Every text in an alert, a line each, as a person reads it."""
     found: list[str] = []
 

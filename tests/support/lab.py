@@ -32,13 +32,13 @@ from tests.support.kernel import ROOT, World
 from tests.support.waiting import until
 
 T = TypeVar("T")
-SECONDS = 40.0
-NAME = "Python 3 (ipykernel)"
-QUIET = (
+PAGE_TIMEOUT = 40.0
+KERNEL_DISPLAY_NAME = "Python 3 (ipykernel)"
+CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
-NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+NOTIFICATION_SETTINGS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 
 class Lab:
@@ -66,11 +66,13 @@ class Lab:
     def _configure(self, python: str | Path) -> None:
         settings = self.world.home / "jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
-        (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(NOTIFICATION_SETTINGS))
         kernel = self.world.home / "kernels" / "kernels" / "python3"
         kernel.mkdir(parents=True)
         argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": NAME, "language": "python"}))
+        (kernel / "kernel.json").write_text(
+            json.dumps({"argv": argv, "display_name": KERNEL_DISPLAY_NAME, "language": "python"})
+        )
 
     def set_theme(self, name: str) -> None:
         """``JupyterLab Dark`` or ``JupyterLab Light``, for pages that are opened from now on."""
@@ -91,8 +93,10 @@ class Lab:
         try:
             self._playwright = sync_playwright().start()
             chromium = shutil.which("chromium") or "chromium"
-            self.browser: Browser = self._playwright.chromium.launch(executable_path=chromium, args=QUIET.split())
-            until(self._answers, SECONDS, "the server")
+            self.browser: Browser = self._playwright.chromium.launch(
+                executable_path=chromium, args=CHROMIUM_FLAGS.split()
+            )
+            until(self._answers, PAGE_TIMEOUT, "the server")
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -108,18 +112,18 @@ class Lab:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def notebook(self, name: str, *cells: str) -> str:
+    def write_notebook(self, name: str, *cells: str) -> str:
         """Write a notebook of these code cells; gives its name."""
-        kernel = {"kernelspec": {"name": "python3", "display_name": NAME, "language": "python"}}
+        kernel = {"kernelspec": {"name": "python3", "display_name": KERNEL_DISPLAY_NAME, "language": "python"}}
         nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=kernel), self.root / name)
         return name
 
-    def saved(self, name: str) -> list[list[dict[str, Any]]]:
+    def read_saved_outputs(self, name: str) -> list[list[dict[str, Any]]]:
         """The outputs of each cell as they are in the file now."""
         cells = nbformat.read(self.root / name, as_version=4).cells
         return [cell.get("outputs", []) for cell in cells]
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+    def call_api(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
         """Ask the server's API; by a POST where there is a body, if nothing else is said."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Authorization": f"token {self._token}", "Content-Type": "application/json"}
@@ -128,18 +132,20 @@ class Lab:
             text = reply.read()
         return json.loads(text) if text else None
 
-    def end_kernels(self) -> None:
+    def shut_down_kernels(self) -> None:
         """Shut down every session with its kernel."""
-        for session in self.ask("api/sessions"):
-            self.ask(f"api/sessions/{session['id']}", method="DELETE")
+        for session in self.call_api("api/sessions"):
+            self.call_api(f"api/sessions/{session['id']}", method="DELETE")
 
     def restart_kernels(self) -> None:
         """Restart every kernel, as the menu does."""
-        for kernel in self.ask("api/kernels"):
-            self.ask(f"api/kernels/{kernel['id']}/restart", {})
+        for kernel in self.call_api("api/kernels"):
+            self.call_api(f"api/kernels/{kernel['id']}/restart", {})
 
     @contextmanager
-    def page(self, name: str, app: str = "lab/tree", width: int = 1280, dark: bool = False) -> Iterator[Sheet]:
+    def open_notebook(
+        self, name: str, app: str = "lab/tree", width: int = 1280, dark: bool = False
+    ) -> Iterator[NotebookPage]:
         """Open a notebook with a kernel that is ready.
 
         Parameters
@@ -150,13 +156,13 @@ class Lab:
             Whether the system prefers dark pages.
         """
         body = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
-        self.ask("api/sessions", body)
+        self.call_api("api/sessions", body)
         context = self.browser.new_context(
             viewport={"width": width, "height": 1000}, color_scheme="dark" if dark else "light"
         )
         page = context.new_page()
-        page.set_default_timeout(SECONDS * 1000)
-        sheet = Sheet(
+        page.set_default_timeout(PAGE_TIMEOUT * 1000)
+        sheet = NotebookPage(
             self, name, page, f"{self.url}/{app}/{name}?{'reset&' if 'lab' in app else ''}token={self._token}"
         )
         try:
@@ -171,12 +177,12 @@ class Lab:
     def _answers(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
         try:
-            return bool(self.ask("api/status"))
+            return bool(self.call_api("api/status"))
         except OSError:
             return False
 
 
-class Sheet:
+class NotebookPage:
     """A notebook in the browser."""
 
     def __init__(self, lab: Lab, name: str, page: Page, url: str) -> None:
@@ -185,7 +191,7 @@ class Sheet:
 
     def open(self) -> None:
         """Load the page and wait until its kernel is idle; once more if the page did not come up."""
-        for patience in (SECONDS / 2, SECONDS):
+        for patience in (PAGE_TIMEOUT / 2, PAGE_TIMEOUT):
             self.page.goto(self._url)
             try:
                 self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=patience * 1000)
@@ -215,7 +221,7 @@ class Sheet:
         """The text of a cell's output."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
 
-    def until(self, condition: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
+    def until(self, condition: Callable[[], T], what: str, seconds: float = PAGE_TIMEOUT) -> T:
         """Ask again and again until `condition` holds; an error of the page counts as not yet."""
 
         def asked() -> T | None:

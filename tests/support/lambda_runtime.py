@@ -19,13 +19,13 @@ from threading import Thread
 from types import TracebackType
 from typing import Any
 
-from tests.support.environments import environment
+from tests.support.environments import venv_python
 
-ARN = "arn:aws:lambda:ap-northeast-2:123456789012:function:cwnotify"
+FUNCTION_ARN = "arn:aws:lambda:ap-northeast-2:123456789012:function:cwnotify"
 
 
 @dataclass(frozen=True)
-class Ended:
+class InvocationResult:
     """How an invocation ended: `result`, or what was raised, by type and message."""
 
     result: Any = None
@@ -33,7 +33,7 @@ class Ended:
     message: str = ""
 
 
-class Function:
+class LambdaFunction:
     """A function as AWS runs it: one process, warm from call to call; a context manager.
 
     Parameters
@@ -46,7 +46,7 @@ class Function:
 
     def __init__(self, task: Path, environ: Mapping[str, str]) -> None:
         self._events: Queue[tuple[str, bytes, float]] = Queue()
-        self._ends: Queue[Ended] = Queue()
+        self._ends: Queue[InvocationResult] = Queue()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._events, self._ends))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._log = task.with_suffix(".log")
@@ -60,9 +60,9 @@ class Function:
             **environ,
         }
 
-    def __enter__(self) -> Function:
+    def __enter__(self) -> LambdaFunction:
         self._thread.start()
-        python = environment("lambda", locked=True, with_tree=False)
+        python = venv_python("lambda", locked=True, with_project=False)
         command = [python, "-m", "awslambdaric", "lambda_function.lambda_handler"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self._task, env=self._environ, stdout=log, stderr=log)
@@ -76,13 +76,13 @@ class Function:
         self._server.shutdown()
         self._server.server_close()
 
-    def call(self, event: object, seconds: float = 10.0) -> Ended:
+    def invoke(self, event: object, seconds: float = 10.0) -> InvocationResult:
         """Invoke with so many seconds to go; how that ended, or an error as AWS would give it for a timeout."""
         self._events.put((str(uuid.uuid4()), json.dumps(event).encode(), time.time() + seconds))
         try:
             return self._ends.get(timeout=seconds + 5.0)
         except Empty:
-            return Ended(error="Sandbox.Timedout", message=self.log)
+            return InvocationResult(error="Sandbox.Timedout", message=self.log)
 
     @property
     def log(self) -> str:
@@ -90,7 +90,7 @@ class Function:
         return self._log.read_text(errors="replace")
 
 
-def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[Ended]) -> type[BaseHTTPRequestHandler]:
+def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[InvocationResult]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -99,7 +99,7 @@ def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[Ended]) -> typ
             headers = {
                 "Lambda-Runtime-Aws-Request-Id": id,
                 "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
-                "Lambda-Runtime-Invoked-Function-Arn": ARN,
+                "Lambda-Runtime-Invoked-Function-Arn": FUNCTION_ARN,
                 # The client crashes without these two, which AWS always sends.
                 "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
                 "Content-Type": "application/json",
@@ -109,9 +109,9 @@ def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[Ended]) -> typ
         def do_POST(self) -> None:
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
             if self.path.endswith("/error"):
-                ends.put(Ended(error=said["errorType"], message=said["errorMessage"]))
+                ends.put(InvocationResult(error=said["errorType"], message=said["errorMessage"]))
             else:
-                ends.put(Ended(result=said))
+                ends.put(InvocationResult(result=said))
             self._reply(202, b"{}", {})
 
         def log_message(self, format: str, *args: object) -> None:

@@ -8,7 +8,7 @@ _ENTITY = re.compile(r"&(?:amp|lt|gt);")
 _CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def is_escaped(text: str) -> None:
+def assert_escaped(text: str) -> None:
     """Assert that nothing in `text` pings, links, hides or breaks off."""
     rest = _ENTITY.sub("", text)
     assert not set(rest) & set("&<>"), f"not escaped: {rest[:80]!r}"

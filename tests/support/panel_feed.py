@@ -2,7 +2,7 @@
 
 In a kernel::
 
-    from tests.support.panel_feed import Feed
+    from tests.support.panel_feed import PanelFeed
     cwnotify.panel(link=Feed("well"))
 
 Scenes are the two panels of the design's picture, ``well`` and ``troubled``; each snapshot is a little later than the
@@ -23,63 +23,79 @@ from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
-from cwnotify.alerts.serialization import from_record, to_record
-from cwnotify.view.snapshot import AlarmShown, Health, Line, Request, RunShown, Snapshot, Subject, Trouble
+from cwnotify.alerts.serialization import from_json_dict, to_json_dict
+from cwnotify.view.snapshot import (
+    PanelAlarm,
+    PanelProblem,
+    PanelRequest,
+    PanelRun,
+    PlotLine,
+    SlackHealth,
+    Snapshot,
+    WatchedInstance,
+)
 
-PERIOD = 0.4
-READY = "ready\n"
-CPU = (9, 1, 5, 2.5, 3, 52, 83, 87.5, 86, 96.5, 88.5, 87, 87.3, 86.5, 85.5, 87, 89.5, 87.5)
-CPU += (90.5, 87.5, 88, 92, 89.5, 87, 87.5, 89.5, 93, 87.5, 87.5, 90.5, 86, 41, 8.5, 7.5, 6, 8)
+SNAPSHOT_INTERVAL = 0.4
+READY_LINE = "ready\n"
+CPU_PERCENTAGES = (9, 1, 5, 2.5, 3, 52, 83, 87.5, 86, 96.5, 88.5, 87, 87.3, 86.5, 85.5, 87, 89.5, 87.5)
+CPU_PERCENTAGES += (90.5, 87.5, 88, 92, 89.5, 87, 87.5, 89.5, 93, 87.5, 87.5, 90.5, 86, 41, 8.5, 7.5, 6, 8)
 
 
-def well(at: float, request: Request = Request()) -> Snapshot:  # noqa: B008 (frozen)
+def healthy_snapshot(at: float, request: PanelRequest = PanelRequest()) -> Snapshot:  # noqa: B008 (frozen)
     """The picture's light panel, as if it were `at`."""
     begin, noise = at - 175 * 60.0, random.Random(2)
-    cloud = tuple((begin + 300.0 * i, float(value)) for i, value in enumerate(CPU))
+    cloud = tuple((begin + 300.0 * i, float(value)) for i, value in enumerate(CPU_PERCENTAGES))
     live = tuple((at - 600 + 4.0 * i, max(0.0, 4 + noise.gauss(0, 1.6))) for i in range(150))
     return Snapshot(
         at=at,
         request=request,
         subjects=(
-            Subject("i-0abc12f9", "train-3", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2", "running", "basic"),
+            WatchedInstance(
+                "i-0abc12f9", "train-3", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2", "running", "basic"
+            ),
         ),
-        lines=(Line("CloudWatch, 5 min", False, 300.0, cloud), Line("this host, live", True, 4.0, (*live, (at, 2.0)))),
+        lines=(
+            PlotLine("CloudWatch, 5 min", False, 300.0, cloud),
+            PlotLine("this host, live", True, 4.0, (*live, (at, 2.0))),
+        ),
         alarms=(
-            AlarmShown("train-busy", "OK", at - 1200, False, 50.0, "https://ap-northeast-2.console.aws.amazon.com/x"),
-            AlarmShown("train-off", "ALARM", at - 600, True, 10.0, periods=((at - 600, 0.0),), note="training ended"),
-            AlarmShown("disk-full", "INSUFFICIENT_DATA", 0.0),
+            PanelAlarm("train-busy", "OK", at - 1200, False, 50.0, "https://ap-northeast-2.console.aws.amazon.com/x"),
+            PanelAlarm("train-off", "ALARM", at - 600, True, 10.0, periods=((at - 600, 0.0),), note="training ended"),
+            PanelAlarm("disk-full", "INSUFFICIENT_DATA", 0.0),
         ),
         runs=(
-            RunShown("evaluate", at - 72, place="train.ipynb · In [14]", cpu=(5.0, 8.0, 6.0, 9.0, 4.0, 5.0)),
-            RunShown("resnet50", begin + 1500, begin + 9540, "finished", cpu=CPU[4:32], told=begin + 9545),
-            RunShown("resnet50", begin + 1200, begin + 1203, "failed", "ValueError: batch_size", told=begin + 1204),
+            PanelRun("evaluate", at - 72, place="train.ipynb · In [14]", cpu=(5.0, 8.0, 6.0, 9.0, 4.0, 5.0)),
+            PanelRun(
+                "resnet50", begin + 1500, begin + 9540, "finished", cpu=CPU_PERCENTAGES[4:32], notified=begin + 9545
+            ),
+            PanelRun("resnet50", begin + 1200, begin + 1203, "failed", "ValueError: batch_size", notified=begin + 1204),
         ),
-        health=Health(True, at - 1045),
+        health=SlackHealth(True, at - 1045),
         updated=at,
     )
 
 
-def troubled(at: float, request: Request = Request()) -> Snapshot:  # noqa: B008 (frozen)
+def troubled_snapshot(at: float, request: PanelRequest = PanelRequest()) -> Snapshot:  # noqa: B008 (frozen)
     """The picture's dark panel."""
     denied = "CloudWatch: access denied, the role lacks cloudwatch:GetMetricData. Showing this host only."
     removed = "404 no_service: this webhook was removed. Make a new one, then run %cwnotify login"
-    good = well(at, request)
+    good = healthy_snapshot(at, request)
     return replace(
         good,
-        subjects=(Subject("i-0abc12f9", "train-3", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2"),),
+        subjects=(WatchedInstance("i-0abc12f9", "train-3", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2"),),
         alarms=good.alarms[:2],
         runs=(),
-        troubles=(Trouble(denied, at - 300, at),),
-        health=Health(True, at - 1045, 0, 1, removed),
+        troubles=(PanelProblem(denied, at - 300, at),),
+        health=SlackHealth(True, at - 1045, 0, 1, removed),
         updated=at - 300,
         stale=True,
     )
 
 
-SCENES = {"well": well, "troubled": troubled}
+SCENES = {"well": healthy_snapshot, "troubled": troubled_snapshot}
 
 
-class Feed:
+class PanelFeed:
     """A `Watcher`; what it was told is in `told`.
 
     Parameters
@@ -89,7 +105,7 @@ class Feed:
     """
 
     def __init__(self, scene: str = "well") -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.sent_commands: list[tuple[Any, ...]] = []
         self._heard: dict[str, Callable[[dict[str, Any]], None]] = {}
         # Nobody's child and in a session of its own, as the sidecar is: a kernel ends its children before it leaves.
         shell = [
@@ -108,25 +124,25 @@ class Feed:
         self._process.wait()
         # On a busy machine its imports alone outlast what a panel waits for its first picture.
         assert self._process.stdout
-        assert self._process.stdout.readline() == READY
+        assert self._process.stdout.readline() == READY_LINE
         threading.Thread(target=copy_context().run, args=(self._listen,), name="feed", daemon=True).start()
 
-    def aim(self, webhook: object) -> None:
-        self.told.append(("aim",))
+    def set_webhook(self, webhook: object) -> None:
+        self.sent_commands.append(("aim",))
 
-    def watch(self, panel_id: str, request: Request, heard: Callable[[dict[str, Any]], None]) -> None:
+    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[dict[str, Any]], None]) -> None:
         self._heard[panel_id] = heard
-        self._send("watch", panel=panel_id, request=to_record(request))
+        self._send("watch", panel=panel_id, request=to_json_dict(request))
 
-    def unwatch(self, panel_id: str) -> None:
+    def unsubscribe(self, panel_id: str) -> None:
         self._heard.pop(panel_id, None)
         self._send("unwatch", panel=panel_id)
 
-    def command(self, kind: str, **values: Any) -> None:
+    def send_command(self, kind: str, **values: Any) -> None:
         self._send(kind, **values)
 
     def _send(self, kind: str, **values: Any) -> None:
-        self.told.append((kind, *values.values()))
+        self.sent_commands.append((kind, *values.values()))
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"kind": kind, **values}) + "\n")
         self._process.stdin.flush()
@@ -139,28 +155,28 @@ class Feed:
                 heard(line)
 
 
-def serve(scene: str) -> None:
+def serve_snapshots(scene: str) -> None:
     """The process: draws a snapshot for each panel that watches, again and again, until its input ends."""
-    from cwnotify.view.plot import Plot
+    from cwnotify.view.plot import PlotRenderer
 
     name, _, still = scene.partition("-")
-    plot, panels, muted, count = Plot(), {}, 0.0, 0
+    plot, panels, muted, count = PlotRenderer(), {}, 0.0, 0
 
     def obey() -> None:
         nonlocal muted
         for text in sys.stdin:
             match json.loads(text):
                 case {"kind": "watch", "panel": panel, "request": request}:
-                    panels[panel] = from_record(Request, request)
+                    panels[panel] = from_json_dict(PanelRequest, request)
                 case {"kind": "unwatch", "panel": panel}:
                     panels.pop(panel, None)
                 case {"kind": "mute", "seconds": seconds}:
                     muted = time.time() + seconds if seconds else 0.0
-        panels["end"] = Request()
+        panels["end"] = PanelRequest()
 
     threading.Thread(target=obey, daemon=True).start()
-    plot.draw(SCENES[name](time.time()), dark=False)
-    print(READY, end="", flush=True)
+    plot.render_png(SCENES[name](time.time()), dark=False)
+    print(READY_LINE, end="", flush=True)
     while "end" not in panels:
         for panel, request in dict(panels).items():
             count += 1
@@ -169,11 +185,11 @@ def serve(scene: str) -> None:
                 busy = replace(shown.alarms[0], state="ALARM")
                 shown = replace(shown, alarms=(busy, *shown.alarms[1:]))
             shown = replace(shown, health=replace(shown.health, muted_until=muted))
-            pictures = {name: b64encode(plot.draw(shown, name == "dark")).decode() for name in ("light", "dark")}
-            line = {"kind": "snapshot", "panel": panel, "snapshot": to_record(shown), **pictures}
+            pictures = {name: b64encode(plot.render_png(shown, name == "dark")).decode() for name in ("light", "dark")}
+            line = {"kind": "snapshot", "panel": panel, "snapshot": to_json_dict(shown), **pictures}
             print(json.dumps(line), flush=True)
-        time.sleep(PERIOD)
+        time.sleep(SNAPSHOT_INTERVAL)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve_snapshots(sys.argv[1])

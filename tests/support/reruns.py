@@ -1,7 +1,7 @@
 """Which tests may run twice: those that drive a real kernel or browser, which share two cores here. Standard library.
 
 All others have no reason to fail but a fault. A test drives one if it, a fixture of its, or a function of the tests
-that they use names one of `DRIVERS`. Modules whose kernel runs in another process bear the mark themselves.
+that they use names one of `DRIVER_CLASSES`. Modules whose kernel runs in another process bear the mark themselves.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-DRIVERS = {("tests.support.kernel", "Kernel"), ("tests.support.lab", "Lab")}
-BROWSERS = "sync_playwright"
-LONGEST_REASON = 300
+DRIVER_CLASSES = {("tests.support.kernel", "Kernel"), ("tests.support.lab", "Lab")}
+BROWSER_FUNCTION = "sync_playwright"
+MAX_REASON_LENGTH = 300
 
 
 def drives_kernel_or_browser(item: pytest.Function) -> bool:
@@ -30,11 +30,11 @@ def drives_kernel_or_browser(item: pytest.Function) -> bool:
             continue
         done.add(code)
         names = set(_names(code))
-        if BROWSERS in names:
+        if BROWSER_FUNCTION in names:
             return True
         for value in map(function.__globals__.get, names):
             module = getattr(value, "__module__", None) or ""
-            if (module, getattr(value, "__qualname__", "")) in DRIVERS:
+            if (module, getattr(value, "__qualname__", "")) in DRIVER_CLASSES:
                 return True
             if inspect.isfunction(value) and module.startswith("tests."):
                 todo.append(value)
@@ -49,8 +49,8 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def reason(report: pytest.TestReport) -> str:
+def failure_reason(report: pytest.TestReport) -> str:
     """Why a test failed, in one line."""
     crash = getattr(report.longrepr, "reprcrash", None)
     lines = str(crash.message if crash else report.longrepr).strip().splitlines() or ["no reason is known"]
-    return f"{report.when}: {lines[0] if crash else lines[-1]}"[:LONGEST_REASON]
+    return f"{report.when}: {lines[0] if crash else lines[-1]}"[:MAX_REASON_LENGTH]

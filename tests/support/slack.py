@@ -29,7 +29,7 @@ Payload = dict[str, Any]
 # drip: the answer byte by byte, DRIP seconds apart. reset: RST before the body is read. late_reset: RST after it,
 # as when a proxy dies once Slack may have the message. cut: half of the answer's body, then the end.
 Mode = Literal["normal", "hang", "silent", "drip", "reset", "late_reset", "cut"]
-DRIP = 0.01
+DRIP_INTERVAL = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Answer:
     mode: Mode = "normal"
 
     @property
-    def delivers(self) -> bool:
+    def is_delivered(self) -> bool:
         """Whether a sender may call the message delivered."""
         return self.status == 200 and self.body == "ok" and self.mode in ("normal", "drip")
 
 
 OK = Answer()
 RATE_LIMITED = Answer(429, "rate_limited", {"Retry-After": "1"})
-REMOVED = Answer(404, "no_service")
+WEBHOOK_REMOVED = Answer(404, "no_service")
 REDIRECT = Answer(301, "", {"Location": "http://127.0.0.1:9/elsewhere"})
 LOGIN_PAGE = Answer(200, "<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"})
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     """One request, and what it was answered with."""
 
     at: float
@@ -81,10 +81,10 @@ class Slack:
 
     def __init__(self, answer: Answer = OK) -> None:
         self.answer = answer
-        self.script: deque[Answer] = deque()
-        self.judge: Callable[[Payload], Answer | None] = lambda payload: None
-        self.received: list[Received] = []
-        self._delivered: list[Received] = []
+        self.next_answers: deque[Answer] = deque()
+        self.answer_by_payload: Callable[[Payload], Answer | None] = lambda payload: None
+        self.received: list[ReceivedRequest] = []
+        self._delivered: list[ReceivedRequest] = []
         self.canary = f"canary{secrets.token_hex(12)}"
         self.path = f"/services/T0000TEST/B0000TEST/{self.canary}"
         self._changed = Condition()
@@ -95,7 +95,7 @@ class Slack:
         self.url = f"http://127.0.0.1:{self._port}{self.path}"
 
     def __enter__(self) -> Slack:
-        self.accept()
+        self.accept_connections()
         return self
 
     def __exit__(
@@ -107,12 +107,12 @@ class Slack:
             for connection in list(self._connections):
                 _close(connection)
 
-    def refuse(self) -> None:
+    def refuse_connections(self) -> None:
         """Refuse connections from now on. The port stays ours."""
         _close(self._listener)
         self._listener = _bound(self._port)
 
-    def accept(self) -> None:
+    def accept_connections(self) -> None:
         """Take connections, on the same port as before."""
         self._listener.listen(64)
         Thread(target=self._take, args=(self._listener,), name="slack", daemon=True).start()
@@ -138,7 +138,7 @@ class Slack:
             return self.payloads
 
     @property
-    def delivered(self) -> list[Received]:
+    def delivered(self) -> list[ReceivedRequest]:
         """The requests answered with 200 ``ok``, oldest first. A client that has its answer finds its request here."""
         with self._changed:
             return list(self._delivered)
@@ -173,7 +173,7 @@ class Slack:
 
     def _converse(self, connection: socket.socket) -> None:
         with self._changed:
-            answer = self.script.popleft() if self.script else self.answer
+            answer = self.next_answers.popleft() if self.next_answers else self.answer
         if answer.mode == "silent":
             self._stopped.wait()
             return
@@ -181,22 +181,22 @@ class Slack:
         line, *lines = head.split("\r\n")
         headers = {name.title(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
         if answer.mode == "reset":
-            self._note(Received(time.time(), {}, headers, answer))
+            self._note(ReceivedRequest(time.time(), {}, headers, answer))
             _reset(connection)
             return
         body = _read_body(connection, rest, int(headers.get("Content-Length", "0")))
         if line.split()[1] != self.path:
-            answer = REMOVED
+            answer = WEBHOOK_REMOVED
         payload = _json(body)
-        answer = self.judge(payload) or answer
-        request = Received(time.time(), payload, headers, answer)
+        answer = self.answer_by_payload(payload) or answer
+        request = ReceivedRequest(time.time(), payload, headers, answer)
         self._note(request)
         if answer.mode == "late_reset":
             _reset(connection)
         elif answer.mode == "hang":
             while connection.recv(1):
                 pass
-        elif answer.delivers and answer.mode == "normal":
+        elif answer.is_delivered and answer.mode == "normal":
             # Under the lock: the client must not have its answer before `delivered` holds the request.
             with self._changed:
                 _send(connection, answer, self._stopped)
@@ -204,12 +204,12 @@ class Slack:
                 self._changed.notify_all()
         else:
             _send(connection, answer, self._stopped)
-            if answer.delivers:
+            if answer.is_delivered:
                 with self._changed:
                     self._delivered.append(request)
                     self._changed.notify_all()
 
-    def _note(self, request: Received) -> None:
+    def _note(self, request: ReceivedRequest) -> None:
         with self._changed:
             self.received.append(request)
             self._changed.notify_all()
@@ -279,5 +279,5 @@ def _send(connection: socket.socket, answer: Answer, stopped: Event) -> None:
         return
     for byte in data:
         connection.sendall(bytes([byte]))
-        if stopped.wait(DRIP):
+        if stopped.wait(DRIP_INTERVAL):
             return

@@ -7,28 +7,28 @@ from threading import Timer
 import pytest
 import requests
 
-from tests.support.slack import LOGIN_PAGE, OK, RATE_LIMITED, REDIRECT, REMOVED, Answer, Slack
+from tests.support.slack import LOGIN_PAGE, OK, RATE_LIMITED, REDIRECT, WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
-def post(slack: Slack, path: str = "", seconds: float = 5.0) -> requests.Response:
+def post_message(slack: Slack, path: str = "", seconds: float = 5.0) -> requests.Response:
     url = slack.url.replace(slack.path, path or slack.path)
     return requests.post(url, json={"text": "hi"}, timeout=seconds, allow_redirects=False)
 
 
 def test_what_is_answered_with_ok_is_delivered():
     with Slack() as slack:
-        reply = post(slack)
+        reply = post_message(slack)
 
         assert (reply.status_code, reply.text) == (200, "ok")
         assert slack.wait_for(1) == [{"text": "hi"}]
         assert slack.received[0].headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize("answer", [RATE_LIMITED, REMOVED, REDIRECT, LOGIN_PAGE, Answer(503, "")], ids=str)
+@pytest.mark.parametrize("answer", [RATE_LIMITED, WEBHOOK_REMOVED, REDIRECT, LOGIN_PAGE, Answer(503, "")], ids=str)
 def test_any_other_answer_is_received_and_not_delivered(answer: Answer):
     with Slack(answer) as slack:
-        reply = post(slack)
+        reply = post_message(slack)
 
         assert (reply.status_code, reply.text) == (answer.status, answer.body)
         assert all(reply.headers[name] == value for name, value in answer.headers.items())
@@ -38,25 +38,25 @@ def test_any_other_answer_is_received_and_not_delivered(answer: Answer):
 
 def test_a_script_is_used_up_first():
     with Slack() as slack:
-        slack.script += [RATE_LIMITED, REMOVED]
+        slack.next_answers += [RATE_LIMITED, WEBHOOK_REMOVED]
 
-        assert [post(slack).status_code for _ in range(3)] == [429, 404, 200]
+        assert [post_message(slack).status_code for _ in range(3)] == [429, 404, 200]
 
 
 def test_another_path_is_no_webhook():
     with Slack() as slack:
-        assert post(slack, "/services/other").text == "no_service"
+        assert post_message(slack, "/services/other").text == "no_service"
         assert not slack.delivered
 
 
 def test_refused_connections_are_taken_again_on_the_same_port():
     with Slack() as slack:
-        slack.refuse()
+        slack.refuse_connections()
         with pytest.raises(requests.ConnectionError, match="refused"):
-            post(slack)
-        slack.accept()
+            post_message(slack)
+        slack.accept_connections()
 
-        assert post(slack).text == "ok"
+        assert post_message(slack).text == "ok"
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_refused_connections_are_taken_again_on_the_same_port():
 def test_bad_ways_are_as_bad_as_they_sound(mode, error):
     with Slack(Answer(mode=mode)) as slack:
         with pytest.raises(error):
-            post(slack, seconds=0.3)
+            post_message(slack, seconds=0.3)
         assert not slack.delivered
 
 
 def test_a_dripping_answer_arrives_in_the_end():
     with Slack(Answer(mode="drip")) as slack:
-        assert post(slack).text == "ok"
+        assert post_message(slack).text == "ok"
         slack.wait_for(1)
 
 
 def test_waiting_ends_with_the_reason():
     with Slack() as slack:
-        Timer(0.05, post, [slack]).start()
+        Timer(0.05, post_message, [slack]).start()
         slack.wait_for(lambda messages: messages and messages[0]["text"] == "hi")
         with pytest.raises(AssertionError, match=r"not delivered within 0\.05 s; 1 requests came"):
             slack.wait_for(2, seconds=0.05)
@@ -93,5 +93,5 @@ def test_waiting_ends_with_the_reason():
 
 
 def test_ok_is_the_only_delivery():
-    assert OK.delivers
-    assert not Answer(200, "ok\n").delivers
+    assert OK.is_delivered
+    assert not Answer(200, "ok\n").is_delivered

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PERIOD = 0.005
+CONDITION_POLL_INTERVAL = 0.005
 
 
 def until(condition: Callable[[], T], seconds: float = 10.0, what: str = "it") -> T:
@@ -22,5 +22,5 @@ def until(condition: Callable[[], T], seconds: float = 10.0, what: str = "it") -
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come about within {seconds:g} s (last: {found!r})")
-        time.sleep(PERIOD)
+        time.sleep(CONDITION_POLL_INTERVAL)
     return found

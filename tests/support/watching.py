@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from cwnotify.alerts.serialization import from_record
+from cwnotify.alerts.serialization import from_json_dict
 from cwnotify.view.snapshot import Snapshot
 from tests.support.kernel import World
 from tests.support.waiting import until
 
 
-class Watching:
+class WatchProcess:
     """A watch from its start to its end; a context manager.
 
     Parameters
@@ -30,8 +30,8 @@ class Watching:
         self.snapshots: list[Snapshot] = []
         self._world, self._options, self._environ = world, options, environ
 
-    def __enter__(self) -> Watching:
-        self._process = self._world.begin("cwnotify", "watch", "--json", *self._options, env=self._environ)
+    def __enter__(self) -> WatchProcess:
+        self._process = self._world.launch("cwnotify", "watch", "--json", *self._options, env=self._environ)
         threading.Thread(target=self._read, name="watching", daemon=True).start()
         return self
 
@@ -44,7 +44,7 @@ class Watching:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
-    def until(self, condition: Callable[[Snapshot], object], what: str, seconds: float = 20.0) -> Snapshot:
+    def wait_for_snapshot(self, condition: Callable[[Snapshot], object], what: str, seconds: float = 20.0) -> Snapshot:
         """Wait for a snapshot of which `condition` holds."""
         seen = len(self.snapshots)
 
@@ -66,4 +66,4 @@ class Watching:
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.snapshots.append(from_record(Snapshot, json.loads(line)))
+            self.snapshots.append(from_json_dict(Snapshot, json.loads(line)))

@@ -16,8 +16,8 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import FontEntry
 
-from cwnotify.view.plot.fonts import SEARCH_INTERVAL, SEARCH_TIME, Fonts, own_font
-from cwnotify.view.plot.text import Letters
+from cwnotify.view.plot.fonts import FONT_SEARCH_BUDGET, FONT_SEARCH_INTERVAL, FontFinder, bundled_font_path
+from cwnotify.view.plot.text import TextRenderer
 
 # A cuneiform letter, which hardly any machine has a font for.
 LETTER = "\U00012000"
@@ -48,8 +48,8 @@ def font(path: Path, letters: str = LETTER, family: str = "Tiny", bold: bool = F
     return path
 
 
-def shown(letters: Letters, text: str) -> str:
-    return "".join(piece for _, piece in letters.pieces(text))
+def shown(letters: TextRenderer, text: str) -> str:
+    return "".join(piece for _, piece in letters.split_by_font(text))
 
 
 # With a real matplotlib in a process of its own, and its list on disk
@@ -63,14 +63,14 @@ font_manager.json_dump(fontManager, matplotlib.get_cachedir() + f"/fontlist-v{fo
 """
 WAIT_FOR_FONT = f"""
 import sys
-from cwnotify.view.plot.fonts import Fonts
-from cwnotify.view.plot.text import Letters
+from cwnotify.view.plot.fonts import FontFinder
+from cwnotify.view.plot.text import TextRenderer
 letters = Letters(20, fonts=Fonts(interval=0.0))
 for line in sys.stdin:
     print(ascii("".join(piece for _, piece in letters.pieces({LETTER!r}))), flush=True)
 """
 WRITE_KOREAN = """
-from cwnotify.view.plot.text import Letters
+from cwnotify.view.plot.text import TextRenderer
 print(ascii("".join(piece for _, piece in Letters(20).pieces("학습 ok"))))
 """
 
@@ -145,8 +145,8 @@ class Clock:
 
 def test_the_folders_are_searched_once_a_minute_however_many_letters_are_missing(tmp_path: Path):
     clock, searches = Clock(), []
-    fonts = Fonts(lambda: searches.append(1) or [str(path) for path in tmp_path.glob("*")], [], clock)
-    letters = Letters(20, fonts=fonts)
+    fonts = FontFinder(lambda: searches.append(1) or [str(path) for path in tmp_path.glob("*")], [], clock)
+    letters = TextRenderer(20, font_finder=fonts)
     for _ in range(3):
         assert shown(letters, LETTER) == "?"
         assert shown(letters, f"{LETTER}\U00012001 학습") == "? ?"
@@ -154,29 +154,29 @@ def test_the_folders_are_searched_once_a_minute_however_many_letters_are_missing
 
     font(tmp_path / "tiny.ttf")
     assert shown(letters, LETTER) == "?"
-    clock.now += SEARCH_INTERVAL
+    clock.now += FONT_SEARCH_INTERVAL
     assert shown(letters, LETTER) == LETTER
     assert shown(letters, "\U00012001") == "?", "it is searched for in what is new too"
     assert len(searches) == 2
 
 
 def test_thousands_of_fonts_take_no_more_than_their_time_and_each_is_read_some_day(tmp_path: Path):
-    files = [str(shutil.copy(own_font(False), tmp_path / f"{number:02}.ttf")) for number in range(20)]
+    files = [str(shutil.copy(bundled_font_path(False), tmp_path / f"{number:02}.ttf")) for number in range(20)]
     files.append(str(font(tmp_path / "last.ttf")))
-    clock = Clock(passes=SEARCH_TIME / 6)
-    fonts = Fonts(lambda: files, [], clock)
+    clock = Clock(passes=FONT_SEARCH_BUDGET / 6)
+    fonts = FontFinder(lambda: files, [], clock)
     path, minutes, longest = None, 0, 0.0
     while path is None and minutes < 60:
         began = clock.now
         path = fonts.find(LETTER, False)
         longest = max(longest, clock.now - began)
-        clock.now += SEARCH_INTERVAL
+        clock.now += FONT_SEARCH_INTERVAL
         minutes += 1
 
     assert path == files[-1]
     assert minutes > 3
     # Each look at this clock takes time, also those that are not counted.
-    assert longest < 3 * SEARCH_TIME
+    assert longest < 3 * FONT_SEARCH_BUDGET
 
 
 def entry(path: Path, name: str = "Tiny", weight: int = 400) -> FontEntry:
@@ -190,31 +190,31 @@ def test_a_font_that_is_listed_and_gone_or_damaged_is_passed_over(tmp_path: Path
     files = [str(tmp_path / "damaged.ttf"), str(tmp_path / "empty.otf"), str(tmp_path / "just gone.ttf"), str(whole)]
     listed = [entry(tmp_path / "gone.ttf"), entry(tmp_path / "damaged.ttf")]
 
-    assert shown(Letters(20, fonts=Fonts(lambda: files, listed, Clock())), f"a{LETTER}") == f"a{LETTER}"
+    assert shown(TextRenderer(20, font_finder=FontFinder(lambda: files, listed, Clock())), f"a{LETTER}") == f"a{LETTER}"
 
 
 def test_a_font_that_was_half_copied_is_read_again(tmp_path: Path):
     whole, clock = font(tmp_path / "whole.ttf"), Clock()
     half = tmp_path / "half.ttf"
     half.write_bytes(whole.read_bytes()[:100])
-    fonts = Fonts(lambda: [str(half)], [], clock)
+    fonts = FontFinder(lambda: [str(half)], [], clock)
     assert fonts.find(LETTER, False) is None
 
     shutil.copy(whole, half)
-    clock.now += SEARCH_INTERVAL
+    clock.now += FONT_SEARCH_INTERVAL
     assert fonts.find(LETTER, False) == str(half)
 
 
 def test_a_font_of_boxes_for_every_letter_is_not_taken(tmp_path: Path):
     boxes = font(tmp_path / "boxes.ttf", family="LastResort")
 
-    assert Fonts(list, [entry(boxes, "Last Resort High-Efficiency")], Clock()).find(LETTER, False) is None
-    assert Fonts(lambda: [str(boxes)], [], Clock()).find(LETTER, False) is None
+    assert FontFinder(list, [entry(boxes, "Last Resort High-Efficiency")], Clock()).find(LETTER, False) is None
+    assert FontFinder(lambda: [str(boxes)], [], Clock()).find(LETTER, False) is None
 
 
 def test_bold_letters_come_from_the_bold_font_of_the_family(tmp_path: Path):
     files = [str(font(tmp_path / f"{bold}.ttf", bold=bold)) for bold in (True, False)]
-    fonts = Fonts(lambda: files, [], Clock())
+    fonts = FontFinder(lambda: files, [], Clock())
 
     assert fonts.find(LETTER, bold=True) == files[0]
     assert fonts.find(LETTER, bold=False) == files[1]
@@ -222,6 +222,6 @@ def test_bold_letters_come_from_the_bold_font_of_the_family(tmp_path: Path):
 
 def test_a_preferred_font_comes_first(tmp_path: Path):
     other, ours = font(tmp_path / "other.ttf", "학"), font(tmp_path / "ours.ttf", "학")
-    fonts = Fonts(list, [entry(other, "Batang"), entry(ours, "NanumGothic")], Clock())
+    fonts = FontFinder(list, [entry(other, "Batang"), entry(ours, "NanumGothic")], Clock())
 
     assert fonts.find("학", False) == str(ours)

@@ -22,23 +22,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cwnotify.view.format import DARK, LIGHT, Theme, clean, clock, describe, number
-from cwnotify.view.plot import Plot
+from cwnotify.view.format import DARK, LIGHT, Theme, build_alt_text, format_local_time, format_with_unit, sanitize_line
+from cwnotify.view.plot import PlotRenderer
 from cwnotify.view.plot.axes import time_ticks, value_ticks
-from cwnotify.view.plot.fonts import Fonts
-from cwnotify.view.plot.text import Letters, Room
-from cwnotify.view.snapshot import AlarmShown, Line, Request, RunShown, Snapshot
-from tests.hostile import NASTY
-from tests.support.panel_feed import troubled, well
+from cwnotify.view.plot.fonts import FontFinder
+from cwnotify.view.plot.text import LabelLayout, TextRenderer
+from cwnotify.view.snapshot import PanelAlarm, PanelRequest, PanelRun, PlotLine, Snapshot
+from tests.hostile import HOSTILE_STRINGS
+from tests.support.panel_feed import healthy_snapshot, troubled_snapshot
 
 AT = 1_795_400_647.0
-PLOT = Plot(720, 240, 1.0)
+PLOT = PlotRenderer(720, 240, 1.0)
 LARGEST = 40_000
 
 
-def draw(snapshot: Snapshot, dark: bool = False, plot: Plot = PLOT) -> NDArray[np.int32]:
+def draw(snapshot: Snapshot, dark: bool = False, plot: PlotRenderer = PLOT) -> NDArray[np.int32]:
     """The picture's pixels: rows from the top, and in them red, green and blue."""
-    return np.asarray(Image.open(io.BytesIO(plot.draw(snapshot, dark))).convert("RGB")).astype(np.int32)
+    return np.asarray(Image.open(io.BytesIO(plot.render_png(snapshot, dark))).convert("RGB")).astype(np.int32)
 
 
 def count(pixels: NDArray[np.int32], colour: str, near: int = 24) -> int:
@@ -46,18 +46,18 @@ def count(pixels: NDArray[np.int32], colour: str, near: int = 24) -> int:
     return int((np.abs(pixels - list(bytes.fromhex(colour[1:]))).sum(axis=2) <= near).sum())
 
 
-def only(*lines: Line, **more: object) -> Snapshot:
-    return replace(Snapshot(AT, Request(), lines=lines, updated=AT), **more)
+def only(*lines: PlotLine, **more: object) -> Snapshot:
+    return replace(Snapshot(AT, PanelRequest(), lines=lines, updated=AT), **more)
 
 
-def cloud(*points: tuple[float, float], period: float = 300.0) -> Line:
-    return Line("CloudWatch, 5 min", False, period, points)
+def cloud(*points: tuple[float, float], period: float = 300.0) -> PlotLine:
+    return PlotLine("CloudWatch, 5 min", False, period, points)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("scene", [well, troubled])
+@pytest.mark.parametrize("scene", [healthy_snapshot, troubled_snapshot])
 def test_the_picture_is_small_and_of_its_size(scene, dark):
-    picture = Plot().draw(scene(AT), dark)
+    picture = PlotRenderer().render_png(scene(AT), dark)
     image = Image.open(io.BytesIO(picture))
 
     assert (image.format, image.size, image.mode) == ("PNG", (1440, 450), "P")
@@ -65,11 +65,11 @@ def test_the_picture_is_small_and_of_its_size(scene, dark):
 
 
 def test_every_theme_has_its_own_page_and_colours():
-    light, dark = draw(well(AT)), draw(well(AT), dark=True)
+    light, dark = draw(healthy_snapshot(AT)), draw(healthy_snapshot(AT), dark=True)
 
     for pixels, theme, other in ((light, LIGHT, DARK), (dark, DARK, LIGHT)):
         assert pixels[0, 0].tolist() == list(bytes.fromhex(theme.page[1:]))
-        for colour in (theme.lines[0], theme.live, theme.tone("bad"), theme.tone("good")):
+        for colour in (theme.lines[0], theme.live, theme.foreground_color("bad"), theme.foreground_color("good")):
             assert count(pixels, colour) > 20, colour
         assert count(pixels, other.live) == 0
 
@@ -85,18 +85,24 @@ def test_words_stand_out_from_the_page(theme: Theme):
         low, high = sorted((light(one), light(other)))
         return (high + 0.05) / (low + 0.05)
 
-    for colour in (theme.ink, theme.quiet, theme.warning, theme.live, *map(theme.tone, ("good", "bad", "run"))):
+    for colour in (
+        theme.ink,
+        theme.quiet,
+        theme.warning,
+        theme.live,
+        *map(theme.foreground_color, ("good", "bad", "run")),
+    ):
         assert contrast(colour, theme.page) >= 4.5, colour
     for tone in ("good", "bad"):
-        assert contrast(theme.tone(tone), theme.tint(tone)) >= 4.5, tone
+        assert contrast(theme.foreground_color(tone), theme.tinted_background(tone)) >= 4.5, tone
     assert contrast("#ffffff", theme.pressed) >= 4.5
 
 
 def test_drawing_again_draws_the_same():
-    first = PLOT.draw(well(AT), False)
-    PLOT.draw(troubled(AT), True)
+    first = PLOT.render_png(healthy_snapshot(AT), False)
+    PLOT.render_png(troubled_snapshot(AT), True)
 
-    assert PLOT.draw(well(AT), False) == first
+    assert PLOT.render_png(healthy_snapshot(AT), False) == first
 
 
 def test_a_gap_is_not_bridged():
@@ -127,44 +133,44 @@ def test_what_is_low_stands_low():
 
 @pytest.mark.parametrize(("good", "tone"), [(False, "bad"), (True, "good"), (None, "calm")])
 def test_an_alarms_threshold_and_its_times_are_in_its_tone(good, tone):
-    alarm = AlarmShown("busy", "ALARM", AT - 600, good, 50.0, periods=((AT - 3600, AT - 1800), (AT - 600, 0.0)))
+    alarm = PanelAlarm("busy", "ALARM", AT - 600, good, 50.0, periods=((AT - 3600, AT - 1800), (AT - 600, 0.0)))
     pixels = draw(only(cloud((AT - 5000, 20.0)), alarms=(alarm,)))
 
-    assert count(pixels, LIGHT.tone(tone)) > 200
-    assert count(pixels, LIGHT.tint(tone), near=6) > 2000
+    assert count(pixels, LIGHT.foreground_color(tone)) > 200
+    assert count(pixels, LIGHT.tinted_background(tone), near=6) > 2000
 
 
 def test_runs_are_marked_and_what_failed_is_seen():
-    fine = RunShown("fine", AT - 9000, AT - 5000, "finished")
-    short = RunShown("short", AT - 3000, AT - 2999, "failed")
+    fine = PanelRun("fine", AT - 9000, AT - 5000, "finished")
+    short = PanelRun("short", AT - 3000, AT - 2999, "failed")
     pixels = draw(only(cloud((AT - 100, 20.0)), runs=(fine, short)))
 
-    assert count(pixels, LIGHT.tint("run"), near=6) > 5000
-    assert count(pixels, LIGHT.tone("bad")) > 20
+    assert count(pixels, LIGHT.tinted_background("run"), near=6) > 5000
+    assert count(pixels, LIGHT.foreground_color("bad")) > 20
 
 
-def three_days(period: float, live: bool) -> Line:
+def three_days(period: float, live: bool) -> PlotLine:
     points = tuple((AT - n * period, 50 + 40 * sin(n / 40)) for n in range(int(3 * 86400 / period), -1, -1))
-    return Line("three days", live, period, points)
+    return PlotLine("three days", live, period, points)
 
 
 @pytest.mark.parametrize(("period", "live"), [(300.0, False), (60.0, False), (2.0, True)])
 def test_three_days_of_points_stay_small_and_quick(period, live):
-    snapshot = only(three_days(period, live), request=Request(span=3 * 86400.0))
-    plot = Plot()
-    plot.draw(snapshot, False)
+    snapshot = only(three_days(period, live), request=PanelRequest(span=3 * 86400.0))
+    plot = PlotRenderer()
+    plot.render_png(snapshot, False)
     before = time.process_time()
-    picture = plot.draw(snapshot, False)
+    picture = plot.render_png(snapshot, False)
 
     assert len(picture) < LARGEST
     # 40 ms is the aim, for at most some thousands of points; a busy CI machine gets its allowance.
     assert time.process_time() - before < 0.5
 
 
-STRANGE_ALARM = AlarmShown("a", "ALARM", nan, None, nan, periods=((nan, inf), (9e99, 0.0)))
-STRANGE_RUNS = RunShown("r", inf), RunShown("r", AT, AT - 5, "lost"), RunShown("r", -1e18, 1e18, "finished")
+STRANGE_ALARM = PanelAlarm("a", "ALARM", nan, None, nan, periods=((nan, inf), (9e99, 0.0)))
+STRANGE_RUNS = PanelRun("r", inf), PanelRun("r", AT, AT - 5, "lost"), PanelRun("r", -1e18, 1e18, "finished")
 STRANGE = {
-    "nothing": Snapshot(AT, Request()),
+    "nothing": Snapshot(AT, PanelRequest()),
     "an empty line": only(cloud()),
     "no numbers": only(cloud((AT, nan), (AT, inf), (AT, -inf))),
     "two points at once": only(cloud((AT, 50.0), (AT, 60.0))),
@@ -176,9 +182,9 @@ STRANGE = {
     "a strange alarm": only(cloud((AT - 60, 5.0)), alarms=(STRANGE_ALARM,)),
     "strange runs": only(runs=STRANGE_RUNS),
     "many lines": only(*(cloud((AT - 600, float(n)), (AT - 300, 50.0)) for n in range(60))),
-    "many alarms": only(alarms=tuple(AlarmShown(f"a{n}", "OK", 0.0, True, n * 1.0) for n in range(100))),
-    "15 days": replace(well(AT), request=Request(span=15 * 86400.0)),
-    "5 minutes": replace(well(AT), request=Request(span=300.0)),
+    "many alarms": only(alarms=tuple(PanelAlarm(f"a{n}", "OK", 0.0, True, n * 1.0) for n in range(100))),
+    "15 days": replace(healthy_snapshot(AT), request=PanelRequest(span=15 * 86400.0)),
+    "5 minutes": replace(healthy_snapshot(AT), request=PanelRequest(span=300.0)),
 }
 
 
@@ -188,12 +194,12 @@ def test_whatever_it_holds_is_drawn(snapshot):
         assert draw(snapshot, dark).shape == (240, 720, 3)
 
 
-HOSTILE = (*NASTY, "학습 🚀 완료", "$\\frac{1}{0}$", "اسم", "")
+HOSTILE = (*HOSTILE_STRINGS, "학습 🚀 완료", "$\\frac{1}{0}$", "اسم", "")
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_names_are_names(name: str):
-    shown = well(AT)
+    shown = healthy_snapshot(AT)
     hostile = replace(
         shown,
         title=name,
@@ -203,21 +209,21 @@ def test_hostile_names_are_names(name: str):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(PLOT.draw(hostile, False)) < LARGEST
+        assert len(PLOT.render_png(hostile, False)) < LARGEST
 
 
 def test_korean_is_written_with_letters_and_not_with_boxes():
-    pieces = Letters(20).pieces("학습 ok")
+    pieces = TextRenderer(20).split_by_font("학습 ok")
 
     assert [piece for _, piece in pieces if "?" in piece] == []
     assert pieces[0][0] is not pieces[-1][0], "the font that matplotlib brings knows no Korean"
 
 
 def test_what_no_font_knows_is_no_box():
-    letters = Letters(20, fonts=Fonts(files=list))
+    letters = TextRenderer(20, font_finder=FontFinder(list_files=list))
 
-    assert [piece for _, piece in letters.pieces("a\U0001f680b")] == ["a", "", "b"]
-    assert [piece for _, piece in letters.pieces("\U00012000")] == ["?"], "a letter, at least"
+    assert [piece for _, piece in letters.split_by_font("a\U0001f680b")] == ["a", "", "b"]
+    assert [piece for _, piece in letters.split_by_font("\U00012000")] == ["?"], "a letter, at least"
 
 
 boxes = st.tuples(st.floats(0, 300), st.floats(0, 100))
@@ -225,9 +231,9 @@ boxes = st.tuples(st.floats(0, 300), st.floats(0, 100))
 
 @given(st.lists(st.tuples(st.floats(5, 120), st.floats(5, 40), st.lists(boxes, max_size=6)), max_size=20))
 def test_no_label_covers_another_or_leaves_the_frame(wishes):
-    room, taken = Room((0, 0, 300, 100), np.empty((0, 2))), []
+    room, taken = LabelLayout((0, 0, 300, 100), np.empty((0, 2))), []
     for width, height, places in wishes:
-        if found := room.find(width, height, places):
+        if found := room.reserve_best_position(width, height, places):
             taken.append((found[0], found[1], found[0] + width, found[1] + height))
 
     for index, (left, bottom, right, top) in enumerate(taken):
@@ -240,10 +246,10 @@ def test_no_label_covers_another_or_leaves_the_frame(wishes):
 
 
 def test_a_label_goes_where_it_covers_least():
-    room = Room((0, 0, 300, 100), np.array([[50.0, 10.0], [60.0, 10.0], [150.0, 10.0]]))
+    room = LabelLayout((0, 0, 300, 100), np.array([[50.0, 10.0], [60.0, 10.0], [150.0, 10.0]]))
 
-    assert room.find(30, 20, [(40, 0), (140, 0)]) == (140, 0)
-    assert room.find(30, 20, [(140, 5), (200, 0)]) == (200, 0), "the first is taken"
+    assert room.reserve_best_position(30, 20, [(40, 0), (140, 0)]) == (140, 0)
+    assert room.reserve_best_position(30, 20, [(140, 5), (200, 0)]) == (200, 0), "the first is taken"
 
 
 @given(st.floats(0, 4e9), st.sampled_from((3600.0, 3 * 3600.0, 43200.0, 3 * 86400.0, 15 * 86400.0)))
@@ -268,7 +274,7 @@ def test_the_axis_holds_every_value(values):
 
 
 def test_percent_goes_from_0_to_100():
-    assert value_ticks(well(AT)) == [0, 25, 50, 75, 100]
+    assert value_ticks(healthy_snapshot(AT)) == [0, 25, 50, 75, 100]
 
 
 @pytest.mark.parametrize(
@@ -276,21 +282,21 @@ def test_percent_goes_from_0_to_100():
     [(88.2, "88 %"), (0.42, "0.4 %"), (0.0, "0 %"), (100.0, "100 %"), (-3.25, "-3.2 %"), (nan, "?"), (1.5e6, "1.5 M%")],
 )
 def test_numbers_are_read_at_a_glance(value, shown):
-    assert number(value) == shown
+    assert format_with_unit(value) == shown
 
 
 def test_names_are_one_clean_line():
-    assert clean("a\nb\x1b[31m\u202e\ud800 c" + "x" * 99) == "a b[31m c" + "x" * 38 + "…"
+    assert sanitize_line("a\nb\x1b[31m\u202e\ud800 c" + "x" * 99) == "a b[31m c" + "x" * 38 + "…"
 
 
 def test_a_day_that_is_not_today_is_told():
-    assert clock(AT, AT) == time.strftime("%H:%M", time.localtime(AT))
-    assert clock(AT - 3 * 86400, AT).endswith(" " + clock(AT, AT))
-    assert clock(nan, AT) == clock(1e99, AT) == "?"
+    assert format_local_time(AT, AT) == time.strftime("%H:%M", time.localtime(AT))
+    assert format_local_time(AT - 3 * 86400, AT).endswith(" " + format_local_time(AT, AT))
+    assert format_local_time(nan, AT) == format_local_time(1e99, AT) == "?"
 
 
 def test_the_picture_is_told_in_words():
-    words = describe(well(AT))
+    words = build_alt_text(healthy_snapshot(AT))
 
     for word in ("CPU over the last 3 h", "last 8 %", "alarm train-off: ALARM", "run resnet50: finished in 2 h 14 min"):
         assert word in words
@@ -302,7 +308,7 @@ def test_nothing_of_the_process_is_touched(monkeypatch: pytest.MonkeyPatch):
     state, filters, handler = random.getstate(), list(warnings.filters), signal.getsignal(signal.SIGINT)
     legacy = np.random.get_state()[1].tolist()
     try:
-        PLOT.draw(well(AT), False)
+        PLOT.render_png(healthy_snapshot(AT), False)
 
         assert dict(matplotlib.rcParams) == before
     finally:
@@ -338,16 +344,16 @@ HOSTILE_STYLE = {
 
 
 def test_a_users_style_changes_nothing():
-    plain = Plot(720, 240, 1.0).draw(well(AT), False)
+    plain = PlotRenderer(720, 240, 1.0).render_png(healthy_snapshot(AT), False)
     with matplotlib.rc_context(HOSTILE_STYLE):
-        assert Plot(720, 240, 1.0).draw(well(AT), False) == plain
+        assert PlotRenderer(720, 240, 1.0).render_png(healthy_snapshot(AT), False) == plain
 
 
 def test_it_needs_no_pyplot_and_no_screen(tmp_path):
     script = """
 import json, sys
-from cwnotify.view.plot import Plot
-from tests.support.panel_feed import well
+from cwnotify.view.plot import PlotRenderer
+from tests.support.panel_feed import healthy_snapshot
 Plot().draw(well(1795400647.0), False)
 print(json.dumps([name for name in sys.modules if name in ("matplotlib.pyplot", "tkinter", "IPython")]))
 """
@@ -358,11 +364,11 @@ print(json.dumps([name for name in sys.modules if name in ("matplotlib.pyplot", 
 
 def test_drawing_on_and_on_takes_no_more_memory():
     for _ in range(3):
-        PLOT.draw(well(AT), False)
+        PLOT.render_png(healthy_snapshot(AT), False)
     gc.collect()
     before = len(gc.get_objects())
     for n in range(10):
-        PLOT.draw(well(AT + n), bool(n % 2))
+        PLOT.render_png(healthy_snapshot(AT + n), bool(n % 2))
     gc.collect()
 
     assert len(gc.get_objects()) - before < 500

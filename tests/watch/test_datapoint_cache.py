@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwnotify.aws.models import Metric, Series
-from cwnotify.watch.datapoint_cache import UNSETTLED, Datapoints
+from cwnotify.aws.models import Metric, MetricSeries
+from cwnotify.watch.datapoint_cache import REREAD_WINDOW_SECONDS, DatapointCache
 
 CPU = Metric("AWS/EC2", "CPUUtilization", (("InstanceId", "i-0abc12f9"),))
 GPU = Metric("CWAgent", "nvidia_smi_utilization_gpu")
@@ -19,60 +19,65 @@ NOW, ROUND = 10_000.0, 30.0
 
 
 def test_of_a_metric_that_is_known_only_the_unsettled_is_asked_again():
-    points = Datapoints()
-    assert points.ask_from([CPU], 1000.0) == 1000.0
+    points = DatapointCache()
+    assert points.choose_read_start([CPU], 1000.0) == 1000.0
 
-    points.take([Series(CPU, ((4000.0, 1.0), (9000.0, 2.0)), 60.0)], 1000.0, NOW, ROUND)
+    points.add_series([MetricSeries(CPU, ((4000.0, 1.0), (9000.0, 2.0)), 60.0)], 1000.0, NOW, ROUND)
 
-    assert points.ask_from([CPU], 1000.0) == 9000.0 - UNSETTLED
-    assert points.ask_from([CPU], 500.0) == 500.0, "a longer plot needs what was never asked for"
-    assert points.ask_from([CPU, GPU], 1000.0) == 1000.0
+    assert points.choose_read_start([CPU], 1000.0) == 9000.0 - REREAD_WINDOW_SECONDS
+    assert points.choose_read_start([CPU], 500.0) == 500.0, "a longer plot needs what was never asked for"
+    assert points.choose_read_start([CPU, GPU], 1000.0) == 1000.0
 
 
 def test_a_datapoint_that_changed_or_went_is_shown_as_it_is_now():
-    points = Datapoints()
-    points.take([Series(CPU, ((100.0, 1.0), (160.0, 2.0), (220.0, 3.0)), 60.0)], 0.0, NOW, ROUND)
+    points = DatapointCache()
+    points.add_series([MetricSeries(CPU, ((100.0, 1.0), (160.0, 2.0), (220.0, 3.0)), 60.0)], 0.0, NOW, ROUND)
 
-    points.take([Series(CPU, ((160.0, 2.5),), 0.0)], 150.0, NOW, ROUND)
+    points.add_series([MetricSeries(CPU, ((160.0, 2.5),), 0.0)], 150.0, NOW, ROUND)
 
-    assert points.series(CPU) == Series(CPU, ((100.0, 1.0), (160.0, 2.5)), 60.0)
+    assert points.get_series(CPU) == MetricSeries(CPU, ((100.0, 1.0), (160.0, 2.5)), 60.0)
 
 
 def test_of_a_partial_answer_nothing_is_forgotten_and_all_is_asked_again():
-    points = Datapoints()
-    points.take([Series(CPU, ((100.0, 1.0), (160.0, 2.0)), 60.0)], 0.0, NOW, ROUND)
+    points = DatapointCache()
+    points.add_series([MetricSeries(CPU, ((100.0, 1.0), (160.0, 2.0)), 60.0)], 0.0, NOW, ROUND)
 
-    points.take([Series(CPU, ((160.0, 2.5),), 60.0, complete=False)], 0.0, NOW, ROUND)
+    points.add_series([MetricSeries(CPU, ((160.0, 2.5),), 60.0, is_complete=False)], 0.0, NOW, ROUND)
 
-    assert points.series(CPU).points == ((100.0, 1.0), (160.0, 2.5))
-    assert points.ask_from([CPU], 0.0) == 0.0
+    assert points.get_series(CPU).points == ((100.0, 1.0), (160.0, 2.5))
+    assert points.choose_read_start([CPU], 0.0) == 0.0
 
 
 def test_what_is_old_or_no_longer_wanted_is_forgotten():
-    points = Datapoints()
-    points.take([Series(CPU, ((100.0, 1.0), (160.0, 2.0)), 60.0), Series(GPU, ((100.0, 1.0),), 60.0)], 0.0, NOW, ROUND)
+    points = DatapointCache()
+    points.add_series(
+        [MetricSeries(CPU, ((100.0, 1.0), (160.0, 2.0)), 60.0), MetricSeries(GPU, ((100.0, 1.0),), 60.0)],
+        0.0,
+        NOW,
+        ROUND,
+    )
 
-    points.forget([CPU], 150.0)
+    points.prune([CPU], 150.0)
 
-    assert points.series(CPU).points == ((160.0, 2.0),)
-    assert points.series(GPU).points == ()
-    assert points.ask_from([CPU], 150.0) == 150.0
+    assert points.get_series(CPU).points == ((160.0, 2.0),)
+    assert points.get_series(GPU).points == ()
+    assert points.choose_read_start([CPU], 150.0) == 150.0
 
 
 def _calls(late: Callable[[float], float], hours: float) -> tuple[int, list[float]]:
     """How often a day's rounds ask, and how long after its coming each datapoint is seen, `late` telling how late."""
-    points, now, calls, waits, jitter = Datapoints(), 0.0, 0, {}, random.Random(6)
+    points, now, calls, waits, jitter = DatapointCache(), 0.0, 0, {}, random.Random(6)
     read = [at for at in range(-3600, 0, 300) if at + 300 + late(at) <= 0]
-    points.take([Series(CPU, tuple((float(at), 1.0) for at in read), 300.0)], -7200.0, 0.0, ROUND)
+    points.add_series([MetricSeries(CPU, tuple((float(at), 1.0) for at in read), 300.0)], -7200.0, 0.0, ROUND)
     while now < hours * 3600:
         now += ROUND * jitter.uniform(0.9, 1.1)
-        if now < points.next_due(CPU, ROUND):
+        if now < points.next_read_at(CPU, ROUND):
             continue
         calls += 1
-        start = points.ask_from([CPU], -7200.0)
+        start = points.choose_read_start([CPU], -7200.0)
         there = [at for at in range(int(start), int(now), 300) if at + 300 + late(at) <= now]
         waits |= {at: now - (at + 300 + late(at)) for at in there if at >= 0 and at not in waits}
-        points.take([Series(CPU, tuple((float(at), 1.0) for at in there), 300.0)], start, now, ROUND)
+        points.add_series([MetricSeries(CPU, tuple((float(at), 1.0) for at in there), 300.0)], start, now, ROUND)
     return calls, list(waits.values())
 
 
@@ -100,20 +105,20 @@ def test_an_instance_that_sends_no_more_is_asked_for_no_oftener_than_one_that_do
 
 
 def test_detailed_monitoring_is_asked_for_each_other_round():
-    points = Datapoints()
-    assert points.next_due(CPU, ROUND) == 45.0
+    points = DatapointCache()
+    assert points.next_read_at(CPU, ROUND) == 45.0
 
-    points.take([Series(CPU, ((4740.0, 1.0), (4800.0, 1.0)), 60.0)], 0.0, 5000.0, ROUND)
+    points.add_series([MetricSeries(CPU, ((4740.0, 1.0), (4800.0, 1.0)), 60.0)], 0.0, 5000.0, ROUND)
 
-    assert points.next_due(CPU, ROUND) == 5045.0
+    assert points.next_read_at(CPU, ROUND) == 5045.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.dictionaries(st.integers(0, 50), st.integers(0, 9))), max_size=8))
 def test_after_any_readings_all_from_the_last_start_on_is_as_last_read(readings):
-    points, expected = Datapoints(), {}
+    points, expected = DatapointCache(), {}
     for start, values in readings:
         read = {float(at): float(value) for at, value in values.items() if at >= start}
-        points.take([Series(CPU, tuple(sorted(read.items())), 60.0)], float(start), NOW, ROUND)
+        points.add_series([MetricSeries(CPU, tuple(sorted(read.items())), 60.0)], float(start), NOW, ROUND)
         expected = {at: value for at, value in expected.items() if at < start} | read
 
-    assert dict(points.series(CPU).points) == expected
+    assert dict(points.get_series(CPU).points) == expected

@@ -92,7 +92,7 @@ class ChildAlarm:
 
 
 @frozen
-class AlarmChanged:
+class AlarmStateChange:
     """An alarm went from one state to another.
 
     Parameters
@@ -253,7 +253,7 @@ class InstanceNotice:
 
 
 @frozen
-class FunctionFailed:
+class FunctionFailure:
     """Another Lambda function failed, and its on-failure destination or dead-letter queue keeps the event.
 
     Parameters
@@ -314,7 +314,7 @@ class CustomNotification:
 
 
 @frozen
-class Plain:
+class UnrecognizedEvent:
     """Anything that is no alarm, to be shown as it is.
 
     Parameters
@@ -337,10 +337,10 @@ class Plain:
     left_out: int = 0
 
 
-AwsEvent = AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain
+AwsEvent = AlarmStateChange | InstanceNotice | FunctionFailure | CustomNotification | UnrecognizedEvent
 
 
-def unique(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
+def deduplicate_events(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
     """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice.
 
     An alarm's summary of its time series is left out beside events of those that changed to the same state.
@@ -348,10 +348,10 @@ def unique(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
     first: dict[tuple[type, str], AwsEvent] = {}
     for event in events:
         first.setdefault((type(event), event.id), event)
-    alarms = [event for event in first.values() if isinstance(event, AlarmChanged)]
+    alarms = [event for event in first.values() if isinstance(event, AlarmStateChange)]
     named = {(event.alarm_key, event.after) for event in alarms if event.contributor_id or event.contributor}
     return tuple(
         event
         for event in first.values()
-        if not (isinstance(event, AlarmChanged) and event.is_summary and (event.alarm_key, event.after) in named)
+        if not (isinstance(event, AlarmStateChange) and event.is_summary and (event.alarm_key, event.after) in named)
     )

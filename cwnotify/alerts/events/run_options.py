@@ -1,6 +1,6 @@
 """What a user may ask of a run's alert: the options, each told once, and how their words are read.
 
-The magics and the command line build their parsers from `OPTIONS`. Standard library and `cwnotify.errors` only.
+The magics and the command line build their parsers from `RUN_OPTION_SPECS`. Standard library and `cwnotify.errors` only.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from cwnotify.alerts.light_dataclass import frozen
-from cwnotify.alerts.locale import languages
+from cwnotify.alerts.locale import list_languages
 from cwnotify.errors import UsageError
 
-WHEN = ("finish", "error", "always")
-LANGUAGES = languages()
-MOST_TAIL_LINES = 200
-MAX_SECONDS = 10 * 365 * 86400.0
+ON_CHOICES = ("finish", "error", "always")
+LANGUAGES = list_languages()
+MAX_TAIL_LINES = 200
+MAX_DURATION_SECONDS = 10 * 365 * 86400.0
 
 
 @frozen
@@ -54,7 +54,7 @@ class RunOptions:
     zone: str = ""
     together: bool = False
 
-    def wants(self, finished: bool, seconds: float) -> bool:
+    def wants_alert(self, finished: bool, seconds: float) -> bool:
         """Whether a run that ended so, after so long, is to be told."""
         if seconds < self.min_seconds:
             return False
@@ -79,7 +79,7 @@ _ISO = (
 )
 
 
-def duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Read a length of time as seconds.
 
     ``90`` (seconds), ``90s``, ``5 min``, ``1h30``, ``1h 30m``, ``2 hours and 5 minutes``, ``01:30:00``, ``PT1H30M``.
@@ -93,7 +93,7 @@ def duration(text: str) -> float:
     seconds = _by_clock(words)
     if seconds is None:
         seconds = _by_units(words)
-    if seconds is None or seconds > MAX_SECONDS:
+    if seconds is None or seconds > MAX_DURATION_SECONDS:
         hint = "; 1:30 could be minutes or hours" if re.fullmatch(r"\d+:\d+", words) else ""
         raise UsageError(f"{text!r} is not a duration{hint}", hint="write it like 90s, 5m or 1h30m")
     return seconds
@@ -125,7 +125,7 @@ def _by_units(words: str) -> float | None:
     return total if end == len(words) and last else None
 
 
-def mention(text: str) -> str:
+def parse_mention(text: str) -> str:
     """Turn ``@here``, ``@channel``, ``U…`` (a member) or ``S…`` (a user group) into Slack's form.
 
     Raises
@@ -148,7 +148,7 @@ def mention(text: str) -> str:
     )
 
 
-def expressions(text: str) -> tuple[str, ...]:
+def parse_expressions(text: str) -> tuple[str, ...]:
     """Split ``loss, f(a, b)`` at the commas that stand outside brackets and quotes.
 
     Raises
@@ -178,7 +178,7 @@ def _is_expression(text: str) -> bool:
     return True
 
 
-def time_zone(text: str) -> str:
+def validate_time_zone(text: str) -> str:
     """Check a zone's IANA name. A machine without zone data knows none, and then every name passes.
 
     Raises
@@ -197,7 +197,7 @@ def time_zone(text: str) -> str:
     return text
 
 
-def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
+def make_choice_parser(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     """Make a reader that accepts only `choices`."""
 
     def read(text: str) -> str:
@@ -208,15 +208,15 @@ def one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
-def line_count(text: str) -> int:
-    """Read a number of lines from 0 to `MOST_TAIL_LINES`."""
-    if not re.fullmatch(r"\d{1,6}", word := text.strip(), re.ASCII) or int(word) > MOST_TAIL_LINES:
-        raise UsageError(f"--tail takes a number of lines from 0 to {MOST_TAIL_LINES}", hint=f"not {text!r}")
+def parse_line_count(text: str) -> int:
+    """Read a number of lines from 0 to `MAX_TAIL_LINES`."""
+    if not re.fullmatch(r"\d{1,6}", word := text.strip(), re.ASCII) or int(word) > MAX_TAIL_LINES:
+        raise UsageError(f"--tail takes a number of lines from 0 to {MAX_TAIL_LINES}", hint=f"not {text!r}")
     return int(word)
 
 
 @frozen
-class Option:
+class RunOptionSpec:
     """One option: its flag, the `RunOptions` field that it fills, how to read it, and its help."""
 
     flag: str
@@ -227,28 +227,36 @@ class Option:
     cell_only: bool = False
 
 
-OPTIONS = (
-    Option("--min", "min_seconds", "DURATION", duration, "tell only if it ran at least so long: 90s, 5m, 1h30m"),
-    Option("--on", "on", "|".join(WHEN), one_of("--on", WHEN), "when to tell (default: always)"),
-    Option("--mention", "mention", "WHO", mention, "ping @here, @channel, a member (U…) or a user group (S…)"),
-    Option(
+RUN_OPTION_SPECS = (
+    RunOptionSpec(
+        "--min", "min_seconds", "DURATION", parse_duration, "tell only if it ran at least so long: 90s, 5m, 1h30m"
+    ),
+    RunOptionSpec(
+        "--on", "on", "|".join(ON_CHOICES), make_choice_parser("--on", ON_CHOICES), "when to tell (default: always)"
+    ),
+    RunOptionSpec(
+        "--mention", "mention", "WHO", parse_mention, "ping @here, @channel, a member (U…) or a user group (S…)"
+    ),
+    RunOptionSpec(
         "--show",
         "show",
         "EXPR[,EXPR…]",
-        expressions,
+        parse_expressions,
         "values that the alert shows, taken after the cell, each within two seconds",
         cell_only=True,
     ),
-    Option(
+    RunOptionSpec(
         "--tail",
         "tail",
         "N",
-        line_count,
+        parse_line_count,
         "the last N printed lines (off by default: output can hold secrets)",
     ),
-    Option("--lang", "lang", "|".join(LANGUAGES), one_of("--lang", LANGUAGES), "the alert's language"),
-    Option("--channel", "channel", "NAME", str, "another channel (only legacy webhooks heed it)"),
-    Option(
+    RunOptionSpec(
+        "--lang", "lang", "|".join(LANGUAGES), make_choice_parser("--lang", LANGUAGES), "the alert's language"
+    ),
+    RunOptionSpec("--channel", "channel", "NAME", str, "another channel (only legacy webhooks heed it)"),
+    RunOptionSpec(
         "--together",
         "together",
         "",

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from cwnotify.alerts.events.alarms import AlarmChanged as AlarmChanged
 from cwnotify.alerts.events.alarms import AlarmState as AlarmState
+from cwnotify.alerts.events.alarms import AlarmStateChange as AlarmChanged
 from cwnotify.alerts.events.alarms import ChildAlarm as ChildAlarm
 from cwnotify.alerts.events.alarms import CustomNotification as CustomNotification
 from cwnotify.alerts.events.alarms import Dimension as Dimension
-from cwnotify.alerts.events.alarms import FunctionFailed as FunctionFailed
+from cwnotify.alerts.events.alarms import FunctionFailure as FunctionFailed
 from cwnotify.alerts.events.alarms import InstanceNotice as InstanceNotice
 from cwnotify.alerts.events.alarms import NoticeKind as NoticeKind
-from cwnotify.alerts.events.alarms import Plain as Plain
+from cwnotify.alerts.events.alarms import UnrecognizedEvent as Plain
 from cwnotify.alerts.events.alarms import WatchedMetric as WatchedMetric
 from cwnotify.alerts.events.run_options import RunOptions
 from cwnotify.alerts.light_dataclass import frozen
@@ -39,7 +39,7 @@ class RunKind(StrEnum):
 
 
 @frozen
-class Place:
+class RunLocation:
     """Where something ran. Whatever is not known is left empty."""
 
     notebook: str = ""
@@ -76,7 +76,7 @@ class Run:
     name: str
     started: float
     kind: RunKind = RunKind.CELL
-    place: Place = Place()
+    place: RunLocation = RunLocation()
     options: RunOptions = RunOptions()
     job: str = ""
     rank: int = 0
@@ -84,7 +84,7 @@ class Run:
 
 
 @frozen
-class Failure:
+class RunFailure:
     """Why a run failed.
 
     Parameters
@@ -103,7 +103,7 @@ class Failure:
 
 
 @frozen
-class Shown:
+class CapturedValue:
     """One value that ``--show`` asked for; `error` says why there is none."""
 
     expression: str
@@ -130,7 +130,7 @@ class FailedCommand:
     signal: str = ""
 
 
-class Wait(StrEnum):
+class WaitReason(StrEnum):
     """What a run waits for that only a person can give."""
 
     DEBUGGER = "debugger"
@@ -138,7 +138,7 @@ class Wait(StrEnum):
 
 
 @frozen
-class Vitals:
+class LoadSample:
     """Load as last seen: `cpu` in percent of the host, memory in bytes."""
 
     at: float
@@ -159,7 +159,7 @@ class LossCause(StrEnum):
 
 
 @frozen
-class Loss:
+class RunLoss:
     """Why a run was lost, as far as it can be known.
 
     Parameters
@@ -184,7 +184,7 @@ class Loss:
 
 
 @frozen
-class RunEnded:
+class RunResult:
     """A run and how it ended.
 
     Parameters
@@ -211,21 +211,21 @@ class RunEnded:
     outcome: Outcome
     seconds: float
     ended: float
-    failure: Failure | None = None
-    loss: Loss | None = None
-    shown: tuple[Shown, ...] = ()
+    failure: RunFailure | None = None
+    loss: RunLoss | None = None
+    shown: tuple[CapturedValue, ...] = ()
     tail: str = ""
     cpu: tuple[float, ...] = ()
-    vitals: Vitals | None = None
+    vitals: LoadSample | None = None
     command: FailedCommand | None = None
     values_left_out: int = 0
 
     @property
-    def is_wanted(self) -> bool:
+    def is_alert_wanted(self) -> bool:
         """Whether the run's options ask for this alert. A failed shell command counts as both a finish and an error."""
         finished = self.outcome is Outcome.FINISHED
-        wants = self.run.options.wants
+        wants = self.run.options.wants_alert
         return wants(finished, self.seconds) or (finished and self.command is not None and wants(False, self.seconds))
 
 
-Event = RunEnded | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain
+AlertEvent = RunResult | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain

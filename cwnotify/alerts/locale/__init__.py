@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 _languages: dict[str, Any] = {"en": en}
 _own: dict[tuple[str, str], str] = {}
-LONGEST = 300
+MAX_TRANSLATION_LENGTH = 300
 _MENTION = re.compile(r"@(?=here|channel|everyone)", re.I)
 _SPARKS = "▁▂▃▄▅▆"  # higher bars would touch the line above
 
 
-def languages() -> tuple[str, ...]:
+def list_languages() -> tuple[str, ...]:
     """The codes of all languages that there is a file for."""
     import pkgutil
 
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-def sentences(lang: str) -> dict[str, str]:
-    """All sentences of a language by their keys, as they are without `amend`."""
-    return {**en.SENTENCES, **_language(lang).SENTENCES}
+def get_translations(lang: str) -> dict[str, str]:
+    """All sentences of a language by their keys, as they are without `override_translations`."""
+    return {**en.TRANSLATIONS, **_language(lang).TRANSLATIONS}
 
 
-def say(lang: str, key: str, **values: object) -> str:
+def translate(lang: str, key: str, **values: object) -> str:
     """The sentence `key` in `lang` (English where the language is unknown), with `values` put in."""
     return _sentence(lang, key).format(**values)
 
 
-def amend(own: Iterable[tuple[str, str, str]]) -> None:
+def override_translations(own: Iterable[tuple[str, str, str]]) -> None:
     """Say these sentences instead of ours: in this process, from now on, and no others.
 
     Parameters
     ----------
     own
-        (language, key, sentence), free of what `fault` finds. No text in them becomes a link or a mention; asterisks,
+        (language, key, sentence), free of what `find_translation_problem` finds. No text in them becomes a link or a mention; asterisks,
         backticks, underscores and emoji format as in our own.
     """
     global _own
@@ -57,29 +57,29 @@ def amend(own: Iterable[tuple[str, str, str]]) -> None:
 
 def _escaped(sentence: str) -> str:
     """A sentence from a file as mrkdwn. Entities that are written out, as in ours, stay what they are."""
-    from cwnotify.alerts.messages.block_kit import escape
+    from cwnotify.alerts.messages.block_kit import escape_mrkdwn
 
     plain = sentence.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     # Slack reads @here without brackets, too, where it looks for mentions.
-    return _MENTION.sub("@\N{WORD JOINER}", escape(plain, 6 * LONGEST))
+    return _MENTION.sub("@\N{WORD JOINER}", escape_mrkdwn(plain, 6 * MAX_TRANSLATION_LENGTH))
 
 
-def fault(lang: str, key: str, sentence: object) -> str:
+def find_translation_problem(lang: str, key: str, sentence: object) -> str:
     """What keeps `sentence` from being said instead of ours; empty if nothing does."""
-    if lang not in languages():
-        return f"there is no language {lang}; there are {', '.join(languages())}"
-    if key not in en.SENTENCES:
+    if lang not in list_languages():
+        return f"there is no language {lang}; there are {', '.join(list_languages())}"
+    if key not in en.TRANSLATIONS:
         from cwnotify.suggestions import closest_match
 
-        near = closest_match(key, en.SENTENCES)
+        near = closest_match(key, en.TRANSLATIONS)
         return "there is no such sentence" + (f"; did you mean {near}?" if near else "")
-    if not isinstance(sentence, str) or not 0 < len(sentence) <= LONGEST:
-        return f"a sentence is text of 1 to {LONGEST} characters"
+    if not isinstance(sentence, str) or not 0 < len(sentence) <= MAX_TRANSLATION_LENGTH:
+        return f"a sentence is text of 1 to {MAX_TRANSLATION_LENGTH} characters"
     try:
         gaps = _gaps(sentence)
     except ValueError:
         return "a brace has no partner; write {{ for one that shall be seen"
-    known = _gaps(en.SENTENCES[key])
+    known = _gaps(en.TRANSLATIONS[key])
     if strangers := gaps - known:
         takes = "{" + "}, {".join(sorted(known)) + "}" if known else "no braces"
         return f"nothing is known of {{{min(strangers)}}} there; it takes {takes}"
@@ -99,7 +99,7 @@ def _gaps(sentence: str) -> set[str]:
 
 
 def _sentence(lang: str, key: str) -> str:
-    return _own.get((lang, key)) or _language(lang).SENTENCES.get(key) or en.SENTENCES[key]
+    return _own.get((lang, key)) or _language(lang).TRANSLATIONS.get(key) or en.TRANSLATIONS[key]
 
 
 def _language(lang: str) -> Any:
@@ -114,10 +114,10 @@ def _language(lang: str) -> Any:
     return _languages[lang]
 
 
-def duration(seconds: float, lang: str) -> str:
+def format_duration(seconds: float, lang: str) -> str:
     """``2 h 14 min``, ``3 s``, ``0.04 s``: the two largest units, rounded down, as a person would say it."""
     if seconds < 10:
-        return say(lang, "seconds", n=f"{max(0.0, seconds):.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip("."))
+        return translate(lang, "seconds", n=f"{max(0.0, seconds):.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip("."))
     left = int(seconds)
     sizes = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
     parts = []
@@ -125,14 +125,14 @@ def duration(seconds: float, lang: str) -> str:
         count, left = divmod(left, size)
         parts.append((unit, count))
     first = next(i for i, (_, count) in enumerate(parts) if count)
-    return " ".join(say(lang, unit, n=count) for unit, count in parts[first : first + 2] if count)
+    return " ".join(translate(lang, unit, n=count) for unit, count in parts[first : first + 2] if count)
 
 
-def zone(name: str, lang: str) -> tzinfo:
+def resolve_time_zone(name: str, lang: str) -> tzinfo:
     """The reader's zone: `name`, else the language's own, else UTC; an unknown name is UTC too."""
     from zoneinfo import ZoneInfo
 
-    wanted = name or _language(lang).ZONE
+    wanted = name or _language(lang).DEFAULT_TIME_ZONE
     try:
         return ZoneInfo(wanted)
     except (KeyError, ValueError, OSError):
@@ -140,15 +140,15 @@ def zone(name: str, lang: str) -> tzinfo:
         return timezone(timedelta(hours=9), "KST") if wanted == "Asia/Seoul" else timezone.utc  # noqa: UP017
 
 
-def clock(at: float, where: tzinfo, beside: float | None = None, seconds: bool = True) -> str:
+def format_timestamp(at: float, where: tzinfo, same_day_as: float | None = None, show_seconds: bool = True) -> str:
     """A moment as ``13:02:07 KST``, with its date unless `beside` (another moment shown) has the same."""
     try:
         moment = datetime.fromtimestamp(at, where)
-        other = datetime.fromtimestamp(beside, where) if beside is not None else None
+        other = datetime.fromtimestamp(same_day_as, where) if same_day_as is not None else None
     except (ValueError, OverflowError, OSError):
         return "?"
     day = "" if other and other.date() == moment.date() else "%Y-%m-%d "
-    return moment.strftime(f"{day}{'%H:%M:%S' if seconds else '%H:%M'} %Z").strip()
+    return moment.strftime(f"{day}{'%H:%M:%S' if show_seconds else '%H:%M'} %Z").strip()
 
 
 def sparkline(values: tuple[float, ...], low: float = 0.0, high: float = 100.0, width: int = 12) -> str:
@@ -182,7 +182,7 @@ _PICTURES = {
 }
 
 
-def plain(text: str) -> str:
+def to_plain_text(text: str) -> str:
     """A sentence of ours for a terminal: emoji as pictures, no mrkdwn marks, no entities."""
     for name, picture in _PICTURES.items():
         text = text.replace(name, picture)

@@ -1,7 +1,7 @@
 """English. A run's sentence holds exactly one of the words finished, failed, interrupted and lost."""
 
-ZONE = "UTC"
-SENTENCES = {
+DEFAULT_TIME_ZONE = "UTC"
+TRANSLATIONS = {
     "seconds": "{n} s",
     "minutes": "{n} min",
     "hours": "{n} h",

@@ -3,8 +3,8 @@
 Slack은 굵은 글씨를 닫는 별표 바로 뒤에 글자가 오면 별표를 그대로 보여 준다. 그래서 뒤를 한 칸 띄운다.
 """
 
-ZONE = "Asia/Seoul"
-SENTENCES = {
+DEFAULT_TIME_ZONE = "Asia/Seoul"
+TRANSLATIONS = {
     "seconds": "{n}초",
     "minutes": "{n}분",
     "hours": "{n}시간",

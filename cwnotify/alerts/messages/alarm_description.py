@@ -65,7 +65,7 @@ class _Line:
     is_code: bool = False
 
 
-def mrkdwn(text: str, limit: int = b.MOST_SECTION, lead: bool = False, bold: bool = True) -> str:
+def markdown_to_mrkdwn(text: str, limit: int = b.MAX_SECTION_LENGTH, lead: bool = False, bold: bool = True) -> str:
     """Convert a description to mrkdwn of at most `limit` characters.
 
     Parameters
@@ -75,7 +75,7 @@ def mrkdwn(text: str, limit: int = b.MOST_SECTION, lead: bool = False, bold: boo
     bold
         False drops all bold marks: after a recovery, an alarming description should not shout.
     """
-    text = b.clean(text[:_MAX_INPUT]).strip()
+    text = b.sanitize_text(text[:_MAX_INPUT]).strip()
     fields = _json_lines(text, bold)
     lines = fields or list(_markdown_lines(text))
     first = lines[0] if lines else _Line()
@@ -107,14 +107,14 @@ def _json_lines(text: str, bold: bool) -> list[_Line]:
         return []
     lines = []
     for name, value in list(fields.items())[:_MAX_FIELDS]:
-        key = b.label(name, 120)
+        key = b.escape_label(name, 120)
         prefix = f"*{key}*: " if bold and key else f"{key}: "
         items = value if isinstance(value, list) else [value]
         if any(isinstance(item, dict | list) for item in items):
-            lines.append(_Line(prefix + b.code(json.dumps(value, ensure_ascii=False), 500)))
+            lines.append(_Line(prefix + b.inline_code(json.dumps(value, ensure_ascii=False), 500)))
         else:
             words = ", ".join(item if isinstance(item, str) else json.dumps(item) for item in items)
-            lines.append(_Line(prefix, " ".join(b.clean(words).split())))
+            lines.append(_Line(prefix, " ".join(b.sanitize_text(words).split())))
     return lines
 
 
@@ -164,7 +164,7 @@ def _item(indent: str, number: str | None, ticked: str | None, rest: str) -> _Li
 
 def _shown(line: _Line, bold: bool) -> str:
     if line.is_code:
-        return f"```\n{b.escape(line.raw.replace('`', 'ˋ'), len(line.raw) * 5 + 1)}\n```"
+        return f"```\n{b.escape_mrkdwn(line.raw.replace('`', 'ˋ'), len(line.raw) * 5 + 1)}\n```"
     strong = line.strong and bold
     body = _inline(line.raw, bold and not strong).strip()
     return line.prefix + (f"*{body}*" if strong and body else body)
@@ -185,11 +185,11 @@ def _shortened(line: _Line, room: int, bold: bool) -> str:
         raw = raw[: max(len(raw) * 3 // 4, 1)]
     if "://" in line.raw:
         return "…"[:room]
-    return line.prefix + b.escape(line.raw.translate(_LITERAL).replace("_", "ˍ"), room - len(line.prefix))
+    return line.prefix + b.escape_mrkdwn(line.raw.translate(_LITERAL).replace("_", "ˍ"), room - len(line.prefix))
 
 
 def _fenced(code: str, room: int) -> str:
-    return f"```\n{b.escape(code.replace('`', 'ˋ'), room)}\n```"
+    return f"```\n{b.escape_mrkdwn(code.replace('`', 'ˋ'), room)}\n```"
 
 
 def _inline(raw: str, bold: bool) -> str:
@@ -219,7 +219,7 @@ def _atom(match: re.Match[str], before: str) -> tuple[str, int]:
     if match["escaped"]:
         return _literal(match["escaped"]), match.end()
     if match["code"]:
-        return b.code(match["code"], 5 * len(match["code"]) + 1), match.end()
+        return b.inline_code(match["code"], 5 * len(match["code"]) + 1), match.end()
     if match["bare"]:
         url = _trimmed(match["bare"], before)
         return _link(url, ""), match.start() + len(url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.events.alarms import AlarmChanged, AlarmState
+from cwnotify.alerts.events.alarms import AlarmState, AlarmStateChange
 from cwnotify.alerts.messages import block_kit as b
 from cwnotify.alerts.python310 import StrEnum
 
@@ -20,36 +20,41 @@ if TYPE_CHECKING:
     from cwnotify.alerts.events.alarms import Tag
 
 
-class Tone(StrEnum):
+class Severity(StrEnum):
     """How a reader should feel about a change."""
 
     BAD = "bad"
     NO_DATA = "no data"
-    CALM = "calm"
+    NEUTRAL = "calm"
     GOOD = "good"
 
 
-class News(StrEnum):
+class ChangeKind(StrEnum):
     """What happened, as far as the event proves it."""
 
     FIRED = "fired"
-    ENDED = "ended"  # work was measured before, and now its end
+    WORK_ENDED = "ended"  # work was measured before, and now its end
     IDLE = "idle"  # no work is measured, and none was seen before
     WELCOME = "welcome"  # a welcome alarm that is not about CPU or GPU load
-    UNKNOWN = "unknown"  # a welcome alarm that fired because nothing was measured
+    WELCOME_NO_DATA = "unknown"  # a welcome alarm that fired because nothing was measured
     NO_DATA = "no data"
     RECOVERED = "recovered"
     OK = "ok"
-    WORKING = "working"
+    WORK_RESUMED = "working"
     OTHER = "other"
 
 
-COLOURS = {Tone.BAD: b.BAD, Tone.NO_DATA: b.NO_DATA, Tone.CALM: b.NO_DATA, Tone.GOOD: b.GOOD}
-MARKS = {
-    Tone.BAD: ":rotating_light:",
-    Tone.NO_DATA: ":grey_question:",
-    Tone.CALM: ":information_source:",
-    Tone.GOOD: ":white_check_mark:",
+SEVERITY_COLORS = {
+    Severity.BAD: b.COLOR_BAD,
+    Severity.NO_DATA: b.COLOR_NEUTRAL,
+    Severity.NEUTRAL: b.COLOR_NEUTRAL,
+    Severity.GOOD: b.COLOR_GOOD,
+}
+SEVERITY_EMOJI = {
+    Severity.BAD: ":rotating_light:",
+    Severity.NO_DATA: ":grey_question:",
+    Severity.NEUTRAL: ":information_source:",
+    Severity.GOOD: ":white_check_mark:",
 }
 # Alarms on these AWS services' CPU are about servers, not about trainings.
 _TRAINING_NAMESPACES = ("AWS/EC2", "AWS/ECS", "AWS/SageMaker", "AWS/Batch")
@@ -59,56 +64,56 @@ _LOAD = re.compile(r"(?:cpu|gpu).*(?:util|usage(?:active|user|percent|total)?$|a
 _NO_LOAD = ("idle", "credit", "mem", "limit", "reserv", "iowait", "steal", "encoder", "decoder")
 
 
-def is_welcome(name: str, tags: Iterable[Tag] = ()) -> bool:
+def is_welcome_alarm(name: str, tags: Iterable[Tag] = ()) -> bool:
     """Whether it is good news when an alarm of this name, with these tags, fires."""
     tagged = any(tag.key.lower() == "cwnotify" and tag.value.strip().lower() == "welcome" for tag in tags)
     return tagged or bool(_OFF.search(name))
 
 
-def news_of(event: AlarmChanged) -> News:
+def classify_change(event: AlarmStateChange) -> ChangeKind:
     """Which news `event` is."""
-    welcome = is_welcome(event.name, event.tags)
+    welcome = is_welcome_alarm(event.name, event.tags)
     again = event.before == AlarmState.ALARM
     if event.after == AlarmState.ALARM:
         if not welcome:
-            return News.FIRED
-        if is_unmeasured(event):
-            return News.UNKNOWN
+            return ChangeKind.FIRED
+        if is_due_to_missing_data(event):
+            return ChangeKind.WELCOME_NO_DATA
         if not _is_about_work(event):
-            return News.WELCOME
-        return News.ENDED if event.before == AlarmState.OK else News.IDLE
+            return ChangeKind.WELCOME
+        return ChangeKind.WORK_ENDED if event.before == AlarmState.OK else ChangeKind.IDLE
     if event.after == AlarmState.OK:
-        if welcome and not is_unmeasured(event) and _is_about_work(event) and load_of(event):
-            return News.WORKING
-        return News.RECOVERED if again else News.OK
-    return News.NO_DATA if event.after == AlarmState.INSUFFICIENT_DATA else News.OTHER
+        if welcome and not is_due_to_missing_data(event) and _is_about_work(event) and processor_type(event):
+            return ChangeKind.WORK_RESUMED
+        return ChangeKind.RECOVERED if again else ChangeKind.OK
+    return ChangeKind.NO_DATA if event.after == AlarmState.INSUFFICIENT_DATA else ChangeKind.OTHER
 
 
-def is_unmeasured(event: AlarmChanged) -> bool:
+def is_due_to_missing_data(event: AlarmStateChange) -> bool:
     """Whether missing data alone explains the state: nothing was measured, or nothing that would lead to it."""
     return event.no_data or (event.value is None and bool(event.recent))
 
 
-def tone_of(event: AlarmChanged) -> Tone:
+def severity_of(event: AlarmStateChange) -> Severity:
     """The tone of `event`; a state that CloudWatch does not know is calm."""
-    match news_of(event):
-        case News.FIRED:
-            return Tone.BAD
-        case News.ENDED | News.IDLE | News.WELCOME:
-            return Tone.GOOD
-        case News.UNKNOWN | News.NO_DATA:
-            return Tone.NO_DATA
-        case News.RECOVERED | News.OK if not is_welcome(event.name, event.tags):
-            return Tone.GOOD
-    return Tone.CALM
+    match classify_change(event):
+        case ChangeKind.FIRED:
+            return Severity.BAD
+        case ChangeKind.WORK_ENDED | ChangeKind.IDLE | ChangeKind.WELCOME:
+            return Severity.GOOD
+        case ChangeKind.WELCOME_NO_DATA | ChangeKind.NO_DATA:
+            return Severity.NO_DATA
+        case ChangeKind.RECOVERED | ChangeKind.OK if not is_welcome_alarm(event.name, event.tags):
+            return Severity.GOOD
+    return Severity.NEUTRAL
 
 
-def mark_of(event: AlarmChanged) -> str:
+def emoji_for_change(event: AlarmStateChange) -> str:
     """The emoji that begins its first line."""
-    return ":zzz:" if news_of(event) is News.IDLE else MARKS[tone_of(event)]
+    return ":zzz:" if classify_change(event) is ChangeKind.IDLE else SEVERITY_EMOJI[severity_of(event)]
 
 
-def subject_of(event: AlarmChanged) -> str:
+def alarm_subject(event: AlarmStateChange) -> str:
     """What a welcome alarm is about: its name without the final ``off``, else its instance."""
     match = _OFF.search(event.name)
     if not match:
@@ -116,7 +121,7 @@ def subject_of(event: AlarmChanged) -> str:
     return event.name[: match.start()].rstrip(" -_./:#(") or event.instance or event.name
 
 
-def load_of(event: AlarmChanged) -> str:
+def processor_type(event: AlarmStateChange) -> str:
     """``CPU`` or ``GPU`` where an alarm compares such a load, else empty."""
     if not event.metrics:
         return _load(event.metric)
@@ -134,12 +139,12 @@ def _load(metric: str) -> str:
     return "GPU" if "gpu" in letters else "CPU"
 
 
-def _is_about_work(event: AlarmChanged) -> bool:
+def _is_about_work(event: AlarmStateChange) -> bool:
     """Whether a welcome alarm that fires means that a machine's work is over."""
     if "Greater" in event.comparison:
         return False
-    if load_of(event):
+    if processor_type(event):
         return not event.namespace.startswith("AWS/") or event.namespace in _TRAINING_NAMESPACES
     known = event.metric or event.metrics or event.query or event.rule or event.children
     # An event that does not say what is measured: the name is all there is, and `off` is the guide's.
-    return not known and subject_of(event) != event.name
+    return not known and alarm_subject(event) != event.name

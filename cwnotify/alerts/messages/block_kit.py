@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 else:
     Block = Payload = dict
 
-MOST_TEXT = 40_000
-MOST_SECTION = 3_000
-MOST_FIELD = 2_000
-MOST_FIELDS = 10
-MOST_BLOCKS = 50
-MOST_CONTEXT = 10
-MOST_BUTTON = 75
-MOST_URL = 3_000
+MAX_TEXT_LENGTH = 40_000
+MAX_SECTION_LENGTH = 3_000
+MAX_FIELD_LENGTH = 2_000
+MAX_FIELDS_PER_SECTION = 10
+MAX_BLOCKS_PER_MESSAGE = 50
+MAX_ELEMENTS_PER_BLOCK = 10
+MAX_BUTTON_TEXT_LENGTH = 75
+MAX_BUTTON_URL_LENGTH = 3_000
 
-GOOD = "#30db3f"
-BAD = "#eb4034"
-NO_DATA = "#9aa0a6"
-AMBER = "#f2a60d"
+COLOR_GOOD = "#30db3f"
+COLOR_BAD = "#eb4034"
+COLOR_NEUTRAL = "#9aa0a6"
+COLOR_WARNING = "#f2a60d"
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # C0 and C1 controls but newline, other ends of a line, what reverses or hides text, and lone surrogates.
@@ -44,13 +44,13 @@ _EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
 _FORMATTING = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "\n": " "})
 
 
-def clean(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Drop terminal colours; replace what cannot be shown or would reorder the line."""
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\t", "    ")
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def escape(text: str, limit: int = MOST_SECTION) -> str:
+def escape_mrkdwn(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
     """Escape `text` for mrkdwn and cut it to `limit` characters, an ellipsis included.
 
     Parameters
@@ -60,7 +60,7 @@ def escape(text: str, limit: int = MOST_SECTION) -> str:
     """
     pieces, length = [], 0
     # Cleaned before it is cut: colours take no room, and no sequence of theirs is torn.
-    for character in clean(text)[: limit + 1]:
+    for character in sanitize_text(text)[: limit + 1]:
         piece = _ENTITIES.get(character, character)
         pieces.append(piece)
         length += len(piece)
@@ -71,38 +71,38 @@ def escape(text: str, limit: int = MOST_SECTION) -> str:
     return "".join(pieces) + "…"
 
 
-def cut(text: str, limit: int) -> str:
+def truncate_text(text: str, limit: int) -> str:
     """Clean `text` and cut it to `limit` characters, an ellipsis included; for plain_text and for titles."""
-    text = clean(text)
+    text = sanitize_text(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def label(text: str, limit: int = 200) -> str:
+def escape_label(text: str, limit: int = 200) -> str:
     """A name for use inside a sentence: one line that can neither format nor ping."""
-    text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), clean(text).translate(_FORMATTING).strip())
-    return escape(_EMOJI.sub("∶", text), limit).strip()
+    text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), sanitize_text(text).translate(_FORMATTING).strip())
+    return escape_mrkdwn(_EMOJI.sub("∶", text), limit).strip()
 
 
-def prose(text: str, limit: int = MOST_SECTION) -> str:
+def escape_prose(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
     """Somebody else's sentence, on one line: its emoji, times and ARNs as they are, but no formatting and no pings."""
-    return escape(clean(text).translate(_FORMATTING).strip(), limit).strip()
+    return escape_mrkdwn(sanitize_text(text).translate(_FORMATTING).strip(), limit).strip()
 
 
 def bold(text: str, limit: int = 200) -> str:
     """`text` in bold; formatting characters in it are replaced by look-alikes."""
-    shown = label(text, limit)
+    shown = escape_label(text, limit)
     return f"*{shown}*" if shown else ""
 
 
-def code(text: str, limit: int = 200) -> str:
+def inline_code(text: str, limit: int = 200) -> str:
     """`text` as inline code; backticks in it are replaced, for there is no escape for them."""
-    shown = escape(clean(text).replace("`", "ˋ").replace("\n", " ").strip(), limit)
+    shown = escape_mrkdwn(sanitize_text(text).replace("`", "ˋ").replace("\n", " ").strip(), limit)
     return f"`{shown}`" if shown else ""
 
 
-def code_block(text: str, limit: int = MOST_SECTION) -> str:
+def code_block(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
     """`text` as a code block, keeping its end when it is too long, since an error's last lines tell most."""
-    text = clean(text).replace("`", "ˋ").strip("\n")
+    text = sanitize_text(text).replace("`", "ˋ").strip("\n")
     room = limit - len("```\n\n```") - 1
     pieces = [_ENTITIES.get(character, character) for character in text]
     length = sum(map(len, pieces))
@@ -113,7 +113,7 @@ def code_block(text: str, limit: int = MOST_SECTION) -> str:
     return "```\n" + ("…" if start else "") + "".join(pieces[start:]) + "\n```"
 
 
-def mrkdwn(text: str) -> Block:
+def mrkdwn_object(text: str) -> Block:
     """Ready mrkdwn as it is: Slack makes no link and no mention out of what only looks like one.
 
     ``<https://…|text>`` stays a link. Nearly every text here holds something from outside (a name, a reason, an error),
@@ -124,52 +124,55 @@ def mrkdwn(text: str) -> Block:
 
 def section(text: str) -> Block:
     """A paragraph of ready mrkdwn."""
-    return {"type": "section", "text": mrkdwn(text)}
+    return {"type": "section", "text": mrkdwn_object(text)}
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> list[Block]:
+def fact_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
     """Name and ready mrkdwn value, a line each; pairs without a value are left out."""
     texts: list[str] = []
     for name, value in pairs:
         if not value.strip():
             continue
-        line = _fit(f"*{name}*  {value}", MOST_FIELD)
-        if texts and len(texts[-1]) + len(line) < MOST_SECTION:
+        line = _fit(f"*{name}*  {value}", MAX_FIELD_LENGTH)
+        if texts and len(texts[-1]) + len(line) < MAX_SECTION_LENGTH:
             texts[-1] += f"\n{line}"
         else:
             texts.append(line)
     return [section(text) for text in texts]
 
 
-def fields(pairs: Iterable[tuple[str, str]]) -> list[Block]:
+def two_column_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
     """Name and ready mrkdwn value in two columns; pairs without a value are left out, ten to a section at most."""
-    cells = [mrkdwn(_fit(f"*{name}*\n{value}", MOST_FIELD)) for name, value in pairs if value.strip()]
-    return [{"type": "section", "fields": cells[i : i + MOST_FIELDS]} for i in range(0, len(cells), MOST_FIELDS)]
+    cells = [mrkdwn_object(_fit(f"*{name}*\n{value}", MAX_FIELD_LENGTH)) for name, value in pairs if value.strip()]
+    return [
+        {"type": "section", "fields": cells[i : i + MAX_FIELDS_PER_SECTION]}
+        for i in range(0, len(cells), MAX_FIELDS_PER_SECTION)
+    ]
 
 
 def context(*texts: str) -> Block:
     """A quiet line of ready mrkdwn."""
-    elements = [mrkdwn(_fit(text, MOST_SECTION)) for text in texts if text.strip()]
-    return {"type": "context", "elements": elements[:MOST_CONTEXT]}
+    elements = [mrkdwn_object(_fit(text, MAX_SECTION_LENGTH)) for text in texts if text.strip()]
+    return {"type": "context", "elements": elements[:MAX_ELEMENTS_PER_BLOCK]}
 
 
-def buttons(links: Sequence[tuple[str, str]], primary: bool = True) -> list[Block]:
+def link_buttons(links: Sequence[tuple[str, str]], primary: bool = True) -> list[Block]:
     """Buttons that open a link, the first one green if `primary`; a link that Slack would refuse is left out."""
     elements: list[Block] = []
     for text, url in links:
-        shown = cut(text, MOST_BUTTON)
-        if _WEB.fullmatch(url) and len(url) <= MOST_URL and shown.strip():
+        shown = truncate_text(text, MAX_BUTTON_TEXT_LENGTH)
+        if _WEB.fullmatch(url) and len(url) <= MAX_BUTTON_URL_LENGTH and shown.strip():
             button = {
                 "type": "button",
                 "text": {"type": "plain_text", "text": shown, "emoji": True},
                 "url": url,
             }
             elements.append(button | {"style": "primary"} if primary and not elements else button)
-    return [{"type": "actions", "elements": elements[:MOST_CONTEXT]}] if elements else []
+    return [{"type": "actions", "elements": elements[:MAX_ELEMENTS_PER_BLOCK]}] if elements else []
 
 
-def message(
-    text: str, blocks: Sequence[Block], color: str = "", coloured: Sequence[Block] = (), channel: str = ""
+def build_payload(
+    text: str, blocks: Sequence[Block], color: str = "", attachment_blocks: Sequence[Block] = (), channel: str = ""
 ) -> Payload:
     """The whole payload.
 
@@ -182,20 +185,20 @@ def message(
     color, coloured
         The bar's colour and the blocks beside it.
     """
-    payload: Payload = {"text": _fit(text, MOST_TEXT), "blocks": list(blocks)[:MOST_BLOCKS]}
-    if beside := list(coloured)[: MOST_BLOCKS - len(payload["blocks"])]:
+    payload: Payload = {"text": _fit(text, MAX_TEXT_LENGTH), "blocks": list(blocks)[:MAX_BLOCKS_PER_MESSAGE]}
+    if beside := list(attachment_blocks)[: MAX_BLOCKS_PER_MESSAGE - len(payload["blocks"])]:
         payload["attachments"] = [{"color": color, "blocks": beside}]
     if channel:
-        payload["channel"] = cut(channel, 80)
+        payload["channel"] = truncate_text(channel, 80)
     return payload
 
 
-def text_only(payload: Payload) -> Payload:
+def drop_blocks(payload: Payload) -> Payload:
     """The same message without blocks, for the case that Slack calls them invalid."""
     return {key: payload[key] for key in ("text", "channel") if key in payload}
 
 
-def full_text(payload: Payload) -> Payload:
+def flatten_blocks_to_text(payload: Payload) -> Payload:
     """The same message without blocks, with all that its blocks say in its text."""
     attachments = payload.get("attachments", [])
     blocks = [*payload.get("blocks", []), *(block for one in attachments for block in one.get("blocks", []))]
@@ -204,7 +207,7 @@ def full_text(payload: Payload) -> Payload:
     ]
     lines = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
     text = "\n".join(dict.fromkeys((payload["text"], *lines)))
-    return text_only(payload) | {"text": _fit(text, MOST_TEXT)}
+    return drop_blocks(payload) | {"text": _fit(text, MAX_TEXT_LENGTH)}
 
 
 def _fit(text: str, limit: int) -> str:

@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from cwnotify.alerts.locale import clock, say, zone
+from cwnotify.alerts.locale import format_timestamp, resolve_time_zone, translate
 from cwnotify.alerts.messages import block_kit as b
 
-LATE_SECONDS = 900.0
+LATE_AFTER_SECONDS = 900.0
 
 
 def is_late(at: float | None, now: float | None) -> bool:
     """Whether what happened at `at` is old news at `now` (Unix seconds); False where either is unknown."""
-    return at is not None and now is not None and now - at > LATE_SECONDS
+    return at is not None and now is not None and now - at > LATE_AFTER_SECONDS
 
 
 def late_line(at: float | None, now: float | None, lang: str, zone_name: str) -> str:
     """How late the news is, and when it happened; empty if it is not late."""
     if at is None or now is None or not is_late(at, now):
         return ""
-    moment = clock(at, zone(zone_name, lang), seconds=False)
-    return say(lang, "late", time=rough(now - at, lang), at=moment)
+    moment = format_timestamp(at, resolve_time_zone(zone_name, lang), show_seconds=False)
+    return translate(lang, "late", time=format_rough_duration(now - at, lang), at=moment)
 
 
-def delivered_late(payload: b.Payload, written: float, now: float, lang: str, zone_name: str) -> b.Payload:
+def add_delivery_delay_note(payload: b.Payload, written: float, now: float, lang: str, zone_name: str) -> b.Payload:
     """Return `payload`, with a second line that says how long it waited if that was long.
 
     A message is worded when it is written. If Slack was away for hours, "in about two minutes" is no longer true.
     """
     if not is_late(written, now):
         return payload
-    moment = clock(written, zone(zone_name, lang), seconds=False)
-    line = say(lang, "late.delivered", time=rough(now - written, lang), at=moment)
+    moment = format_timestamp(written, resolve_time_zone(zone_name, lang), show_seconds=False)
+    line = translate(lang, "late.delivered", time=format_rough_duration(now - written, lang), at=moment)
     first, *others = payload.get("blocks") or [{}]
     text = first.get("text", {}).get("text", "") if first.get("type") == "section" else ""
-    if text and len(text) + len(line) < b.MOST_SECTION:
+    if text and len(text) + len(line) < b.MAX_SECTION_LENGTH:
         first = first | {"text": first["text"] | {"text": f"{text}\n{line}"}}
     blocks = {"blocks": [first, *others]} if first else {}
-    return payload | blocks | {"text": f"{payload['text'][: b.MOST_TEXT - len(line) - 1]}\n{line}"}
+    return payload | blocks | {"text": f"{payload['text'][: b.MAX_TEXT_LENGTH - len(line) - 1]}\n{line}"}
 
 
-def rough(seconds: float, lang: str) -> str:
+def format_rough_duration(seconds: float, lang: str) -> str:
     """``3 days``, ``1 hour``, ``20 minutes``: whole units of the largest kind."""
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         count = int(seconds // size)
         if count:
-            return say(lang, f"late.{unit}" if count == 1 else f"late.{unit}s", n=f"{count:,}")
-    return say(lang, "late.minutes", n=0)
+            return translate(lang, f"late.{unit}" if count == 1 else f"late.{unit}s", n=f"{count:,}")
+    return translate(lang, "late.minutes", n=0)

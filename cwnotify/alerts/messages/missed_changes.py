@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.alerts.locale import clock, say
-from cwnotify.alerts.locale import zone as zone_of
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.alerts.locale import format_timestamp, translate
+from cwnotify.alerts.locale import resolve_time_zone as zone_of
 from cwnotify.alerts.messages import block_kit as b
-from cwnotify.alerts.regions import alarm_link
+from cwnotify.alerts.regions import alarm_console_url
 
-MAX_LINES = 20
+MAX_MISSED_CHANGE_LINES = 20
 
 
-def meanwhile_message(
-    changes: Sequence[AlarmChanged], state: str, lang: str, zone: str = "", channel: str = ""
+def missed_changes_message(
+    changes: Sequence[AlarmStateChange], state: str, lang: str, zone: str = "", channel: str = ""
 ) -> b.Payload:
     """Return the payload for missed changes of one alarm, oldest first; at least one.
 
@@ -26,15 +26,17 @@ def meanwhile_message(
         As for `cwnotify.alerts.messages.alarm.alarm_message`.
     """
     last = changes[-1]
-    text = say(lang, "alarm.meanwhile", name=b.bold(last.name, 300), state=b.label(state, 60), n=len(changes))
+    text = translate(
+        lang, "alarm.meanwhile", name=b.bold(last.name, 300), state=b.escape_label(state, 60), n=len(changes)
+    )
     where = zone_of(zone, lang)
     lines = [
-        f"{clock(change.at, where) if change.at is not None else ''}  {change.before or '?'} → {change.after or '?'}"
-        for change in changes[-MAX_LINES:]
+        f"{format_timestamp(change.at, where) if change.at is not None else ''}  {change.before or '?'} → {change.after or '?'}"
+        for change in changes[-MAX_MISSED_CHANGE_LINES:]
     ]
     if earlier := len(changes) - len(lines):
         lines.insert(0, f"… +{earlier}")
-    link = alarm_link(last.name, last.region, last.partition)
-    link = link if len(link) <= b.MOST_URL else alarm_link("", last.region, last.partition)
-    details = [b.section(b.code_block("\n".join(lines))), *b.buttons([(say(lang, "alarm.button"), link)])]
-    return b.message(text, [b.section(text)], b.NO_DATA, details, channel)
+    link = alarm_console_url(last.name, last.region, last.partition)
+    link = link if len(link) <= b.MAX_BUTTON_URL_LENGTH else alarm_console_url("", last.region, last.partition)
+    details = [b.section(b.code_block("\n".join(lines))), *b.link_buttons([(translate(lang, "alarm.button"), link)])]
+    return b.build_payload(text, [b.section(text)], b.COLOR_NEUTRAL, details, channel)

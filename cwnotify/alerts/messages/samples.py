@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from cwnotify.alerts.events.alarms import AlarmChanged, AlarmState, Dimension
-from cwnotify.alerts.locale import say
+from cwnotify.alerts.events.alarms import AlarmState, AlarmStateChange, Dimension
+from cwnotify.alerts.locale import translate
 
 # AWS's documentation has these in its examples.
-ACCOUNT, INSTANCE = "123456789012", "i-0123456789abcdef0"
+SAMPLE_ACCOUNT_ID, SAMPLE_INSTANCE_ID = "123456789012", "i-0123456789abcdef0"
 
 
-def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmChanged:
+def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmStateChange:
     """Return a change of ``cwnotify deploy``'s second alarm: the CPU shows that a training has ended.
 
     Parameters
@@ -21,20 +21,20 @@ def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmChanged:
     instance
         The instance; by default the one of AWS's documentation.
     """
-    instance = instance or INSTANCE
+    instance = instance or SAMPLE_INSTANCE_ID
     name = f"sample-{instance}-off"
     moment = datetime.fromtimestamp(at, UTC)
     points = ", ".join(f"{value} ({moment - ago:%d/%m/%y %H:%M:%S})" for value, ago in _POINTS)
-    return AlarmChanged(
+    return AlarmStateChange(
         name=name,
         after=AlarmState.ALARM,
         before=AlarmState.OK,
         at=at,
-        description=say(lang, "alarm.sample"),
+        description=translate(lang, "alarm.sample"),
         reason=f"Threshold Crossed: 2 out of the last 3 datapoints [{points}] were less than the threshold (10.0) "
         "(minimum 2 datapoints for OK -> ALARM transition).",
-        arn=f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:{name}",
-        account=ACCOUNT,
+        arn=f"arn:aws:cloudwatch:us-east-1:{SAMPLE_ACCOUNT_ID}:alarm:{name}",
+        account=SAMPLE_ACCOUNT_ID,
         region="us-east-1",
         value=_POINTS[0][0],
         threshold=10.0,

@@ -157,14 +157,14 @@ _UNITS: dict[str, tuple[float, tuple[Ladder, ...]]] = {
 _FROM = {"min": 120.0 * 1e6, "d": 48.0 * 3.6e9}
 
 
-def unit_of(namespace: str, metric: str) -> str:
+def metric_unit(namespace: str, metric: str) -> str:
     """CloudWatch's name for the unit of a metric of AWS's own; empty if it is not in the table."""
     units = _METRICS.get(namespace, {})
     return next((unit for unit, names in units.items() if metric in names.split()), "")
 
 
 @frozen
-class Scale:
+class QuantityFormat:
     """How the quantities of one alarm are written.
 
     Parameters
@@ -181,12 +181,12 @@ class Scale:
     ladder: Ladder = ()
     unit: str = ""
 
-    def write(self, value: float, digits: int = 3) -> str:
+    def format(self, value: float, digits: int = 3) -> str:
         """``102 MiB``: with `digits` significant digits, but never fewer than those before the point."""
-        figure, unit = self.parts(value, digits)
-        return joined(figure, unit)
+        figure, unit = self.format_parts(value, digits)
+        return join_unit(figure, unit)
 
-    def parts(self, value: float, digits: int = 3) -> tuple[str, str]:
+    def format_parts(self, value: float, digits: int = 3) -> tuple[str, str]:
         """The figure and the unit of `value`."""
         if not self.ladder:
             return _plain_figure(value, digits), self.unit
@@ -196,12 +196,12 @@ class Scale:
             return _plain_figure(value, digits), self.unit
         return _scaled_figure(scaled, digits), f"{name}{self.unit}"
 
-    def exact(self, value: float) -> str:
+    def format_exact(self, value: float) -> str:
         """`value` as it was sent, in the unit in which it was sent."""
         name = next((name for rung, name in self.ladder if rung == self.factor), "")
-        return joined(_trimmed(f"{value:,}" if abs(value) < _LARGE else repr(value)), f"{name}{self.unit}")
+        return join_unit(_trimmed(f"{value:,}" if abs(value) < _LARGE else repr(value)), f"{name}{self.unit}")
 
-    def amount(self, figure: str, unit: str) -> float:
+    def parse_parts(self, figure: str, unit: str) -> float:
         """The number that a reader takes from a figure and its unit, in the ladder's smallest unit."""
         name = unit.removesuffix(self.unit) if self.unit else unit
         return float(figure.replace(",", "")) * next((rung for rung, label in self.ladder if label == name), 1.0)
@@ -219,7 +219,7 @@ class Scale:
         return chosen
 
 
-def scale_for(unit: str, threshold: float | None, label: str = "") -> Scale:
+def choose_quantity_format(unit: str, threshold: float | None, label: str = "") -> QuantityFormat:
     """The scale for quantities in CloudWatch's `unit`: of several ladders the one on which `threshold` is roundest.
 
     Parameters
@@ -231,21 +231,21 @@ def scale_for(unit: str, threshold: float | None, label: str = "") -> Scale:
     rate = "/s" if per == "Second" else ""
     if of in _UNITS:
         factor, ladders = _UNITS[of]
-        ladder = min(ladders, key=lambda one: _roughness(Scale(factor, one), threshold))
-        return Scale(factor, ladder, rate)
-    return Scale(unit=_SHORT.get(of, label or of) + rate)
+        ladder = min(ladders, key=lambda one: _roughness(QuantityFormat(factor, one), threshold))
+        return QuantityFormat(factor, ladder, rate)
+    return QuantityFormat(unit=_SHORT.get(of, label or of) + rate)
 
 
-def joined(figure: str, unit: str) -> str:
+def join_unit(figure: str, unit: str) -> str:
     """``3.2 %``, ``2/s``."""
     return f"{figure}{unit}" if unit.startswith("/") else f"{figure} {unit}".strip()
 
 
-def _roughness(scale: Scale, threshold: float | None) -> int:
+def _roughness(scale: QuantityFormat, threshold: float | None) -> int:
     """How many digits it takes to write `threshold`."""
     if threshold is None:
         return 0
-    figure, _ = scale.parts(threshold, 10)
+    figure, _ = scale.format_parts(threshold, 10)
     return len(figure.replace(",", "").replace(".", "").strip("-0"))
 
 

@@ -12,8 +12,16 @@ from __future__ import annotations
 import re
 
 from cwnotify.alerts.light_dataclass import frozen
-from cwnotify.alerts.parsing.lenient_json import Node, count, decoded, node, nodes, number, text
-from cwnotify.alerts.text_limits import MARGIN
+from cwnotify.alerts.parsing.lenient_json import (
+    JsonObject,
+    as_json_object,
+    as_json_objects,
+    decode_json_text,
+    first_number,
+    first_positive_int,
+    first_text,
+)
+from cwnotify.alerts.text_limits import REDACTION_MARGIN
 
 _MAX_GROUPS = 50
 _MAX_LINES = 50  # AWS's own limit
@@ -37,7 +45,7 @@ _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 
 @frozen
-class Query:
+class AlarmQuery:
     """An alarm's query, as stored in `AlarmChanged`. `aggregation` is the value that a log alarm compares."""
 
     text: str = ""
@@ -50,29 +58,29 @@ class Query:
     recovery_period: float | None = None
 
 
-def read_query(config: Node) -> Query:
+def parse_alarm_query(config: JsonObject) -> AlarmQuery:
     """Read the query of an alarm's configuration; an empty one for an alarm on metrics."""
-    criteria = node(config.get("evaluationcriteria"))
-    promql = node(criteria.get("promqlcriteria", config.get("promqlcriteria")))
-    scheduled = node(config.get("scheduledqueryconfiguration"))
-    schedule = node(scheduled.get("scheduleconfiguration"))
-    return Query(
-        text=text(promql.get("query"), scheduled.get("querystring")),
+    criteria = as_json_object(config.get("evaluationcriteria"))
+    promql = as_json_object(criteria.get("promqlcriteria", config.get("promqlcriteria")))
+    scheduled = as_json_object(config.get("scheduledqueryconfiguration"))
+    schedule = as_json_object(scheduled.get("scheduleconfiguration"))
+    return AlarmQuery(
+        text=first_text(promql.get("query"), scheduled.get("querystring")),
         log_groups=_log_groups(scheduled.get("loggroupidentifiers", scheduled.get("loggroupnames"))),
-        aggregation=text(scheduled.get("aggregationexpression")),
-        period=_positive(number(config.get("evaluationinterval"))) or _rate(schedule.get("scheduleexpression")),
-        datapoints_to_alarm=count(config.get("queryresultstoalarm")),
-        evaluation_periods=count(config.get("queryresultstoevaluate")),
-        pending_period=_positive(number(promql.get("pendingperiod"))),
-        recovery_period=_positive(number(promql.get("recoveryperiod"))),
+        aggregation=first_text(scheduled.get("aggregationexpression")),
+        period=_positive(first_number(config.get("evaluationinterval"))) or _rate(schedule.get("scheduleexpression")),
+        datapoints_to_alarm=first_positive_int(config.get("queryresultstoalarm")),
+        evaluation_periods=first_positive_int(config.get("queryresultstoevaluate")),
+        pending_period=_positive(first_number(promql.get("pendingperiod"))),
+        recovery_period=_positive(first_number(promql.get("recoveryperiod"))),
     )
 
 
-def log_lines(*places: Node) -> tuple[str, ...]:
+def find_log_lines(*places: JsonObject) -> tuple[str, ...]:
     """The log lines of a log alarm's notification, from the first place that holds any."""
     for place in places:
         for key in _LINE_KEYS:
-            found = decoded(place.get(key))
+            found = decode_json_text(place.get(key))
             items = found if isinstance(found, list) else [found] if isinstance(found, str | dict) else []
             lines = tuple(filter(None, map(_line, items[:_MAX_LINES])))
             if lines:
@@ -83,27 +91,27 @@ def log_lines(*places: Node) -> tuple[str, ...]:
 def _line(item: object) -> str:
     """A log line from its text, from an event with a ``message``, or from a result row's fields."""
     if isinstance(item, list):
-        row = {text(cell.get("field")).lower(): cell.get("value") for cell in nodes(item)}
+        row = {first_text(cell.get("field")).lower(): cell.get("value") for cell in as_json_objects(item)}
         return _line(row)
     if isinstance(item, dict):
-        event = node(item)
-        line = text(event.get("@message"), event.get("message"), event.get("line"), event.get("text"))
-        fields = (f"{key}={text(value)}" for key, value in event.items() if key != "@ptr" and text(value))
-        return (line or " ".join(fields))[: _MAX_LINE + MARGIN]
-    return text(item)[: _MAX_LINE + MARGIN]
+        event = as_json_object(item)
+        line = first_text(event.get("@message"), event.get("message"), event.get("line"), event.get("text"))
+        fields = (f"{key}={first_text(value)}" for key, value in event.items() if key != "@ptr" and first_text(value))
+        return (line or " ".join(fields))[: _MAX_LINE + REDACTION_MARGIN]
+    return first_text(item)[: _MAX_LINE + REDACTION_MARGIN]
 
 
 def _log_groups(value: object) -> tuple[str, ...]:
     """Names of log groups, also from ``arn:aws:logs:REGION:ACCOUNT:log-group:NAME:*``."""
     values = value if isinstance(value, list) else [value]
-    names = (text(one) for one in values[:_MAX_GROUPS])
+    names = (first_text(one) for one in values[:_MAX_GROUPS])
     return tuple(
         name.partition(":log-group:")[2].removesuffix(":*") if ":log-group:" in name else name for name in names if name
     )
 
 
 def _rate(value: object) -> float | None:
-    match = _RATE.fullmatch(text(value))
+    match = _RATE.fullmatch(first_text(value))
     return int(match[1]) * _SECONDS[match[2]] if match else None
 
 

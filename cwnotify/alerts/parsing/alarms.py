@@ -1,4 +1,4 @@
-"""The three shapes in which AWS tells that an alarm changed -> `AlarmChanged`. Pure, and total: never raises.
+"""The three shapes in which AWS tells that an alarm changed -> `AlarmStateChange`. Pure, and total: never raises.
 
 - what CloudWatch publishes to SNS (``AlarmName``, ``NewStateValue``, ``Trigger``);
 - what EventBridge carries (``detail`` with ``state``, ``previousState``, ``configuration``);
@@ -10,13 +10,22 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-action
 
 from __future__ import annotations
 
-from cwnotify.alerts.events.alarms import AlarmChanged, AlarmState, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.events.alarms import AlarmState, AlarmStateChange, ChildAlarm, Dimension, Tag, WatchedMetric
 from cwnotify.alerts.light_dataclass import frozen
-from cwnotify.alerts.parsing.alarm_queries import log_lines, read_query
-from cwnotify.alerts.parsing.lenient_json import Node, count, dimensions, moment, node, nodes, number, text
-from cwnotify.alerts.parsing.state_reason import child_alarms, evidence
-from cwnotify.alerts.regions import Arn, partition_of, read_arn, region_code
-from cwnotify.alerts.text_limits import MARGIN
+from cwnotify.alerts.parsing.alarm_queries import find_log_lines, parse_alarm_query
+from cwnotify.alerts.parsing.lenient_json import (
+    JsonObject,
+    as_json_object,
+    as_json_objects,
+    first_number,
+    first_positive_int,
+    first_text,
+    first_timestamp,
+    parse_dimensions,
+)
+from cwnotify.alerts.parsing.state_reason import parse_child_alarms, parse_state_reason
+from cwnotify.alerts.regions import Arn, parse_arn, parse_region_code, partition_of_region
+from cwnotify.alerts.text_limits import REDACTION_MARGIN
 
 # One of these, beside a name, makes a mapping an alarm's change and not just something with a name.
 _PUBLISHED = {"newstatevalue", "newstatereason", "oldstatevalue", "statechangetime", "trigger", "alarmrule"}
@@ -43,7 +52,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Carrier:
+class EnvelopeContext:
     """What the envelopes around a message tell, for what the message itself leaves out."""
 
     id: str = ""
@@ -68,8 +77,8 @@ class _Told:
     arn: str
     account: str
     region: str
-    config: Node
-    mute: Node
+    config: JsonObject
+    mute: JsonObject
     rule: str
     contributor: tuple[Dimension, ...]
     contributor_id: str
@@ -82,15 +91,15 @@ class _Told:
     log_lines: tuple[str, ...] = ()
 
 
-def read_alarm(message: Node, carrier: Carrier) -> AlarmChanged | None:
+def parse_alarm_state_change(message: JsonObject, carrier: EnvelopeContext) -> AlarmStateChange | None:
     """Read an alarm's change; None if `message` (its keys in lower case) is none."""
     if "alarmdata" in message:
-        told = _told_by_event(message, node(message["alarmdata"]), carrier)
+        told = _told_by_event(message, as_json_object(message["alarmdata"]), carrier)
     elif "detail-type" in message:
         # A change of an alarm's configuration looks the same, but nothing happened to what it watches.
-        if not text(message["detail-type"]).lower().endswith("state change"):
+        if not first_text(message["detail-type"]).lower().endswith("state change"):
             return None
-        told = _told_by_event(message, node(message.get("detail")), carrier)
+        told = _told_by_event(message, as_json_object(message.get("detail")), carrier)
     elif isinstance(message.get("state"), dict) and "operation" not in message:
         told = _told_by_event({}, message, carrier)
     elif message.keys() & _PUBLISHED:
@@ -100,89 +109,93 @@ def read_alarm(message: Node, carrier: Carrier) -> AlarmChanged | None:
     return _alarm(told, carrier, by_rule="detail-type" in message and not carrier.topic_arn) if told.name else None
 
 
-def _published(message: Node, carrier: Carrier) -> _Told:
-    arn = text(message.get("alarmarn"))
+def _published(message: JsonObject, carrier: EnvelopeContext) -> _Told:
+    arn = first_text(message.get("alarmarn"))
     return _Told(
-        name=text(message.get("alarmname"), read_arn(arn).alarm),
+        name=first_text(message.get("alarmname"), parse_arn(arn).alarm_name),
         after=_state(message.get("newstatevalue")),
         before=_state(message.get("oldstatevalue")),
-        at=_first(moment(message.get("statechangetime")), carrier.at),
-        reason=text(message.get("newstatereason")),
+        at=_first(first_timestamp(message.get("statechangetime")), carrier.at),
+        reason=first_text(message.get("newstatereason")),
         reason_data=message.get("newstatereasondata"),
-        description=text(message.get("alarmdescription")),
+        description=first_text(message.get("alarmdescription")),
         arn=arn,
-        account=text(message.get("awsaccountid")),
-        region=text(message.get("region")),
-        config=node(message.get("trigger")),
-        mute=node(message.get("mutedetail")),
-        rule=text(message.get("alarmrule")),
-        contributor=dimensions(message.get("alarmcontributorattributes")),
-        contributor_id=text(message.get("alarmcontributorid")),
-        children=child_alarms(message.get("triggeringchildren")),
+        account=first_text(message.get("awsaccountid")),
+        region=first_text(message.get("region")),
+        config=as_json_object(message.get("trigger")),
+        mute=as_json_object(message.get("mutedetail")),
+        rule=first_text(message.get("alarmrule")),
+        contributor=parse_dimensions(message.get("alarmcontributorattributes")),
+        contributor_id=first_text(message.get("alarmcontributorid")),
+        children=parse_child_alarms(message.get("triggeringchildren")),
         tags=_tags(message.get("alarmtags"), message.get("tags")),
-        evaluation_state=text(message.get("evaluationstate"), node(message.get("trigger")).get("evaluationstate")),
-        log_lines=log_lines(message, node(message.get("trigger"))),
+        evaluation_state=first_text(
+            message.get("evaluationstate"), as_json_object(message.get("trigger")).get("evaluationstate")
+        ),
+        log_lines=find_log_lines(message, as_json_object(message.get("trigger"))),
     )
 
 
-def _told_by_event(event: Node, detail: Node, carrier: Carrier) -> _Told:
+def _told_by_event(event: JsonObject, detail: JsonObject, carrier: EnvelopeContext) -> _Told:
     resources = event.get("resources")
-    arn = text(event.get("alarmarn"), detail.get("alarmarn"), *(resources if isinstance(resources, list) else ()))
-    state, config = node(detail.get("state")), node(detail.get("configuration"))
-    previous, contributor = node(detail.get("previousstate")), node(detail.get("alarmcontributor"))
-    at = _first(moment(state.get("timestamp"), event.get("time")), carrier.at)
+    arn = first_text(event.get("alarmarn"), detail.get("alarmarn"), *(resources if isinstance(resources, list) else ()))
+    state, config = as_json_object(detail.get("state")), as_json_object(detail.get("configuration"))
+    previous, contributor = as_json_object(detail.get("previousstate")), as_json_object(detail.get("alarmcontributor"))
+    at = _first(first_timestamp(state.get("timestamp"), event.get("time")), carrier.at)
     return _Told(
-        name=text(detail.get("alarmname"), read_arn(arn).alarm),
+        name=first_text(detail.get("alarmname"), parse_arn(arn).alarm_name),
         after=_state(state.get("value")),
         before=_state(previous.get("value")),
         at=at,
-        reason=text(state.get("reason")),
+        reason=first_text(state.get("reason")),
         reason_data=state.get("reasondata"),
-        description=text(config.get("description")),
+        description=first_text(config.get("description")),
         arn=arn,
-        account=text(event.get("account"), event.get("accountid")),
-        region=text(event.get("region")),
+        account=first_text(event.get("account"), event.get("accountid")),
+        region=first_text(event.get("region")),
         config=config,
-        mute=node(detail.get("mutedetail")),
-        rule=text(config.get("alarmrule")),
-        contributor=dimensions(contributor.get("attributes")),
-        contributor_id=text(contributor.get("id")),
-        held_back=text(state.get("actionssuppressedreason"), state.get("actionssuppressedby")),
-        before_since=_earlier(moment(previous.get("timestamp")), at),
+        mute=as_json_object(detail.get("mutedetail")),
+        rule=first_text(config.get("alarmrule")),
+        contributor=parse_dimensions(contributor.get("attributes")),
+        contributor_id=first_text(contributor.get("id")),
+        held_back=first_text(state.get("actionssuppressedreason"), state.get("actionssuppressedby")),
+        before_since=_earlier(first_timestamp(previous.get("timestamp")), at),
         suppression_ended=_suppression_ended(previous, state, config),
         tags=_tags(detail.get("alarmtags"), event.get("alarmtags"), config.get("alarmtags"), config.get("tags")),
-        evaluation_state=text(
+        evaluation_state=first_text(
             state.get("evaluationstate"), detail.get("evaluationstate"), config.get("evaluationstate")
         ),
-        log_lines=log_lines(detail, state, event, config),
+        log_lines=find_log_lines(detail, state, event, config),
     )
 
 
-def _alarm(told: _Told, carrier: Carrier, by_rule: bool) -> AlarmChanged:
+def _alarm(told: _Told, carrier: EnvelopeContext, by_rule: bool) -> AlarmStateChange:
     alarm = _read(told, carrier)
     # An alarm that was never in ALARM has no contributor to return to OK.
     if by_rule and alarm.is_summary and AlarmState.ALARM in (alarm.after, alarm.before):
-        return AlarmChanged(**{**vars(alarm), "contributors_follow": True})
+        return AlarmStateChange(**{**vars(alarm), "contributors_follow": True})
     return alarm
 
 
-def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
+def _read(told: _Told, carrier: EnvelopeContext) -> AlarmStateChange:
     config = told.config
-    comparison = text(config.get("comparisonoperator"))
-    seen = evidence(told.reason, told.reason_data, told.after, comparison, number(config.get("threshold")))
-    query = read_query(config)
+    comparison = first_text(config.get("comparisonoperator"))
+    seen = parse_state_reason(
+        told.reason, told.reason_data, told.after, comparison, first_number(config.get("threshold"))
+    )
+    query = parse_alarm_query(config)
     place = _place(told, carrier)
     metrics = _metrics(config, place.account)
     metric = _compared(metrics)
-    n = count(config.get("evaluationperiods"), query.evaluation_periods)
-    return AlarmChanged(
+    n = first_positive_int(config.get("evaluationperiods"), query.evaluation_periods)
+    return AlarmStateChange(
         name=told.name,
         after=told.after,
         before=told.before,
         at=told.at,
         description=told.description,
         reason=told.reason,
-        arn=told.arn if place.alarm else "",
+        arn=told.arn if place.alarm_name else "",
         account=place.account,
         region=place.region,
         partition=place.partition,
@@ -191,12 +204,12 @@ def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
         comparison=seen.comparison,
         lower=seen.lower,
         upper=seen.upper,
-        datapoints_to_alarm=count(
+        datapoints_to_alarm=first_positive_int(
             config.get("datapointstoalarm"), query.datapoints_to_alarm, seen.datapoints_to_alarm, n
         ),
-        evaluation_periods=count(n, seen.evaluation_periods),
+        evaluation_periods=first_positive_int(n, seen.evaluation_periods),
         # Older messages hold a line of the mail: "- TreatMissingData:          missing".
-        treat_missing_data=text(config.get("treatmissingdata")).rpartition(":")[2].strip(),
+        treat_missing_data=first_text(config.get("treatmissingdata")).rpartition(":")[2].strip(),
         metric=metric.name or query.aggregation,
         namespace=metric.namespace,
         dimensions=metric.dimensions,
@@ -211,7 +224,7 @@ def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
         contributor_id=told.contributor_id,
         held_back=told.held_back,
         muted_by=_muted_by(told.mute),
-        muted_until=moment(told.mute.get("mutewindowend")),
+        muted_until=first_timestamp(told.mute.get("mutewindowend")),
         before_since=told.before_since,
         recent=seen.recent,
         no_data=seen.no_data,
@@ -226,12 +239,12 @@ def _read(told: _Told, carrier: Carrier) -> AlarmChanged:
     )
 
 
-def _place(told: _Told, carrier: Carrier) -> Arn:
+def _place(told: _Told, carrier: EnvelopeContext) -> Arn:
     """The alarm's ARN, its gaps filled from the topic's, then from what the message says in words."""
-    arn, topic = read_arn(told.arn), read_arn(carrier.topic_arn)
-    region = arn.region or topic.region or region_code(told.region) or carrier.region
+    arn, topic = parse_arn(told.arn), parse_arn(carrier.topic_arn)
+    region = arn.region or topic.region or parse_region_code(told.region) or carrier.region
     return Arn(
-        partition=arn.partition or topic.partition or partition_of(region),
+        partition=arn.partition or topic.partition or partition_of_region(region),
         region=region or told.region,
         account=told.account or arn.account or topic.account,
         resource=arn.resource,
@@ -260,28 +273,28 @@ def _common(values: list[T]) -> T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _metrics(config: Node, own: str) -> tuple[WatchedMetric, ...]:
+def _metrics(config: JsonObject, own: str) -> tuple[WatchedMetric, ...]:
     """The one metric of the configuration itself, or those that it lists; `own` is the alarm's account."""
-    if text(config.get("metricname")):
+    if first_text(config.get("metricname")):
         return (_metric({"metricstat": {**config, "metric": config}}, own),)
-    return tuple(_metric(one, own) for one in nodes(config.get("metrics"))[:_MAX_METRICS])
+    return tuple(_metric(one, own) for one in as_json_objects(config.get("metrics"))[:_MAX_METRICS])
 
 
-def _metric(query: Node, own: str) -> WatchedMetric:
-    stat = node(query.get("metricstat"))
-    metric = node(stat.get("metric"))
-    statistic = text(stat.get("stat"), stat.get("extendedstatistic"), stat.get("statistic"))
-    account = text(query.get("accountid"))
+def _metric(query: JsonObject, own: str) -> WatchedMetric:
+    stat = as_json_object(query.get("metricstat"))
+    metric = as_json_object(stat.get("metric"))
+    statistic = first_text(stat.get("stat"), stat.get("extendedstatistic"), stat.get("statistic"))
+    account = first_text(query.get("accountid"))
     return WatchedMetric(
-        id=text(query.get("id")),
-        name=text(metric.get("metricname"), metric.get("name")),
-        namespace=text(metric.get("namespace")),
-        dimensions=dimensions(metric.get("dimensions")),
+        id=first_text(query.get("id")),
+        name=first_text(metric.get("metricname"), metric.get("name")),
+        namespace=first_text(metric.get("namespace")),
+        dimensions=parse_dimensions(metric.get("dimensions")),
         statistic=_STATISTICS.get(statistic, statistic),
-        period=number(stat.get("period"), query.get("period")),
-        unit=text(stat.get("unit")),
-        expression=text(query.get("expression")),
-        label=text(query.get("label")),
+        period=first_number(stat.get("period"), query.get("period")),
+        unit=first_text(stat.get("unit")),
+        expression=first_text(query.get("expression")),
+        label=first_text(query.get("label")),
         compared=query.get("returndata") is not False,
         account="" if account == own else account,
     )
@@ -291,30 +304,30 @@ def _tags(*values: object) -> tuple[Tag, ...]:
     """An alarm's tags from the first value that has any: a mapping, or a list of ``{Key, Value}``."""
     for value in values:
         pairs: list[tuple[object, object]] = [
-            (item.get("key", item.get("name")), item.get("value")) for item in nodes(value)
+            (item.get("key", item.get("name")), item.get("value")) for item in as_json_objects(value)
         ]
         if isinstance(value, dict):
             pairs = list(value.items())
         tags = tuple(
-            Tag(text(key)[: _MAX_TAG + MARGIN], text(given)[: _MAX_TAG + MARGIN])
+            Tag(first_text(key)[: _MAX_TAG + REDACTION_MARGIN], first_text(given)[: _MAX_TAG + REDACTION_MARGIN])
             for key, given in pairs[:_MAX_TAGS]
-            if text(key)
+            if first_text(key)
         )
         if tags:
             return tags
     return ()
 
 
-def _suppression_ended(previous: Node, state: Node, config: Node) -> str:
+def _suppression_ended(previous: JsonObject, state: JsonObject, config: JsonObject) -> str:
     """What held the alarm's actions back until this event, in which nothing else changed."""
-    suppressor = text(previous.get("actionssuppressedby"))
+    suppressor = first_text(previous.get("actionssuppressedby"))
     same = _state(previous.get("value")) == _state(state.get("value"))
-    if not suppressor or not same or text(state.get("actionssuppressedby")):
+    if not suppressor or not same or first_text(state.get("actionssuppressedby")):
         return ""
     if suppressor.lower() != "alarm":
         return suppressor
-    alarm = text(config.get("actionssuppressor"))
-    return read_arn(alarm).alarm or alarm or suppressor
+    alarm = first_text(config.get("actionssuppressor"))
+    return parse_arn(alarm).alarm_name or alarm or suppressor
 
 
 def _earlier(since: float | None, at: float | None) -> float | None:
@@ -324,14 +337,14 @@ def _earlier(since: float | None, at: float | None) -> float | None:
 
 def _state(value: object) -> str:
     """A state as CloudWatch spells it; an unknown word stays what it is."""
-    word = text(value)
+    word = first_text(value)
     return AlarmState(word.upper()) if word.upper() in AlarmState.__members__ else word
 
 
-def _muted_by(mute: Node) -> str:
+def _muted_by(mute: JsonObject) -> str:
     """The mute rule's name: the end of ``arn:...:alarm-mute-rule:NAME``."""
-    arn = text(mute.get("mutedbyarn"))
-    return read_arn(arn).resource.partition(":")[2] or arn
+    arn = first_text(mute.get("mutedbyarn"))
+    return parse_arn(arn).resource.partition(":")[2] or arn
 
 
 def _first(*values: float | None) -> float | None:

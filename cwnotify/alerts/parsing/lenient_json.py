@@ -11,9 +11,9 @@ import math
 from datetime import datetime
 
 from cwnotify.alerts.events.alarms import Dimension
-from cwnotify.alerts.python310 import UTC, iso
+from cwnotify.alerts.python310 import UTC, normalize_iso_time
 
-Node = dict[str, object]
+JsonObject = dict[str, object]
 
 # Twice the longest that CloudWatch allows, a composite alarm's rule; whatever is longer is none of its texts.
 _MOST_TEXT = 20_480
@@ -22,7 +22,7 @@ _MOST_TEXT = 20_480
 _MAX_DIMENSIONS = 150
 
 # Characters of a value that are written out; a message shows 3,000 of them.
-MAX_SHOWN = 100_000
+MAX_FORMATTED_LENGTH = 100_000
 
 # Any time that AWS can send: 2001 to 2286.
 _EARLIEST, _LATEST = 1e9, 1e10
@@ -31,19 +31,19 @@ _EARLIEST, _LATEST = 1e9, 1e10
 _LARGEST = 10**400
 
 
-def node(value: object) -> Node:
+def as_json_object(value: object) -> JsonObject:
     """A mapping's items by lower-case key; nothing for anything else."""
     if not isinstance(value, dict):
         return {}
     return {key.lower(): item for key, item in value.items() if isinstance(key, str)}
 
 
-def nodes(value: object) -> list[Node]:
+def as_json_objects(value: object) -> list[JsonObject]:
     """The mappings in a list."""
-    return [node(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [as_json_object(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def text(*values: object) -> str:
+def first_text(*values: object) -> str:
     """The first of `values` that says something, without the space around it and not beyond any sense."""
     for value in values:
         if isinstance(value, str) and value.strip():
@@ -53,7 +53,7 @@ def text(*values: object) -> str:
     return ""
 
 
-def number(*values: object) -> float | None:
+def first_number(*values: object) -> float | None:
     """The first of `values` that is a finite number, or the text of one."""
     for value in values:
         if isinstance(value, int | float | str) and not isinstance(value, bool):
@@ -66,16 +66,16 @@ def number(*values: object) -> float | None:
     return None
 
 
-def count(*values: object) -> int | None:
+def first_positive_int(*values: object) -> int | None:
     """The first of `values` that can be a number of things: whole, and at least one."""
     for value in values:
-        found = number(value)
+        found = first_number(value)
         if found is not None and 1 <= found < 1e9 and found == int(found):
             return int(found)
     return None
 
 
-def moment(*values: object) -> float | None:
+def first_timestamp(*values: object) -> float | None:
     """The first of `values` that is a time, as Unix seconds: ISO 8601 (without an offset UTC), or a number.
 
     The command line prints numbers of seconds where it is configured to, and AWS's histories hold milliseconds.
@@ -86,22 +86,24 @@ def moment(*values: object) -> float | None:
         if isinstance(value, str):
             try:
                 # AWS's own example of a Lambda action has blanks in its times: 12: 56: 46.138+0000.
-                found = datetime.fromisoformat(iso(value.strip().replace(": ", ":")))
+                found = datetime.fromisoformat(normalize_iso_time(value.strip().replace(": ", ":")))
                 return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
             except (ValueError, OverflowError):
                 continue
     return None
 
 
-def dimensions(value: object) -> tuple[Dimension, ...]:
+def parse_dimensions(value: object) -> tuple[Dimension, ...]:
     """Dimensions from a list of names and values, or from a mapping."""
-    pairs: list[tuple[object, object]] = [(item.get("name"), item.get("value")) for item in nodes(value)]
+    pairs: list[tuple[object, object]] = [(item.get("name"), item.get("value")) for item in as_json_objects(value)]
     if isinstance(value, dict):
         pairs = list(value.items())
-    return tuple(Dimension(text(name), text(given)) for name, given in pairs[:_MAX_DIMENSIONS] if text(name))
+    return tuple(
+        Dimension(first_text(name), first_text(given)) for name, given in pairs[:_MAX_DIMENSIONS] if first_text(name)
+    )
 
 
-def decoded(value: object) -> object:
+def decode_json_text(value: object) -> object:
     """What JSON text stands for; anything else as it is."""
     if not isinstance(value, str):
         return value
@@ -111,7 +113,7 @@ def decoded(value: object) -> object:
         return value
 
 
-def shown(value: object) -> str:
+def format_any_value(value: object) -> str:
     """Any value as text that a person can read: text as it is, the rest as indented JSON, cut where it grows too long.
 
     Indented, 240 kB of deeply nested JSON would be 200 MB.
@@ -132,7 +134,7 @@ def _as_json(value: object) -> str:
     for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
         pieces.append(piece)
         length += len(piece)
-        if length > MAX_SHOWN:
+        if length > MAX_FORMATTED_LENGTH:
             return "".join((*pieces, "…"))
     return "".join(pieces)
 

@@ -12,8 +12,17 @@ import re
 
 from cwnotify.alerts.events.alarms import AlarmState, ChildAlarm
 from cwnotify.alerts.light_dataclass import frozen
-from cwnotify.alerts.parsing.lenient_json import Node, count, decoded, moment, node, nodes, number, text
-from cwnotify.alerts.regions import read_arn
+from cwnotify.alerts.parsing.lenient_json import (
+    JsonObject,
+    as_json_object,
+    as_json_objects,
+    decode_json_text,
+    first_number,
+    first_positive_int,
+    first_text,
+    first_timestamp,
+)
+from cwnotify.alerts.regions import parse_arn
 
 _MAX_REASON = 2_000  # CloudWatch's own limit is 1023
 _MAX_POINTS = 100
@@ -35,8 +44,8 @@ _SOMETHING_RECEIVED = r"\b[1-9]\d* (?:(?:out )?of the last \d+ )?(?:datapoints?|
 
 
 @frozen
-class Evidence:
-    """What a reason holds; see `cwnotify.alerts.events.alarms.AlarmChanged`."""
+class StateReasonDetails:
+    """What a reason holds; see `cwnotify.alerts.events.alarms.AlarmStateChange`."""
 
     value: float | None = None
     threshold: float | None = None
@@ -61,9 +70,9 @@ class _Point:
     upper: float | None = None
 
 
-def evidence(
+def parse_state_reason(
     reason: str, reason_data: object, after: str = "", comparison: str = "", threshold: float | None = None
-) -> Evidence:
+) -> StateReasonDetails:
     """Read a reason's data (JSON text, or already read) and, for what it lacks, the reason's sentence.
 
     Parameters
@@ -73,42 +82,46 @@ def evidence(
     comparison, threshold
         As the alarm's configuration has them, where it does.
     """
-    data = node(decoded(reason_data))
+    data = as_json_object(decode_json_text(reason_data))
     sentence = reason[:_MAX_REASON]
-    limit = number(threshold, data.get("threshold"), _captured(rf"thresholds? \(({_NUMBER})\)", sentence))
+    limit = first_number(threshold, data.get("threshold"), _captured(rf"thresholds? \(({_NUMBER})\)", sentence))
     operator = comparison or _comparison(sentence)
     points = _measured(data, sentence)
     shown = _decisive(points, after, operator, limit, bool(re.search(_MISSING_TREATED, sentence)))
     m, n = _m_of_n(sentence)
-    return Evidence(
+    return StateReasonDetails(
         value=shown.value if shown else None,
         threshold=limit,
         lower=shown.lower if shown else None,
         upper=shown.upper if shown else None,
         comparison=operator,
-        statistic=text(data.get("statistic")),
-        period=number(data.get("period")),
-        datapoints_to_alarm=count(data.get("queryresultstoalarm"), m),
-        evaluation_periods=count(data.get("queryresultstoevaluate"), n),
-        children=child_alarms(data.get("triggeringalarms")),
+        statistic=first_text(data.get("statistic")),
+        period=first_number(data.get("period")),
+        datapoints_to_alarm=first_positive_int(data.get("queryresultstoalarm"), m),
+        evaluation_periods=first_positive_int(data.get("queryresultstoevaluate"), n),
+        children=parse_child_alarms(data.get("triggeringalarms")),
         recent=tuple(point.value for point in points[-_MAX_POINTS:]),
         no_data=not points and _says_nothing_measured(data, sentence),
     )
 
 
-def child_alarms(value: object) -> tuple[ChildAlarm, ...]:
+def parse_child_alarms(value: object) -> tuple[ChildAlarm, ...]:
     """The alarms whose change changed a composite one."""
     children = []
-    for child in nodes(value)[:_MAX_CHILDREN]:
-        arn, state = text(child.get("arn")), node(child.get("state"))
+    for child in as_json_objects(value)[:_MAX_CHILDREN]:
+        arn, state = first_text(child.get("arn")), as_json_object(child.get("state"))
         if arn:
             children.append(
-                ChildAlarm(read_arn(arn).alarm or arn, text(state.get("value")), moment(state.get("timestamp")))
+                ChildAlarm(
+                    parse_arn(arn).alarm_name or arn,
+                    first_text(state.get("value")),
+                    first_timestamp(state.get("timestamp")),
+                )
             )
     return tuple(children)
 
 
-def crosses(
+def is_threshold_breached(
     value: float, comparison: str, threshold: float | None, lower: float | None = None, upper: float | None = None
 ) -> bool | None:
     """Whether `value` breaches an alarm's threshold or band; None if that cannot be known."""
@@ -130,7 +143,7 @@ def _decisive(
     if not points:
         return None
     breach = {AlarmState.ALARM.value: True, AlarmState.OK.value: False}.get(after)
-    verdicts = [crosses(one.value, comparison, threshold, one.lower, one.upper) for one in points]
+    verdicts = [is_threshold_breached(one.value, comparison, threshold, one.lower, one.upper) for one in points]
     for point, verdict in zip(reversed(points), reversed(verdicts), strict=True):
         if breach is not None and verdict is breach:
             return point
@@ -138,7 +151,7 @@ def _decisive(
     return None if breach and missing_breaches else points[-1]
 
 
-def _measured(data: Node, sentence: str) -> list[_Point]:
+def _measured(data: JsonObject, sentence: str) -> list[_Point]:
     """The measured datapoints, oldest first: from the data, else those that the sentence names."""
     timed = _timed(data)
     recent = _recent(data)
@@ -147,26 +160,28 @@ def _measured(data: Node, sentence: str) -> list[_Point]:
     return recent or [_Point(value) for value in timed] or _named(sentence)
 
 
-def _recent(data: Node) -> list[_Point]:
+def _recent(data: JsonObject) -> list[_Point]:
     values = data.get("recentdatapoints")
     if not isinstance(values, list):
         return []
     lower, upper = _list(data.get("recentlowerthresholds")), _list(data.get("recentupperthresholds"))
     points = []
     for index, value in enumerate(values):
-        measured = number(value)
+        measured = first_number(value)
         if measured is not None:
-            points.append(_Point(measured, number(*lower[index : index + 1]), number(*upper[index : index + 1])))
+            points.append(
+                _Point(measured, first_number(*lower[index : index + 1]), first_number(*upper[index : index + 1]))
+            )
     return points
 
 
-def _timed(data: Node) -> list[float]:
+def _timed(data: JsonObject) -> list[float]:
     """The datapoints that carry their times, oldest first."""
     timed = [
-        (moment(point.get("timestamp")) or 0.0, value)
+        (first_timestamp(point.get("timestamp")) or 0.0, value)
         for key in ("evaluateddatapoints", "results")
-        for point in nodes(data.get(key))
-        if (value := number(point.get("value"))) is not None
+        for point in as_json_objects(data.get(key))
+        if (value := first_number(point.get("value"))) is not None
     ]
     return [value for _, value in sorted(timed, key=lambda pair: pair[0])]
 
@@ -190,11 +205,11 @@ def _named(sentence: str) -> list[_Point]:
 
 def _edges(edge: str, sentence: str, expected: int) -> list[float | None]:
     listed = _captured(rf"{edge} thresholds? \[([^\]]+)\]", sentence)
-    values: list[float | None] = [number(value) for value in re.findall(_NUMBER, listed)]
+    values: list[float | None] = [first_number(value) for value in re.findall(_NUMBER, listed)]
     return [*values[:expected], *[None] * (expected - len(values))]
 
 
-def _says_nothing_measured(data: Node, sentence: str) -> bool:
+def _says_nothing_measured(data: JsonObject, sentence: str) -> bool:
     if re.search(_SOMETHING_RECEIVED, sentence):
         return False
     if re.search(_NOTHING_RECEIVED, sentence) or re.search(_MISSING_TREATED, sentence):
@@ -224,13 +239,13 @@ def _comparison(sentence: str) -> str:
 
 def _m_of_n(sentence: str) -> tuple[int | None, int | None]:
     """M of N. K datapoints of N lead back to OK: M is N - K + 1. A sentence without N means M of M."""
-    silent = count(_captured(r"\breceived for (\d{1,6}) periods?", sentence))
+    silent = first_positive_int(_captured(r"\breceived for (\d{1,6}) periods?", sentence))
     if silent:
         return None, silent
-    to_alarm = count(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> ALARM", sentence))
-    to_ok = count(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> OK", sentence))
-    n = count(_captured(r"out of the last (\d{1,6}) ", sentence))
+    to_alarm = first_positive_int(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> ALARM", sentence))
+    to_ok = first_positive_int(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> OK", sentence))
+    n = first_positive_int(_captured(r"out of the last (\d{1,6}) ", sentence))
     if n is None:
-        n = count(_captured(r"Crossed: (\d{1,6}) datapoints? ", sentence))
-    back = count(n - to_ok + 1) if n and to_ok else None
+        n = first_positive_int(_captured(r"Crossed: (\d{1,6}) datapoints? ", sentence))
+    back = first_positive_int(n - to_ok + 1) if n and to_ok else None
     return to_alarm or back or n, n

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.events.alarms import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
-from cwnotify.alerts.messages.block_kit import clean, cut
-from cwnotify.alerts.text_limits import MARGIN, MAX_DERIVED_NAME
+from cwnotify.alerts.events.alarms import AlarmStateChange, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.messages.block_kit import sanitize_text, truncate_text
+from cwnotify.alerts.text_limits import MAX_DERIVED_NAME_LENGTH, REDACTION_MARGIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cwnotify.alerts.events.alarms import AwsEvent
 
-MARK = "[removed]"
+REDACTION_MARK = "[removed]"
 # Far more than a message shows, and little enough for all the patterns.
 _MAX_TEXT = 20_480
 
@@ -35,26 +35,30 @@ _IDENTITY = ("arn", "account", "region", "partition", "contributor_id", "instanc
 _LONG_RUN = re.compile(r"[A-Za-z0-9_-]{20}|\\u[bc][0-9a-f]{3}")
 
 
-def redact(text: str) -> str:
+def redact_bounded_text(text: str) -> str:
     """`text` without secrets, cut to a bounded length."""
     # A text of just that length may have been cut to it.
     whole = len(text) < _MAX_TEXT
     safe = _scrub(text[:_MAX_TEXT])
-    return safe if whole else safe[:-MARGIN]
+    return safe if whole else safe[:-REDACTION_MARGIN]
 
 
-def short_name(text: str) -> str:
+def shorten_derived_name(text: str) -> str:
     """A command line or statement as the name of a run: redacted before it is cut."""
-    return text if len(text) <= MAX_DERIVED_NAME else cut(redact(text), MAX_DERIVED_NAME)
+    return (
+        text
+        if len(text) <= MAX_DERIVED_NAME_LENGTH
+        else truncate_text(redact_bounded_text(text), MAX_DERIVED_NAME_LENGTH)
+    )
 
 
 def _scrub(text: str) -> str:
     # A colour in the middle of a word hides it from the hints.
-    if not _may_hold_secret(clean(text)):
+    if not _may_hold_secret(sanitize_text(text)):
         return text
-    from cwnotify.alerts.redaction.patterns import scrub
+    from cwnotify.alerts.redaction.patterns import redact_text
 
-    return scrub(text)
+    return redact_text(text)
 
 
 def _may_hold_secret(text: str) -> bool:
@@ -62,42 +66,44 @@ def _may_hold_secret(text: str) -> bool:
     return any(hint in lowered for hint in _HINTS) or _LONG_RUN.search(text) is not None
 
 
-def redact_value(value: object) -> object:
+def redact_json_value(value: object) -> object:
     """What JSON stands for, without the secrets in it, however its keys name them."""
-    from cwnotify.alerts.redaction.values import redact_value as redact_json
+    from cwnotify.alerts.redaction.values import redact_json_value as redact_json
 
     return redact_json(value)
 
 
-def redact_event(event: AwsEvent) -> AwsEvent:
+def redact_aws_event(event: AwsEvent) -> AwsEvent:
     """`event` without the secrets in its texts; it says whether there were any."""
-    if not isinstance(event, AlarmChanged):
+    if not isinstance(event, AlarmStateChange):
         return event
     values = {name: value for name, value in vars(event).items() if name not in _IDENTITY}
     changed = {name: safe for name, value in values.items() if (safe := _safe(value)) != value}
     if not changed:
         return event
-    return AlarmChanged(**{**vars(event), **changed, "redacted": MARK in repr(changed)})
+    return AlarmStateChange(**{**vars(event), **changed, "redacted": REDACTION_MARK in repr(changed)})
 
 
 def _safe(value: object) -> object:
     if isinstance(value, str):
-        return redact(value)
+        return redact_bounded_text(value)
     if isinstance(value, tuple):
         return tuple(map(_safe, value))
     if isinstance(value, Dimension):
-        return Dimension(redact(value.name), _valued(value.name, value.value))
+        return Dimension(redact_bounded_text(value.name), _valued(value.name, value.value))
     if isinstance(value, Tag):
-        return Tag(redact(value.key), _valued(value.key, value.value))
+        return Tag(redact_bounded_text(value.key), _valued(value.key, value.value))
     if isinstance(value, WatchedMetric):
         fields: dict[str, Any] = {name: _safe(item) for name, item in vars(value).items()}
         return WatchedMetric(**fields)
-    return ChildAlarm(redact(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
+    return (
+        ChildAlarm(redact_bounded_text(value.name), value.state, value.at) if isinstance(value, ChildAlarm) else value
+    )
 
 
 def _valued(name: str, value: str) -> str:
     """A value as its name allows to show it: ``password`` hides what no form gives away."""
     if not _may_hold_secret(name):
-        return redact(value)
-    hidden = redact_value({name: value})
-    return next(iter(hidden.values())) if isinstance(hidden, dict) else MARK
+        return redact_bounded_text(value)
+    hidden = redact_json_value({name: value})
+    return next(iter(hidden.values())) if isinstance(hidden, dict) else REDACTION_MARK

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.redaction.aws_events import MARK
+from cwnotify.alerts.redaction.aws_events import REDACTION_MARK
 
 
 def _set(words: str) -> frozenset[str]:
@@ -133,7 +133,7 @@ _HEADERS = _set(
 )
 
 
-def strength(name: str) -> int:
+def rate_secret_name(name: str) -> int:
     """How surely `name` names a secret: 2, or 1 if it may name something else too, or 0."""
     words = [word.lower() for word in _WORDS.findall(name)]
     joined = "_".join(words)
@@ -152,13 +152,13 @@ def strength(name: str) -> int:
     return 1
 
 
-def name_strength(expression: str) -> int:
-    """`strength` of what an expression ends in: ``os.environ['DB_PASSWORD']``, ``config.password``, ``password``."""
+def rate_secret_expression(expression: str) -> int:
+    """`rate_secret_name` of what an expression ends in: ``os.environ['DB_PASSWORD']``, ``config.password``, ``password``."""
     last = re.search(r"([\w-]{1,120})[\"'\]\s]*\Z", expression[-200:])
-    return strength(last[1]) if last else 0
+    return rate_secret_name(last[1]) if last else 0
 
 
-def redact_labelled(text: str) -> str:
+def redact_labeled_secrets(text: str) -> str:
     """`text` with a mark in place of the values whose names call them secret."""
     pieces: list[str] = []
     done = at = 0
@@ -168,7 +168,7 @@ def redact_labelled(text: str) -> str:
         value = _value(text, start, end)
         if value is None:
             continue
-        pieces += [text[done : value[0]], MARK]
+        pieces += [text[done : value[0]], REDACTION_MARK]
         done = at = value[1]
     return "".join([*pieces, text[done:]]) if pieces else text
 
@@ -187,15 +187,15 @@ def _value(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Where the value of the name is that is at `start`, if it is a secret."""
     name = text[start:end].rstrip(".")
     # Escapes before a name end in a letter: a repr's \npassword, a colour's \x1b[32mtoken.
-    certain = strength(re.sub(r"\A\d{1,3}m", "", name))
+    certain = rate_secret_name(re.sub(r"\A\d{1,3}m", "", name))
     escaped = (
         "nrt" if text[max(0, start - 1) : start] == "\\" else "m" if text[max(0, start - 1) : start] == "[" else ""
     )
     if not certain and name[:1] and name[0] in escaped:
-        certain = strength(name[1:])
+        certain = rate_secret_name(name[1:])
     if certain < 2 and (ahead := _WORD_AHEAD.search(text, max(0, start - 16), start)):
         # "API key: ..."
-        certain = max(certain, strength(f"{ahead[1]}_{name}"))
+        certain = max(certain, rate_secret_name(f"{ahead[1]}_{name}"))
     if not certain:
         return None
     between = _BETWEEN.match(text, start + len(name))
@@ -243,7 +243,7 @@ def _judged(
         inside = text[at + 1 : end if end >= 0 else at + 4_000]
         if "auth" in words and "cookie" not in words:
             return None
-        return (at + 1, at + 1 + len(inside)) if MARK not in inside and re.search(r"\w", inside) else None
+        return (at + 1, at + 1 + len(inside)) if REDACTION_MARK not in inside and re.search(r"\w", inside) else None
     if between["comma"] is not None:
         return None
     bare = _BARE.match(text, at)
@@ -315,7 +315,13 @@ def _closing(text: str, quote: str, start: int, line: int) -> int | None:
 def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
     value = value[:_MAX_JUDGED].strip()
     lowered = value.lower().strip(".,:;!?)")
-    if not value or MARK in value or lowered in _PLAIN or _PLACEHOLDER.fullmatch(value) or _NUMBER.fullmatch(value):
+    if (
+        not value
+        or REDACTION_MARK in value
+        or lowered in _PLAIN
+        or _PLACEHOLDER.fullmatch(value)
+        or _NUMBER.fullmatch(value)
+    ):
         return False
     if certain == 2:
         if quoted:
@@ -334,4 +340,4 @@ def _is_secret(value: str, name: str, certain: int, quoted: bool) -> bool:
 def _is_a_name(value: str) -> bool:
     """Whether a value only names a secret in turn: ``self.api_key``, ``"password"``."""
     last = value.rpartition(".")[2]
-    return len(value) < 40 and strength(last) == 2 and last.replace("_", "").replace("-", "").isalpha()
+    return len(value) < 40 and rate_secret_name(last) == 2 and last.replace("_", "").replace("-", "").isalpha()

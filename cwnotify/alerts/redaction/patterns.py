@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from cwnotify.alerts.messages.block_kit import clean
-from cwnotify.alerts.redaction.aws_events import MARK
-from cwnotify.alerts.redaction.labels import redact_labelled
+from cwnotify.alerts.messages.block_kit import sanitize_text
+from cwnotify.alerts.redaction.aws_events import REDACTION_MARK
+from cwnotify.alerts.redaction.labels import redact_labeled_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _GITLEAKS = "https://github.com/gitleaks/gitleaks/blob/master/config/gitleaks.to
 _SNS = "https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html"
 
 
-class Pattern:
+class SecretPattern:
     """A form of secret.
 
     Parameters
@@ -72,28 +72,28 @@ class Pattern:
 
 def _marked(match: re.Match[str]) -> str:
     if "secret" not in match.re.groupindex:
-        return MARK
-    if MARK in match[0]:
+        return REDACTION_MARK
+    if REDACTION_MARK in match[0]:
         return match[0]
     start, end = (place - match.start() for place in match.span("secret"))
-    return f"{match[0][:start]}{MARK}{match[0][end:]}"
+    return f"{match[0][:start]}{REDACTION_MARK}{match[0][end:]}"
 
 
-def _token(name: str, form: str, source: str, *hints: str) -> Pattern:
+def _token(name: str, form: str, source: str, *hints: str) -> SecretPattern:
     """A pattern for what is a secret wherever it stands, from where a word begins."""
-    return Pattern(name, _START + form, source, *hints)
+    return SecretPattern(name, _START + form, source, *hints)
 
 
 # In the order in which they are applied: a form that holds others is before them.
-PATTERNS = (
-    Pattern(
+SECRET_PATTERNS = (
+    SecretPattern(
         "private key",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
         r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
         "https://www.rfc-editor.org/rfc/rfc7468#section-10",
         "-----begin",
     ),
-    Pattern(
+    SecretPattern(
         "PuTTY private key",
         r"PuTTY-User-Key-File-\d(?s:.*?)(?:Private-MAC: *[0-9a-f]+|\Z)",
         "https://tartarus.org/~simon/putty-snapshots/htmldoc/AppendixC.html",
@@ -121,13 +121,13 @@ PATTERNS = (
         "absk",
         "bedrock-api-key-",
     ),
-    Pattern(
+    SecretPattern(
         "AWS signature",
         r"(?i:\bSignature=)(?P<secret>[0-9a-fA-F]{32,})",
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html",
         "signature=",
     ),
-    Pattern(
+    SecretPattern(
         "signed URL",
         r"(?i:(?:X-(?:Amz|Goog)-(?:Signature|Security-Token|Credential)|CloudFront-Signature"
         r"|(?<![\w-])Signature)(?:=|%3D|\\{1,64}u003d))(?P<secret>[\w.~+/%=-]{10,})",
@@ -136,7 +136,7 @@ PATTERNS = (
         "-security-token",
         "-credential",
     ),
-    Pattern(
+    SecretPattern(
         "shared access signature",
         r"(?i:(?<![A-Za-z0-9_-])sig(?:=|%3D|\\{1,64}u003d))(?P<secret>[\w.~+/%=-]{20,})",
         "https://learn.microsoft.com/azure/storage/common/storage-sas-overview",
@@ -144,7 +144,7 @@ PATTERNS = (
         "sig%3d",
         "sig\\u003d",
     ),
-    Pattern(
+    SecretPattern(
         "code in a URL",
         r"(?i:[?&;](?:code|access_code|auth|pat|hash)=)(?P<secret>(?=[^\s&]{0,60}\d)[\w.~+/%=-]{20,})",
         "https://learn.microsoft.com/azure/azure-functions/function-keys-how-to",
@@ -153,14 +153,14 @@ PATTERNS = (
         "pat=",
         "hash=",
     ),
-    Pattern("SNS confirmation", r"(?i:[?&;]Token=)(?P<secret>[\w.~+/=%-]{8,})", _SNS, "token="),
-    Pattern(
+    SecretPattern("SNS confirmation", r"(?i:[?&;]Token=)(?P<secret>[\w.~+/=%-]{8,})", _SNS, "token="),
+    SecretPattern(
         "SNS unsubscription",
         r"(?i:\bAction=Unsubscribe\b[^\s\"'<>]{0,20}?SubscriptionArn=)(?P<secret>[^\s\"'<>\\]+)",
         _SNS,
         "unsubscribe",
     ),
-    Pattern("SNS unsubscribe page", r"(?i:\bunsubscribe\.html\?)(?P<secret>[^\s\"'<>\\]+)", _SNS, "unsubscribe.html"),
+    SecretPattern("SNS unsubscribe page", r"(?i:\bunsubscribe\.html\?)(?P<secret>[^\s\"'<>\\]+)", _SNS, "unsubscribe.html"),
     _token("Google key", r"AIza[\w-]{30,}", _GITHUB, "aiza"),
     _token(
         "Google OAuth token",
@@ -170,7 +170,7 @@ PATTERNS = (
         "1//0",
         "gocspx-",
     ),
-    Pattern(
+    SecretPattern(
         "Microsoft Entra secret",
         _START + r"[\w.~-]{3}\dQ~[\w.~-]{30,40}",
         "https://learn.microsoft.com/purview/sit-defn-client-secret-api-key",
@@ -187,7 +187,7 @@ PATTERNS = (
     _token("Hugging Face token", r"(?:hf|api_org)_[A-Za-z0-9]{18,}(?![A-Za-z0-9_])", _GITHUB, "hf_", "api_org_"),
     _token("Weights & Biases key", r"(?:wandb_v\d+_[\w-]{20,}|local-[0-9a-f]{40}\b)", "https://docs.wandb.ai/",
            "wandb_v", "local-"),
-    Pattern(
+    SecretPattern(
         "Weights & Biases login",
         r"(?i:" + _START + r"wandb(?:[\"'\\,\s]{1,12}|\.)login)(?:\([^)\n]{0,80}?key\s{0,3}=\s{0,3}[\"'\\]{1,64}"
         rf"|\({_GAP}|{_GAP}(?:--?[\w-]{{1,20}}(?:=\S{{1,100}})?{_GAP}){{0,4}})(?P<secret>[\w-]{{16,}})",
@@ -211,7 +211,7 @@ PATTERNS = (
     _token("Together key", r"tgp_v\d+_[\w-]{20,}", "https://docs.together.ai/", "tgp_v"),
     _token("Fireworks key", r"fw_(?=[A-Za-z]{0,40}\d)[A-Za-z0-9]{20,}(?![A-Za-z0-9_])", _GITHUB, "fw_"),
     _token("Kaggle token", r"KGAT_[0-9A-Za-z]{20,}", "https://www.kaggle.com/docs/api", "kgat_"),
-    Pattern(
+    SecretPattern(
         "Kaggle key",
         r"[\"'\\]{1,64}username[\"'\\]{1,64}\s{0,4}:[^{}\n]{1,120}?[\"'\\]key[\"'\\]{1,64}\s{0,4}:\s{0,4}"
         r"[\"'\\]{1,64}(?P<secret>[0-9a-f]{32})",
@@ -270,18 +270,18 @@ PATTERNS = (
     # Messages and payments
     _token("Slack token", r"(?:xox[a-z](?:\.xox[a-z])?-|xapp-)[\w-]{8,}",
            "https://docs.slack.dev/authentication/tokens/", "xox", "xapp-"),
-    Pattern("Slack webhook", r"(?i:hooks\.slack(?:-gov)?\.com(?:/|%2F|\\/){1,2}(?:services|workflows|triggers))"
+    SecretPattern("Slack webhook", r"(?i:hooks\.slack(?:-gov)?\.com(?:/|%2F|\\/){1,2}(?:services|workflows|triggers))"
             r"(?:/|%2F|\\/)(?P<secret>[^\s\"'<>)]+)",
             "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/", "hooks.slack"),
-    Pattern("Slack webhook path", r"/services/(?P<secret>T\w{1,40}/B\w{1,40}/\w+)",
+    SecretPattern("Slack webhook path", r"/services/(?P<secret>T\w{1,40}/B\w{1,40}/\w+)",
             "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/", "/services/"),
-    Pattern("Discord webhook", r"/api/(?:v\d+/)?webhooks/(?P<secret>\d{1,40}/[\w-]+)",
+    SecretPattern("Discord webhook", r"/api/(?:v\d+/)?webhooks/(?P<secret>\d{1,40}/[\w-]+)",
             "https://docs.discord.com/developers/resources/webhook", "webhooks/"),
-    Pattern("Teams webhook", r"(?i:\.webhook\.office\.com/)(?P<secret>[^\s\"'<>)]+)",
+    SecretPattern("Teams webhook", r"(?i:\.webhook\.office\.com/)(?P<secret>[^\s\"'<>)]+)",
             "https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/", ".webhook.office.com/"),
     _token("Discord token", r"[MNO][A-Za-z\d][\w-]{20,28}\.[\w-]{5,8}\.[\w-]{27,45}",
            "https://docs.discord.com/developers/reference#authentication", "."),
-    Pattern("Telegram token", r"(?<!\d)\d{8,10}:AA[\w-]{30,}", "https://core.telegram.org/bots/api#authorizing-your-bot",
+    SecretPattern("Telegram token", r"(?<!\d)\d{8,10}:AA[\w-]{30,}", "https://core.telegram.org/bots/api#authorizing-your-bot",
            ":aa"),
     _token("Stripe key", r"(?:[rsp]k_(?:live|test|org|prod)_\w{16,}|whsec_[A-Za-z0-9+/=]{16,})",
            "https://docs.stripe.com/keys", "k_live_", "k_test_", "k_org_", "k_prod_", "whsec_"),
@@ -295,26 +295,26 @@ PATTERNS = (
     _token("Facebook token", r"EAA[A-Za-z0-9]{60,}", _GITLEAKS, "eaa"),
     # What any service uses
     # The look ahead fails at once in a run of letters without a second part, and no run is scanned twice.
-    Pattern(
+    SecretPattern(
         "JWT",
         r"(?<![\w-])(?=[\w-]{10,}\.eyJ)[\w-]*?(?P<secret>eyJ[\w-]{5,}\.eyJ[\w-]{4,}(?:\.[\w-]*)?(?:\.[\w-]+){0,2})",
         "https://www.rfc-editor.org/rfc/rfc7519#section-3",
         ".eyj",
     ),
-    Pattern(
+    SecretPattern(
         "encrypted JWT",
         r"(?<![\w-])(?=[\w-]{10,}\.[\w-]*\.[\w-]+\.[\w-]{16,}\.[\w-]{16,})[\w-]*?"
         r"(?P<secret>eyJ[\w-]{8,}\.[\w-]*\.[\w-]+\.[\w-]+\.[\w-]+)",
         "https://www.rfc-editor.org/rfc/rfc7516#section-3",
         "eyj",
     ),
-    Pattern("bearer", r"(?i:" + _START + r"bearer(?:\s{1,4}|%20|\+))(?=\S{0,60}\d|\S{24})"
+    SecretPattern("bearer", r"(?i:" + _START + r"bearer(?:\s{1,4}|%20|\+))(?=\S{0,60}\d|\S{24})"
             r"(?P<secret>[\w.~+/%=-]{8,})",
             "https://www.rfc-editor.org/rfc/rfc6750#section-2.1", "bearer"),
-    Pattern("basic", r"(?i:" + _START + r"basic(?:\s{1,4}|%20))(?=\S{0,60}[\d=])"
+    SecretPattern("basic", r"(?i:" + _START + r"basic(?:\s{1,4}|%20))(?=\S{0,60}[\d=])"
             r"(?P<secret>[A-Za-z0-9+/]{8,}(?:=|%3D){0,2})",
             "https://www.rfc-editor.org/rfc/rfc7617#section-2", "basic"),
-    Pattern(
+    SecretPattern(
         "authorization",
         r"(?i:" + _START + r"(?:proxy-)?authorization(?:\\{0,64}[\"'])?\s{0,4}[,:=]"
         r"\s{0,4}\[?\s{0,4}(?:b?\\{0,64}[\"'])?)"
@@ -323,39 +323,39 @@ PATTERNS = (
         "https://www.rfc-editor.org/rfc/rfc9110#section-11.6.2",
         "authorization",
     ),
-    Pattern(
+    SecretPattern(
         "credentials in a URL",
         r"(?<=://)[^\s/:@\"'<>\\]{0,200}:(?P<secret>[^\s/\"'<>\\]+)@",
         "https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1",
         "@",
     ),
     # A slash ought to be escaped there, but often is not.
-    Pattern(
+    SecretPattern(
         "credentials in a URL, with a slash",
         r"(?<=://)[^\s/:@\"'<>\\]{0,64}:(?!\d{1,5}/)(?P<secret>[^\s\"'<>@\\]{1,200})@(?=[\w-]{1,63}(?:[.:][\w.:-]{1,80})?(?:[/?\s\"']|$))",
         "https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1",
         "@",
     ),
-    Pattern("token in a URL", r"(?<=://)(?P<secret>[^\s/:@\"'<>\\]{20,})@",
+    SecretPattern("token in a URL", r"(?<=://)(?P<secret>[^\s/:@\"'<>\\]{20,})@",
             "https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1", "@"),
-    Pattern("encoded credentials in a URL", r"(?i:%3A%2F%2F)[\w.~-]{0,64}%3A(?P<secret>[\w.~%-]{1,200}?)%40",
+    SecretPattern("encoded credentials in a URL", r"(?i:%3A%2F%2F)[\w.~-]{0,64}%3A(?P<secret>[\w.~%-]{1,200}?)%40",
             "https://www.rfc-editor.org/rfc/rfc3986#section-2.1", "%40"),
-    Pattern("database address of Go", r"[\w.-]{1,64}:(?P<secret>[^\s:@/\"']{1,200})@(?=(?:tcp|unix|udp)\()",
+    SecretPattern("database address of Go", r"[\w.-]{1,64}:(?P<secret>[^\s:@/\"']{1,200})@(?=(?:tcp|unix|udp)\()",
             "https://github.com/go-sql-driver/mysql#dsn-data-source-name", "@tcp(", "@unix(", "@udp("),
-    Pattern("database address of Oracle", r"(?i:oracle:(?:thin|oci\d?):)[^\s/]{1,64}/(?P<secret>[^\s@\"']+)@",
+    SecretPattern("database address of Oracle", r"(?i:oracle:(?:thin|oci\d?):)[^\s/]{1,64}/(?P<secret>[^\s@\"']+)@",
             "https://docs.oracle.com/en/database/oracle/oracle-database/23/jjdbc/", "oracle:"),
     # Cookies
-    Pattern(
+    SecretPattern(
         "cookie header",
         r"(?i:" + _START + r"(?:set-)?cookie2?: *)"
         r"(?P<secret>(?!\[removed\])[^\s=;\"']{1,200}=(?:(?!\\+[nr\"'])[^\r\n\"'])*)",
         "https://www.rfc-editor.org/rfc/rfc6265#section-4",
         "cookie",
     ),
-    Pattern("cookie of http.cookiejar", r"<Cookie [^\s=<>]{1,200}=(?P<secret>[^\s<>]+)(?= for )",
+    SecretPattern("cookie of http.cookiejar", r"<Cookie [^\s=<>]{1,200}=(?P<secret>[^\s<>]+)(?= for )",
             "https://docs.python.org/3/library/http.cookiejar.html", "<cookie"),
     # Command lines
-    Pattern(
+    SecretPattern(
         "mysql",
         _START + rf"(?:mysql\w*|mariadb[\w-]*){_ARGUMENTS}(?<![\w-])-p(?!rotocol|lugin|ort\b|ipe\b|rint|ager|refix)"
         + _SHELL,
@@ -363,9 +363,9 @@ PATTERNS = (
         "mysql",
         "mariadb",
     ),
-    Pattern("sshpass", _START + rf"sshpass{_ARGUMENTS}(?<![\w-])-p(?:{_GAP})?{_SHELL}", "https://linux.die.net/man/1/sshpass",
+    SecretPattern("sshpass", _START + rf"sshpass{_ARGUMENTS}(?<![\w-])-p(?:{_GAP})?{_SHELL}", "https://linux.die.net/man/1/sshpass",
             "sshpass"),
-    Pattern(
+    SecretPattern(
         "curl",
         _START + rf"(?:curl|wget|https?|xh)(?=[\s\"']){_ARGUMENTS}(?<![\w-])"
         r"(?:-[a-zA-Z]{0,6}[uUa]|--(?:proxy-)?(?:user|auth))"
@@ -376,13 +376,13 @@ PATTERNS = (
         "http",
         "xh",
     ),
-    Pattern(
+    SecretPattern(
         "curl cookie",
         _START + rf"curl{_ARGUMENTS}(?<![\w-])(?:-b|--cookie){_GAP}(?P<secret>[^\s=;\"'\\]{{1,200}}=[^\"'\n\\]+)",
         "https://curl.se/docs/manpage.html#-b",
         "curl",
     ),
-    Pattern(
+    SecretPattern(
         "login",
         _START + r"(?:docker|podman|nerdctl|helm|oc|skopeo|buildah|crane|oras|az|cf|ibmcloud|snyk|npm|gh|hf"
         rf"|huggingface-cli|databricks|vercel|netlify|flyctl|vault|argocd|mc|rclone)\b[^\n|;&]{{0,80}}?\blogin\b{_ARGUMENTS}"
@@ -390,7 +390,7 @@ PATTERNS = (
         "https://docs.docker.com/reference/cli/docker/login/",
         "login",
     ),
-    Pattern(
+    SecretPattern(
         "redis-cli",
         _START + rf"(?:redis|valkey|keydb)-cli{_ARGUMENTS}(?<![\w-])(?:-a|--pass){_GAP}{_SHELL}",
         "https://redis.io/docs/latest/develop/tools/cli/",
@@ -398,23 +398,23 @@ PATTERNS = (
         "valkey-cli",
         "keydb-cli",
     ),
-    Pattern("redis AUTH", _START + rf"AUTH {{1,4}}(?=\S{{0,60}}\d){_SHELL}", "https://redis.io/docs/latest/commands/auth/",
+    SecretPattern("redis AUTH", _START + rf"AUTH {{1,4}}(?=\S{{0,60}}\d){_SHELL}", "https://redis.io/docs/latest/commands/auth/",
             "auth "),
-    Pattern("openssl", r"(?<![\w-])-(?:pass(?:in|out)?|passwd|k)[=\"'\\,\s]{1,12}pass:(?P<secret>[^\s\"'\\,]+)",
+    SecretPattern("openssl", r"(?<![\w-])-(?:pass(?:in|out)?|passwd|k)[=\"'\\,\s]{1,12}pass:(?P<secret>[^\s\"'\\,]+)",
             "https://docs.openssl.org/master/man1/openssl-passphrase-options/", "pass:"),
-    Pattern(
+    SecretPattern(
         "option -P, -p or -w",
         _START + rf"(?:mongo(?:sh|dump|restore|export|import)?|sqlcmd|bcp|ldap(?:search|add|modify|delete|whoami)"
         rf"|zip|unzip|7za?|ipmitool|snowsql|clickhouse-client|htpasswd|rar|unrar){_ARGUMENTS}(?<![\w-])-[Ppw](?:{_GAP})?{_SHELL}",
         "https://www.mongodb.com/docs/mongodb-shell/reference/options/",
         "mongo", "sqlcmd", "bcp", "ldap", "zip", "7z", "ipmitool", "snowsql", "clickhouse", "htpasswd", "rar",
     ),
-    Pattern("smbclient", _START + rf"smbclient{_ARGUMENTS}(?<![\w-])-U{_GAP}[^\s%\"']{{1,64}}%(?P<secret>[^\s\"'\\,]+)",
+    SecretPattern("smbclient", _START + rf"smbclient{_ARGUMENTS}(?<![\w-])-U{_GAP}[^\s%\"']{{1,64}}%(?P<secret>[^\s\"'\\,]+)",
             "https://www.samba.org/samba/docs/current/man-html/smbclient.1.html", "smbclient"),
-    Pattern("netrc", r"(?i:\blogin\s{1,4}\S{1,100}\s{1,10}password\s{1,4})(?P<secret>[^\s\"'\\]+)",
+    SecretPattern("netrc", r"(?i:\blogin\s{1,4}\S{1,100}\s{1,10}password\s{1,4})(?P<secret>[^\s\"'\\]+)",
             "https://www.gnu.org/software/inetutils/manual/html_node/The-_002enetrc-file.html", "password"),
     # Code and statements
-    Pattern(
+    SecretPattern(
         "user and password in a call",
         r"(?i:(?:auth\s{0,3}=\s{0,3}(?:\w{1,40}\.){0,3}(?:\w{0,20}Auth)?|(?:Basic|Digest)Auth|\.login)\s?\(\s{0,3}"
         r"(?:(?:user(?:name)?|login)\s?=\s?)?)b?" + _Q + r"[^\"'\n]{0,200}" + _Q + r"\s?,\s{0,3}"
@@ -423,21 +423,21 @@ PATTERNS = (
         "auth",
         ".login",
     ),
-    Pattern(
+    SecretPattern(
         "secret in a call",
         r"(?:SecretStr|SecretBytes|Fernet|login|api_key|set_token)\s?\(\s?[bru]?" + _Q +
         r"(?P<secret>(?![*])(?=[^\"'\n]{0,60}\d)[^\"'\n\s\\,]{8,200})(?=" + _Q + r"\s?[),])",
         "https://docs.pydantic.dev/latest/api/types/#pydantic.types.SecretStr",
         *("secret", "fernet", "login", "api_key", "set_token"),
     ),
-    Pattern(
+    SecretPattern(
         "Korean label in JSON",
         r"(?i:\\{1,64}ube44\\{1,64}ubc00\\{1,64}ubc88\\{1,64}ud638|\\{1,64}uc554\\{1,64}ud638)(?:\\{0,64}[\"'])?\s{0,4}[:=]"
         r"\s{0,4}(?:\\{0,64}[\"'])?(?P<secret>[^\s,;\"'\\]+)",
         "https://www.rfc-editor.org/rfc/rfc8259#section-7",
         "ud638",
     ),
-    Pattern(
+    SecretPattern(
         "SQL password",
         r"(?i:" + _START + r"IDENTIFIED\s{1,4}(?:WITH\s{1,4}\S{1,60}\s{1,4})?(?:BY|AS)\s{1,4}(?:PASSWORD\s{1,4})?|"
         + _START + r"(?:ENCRYPTED\s{1,4})?PASSWORD\s{1,4}(?:TO\s{1,4})?)" + _Q + r"(?P<secret>[^'\"\n\\]+)",
@@ -448,7 +448,7 @@ PATTERNS = (
 )  # fmt: skip
 
 
-def scrub(text: str, known: Iterable[str] = ()) -> str:
+def redact_text(text: str, known: Iterable[str] = ()) -> str:
     """`text` with a mark in place of all that looks like a secret.
 
     Parameters
@@ -457,16 +457,16 @@ def scrub(text: str, known: Iterable[str] = ()) -> str:
         URLs that are secrets: they and their paths are taken out, whatever they look like.
     """
     # Cleaned first: a colour between a label and its value hides neither.
-    text = clean(text)
+    text = sanitize_text(text)
     for url in known:
         for part in (url, f"/{url.partition('://')[2].partition('/')[2]}"):
             if len(part) >= _SHORTEST_PATH:
-                text = text.replace(part, MARK)
+                text = text.replace(part, REDACTION_MARK)
     text = _redact_key_end(text)
     lowered = text.lower()
-    for pattern in PATTERNS:
+    for pattern in SECRET_PATTERNS:
         text = pattern.redact(text, lowered)
-    return redact_labelled(text)
+    return redact_labeled_secrets(text)
 
 
 _KEY_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -486,6 +486,6 @@ def _redact_key_end(text: str) -> str:
             text[line : start - 1]
         ):
             start = line
-        pieces += [text[done:start], MARK]
+        pieces += [text[done:start], REDACTION_MARK]
         done = match.end()
     return "".join([*pieces, text[done:]])

@@ -1,7 +1,7 @@
 """A snapshot -> a PNG. Matplotlib's object interface with Agg, numpy and Pillow; the sidecar alone imports this.
 
 No pyplot, and every colour, width and font is said, so that neither the user's rcParams nor anybody's figures are
-touched or believed. An `Axes` lays out its ticks and labels for 40 ms a draw; with the little that is needed here
+touched or believed. An `PlotArea` lays out its ticks and labels for 40 ms a draw; with the little that is needed here
 drawn on the bare figure, and its letters by Pillow, it is a quarter of that, and labels go where there is room.
 """
 
@@ -14,22 +14,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from cwnotify.view.format import DARK, LIGHT, TINT, Theme, Tone, mix
-from cwnotify.view.plot.axes import Axes, thresholds, value_ticks
-from cwnotify.view.plot.draw import Sheet, draw_parts
-from cwnotify.view.plot.text import Letters, Room
+from cwnotify.view.format import DARK, LIGHT, TINT_OPACITY, ColorRole, Theme, blend_colors
+from cwnotify.view.plot.axes import PlotArea, drawable_thresholds, value_ticks
+from cwnotify.view.plot.draw import Drawing, draw_snapshot
+from cwnotify.view.plot.text import LabelLayout, TextRenderer
 from cwnotify.view.snapshot import Snapshot
 
 # Of the page, in CSS pixels: what stands around the plot, for the values, the last value, the legend and the times.
-LEFT, RIGHT, TOP, BOTTOM = 50, 60, 34, 24
-TEXT, VALUE = 11.0, 13.0
-MOST_COLOURS = 256
-NEAR = 12
-BLENDS = (0.25, 0.5, 0.75)
-NEWS: tuple[Tone, ...] = ("good", "bad", "calm")
+LEFT_MARGIN, RIGHT_MARGIN, TOP_MARGIN, BOTTOM_MARGIN = 50, 60, 34, 24
+TEXT_SIZE, VALUE_SIZE = 11.0, 13.0
+MAX_PALETTE_COLORS = 256
+MIN_COLOR_DISTANCE = 12
+BLEND_OPACITIES = (0.25, 0.5, 0.75)
+ALARM_COLOR_ROLES: tuple[ColorRole, ...] = ("good", "bad", "calm")
 
 
-class Plot:
+class PlotRenderer:
     """Draws snapshots, one after the other, into pictures of one size.
 
     Parameters
@@ -49,39 +49,41 @@ class Plot:
         # Not the user's, who may have asked for a tight one.
         self._figure.set_layout_engine("none")
         self._canvas = FigureCanvasAgg(self._figure)
-        self._letters = Letters(TEXT * scale)
-        self._bold = Letters(TEXT * scale, bold=True)
-        self._large = Letters(VALUE * scale, bold=True)
+        self._letters = TextRenderer(TEXT_SIZE * scale)
+        self._bold = TextRenderer(TEXT_SIZE * scale, bold=True)
+        self._large = TextRenderer(VALUE_SIZE * scale, bold=True)
 
-    def draw(self, snapshot: Snapshot, dark: bool) -> bytes:
+    def render_png(self, snapshot: Snapshot, dark: bool) -> bytes:
         """The picture as PNG, for a dark or a light page."""
         theme = DARK if dark else LIGHT
         axes = self._axes(snapshot)
-        traces = [axes.trace(line) for line in snapshot.lines]
-        room = Room((axes.left, axes.bottom, axes.right, axes.top), axes.marks(traces, thresholds(snapshot)))
+        traces = [axes.build_trace(line) for line in snapshot.lines]
+        room = LabelLayout(
+            (axes.left, axes.bottom, axes.right, axes.top), axes.label_obstacles(traces, drawable_thresholds(snapshot))
+        )
         letters = self._letters, self._bold, self._large
-        sheet = Sheet(self._figure, self._size[0], axes, traces, theme, self._scale, room, *letters)
+        sheet = Drawing(self._figure, self._size[0], axes, traces, theme, self._scale, room, *letters)
         self._figure.clear()
         self._figure.set_facecolor(theme.page)
-        draw_parts(sheet, snapshot)
+        draw_snapshot(sheet, snapshot)
         self._canvas.draw()  # type: ignore[no-untyped-call]
         drawn = self._canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         image = Image.frombuffer("RGBA", self._size, drawn).convert("RGB")
         pen = ImageDraw.Draw(image)
-        for words in sheet.words:
-            words.letters.draw(pen, words.x, self._size[1] - words.y, words.text, words.colour)
+        for words in sheet.placed_texts:
+            words.text_renderer.draw(pen, words.x, self._size[1] - words.y, words.text, words.colour)
         file = BytesIO()
         # Level 6 takes twice the time for a fifth less.
         image.quantize(palette=_palette(theme), dither=Image.Dither.NONE).save(file, "PNG", compress_level=3)
         return file.getvalue()
 
-    def _axes(self, snapshot: Snapshot) -> Axes:
+    def _axes(self, snapshot: Snapshot) -> PlotArea:
         width, height = self._size
-        return Axes(
-            left=LEFT * self._scale,
-            bottom=BOTTOM * self._scale,
-            right=width - RIGHT * self._scale,
-            top=height - TOP * self._scale,
+        return PlotArea(
+            left=LEFT_MARGIN * self._scale,
+            bottom=BOTTOM_MARGIN * self._scale,
+            right=width - RIGHT_MARGIN * self._scale,
+            top=height - TOP_MARGIN * self._scale,
             start=snapshot.at - snapshot.request.span,
             end=snapshot.at,
             ticks=tuple(value_ticks(snapshot)),
@@ -95,15 +97,23 @@ def _palette(theme: Theme) -> Image.Image:
     Pillow looks for the nearest by the top six bits of each channel, so a blend that is that near to a colour drawn
     in earnest stays away: white would turn grey.
     """
-    run = mix(theme.page, theme.glow("run"), TINT)
-    back = [theme.page, run, *(mix(below, theme.glow(tone), TINT) for below in (theme.page, run) for tone in NEWS)]
-    tones = [theme.tone(tone) for tone in (*NEWS, "run")]
+    run = blend_colors(theme.page, theme.highlight_color("run"), TINT_OPACITY)
+    back = [
+        theme.page,
+        run,
+        *(
+            blend_colors(below, theme.highlight_color(tone), TINT_OPACITY)
+            for below in (theme.page, run)
+            for tone in ALARM_COLOR_ROLES
+        ),
+    ]
+    tones = [theme.foreground_color(tone) for tone in (*ALARM_COLOR_ROLES, "run")]
     fore = [theme.ink, theme.quiet, *tones, theme.live, *theme.lines, theme.grid]
     colours: list[tuple[int, int, int]] = []
-    for name in (*back, *fore, *(mix(b, f, share) for share in BLENDS for b in back for f in fore)):
+    for name in (*back, *fore, *(blend_colors(b, f, share) for share in BLEND_OPACITIES for b in back for f in fore)):
         red, green, blue = bytes.fromhex(name[1:])
-        if all(abs(red - r) + abs(green - g) + abs(blue - b) > NEAR for r, g, b in colours):
+        if all(abs(red - r) + abs(green - g) + abs(blue - b) > MIN_COLOR_DISTANCE for r, g, b in colours):
             colours.append((red, green, blue))
     palette = Image.new("P", (1, 1))
-    palette.putpalette(bytes(channel for colour in colours[:MOST_COLOURS] for channel in colour))
+    palette.putpalette(bytes(channel for colour in colours[:MAX_PALETTE_COLORS] for channel in colour))
     return palette

@@ -18,7 +18,7 @@ from matplotlib.font_manager import FontEntry, fontManager, ttfFontProperty, wei
 from matplotlib.ft2font import FT2Font
 
 # For what the font that matplotlib brings has no letters for: preferred in this order, then any other font.
-PREFERRED = (
+PREFERRED_FONTS = (
     "Noto Sans CJK KR",
     "Noto Sans KR",
     "Noto Sans CJK JP",
@@ -32,19 +32,19 @@ PREFERRED = (
 )
 # They have a box for every letter.
 _EMPTY = ("lastresort", "last resort", "adobe blank", "adobe notdef")
-SEARCH_INTERVAL = 60.0  # seconds between two searches of the folders
-SEARCH_TIME = 0.1  # seconds that may be spent on reading font files, per interval
+FONT_SEARCH_INTERVAL = 60.0  # seconds between two searches of the folders
+FONT_SEARCH_BUDGET = 0.1  # seconds that may be spent on reading font files, per interval
 
 log = logging.getLogger(__name__)
 
 
-def own_font(bold: bool) -> str:
+def bundled_font_path(bold: bool) -> str:
     """The font file that matplotlib brings."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return str(Path(matplotlib.get_data_path(), "fonts", "ttf", name))
 
 
-def font_files() -> list[str]:
+def list_font_files() -> list[str]:
     """Return the font files in the folders where systems and users put them, the newest first.
 
     Without fontconfig, which matplotlib asks too: it may take seconds, and writes into the user's home.
@@ -63,7 +63,7 @@ def _changed(path: str) -> float:
         return 0.0
 
 
-class Fonts:
+class FontFinder:
     """Finds fonts by the letters they have, in bounded time.
 
     Parameters
@@ -80,19 +80,19 @@ class Fonts:
 
     def __init__(
         self,
-        files: Callable[[], list[str]] = font_files,
-        listed: Iterable[FontEntry] | None = None,
+        list_files: Callable[[], list[str]] = list_font_files,
+        known_entries: Iterable[FontEntry] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        interval: float = SEARCH_INTERVAL,
+        interval: float = FONT_SEARCH_INTERVAL,
     ) -> None:
-        self._files, self._clock, self._interval = files, clock, interval
-        known = fontManager.ttflist if listed is None else listed
+        self._files, self._clock, self._interval = list_files, clock, interval
+        known = fontManager.ttflist if known_entries is None else known_entries
         self._entries = sorted((entry for entry in known if _has_letters(entry)), key=_rank)
         self._known = {str(entry.fname) for entry in known}
         self._new: list[str] = []
         # How many of the entries were searched for each letter that was missing.
         self._searched: dict[str, int] = {}
-        self._time_left = SEARCH_TIME
+        self._time_left = FONT_SEARCH_BUDGET
         self._search_again = -float("inf")
 
     def find(self, letter: str, bold: bool) -> str | None:
@@ -100,14 +100,14 @@ class Fonts:
         entry = self._search(letter)
         if entry is None and self._clock() >= self._search_again:
             self._search_again = self._clock() + self._interval
-            self._time_left = SEARCH_TIME
+            self._time_left = FONT_SEARCH_BUDGET
             self._new = [path for path in self._files() if path not in self._known]
         if entry is None and self._new:
             self._read_new()
             entry = self._search(letter)
         return None if entry is None else str(self._like(entry, letter, 700 if bold else 400).fname)
 
-    def drop(self, path: str) -> None:
+    def exclude_font(self, path: str) -> None:
         """Do not return this font again."""
         self._entries = [entry for entry in self._entries if str(entry.fname) != path]
         self._searched.clear()
@@ -164,7 +164,7 @@ def _has_letters(entry: FontEntry) -> bool:
 
 
 def _rank(entry: FontEntry) -> tuple[int, bool, int]:
-    preferred = PREFERRED.index(entry.name) if entry.name in PREFERRED else len(PREFERRED)
+    preferred = PREFERRED_FONTS.index(entry.name) if entry.name in PREFERRED_FONTS else len(PREFERRED_FONTS)
     return preferred, entry.style != "normal", abs(_weight(entry.weight) - 400)
 
 
@@ -173,4 +173,4 @@ def _weight(weight: int | str) -> int:
     return weight if isinstance(weight, int) else weight_dict.get(weight, 400)
 
 
-FONTS = Fonts()
+FONT_FINDER = FontFinder()

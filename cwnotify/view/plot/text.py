@@ -14,15 +14,15 @@ from matplotlib.font_manager import get_font
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from cwnotify.view.plot.fonts import FONTS, Fonts, own_font
+from cwnotify.view.plot.fonts import FONT_FINDER, FontFinder, bundled_font_path
 
 # Every font keeps a file open.
 MAX_FONTS = 8
 Box = tuple[float, float, float, float]
-Piece = tuple[ImageFont.FreeTypeFont, str]
+FontSegment = tuple[ImageFont.FreeTypeFont, str]
 
 
-class Letters:
+class TextRenderer:
     """One size and weight of letters.
 
     Parameters
@@ -33,24 +33,24 @@ class Letters:
         Where to look for letters that the font of matplotlib's own lacks.
     """
 
-    def __init__(self, size: float, bold: bool = False, fonts: Fonts = FONTS) -> None:
+    def __init__(self, size: float, bold: bool = False, font_finder: FontFinder = FONT_FINDER) -> None:
         self.size = size
-        self._bold, self._fonts = bold, fonts
-        self._maps = [get_font(own_font(bold))]
-        self._faces = [self._face(own_font(bold))]
+        self._bold, self._fonts = bold, font_finder
+        self._maps = [get_font(bundled_font_path(bold))]
+        self._faces = [self._face(bundled_font_path(bold))]
         self._complete = lru_cache(maxsize=256)(self._split)
 
     def width(self, text: str) -> float:
         """Pixels from the beginning to the end of `text`."""
-        return sum(font.getlength(piece) for font, piece in self.pieces(text))
+        return sum(font.getlength(piece) for font, piece in self.split_by_font(text))
 
     def draw(self, on: ImageDraw.ImageDraw, x: float, y: float, text: str, colour: str) -> None:
         """Write `text` with its beginning at `x` and its baseline at `y`, in pixels from the top left."""
-        for font, piece in self.pieces(text):
+        for font, piece in self.split_by_font(text):
             on.text((x, y), piece, fill=colour, font=font, anchor="ls")
             x += font.getlength(piece)
 
-    def pieces(self, text: str) -> list[Piece]:
+    def split_by_font(self, text: str) -> list[FontSegment]:
         """`text` in pieces, each with the font that has its letters.
 
         Letters that no font has become one question mark; pictures that none has are left out.
@@ -61,7 +61,7 @@ class Letters:
             # Not kept: a font with the missing letters may be installed later.
             return self._pieces(text)
 
-    def _split(self, text: str) -> list[Piece]:
+    def _split(self, text: str) -> list[FontSegment]:
         """`text` in pieces.
 
         Raises
@@ -73,7 +73,7 @@ class Letters:
             raise LookupError
         return self._pieces(text)
 
-    def _pieces(self, text: str) -> list[Piece]:
+    def _pieces(self, text: str) -> list[FontSegment]:
         pieces = []
         for index, group in groupby(text, self._index):
             letters = "".join(group)
@@ -92,7 +92,7 @@ class Letters:
             font, face = get_font(path), self._face(path)
         except (OSError, RuntimeError):
             # It went away, or has letters of one size only.
-            self._fonts.drop(path)
+            self._fonts.exclude_font(path)
             return -1
         self._maps.append(font)
         self._faces.append(face)
@@ -102,7 +102,7 @@ class Letters:
         return ImageFont.truetype(path, self.size, layout_engine=ImageFont.Layout.BASIC)
 
 
-class Room:
+class LabelLayout:
     """Where there is room for labels: none may cover another, and the less of the lines it covers the better.
 
     Parameters
@@ -118,11 +118,13 @@ class Room:
         self._x, self._y = marks[:, 0], marks[:, 1]
         self._taken: list[Box] = []
 
-    def take(self, box: Box) -> None:
+    def reserve(self, box: Box) -> None:
         """Say that something stands there."""
         self._taken.append(box)
 
-    def find(self, width: float, height: float, places: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
+    def reserve_best_position(
+        self, width: float, height: float, places: Iterable[tuple[float, float]]
+    ) -> tuple[float, float] | None:
         """Take the best of `places`, each a left and bottom; None if every one is taken.
 
         The first place that covers nothing wins, else the one that covers the fewest marks.
@@ -136,7 +138,7 @@ class Room:
                 break
         if best is None:
             return None
-        self.take(best)
+        self.reserve(best)
         return best[:2]
 
     def _free(self, width: float, height: float, places: Iterable[tuple[float, float]]) -> Iterator[Box]:

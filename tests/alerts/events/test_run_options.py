@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.events.run_options import (
-    OPTIONS,
+    RUN_OPTION_SPECS,
     RunOptions,
-    duration,
-    expressions,
-    line_count,
-    mention,
-    one_of,
+    make_choice_parser,
+    parse_duration,
+    parse_expressions,
+    parse_line_count,
+    parse_mention,
 )
 from cwnotify.errors import UsageError
 
@@ -68,7 +68,7 @@ from cwnotify.errors import UsageError
     ],
 )
 def test_a_duration_is_read(text, seconds):
-    assert duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_a_duration_is_read(text, seconds):
 )
 def test_what_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match="write it like 90s, 5m or 1h30m"):
-        duration(text)
+        parse_duration(text)
 
 
 def test_what_could_be_two_durations_is_refused_with_the_reason():
     with pytest.raises(UsageError, match="'1:30' is not a duration; 1:30 could be minutes or hours"):
-        duration("1:30")
+        parse_duration("1:30")
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.sampled_from(("", " ")))
@@ -96,10 +96,10 @@ def test_each_way_to_write_a_duration_means_the_same(days, hours, minutes, secon
 
     for names in ("d h m s", "days hours minutes seconds", "day hr min sec"):
         units = zip(parts.values(), names.split(), strict=True)
-        assert duration(space.join(f"{number}{space}{unit}" for number, unit in units)) == length
-    assert duration(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == length
-    assert duration(f"P{days}DT{hours}H{minutes}M{seconds}S") == length
-    assert duration(f"{days}d{hours}h{minutes}m{seconds}") == length
+        assert parse_duration(space.join(f"{number}{space}{unit}" for number, unit in units)) == length
+    assert parse_duration(f"{days}-{hours:02}:{minutes:02}:{seconds:02}") == length
+    assert parse_duration(f"P{days}DT{hours}H{minutes}M{seconds}S") == length
+    assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}") == length
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_each_way_to_write_a_duration_means_the_same(days, hours, minutes, secon
     ],
 )
 def test_a_mention_is_turned_into_slacks_form(text, form):
-    assert mention(text) == form
+    assert parse_mention(text) == form
 
 
 @pytest.mark.parametrize("text", ["@minsu", "민수", "<!here>", "U012 <!here>", "u012ab3cd", "U", "#general", "U012>AB"])
 def test_who_cannot_be_mentioned_is_told_where_to_find_an_id(text):
     with pytest.raises(UsageError, match="Copy member ID"):
-        mention(text)
+        parse_mention(text)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_who_cannot_be_mentioned_is_told_where_to_find_an_id(text):
     ],
 )
 def test_expressions_are_split_at_commas_outside_brackets_and_quotes(text, parts):
-    assert expressions(text) == parts
+    assert parse_expressions(text) == parts
 
 
 @pytest.mark.parametrize(
@@ -163,38 +163,44 @@ def test_expressions_are_split_at_commas_outside_brackets_and_quotes(text, parts
 )
 def test_what_is_no_expression_is_refused(text):
     with pytest.raises(UsageError, match="is not a Python expression"):
-        expressions(text)
+        parse_expressions(text)
 
 
 @given(st.lists(st.sampled_from(["loss", "f(a, b)", "'a, b'", "x[1:2, ::3]", "{'k': 1}", "lambda a, b: a"])))
 def test_expressions_that_are_joined_are_found_again(parts):
-    assert expressions(", ".join(parts)) == tuple(parts)
+    assert parse_expressions(", ".join(parts)) == tuple(parts)
 
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
-    for read in (duration, mention, expressions, line_count, one_of("--on", ("finish",))):
+    for read in (
+        parse_duration,
+        parse_mention,
+        parse_expressions,
+        parse_line_count,
+        make_choice_parser("--on", ("finish",)),
+    ):
         try:
             value = read(text)
         except UsageError:
             continue
-        if read is expressions:
+        if read is parse_expressions:
             assert [ast.parse(part, mode="eval") for part in value] or not text.strip()
 
 
 @pytest.mark.parametrize(("text", "count"), [("0", 0), ("20", 20), (" 200 ", 200), ("0\x1f", 0)])
 def test_a_number_of_lines_is_read(text, count):
-    assert line_count(text) == count
+    assert parse_line_count(text) == count
 
 
 @pytest.mark.parametrize("text", ["-1", "201", "ten", "1.5", "", "9" * 5000])
 def test_a_number_of_lines_is_kept_small(text):
     with pytest.raises(UsageError, match="from 0 to 200"):
-        line_count(text)
+        parse_line_count(text)
 
 
 def test_one_of_several_is_taken_as_it_is_and_others_are_told_which():
-    read = one_of("--lang", ("en", "ko"))
+    read = make_choice_parser("--lang", ("en", "ko"))
 
     assert read("ko") == "ko"
     with pytest.raises(UsageError, match="--lang takes en, ko; not 'fr'"):
@@ -213,17 +219,17 @@ def test_one_of_several_is_taken_as_it_is_and_others_are_told_which():
     ],
 )
 def test_only_the_outcome_that_was_asked_for_is_told(on, finished, wanted):
-    assert RunOptions(on=on).wants(finished, 1.0) is wanted
+    assert RunOptions(on=on).wants_alert(finished, 1.0) is wanted
 
 
 def test_only_a_run_that_was_long_enough_is_told():
     options = RunOptions(min_seconds=300.0)
 
-    assert not options.wants(True, 299.9)
-    assert options.wants(True, 300.0)
-    assert not options.wants(False, 299.9)
+    assert not options.wants_alert(True, 299.9)
+    assert options.wants_alert(True, 300.0)
+    assert not options.wants_alert(False, 299.9)
 
 
 def test_every_option_fills_a_field_that_exists():
-    assert {option.field for option in OPTIONS} <= set(RunOptions.__dataclass_fields__)
-    assert len({option.flag for option in OPTIONS}) == len(OPTIONS)
+    assert {option.field for option in RUN_OPTION_SPECS} <= set(RunOptions.__dataclass_fields__)
+    assert len({option.flag for option in RUN_OPTION_SPECS}) == len(RUN_OPTION_SPECS)

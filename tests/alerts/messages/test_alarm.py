@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged, ChildAlarm, Dimension, Tag, WatchedMetric
-from cwnotify.alerts.events.runs import Outcome, Run, RunEnded
+from cwnotify.alerts.events.alarms import AlarmStateChange, ChildAlarm, Dimension, Tag, WatchedMetric
+from cwnotify.alerts.events.runs import Outcome, Run, RunResult
 from cwnotify.alerts.messages.alarm import alarm_message
 from cwnotify.alerts.messages.block_kit import Payload
-from cwnotify.alerts.messages.render import render
+from cwnotify.alerts.messages.render import render_alert
 from cwnotify.alerts.messages.run import run_message
-from cwnotify.alerts.parsing.envelopes import parse
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
 from tests import slack_rules
 from tests.alerts.parsing.test_envelopes import EVENTS
-from tests.golden import DATA, holds
-from tests.hostile import NASTY, anything, mutated
+from tests.golden import DATA_DIR, assert_golden
+from tests.hostile import HOSTILE_STRINGS, any_value, mutated_events
 
 SHOWN = (
     "sns_training_ended.ko",
@@ -68,17 +68,17 @@ MARKUP = {"<!channel>", "<!here|x>", "<@U123>"}
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_message_reads_as_its_file_does(name: str) -> None:
     stem, lang = name.rsplit(".", 1)
-    (event,) = parse(EVENTS[stem])
-    payload = render(event, lang)
-    slack_rules.check(payload)
-    holds(DATA / "messages" / f"{name}.json", json.dumps(payload, ensure_ascii=False, indent=2) + "\n")
+    (event,) = parse_aws_events(EVENTS[stem])
+    payload = render_alert(event, lang)
+    slack_rules.assert_valid_payload(payload)
+    assert_golden(DATA_DIR / "messages" / f"{name}.json", json.dumps(payload, ensure_ascii=False, indent=2) + "\n")
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_every_message_is_one_that_slack_takes(name: str, lang: str) -> None:
-    for event in parse(EVENTS[name]):
-        slack_rules.check(render(event, lang, "America/New_York", "#alerts"))
+    for event in parse_aws_events(EVENTS[name]):
+        slack_rules.assert_valid_payload(render_alert(event, lang, "America/New_York", "#alerts"))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_every_message_is_one_that_slack_takes(name: str, lang: str) -> None:
 )
 @pytest.mark.parametrize("name", ["train-3-off", "a/b <c> & 100% 'd' | #e?f", "학습 🚀 끝"])
 def test_the_button_opens_that_very_alarm(name: str, partition: str, region: str, console: str) -> None:
-    button = _button(alarm_message(AlarmChanged(name, "ALARM", region=region, partition=partition), "en"))
+    button = _button(alarm_message(AlarmStateChange(name, "ALARM", region=region, partition=partition), "en"))
     where, _, encoded = button["url"].partition("#alarmsV2:alarm/")
     assert where == f"{console}/cloudwatch/deeplink.js?region={region}"
     assert unquote(encoded) == name
@@ -101,25 +101,25 @@ def test_the_button_opens_that_very_alarm(name: str, partition: str, region: str
 
 def test_a_region_that_is_none_cannot_forge_a_host() -> None:
     for region in ("evil.example/", "EXAMPLE", ""):
-        url = _button(alarm_message(AlarmChanged("a", region=region), "en"))["url"]
+        url = _button(alarm_message(AlarmStateChange("a", region=region), "en"))["url"]
         assert url == "https://console.aws.amazon.com/cloudwatch/home#alarmsV2:alarm/a"
-    assert _button(alarm_message(AlarmChanged("a", partition="aws-iso"), "en")) == {}
+    assert _button(alarm_message(AlarmStateChange("a", partition="aws-iso"), "en")) == {}
 
 
 def test_a_name_too_long_for_a_link_leads_to_all_alarms() -> None:
-    payload = alarm_message(AlarmChanged("🚀" * 255, region="us-east-1"), "en")
+    payload = alarm_message(AlarmStateChange("🚀" * 255, region="us-east-1"), "en")
     assert _button(payload)["url"].endswith("?region=us-east-1#alarmsV2:")
 
 
 def test_times_are_in_the_readers_zone() -> None:
-    event = AlarmChanged("a", "ALARM", at=1795328060.236)
+    event = AlarmStateChange("a", "ALARM", at=1795328060.236)
     last = {zone: _texts(alarm_message(event, "ko", zone))[-1] for zone in ("", "UTC", "Nowhere/At_All")}
     assert last[""] == "2026-11-22 15:14:20 KST"
     assert last["UTC"] == last["Nowhere/At_All"] == "2026-11-22 06:14:20 UTC"
 
 
 def test_a_message_reads_from_what_is_true_to_cloudwatchs_own_words() -> None:
-    event = AlarmChanged(
+    event = AlarmStateChange(
         "train-3-busy", "ALARM", "OK", 1795328060.0, "**Look** at [the calendar](https://cal.example/a~b_)", "Crossed",
         account="123456789012", region="us-east-1", value=96.4, threshold=50.0, comparison="GreaterThanThreshold",
         metric="CPUUtilization", namespace="AWS/EC2", dimensions=(Dimension("InstanceId", "i-0abc"),),
@@ -140,7 +140,7 @@ def test_a_message_reads_from_what_is_true_to_cloudwatchs_own_words() -> None:
 
 def test_a_description_shouts_only_while_the_alarm_fires() -> None:
     def shown(after: str, **more: Any) -> str:
-        payload = alarm_message(AlarmChanged("a-off", after, description="Too high!\n**Page** us", **more), "en")
+        payload = alarm_message(AlarmStateChange("a-off", after, description="Too high!\n**Page** us", **more), "en")
         block = payload["attachments"][0]["blocks"][0]
         # Slack would find a mention in plain text: "@channel".
         assert block["text"]["verbatim"] is True
@@ -151,7 +151,7 @@ def test_a_description_shouts_only_while_the_alarm_fires() -> None:
 
 
 def test_what_an_alarm_watches_and_what_limits_it_is_shown() -> None:
-    event = AlarmChanged(
+    event = AlarmStateChange(
         "a", "ALARM", threshold=5.0, comparison="GreaterThanThreshold", metric="Errors", statistic="p99", period=90.0,
         datapoints_to_alarm=3, evaluation_periods=3, treat_missing_data="breaching", query="up{job=\"a\"} < 1 ```",
         log_groups=("/aws/lambda/shop", "/aws/lambda/pay"), log_lines=tuple(f"ERROR <{n}>" for n in range(12)),
@@ -171,12 +171,12 @@ def test_what_an_alarm_watches_and_what_limits_it_is_shown() -> None:
         "Muted by `nights` until 2026-11-22 06:14:20 UTC",
     ):
         assert words in text
-    slack_rules.check(alarm_message(event, "ko"))
+    slack_rules.assert_valid_payload(alarm_message(event, "ko"))
 
 
 def test_the_account_of_a_metric_from_elsewhere_is_named() -> None:
     metric = WatchedMetric("m1", "Errors", statistic="Sum", period=60.0, account="222233334444")
-    event = AlarmChanged("a", "ALARM", account="123456789012", metric="Errors", metrics=(metric,))
+    event = AlarmStateChange("a", "ALARM", account="123456789012", metric="Errors", metrics=(metric,))
     assert "Errors sum, 1 min (account 222233334444)" in str(alarm_message(event, "en"))
     assert "Errors 합계, 1분 (계정 222233334444)" in str(alarm_message(event, "ko"))
 
@@ -184,14 +184,16 @@ def test_the_account_of_a_metric_from_elsewhere_is_named() -> None:
 def test_a_composite_of_many_is_summed_up() -> None:
     rule = " OR ".join(f"ALARM(node-{n:03})" for n in range(200))
     children = tuple(ChildAlarm(f"node-{n:03}", "ALARM") for n in range(200))
-    payload = alarm_message(AlarmChanged("all", "ALARM", "OK", rule=rule, children=children, region="us-east-1"), "en")
+    payload = alarm_message(
+        AlarmStateChange("all", "ALARM", "OK", rule=rule, children=children, region="us-east-1"), "en"
+    )
     text = "\n".join(_texts(payload))
     assert set(re.findall(r"\|(node-\d+)>", text)) == {"node-000", "node-001", "node-002"}
     assert "… and 197 more" in text
     (shown,) = re.findall("`([^`]*)`", text)
     assert len(shown) == 300
     assert shown.endswith("…")
-    few = alarm_message(AlarmChanged("all", "ALARM", "OK", children=children[:8], region="us-east-1"), "en")
+    few = alarm_message(AlarmStateChange("all", "ALARM", "OK", children=children[:8], region="us-east-1"), "en")
     assert len(re.findall(r"\|node-\d+>", str(few))) == 8
 
 
@@ -208,19 +210,19 @@ def test_a_composite_of_many_is_summed_up() -> None:
     ],
 )
 def test_the_datapoints_say_what_they_are(period: float | None, statistic: str, en: str, ko: str) -> None:
-    event = AlarmChanged("a", "ALARM", metric="M", statistic=statistic, period=period, recent=(1.0, -3.0, 2.0))
+    event = AlarmStateChange("a", "ALARM", metric="M", statistic=statistic, period=period, recent=(1.0, -3.0, 2.0))
     for lang, cadence in (("en", en), ("ko", ko)):
         assert f"▅▁▆ 1 → -3 → 2, {cadence}" in _texts(alarm_message(event, lang))
 
 
 def test_any_datapoints_have_bars() -> None:
     for recent in ((0.0, 0.0), (1e308, -1e308), (5e-324, 0.0), tuple(map(float, range(99)))):
-        slack_rules.check(alarm_message(AlarmChanged("a", "ALARM", metric="M", recent=recent), "en"))
+        slack_rules.assert_valid_payload(alarm_message(AlarmStateChange("a", "ALARM", metric="M", recent=recent), "en"))
 
 
 def test_what_is_missing_leaves_no_hole() -> None:
-    payload = alarm_message(AlarmChanged("a"), "en")
-    slack_rules.check(payload)
+    payload = alarm_message(AlarmStateChange("a"), "en")
+    slack_rules.assert_valid_payload(payload)
     assert _texts(payload) == [
         ":information_source: *a* changed",
         ":fairy: Hi, it's the AWS fairy",
@@ -231,7 +233,7 @@ def test_what_is_missing_leaves_no_hole() -> None:
 
 def test_the_longest_alarm_fits() -> None:
     long = "&" * 1_024
-    event = AlarmChanged(
+    event = AlarmStateChange(
         name="&" * 255,
         after=long,
         before=long,
@@ -257,12 +259,12 @@ def test_the_longest_alarm_fits() -> None:
         recent=(1.0,) * 99,
     )
     for lang in ("en", "ko"):
-        slack_rules.check(alarm_message(event, lang, now=9e9))
+        slack_rules.assert_valid_payload(alarm_message(event, lang, now=9e9))
 
 
 def test_hostile_text_neither_pings_nor_links() -> None:
-    for text in NASTY:
-        event = AlarmChanged(
+    for text in HOSTILE_STRINGS:
+        event = AlarmStateChange(
             name=text, after=text, before=text, description=text, reason=text, account=text, region=text, metric=text,
             unit=text, value=1.0, statistic=text, period=60.0, treat_missing_data=text, comparison=text, instance=text,
             dimensions=(Dimension(text, text),), rule=text, children=(ChildAlarm(text, text),), held_back=text,
@@ -270,22 +272,22 @@ def test_hostile_text_neither_pings_nor_links() -> None:
             log_lines=(text,), evaluation_state=text, contributor=(Dimension(text, text),), recent=(1.0, 2.0),
         )  # fmt: skip
         payload = alarm_message(event, "en", channel=text)
-        slack_rules.check(payload)
-        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.texts(payload))
+        slack_rules.assert_valid_payload(payload)
+        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.payload_texts(payload))
 
 
 def test_a_run_is_rendered_by_its_own_language() -> None:
-    ended = RunEnded(Run("id", "resnet50", 0.0), Outcome.FINISHED, 3.0, 3.0)
-    assert render(ended, "ko") == run_message(ended)
+    ended = RunResult(Run("id", "resnet50", 0.0), Outcome.FINISHED, 3.0, 3.0)
+    assert render_alert(ended, "ko") == run_message(ended)
 
 
 @settings(max_examples=150, deadline=None)
-@given(mutated(EVENTS) | anything(), st.sampled_from(["en", "ko", "xx"]))
+@given(mutated_events(EVENTS) | any_value(), st.sampled_from(["en", "ko", "xx"]))
 def test_whatever_comes_slack_takes_what_is_said_of_it(event: Any, lang: str) -> None:
-    for one in parse(event):
-        payload = render(one, lang, "Asia/Seoul")
-        slack_rules.check(payload)
-        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.texts(payload))
+    for one in parse_aws_events(event):
+        payload = render_alert(one, lang, "Asia/Seoul")
+        slack_rules.assert_valid_payload(payload)
+        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.payload_texts(payload))
 
 
 def _button(payload: Payload) -> Payload:
@@ -298,4 +300,4 @@ def _button(payload: Payload) -> Payload:
 def _texts(payload: Payload) -> list[str]:
     """What a reader sees, from top to bottom."""
     blocks = [*payload["blocks"], *(block for one in payload.get("attachments", []) for block in one["blocks"])]
-    return [text for block in blocks for text in slack_rules.texts(block)]
+    return [text for block in blocks for text in slack_rules.payload_texts(block)]

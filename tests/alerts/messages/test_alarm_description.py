@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.messages.alarm_description import mrkdwn
-from tests.hostile import NASTY, SCALARS
-from tests.slack_rules import check_mrkdwn as check
+from cwnotify.alerts.messages.alarm_description import markdown_to_mrkdwn
+from tests.hostile import HOSTILE_STRINGS, SCALARS
+from tests.slack_rules import assert_valid_mrkdwn as check
 
 LINK = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 
@@ -47,7 +47,7 @@ def links(shown: str) -> list[str]:
     ],
 )
 def test_markdown_becomes_slacks(text: str, shown: str) -> None:
-    assert mrkdwn(text) == shown
+    assert markdown_to_mrkdwn(text) == shown
     check(shown or "x", 3_000, ())
 
 
@@ -74,7 +74,7 @@ def test_markdown_becomes_slacks(text: str, shown: str) -> None:
     ],
 )
 def test_a_link_keeps_its_address(text: str, shown: str) -> None:
-    assert mrkdwn(text) == shown
+    assert markdown_to_mrkdwn(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_a_link_keeps_its_address(text: str, shown: str) -> None:
     ],
 )  # fmt: skip
 def test_no_link_is_forged_and_nobody_is_pinged(text: str, shown: str) -> None:
-    assert mrkdwn(text) == shown
+    assert markdown_to_mrkdwn(text) == shown
 
 
 def test_the_first_line_is_bold_where_that_is_wanted_and_nothing_is_after_a_recovery() -> None:
     text = "CPU is too high! See [this](https://a.example)\n**Page** the on-call"
-    assert mrkdwn(text, lead=True) == "*CPU is too high! See <https://a.example|this>*\n*Page* the on-call"
-    assert mrkdwn(text, bold=False) == "CPU is too high! See <https://a.example|this>\nPage the on-call"
+    assert markdown_to_mrkdwn(text, lead=True) == "*CPU is too high! See <https://a.example|this>*\n*Page* the on-call"
+    assert markdown_to_mrkdwn(text, bold=False) == "CPU is too high! See <https://a.example|this>\nPage the on-call"
     # What its author made bold is enough.
-    assert mrkdwn("**Writes stop.** Grow it", lead=True) == "*Writes stop.* Grow it"
-    assert mrkdwn("- a\n- b", lead=True) == "• a\n• b"
-    assert mrkdwn("# CPU!\n```\n**x**\n```", bold=False) == "CPU!\n```\n**x**\n```"
+    assert markdown_to_mrkdwn("**Writes stop.** Grow it", lead=True) == "*Writes stop.* Grow it"
+    assert markdown_to_mrkdwn("- a\n- b", lead=True) == "• a\n• b"
+    assert markdown_to_mrkdwn("# CPU!\n```\n**x**\n```", bold=False) == "CPU!\n```\n**x**\n```"
 
 
 def test_a_json_object_has_a_line_for_each_field() -> None:
@@ -120,7 +120,7 @@ def test_a_json_object_has_a_line_for_each_field() -> None:
         "owner": "ml team", "runbook": "https://wiki.example/~ml/_x_", "n": 3, "on": True, "none": None,
         "tags": ["a", "b"], "deep": {"<!channel>": "*"}, "lines": "a\nb", "<!here>": "<!here>\u202e",
     }  # fmt: skip
-    assert mrkdwn(json.dumps(fields)).split("\n") == [
+    assert markdown_to_mrkdwn(json.dumps(fields)).split("\n") == [
         "*owner*: ml team",
         "*runbook*: <https://wiki.example/~ml/_x_>",
         "*n*: 3",
@@ -131,20 +131,20 @@ def test_a_json_object_has_a_line_for_each_field() -> None:
         "*lines*: a b",
         "*&lt;!here&gt;*: &lt;!here&gt;\ufffd",
     ]
-    assert mrkdwn('{"a": "**b**"}', lead=True, bold=False) == "a: b"
-    assert mrkdwn("{not json}") == "{not json}"
-    assert mrkdwn("[" * 3_001) == "[" * 2_999 + "…"
+    assert markdown_to_mrkdwn('{"a": "**b**"}', lead=True, bold=False) == "a: b"
+    assert markdown_to_mrkdwn("{not json}") == "{not json}"
+    assert markdown_to_mrkdwn("[" * 3_001) == "[" * 2_999 + "…"
 
 
 def test_a_long_description_is_cut_at_a_word_and_never_inside_a_link() -> None:
     text = "see https://wiki.example/a_long_path and " * 100
-    shown = mrkdwn(text, 300)
+    shown = markdown_to_mrkdwn(text, 300)
     assert 200 < len(shown) <= 300
     assert set(links(shown)) == {"https://wiki.example/a_long_path"}
     assert shown.endswith("…")
-    assert 2_890 < len(mrkdwn("&" * 5_000, 2_900)) <= 2_900
-    assert mrkdwn("```\n" + "x\n" * 3_000 + "```", 500).endswith("…\n```")
-    check(mrkdwn("\n".join(["**" + "&" * 100 + "**"] * 100), 2_900), 2_900, ())
+    assert 2_890 < len(markdown_to_mrkdwn("&" * 5_000, 2_900)) <= 2_900
+    assert markdown_to_mrkdwn("```\n" + "x\n" * 3_000 + "```", 500).endswith("…\n```")
+    check(markdown_to_mrkdwn("\n".join(["**" + "&" * 100 + "**"] * 100), 2_900), 2_900, ())
 
 
 PIECES = (
@@ -158,14 +158,14 @@ PIECES = (
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=60).map("".join)
-    | st.sampled_from(NASTY)
+    | st.sampled_from(HOSTILE_STRINGS)
     | st.dictionaries(st.text(max_size=8), SCALARS, max_size=5).map(lambda one: json.dumps(one, default=str)),
     st.sampled_from([5, 80, 600, 3_000]),
     st.booleans(),
     st.booleans(),
 )
 def test_whatever_a_description_holds_slack_takes_it(text: str, limit: int, lead: bool, bold: bool) -> None:
-    shown = mrkdwn(text, limit, lead, bold)
+    shown = markdown_to_mrkdwn(text, limit, lead, bold)
     assert len(shown) <= limit
     if shown.strip():
         check(shown, limit, ())
@@ -189,6 +189,6 @@ def _is_json(text: str) -> bool:
 )
 def test_no_description_takes_long(text: str) -> None:
     begin = time.perf_counter()
-    mrkdwn((text * 12_000)[:12_000] + "x")
-    mrkdwn((text * 5_900)[:5_900] + "x")
+    markdown_to_mrkdwn((text * 12_000)[:12_000] + "x")
+    markdown_to_mrkdwn((text * 5_900)[:5_900] + "x")
     assert time.perf_counter() - begin < 2

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.messages import block_kit as b
-from tests.slack_rules import check
-from tests.support.events import texts
-from tests.support.messages import is_escaped
+from tests.slack_rules import assert_valid_payload
+from tests.support.events import any_text
+from tests.support.messages import assert_escaped
 
 LIMITS = st.integers(1, 200)
 
@@ -38,38 +38,38 @@ LIMITS = st.integers(1, 200)
     ],
 )
 def test_text_is_cleaned_then_escaped_then_cut(text, limit, shown):
-    assert b.escape(text, limit) == shown
+    assert b.escape_mrkdwn(text, limit) == shown
 
 
-@given(texts(), LIMITS)
+@given(any_text(), LIMITS)
 def test_escaped_text_keeps_its_limit_and_breaks_no_entity(text, limit):
-    shown = b.escape(text, limit)
+    shown = b.escape_mrkdwn(text, limit)
 
     assert len(shown) <= limit
-    is_escaped(shown)
+    assert_escaped(shown)
 
 
-@given(texts(), LIMITS)
+@given(any_text(), LIMITS)
 def test_escaped_text_is_all_of_it_or_its_beginning_with_an_ellipsis(text, limit):
-    whole = html.escape(b.clean(text), quote=False)
-    shown = b.escape(text, limit)
+    whole = html.escape(b.sanitize_text(text), quote=False)
+    shown = b.escape_mrkdwn(text, limit)
 
     assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
 
 
-@given(texts(), LIMITS)
+@given(any_text(), LIMITS)
 def test_plain_text_is_all_of_it_or_its_beginning_with_an_ellipsis(text, limit):
-    whole = b.clean(text)
-    shown = b.cut(text, limit)
+    whole = b.sanitize_text(text)
+    shown = b.truncate_text(text, limit)
 
     assert len(shown) <= limit
     assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
 
 
-@given(texts())
+@given(any_text())
 def test_a_name_and_a_sentence_are_one_line_that_formats_nothing(text):
-    for shown in (b.label(text), b.prose(text, 200)):
-        is_escaped(shown)
+    for shown in (b.escape_label(text), b.escape_prose(text, 200)):
+        assert_escaped(shown)
         assert len(shown) <= 200
         assert not set(shown) & set("*~`")
         assert len(shown.splitlines()) <= 1
@@ -88,26 +88,26 @@ def test_a_name_and_a_sentence_are_one_line_that_formats_nothing(text):
     ],
 )
 def test_a_name_is_shown_as_it_was_written_but_for_look_alikes(name, shown):
-    assert b.label(name) == shown
+    assert b.escape_label(name) == shown
 
 
-@given(texts())
+@given(any_text())
 def test_bold_and_code_are_marked_at_both_ends_and_nowhere_else(text):
-    bold, code = b.bold(text), b.code(text)
+    bold, code = b.bold(text), b.inline_code(text)
 
     assert bold == "" or re.fullmatch(r"\*[^*\s](?:[^*\n]*[^*\s])?\*", bold)
     assert code == "" or re.fullmatch(r"`[^`\n]+`", code)
-    is_escaped(bold)
-    is_escaped(code)
+    assert_escaped(bold)
+    assert_escaped(code)
 
 
-@given(texts(), st.integers(20, 3000))
+@given(any_text(), st.integers(20, 3000))
 def test_a_code_block_keeps_the_end_and_cannot_be_left(text, limit):
-    whole = b.clean(text).replace("`", "ˋ").strip("\n")
+    whole = b.sanitize_text(text).replace("`", "ˋ").strip("\n")
     shown = b.code_block(text, limit)
 
     assert len(shown) <= limit
-    is_escaped(shown)
+    assert_escaped(shown)
     inside = shown.removeprefix("```\n").removesuffix("\n```")
     assert "`" not in inside
     escaped = html.escape(whole, quote=False)
@@ -120,7 +120,7 @@ def test_a_long_code_block_shows_that_its_beginning_is_missing():
 
     assert shown.startswith("```\n…x")
     assert shown.endswith("\nValueError: last line\n```")
-    assert len(shown) == b.MOST_SECTION
+    assert len(shown) == b.MAX_SECTION_LENGTH
 
 
 def test_colours_count_for_nothing_in_a_code_block():
@@ -129,66 +129,70 @@ def test_colours_count_for_nothing_in_a_code_block():
     assert shown == "```\nTracebackTracebackTraceback\n```"
 
 
-READY = texts().map(lambda text: b.code(text, 2500)) | texts().map(lambda text: b.label(text, 2500))
+READY = any_text().map(lambda text: b.inline_code(text, 2500)) | any_text().map(lambda text: b.escape_label(text, 2500))
 
 
-@given(st.lists(st.tuples(texts().map(b.label), READY), max_size=25))
+@given(st.lists(st.tuples(any_text().map(b.escape_label), READY), max_size=25))
 def test_fields_keep_every_limit_and_their_order(pairs):
-    sections = b.fields(pairs)
+    sections = b.two_column_sections(pairs)
     told = [cell["text"] for section in sections for cell in section["fields"]]
 
     for text in told:
-        is_escaped(text)
+        assert_escaped(text)
     wanted = [f"*{name}*\n{value}" for name, value in pairs if value.strip()]
     assert len(told) == len(wanted)
-    assert all(a == w or (len(w) > b.MOST_FIELD and a.endswith("…")) for a, w in zip(told, wanted, strict=True))
-    check(b.message("text", [b.section("x"), *sections]))
+    assert all(a == w or (len(w) > b.MAX_FIELD_LENGTH and a.endswith("…")) for a, w in zip(told, wanted, strict=True))
+    assert_valid_payload(b.build_payload("text", [b.section("x"), *sections]))
 
 
-@pytest.mark.parametrize("length", range(b.MOST_FIELD - 8, b.MOST_FIELD + 3))
+@pytest.mark.parametrize("length", range(b.MAX_FIELD_LENGTH - 8, b.MAX_FIELD_LENGTH + 3))
 def test_a_field_is_cut_exactly_where_slack_would_refuse_it(length):
-    (section,) = b.fields([("name", "x" * length)])
+    (section,) = b.two_column_sections([("name", "x" * length)])
 
-    check(b.message("text", [section]))
+    assert_valid_payload(b.build_payload("text", [section]))
     assert section["fields"][0]["text"].endswith("…") == (len("*name*\n") + length > 2000)
 
 
-@given(st.lists(st.tuples(texts(), texts() | st.sampled_from(("https://x.test/", "http://x.test/" + "y" * 3000)))))
+@given(
+    st.lists(st.tuples(any_text(), any_text() | st.sampled_from(("https://x.test/", "http://x.test/" + "y" * 3000))))
+)
 def test_buttons_are_left_out_where_slack_would_refuse_them(links):
-    rows = b.buttons(links)
+    rows = b.link_buttons(links)
 
-    check(b.message("text", [b.section("x"), *rows]))
+    assert_valid_payload(b.build_payload("text", [b.section("x"), *rows]))
 
 
 def test_the_first_button_is_the_primary_one():
-    (row,) = b.buttons([("no link", "javascript:alert(1)"), ("one", "https://one.test"), ("two", "https://two.test")])
+    (row,) = b.link_buttons(
+        [("no link", "javascript:alert(1)"), ("one", "https://one.test"), ("two", "https://two.test")]
+    )
 
     assert [(e["text"]["text"], e.get("style")) for e in row["elements"]] == [("one", "primary"), ("two", None)]
-    (plain,) = b.buttons([("one", "https://one.test")], primary=False)
+    (plain,) = b.link_buttons([("one", "https://one.test")], primary=False)
     assert "style" not in plain["elements"][0]
 
 
-@given(st.lists(READY | texts().map(lambda text: b.label(text, 4000)), min_size=1, max_size=14))
+@given(st.lists(READY | any_text().map(lambda text: b.escape_label(text, 4000)), min_size=1, max_size=14))
 def test_a_context_keeps_every_limit(lines):
-    check(b.message("text", [b.context("first", *lines)]))
+    assert_valid_payload(b.build_payload("text", [b.context("first", *lines)]))
 
 
-@given(st.integers(1, 120), st.integers(0, 120), texts())
+@given(st.integers(1, 120), st.integers(0, 120), any_text())
 def test_a_message_keeps_every_limit(above, beside, text):
-    payload = b.message(
-        b.label(text, 50_000) or "x",
+    payload = b.build_payload(
+        b.escape_label(text, 50_000) or "x",
         [b.section(f"{number}") for number in range(above)],
-        b.BAD,
+        b.COLOR_BAD,
         [b.section(f"beside {number}") for number in range(beside)],
         channel=text,
     )
 
-    check(payload)
+    assert_valid_payload(payload)
     shown = sum(map(len, [payload["blocks"], *(one["blocks"] for one in payload.get("attachments", []))]))
     assert shown == min(above + beside, 50)
 
 
 def test_the_text_alone_is_what_remains_when_slack_cannot_read_the_blocks():
-    payload = b.message("told", [b.section("x")], b.GOOD, [b.section("y")], channel="#ml")
+    payload = b.build_payload("told", [b.section("x")], b.COLOR_GOOD, [b.section("y")], channel="#ml")
 
-    assert b.text_only(payload) == {"text": "told", "channel": "#ml"}
+    assert b.drop_blocks(payload) == {"text": "told", "channel": "#ml"}

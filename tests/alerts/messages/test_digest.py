@@ -11,33 +11,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged, AwsEvent, Dimension, Plain, unique
+from cwnotify.alerts.events.alarms import AlarmStateChange, AwsEvent, Dimension, UnrecognizedEvent, deduplicate_events
 from cwnotify.alerts.messages import block_kit as b
 from cwnotify.alerts.messages.alarm import alarm_message
 from cwnotify.alerts.messages.block_kit import Payload
-from cwnotify.alerts.messages.digest import MOST_MESSAGE, digest_messages, digest_pages
-from cwnotify.alerts.messages.notice import plain_message
-from cwnotify.alerts.parsing.envelopes import parse
+from cwnotify.alerts.messages.digest import MAX_DIGEST_MESSAGE_LENGTH, digest_pages, digest_payloads
+from cwnotify.alerts.messages.notice import unrecognized_event_message
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
 from tests import slack_rules
 from tests.alerts.parsing.test_envelopes import EVENTS
-from tests.golden import DATA, holds
-from tests.hostile import mutated
+from tests.golden import DATA_DIR, assert_golden
+from tests.hostile import mutated_events
 
 AT = 1795328400.0
 
 
-def alarm(name: str, after: str = "ALARM", at: float | None = AT, **more: Any) -> AlarmChanged:
+def alarm(name: str, after: str = "ALARM", at: float | None = AT, **more: Any) -> AlarmStateChange:
     arn = f"arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:{name}"
-    return AlarmChanged(name, after, at=at, arn=arn, region="ap-northeast-2", **{"before": "OK", **more})
+    return AlarmStateChange(name, after, at=at, arn=arn, region="ap-northeast-2", **{"before": "OK", **more})
 
 
-def fleet(alarms: int) -> list[AlarmChanged]:
+def fleet(alarms: int) -> list[AlarmStateChange]:
     states = ("ALARM", "OK", "OK", "INSUFFICIENT_DATA")
     return [alarm(f"train-{i:04}-{'off' if i % 7 == 0 else 'busy'}", states[i % 4], AT + i % 30) for i in range(alarms)]
 
 
 def named(payloads: tuple[Payload, ...]) -> Counter[str]:
-    texts = [text for payload in payloads for text in slack_rules.texts(payload)]
+    texts = [text for payload in payloads for text in slack_rules.payload_texts(payload)]
     return Counter(name for text in texts for name in re.findall(r"<https://[^|>]+\|([^>]+)>", text))
 
 
@@ -52,20 +52,20 @@ def test_a_digest_reads_as_its_file_does(lang: str) -> None:
         alarm("train-017-busy", "ALARM", AT + 29),
         alarm("tables", contributor=(Dimension("TableName", "orders"),), contributor_id="1"),
     ]
-    payloads = digest_messages(changes, 30, lang)
+    payloads = digest_payloads(changes, 30, lang)
     assert len(payloads) == 1
-    slack_rules.check(payloads[0])
+    slack_rules.assert_valid_payload(payloads[0])
     text = json.dumps(payloads[0], ensure_ascii=False, indent=2) + "\n"
-    holds(DATA / "messages" / f"digest.{lang}.json", text)
+    assert_golden(DATA_DIR / "messages" / f"digest.{lang}.json", text)
 
 
 @pytest.mark.parametrize("alarms", [2, 137, 412, 3_000])
 def test_every_alarm_is_named_once(alarms: int) -> None:
     changes = fleet(alarms)
-    payloads = digest_messages(changes, 30, "en")
+    payloads = digest_payloads(changes, 30, "en")
     for payload in payloads:
-        slack_rules.check(payload)
-        assert sum(map(len, slack_rules.texts(payload))) < MOST_MESSAGE + 4_000
+        slack_rules.assert_valid_payload(payload)
+        assert sum(map(len, slack_rules.payload_texts(payload))) < MAX_DIGEST_MESSAGE_LENGTH + 4_000
     assert named(payloads) == Counter(change.name for change in changes)
     pages = [
         f"Message {number} of {len(payloads)}" in json.dumps(payload) for number, payload in enumerate(payloads, 1)
@@ -76,7 +76,7 @@ def test_every_alarm_is_named_once(alarms: int) -> None:
 def test_the_worst_comes_first() -> None:
     changes = [alarm("a", "OK"), alarm("b", "INSUFFICIENT_DATA"), alarm("c-off"), alarm("d"), alarm("e", "ODD")]
     changes += [alarm("f-off", no_data=True), alarm("q-off", metric="Depth"), alarm("g-off", "OK", metric="Depth")]
-    (payload,) = digest_messages(changes, 30, "en")
+    (payload,) = digest_payloads(changes, 30, "en")
     assert payload["text"] == (
         ":rotating_light: *8 alarms changed*: 1 in ALARM, 2 without data, 1 in ODD, 1 finished training, "
         "1 in ALARM as hoped, 1 OK, 1 OK"
@@ -95,16 +95,16 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_only_good_news_is_green() -> None:
-    (payload,) = digest_messages([alarm("a-off"), alarm("b-off")], 0, "ko")
+    (payload,) = digest_payloads([alarm("a-off"), alarm("b-off")], 0, "ko")
     assert payload["text"] == ":white_check_mark: *경보 2개* 상태가 바뀌었어요: 학습 종료 2개"
     assert payload["attachments"][0]["color"] == "#30db3f"
-    (payload,) = digest_messages([alarm("disk-low", comparison="LessThanThreshold"), alarm("b")], 0, "en")
+    (payload,) = digest_payloads([alarm("disk-low", comparison="LessThanThreshold"), alarm("b")], 0, "en")
     assert payload["attachments"][0]["color"] == "#eb4034"
 
 
 def test_alarms_of_one_kind_stand_together_the_rarest_kind_first() -> None:
     names = [f"train-{n:03}-{kind}" for n in range(3) for kind in ("busy", "gpu-lost")] + ["train-017-busy", "db-full"]
-    (payload,) = digest_messages([alarm(name, before="ALARM") for name in names], 0, "en")
+    (payload,) = digest_payloads([alarm(name, before="ALARM") for name in names], 0, "en")
     lines = re.sub(r"<[^|]*\|([^>]*)>", r"\1", payload["attachments"][0]["blocks"][0]["text"]["text"]).split("\n")
     assert lines == [
         "*In ALARM (8)*",
@@ -115,20 +115,22 @@ def test_alarms_of_one_kind_stand_together_the_rarest_kind_first() -> None:
 
 
 def test_each_event_is_on_one_page_and_text_alone_names_every_alarm_too() -> None:
-    changes = [*fleet(900), alarm("train-0001-busy", "OK", AT + 40), Plain("x", id="1")]
+    changes = [*fleet(900), alarm("train-0001-busy", "OK", AT + 40), UnrecognizedEvent("x", id="1")]
     pages = digest_pages(changes, 0, "en", now=AT + 60)
     assert len(pages) > 2
     assert Counter(event.id for page in pages for event in page.events) == Counter(event.id for event in changes)
     for page in pages[:-1]:
         assert all(
-            event.name in b.full_text(page.payload)["text"] for event in page.events if isinstance(event, AlarmChanged)
+            event.name in b.flatten_blocks_to_text(page.payload)["text"]
+            for event in page.events
+            if isinstance(event, AlarmStateChange)
         )
 
 
 def test_an_alarm_that_flaps_is_told_once_as_it_is_now() -> None:
     """Also when a queue hands its changes over in the wrong order."""
     changes = [alarm("a", "OK", AT + 20), alarm("a", "ALARM", AT + 10), alarm("b")]
-    (payload,) = digest_messages(changes, 30, "en")
+    (payload,) = digest_payloads(changes, 30, "en")
     assert "1 in ALARM, 1 OK" in payload["text"]
     assert named((payload,)) == Counter("ab")
     assert "|a> ×2" in json.dumps(payload, ensure_ascii=False)
@@ -136,29 +138,33 @@ def test_an_alarm_that_flaps_is_told_once_as_it_is_now() -> None:
 
 def test_one_alarm_gets_the_whole_message() -> None:
     event = alarm("a")
-    assert digest_messages([event, event], 30, "en", "UTC", "#x") == (alarm_message(event, "en", "UTC", "#x"),)
+    assert digest_payloads([event, event], 30, "en", "UTC", "#x") == (alarm_message(event, "en", "UTC", "#x"),)
 
 
 def test_what_is_no_alarm_is_told_beside_the_digest() -> None:
-    plain = Plain("hello", id="1")
-    payloads = digest_messages([alarm("a"), plain, alarm("b")], 30, "en")
-    assert payloads[1:] == (plain_message(plain, "en"),)
-    assert digest_messages([], 30, "en") == ()
+    plain = UnrecognizedEvent("hello", id="1")
+    payloads = digest_payloads([alarm("a"), plain, alarm("b")], 30, "en")
+    assert payloads[1:] == (unrecognized_event_message(plain, "en"),)
+    assert digest_payloads([], 30, "en") == ()
 
 
 def test_copies_are_dropped_and_the_order_kept() -> None:
-    first, second, other = alarm("a"), alarm("a", "OK"), Plain("a", id="a")
-    assert unique([first, other, second, first, other]) == (first, other, second)
+    first, second, other = alarm("a"), alarm("a", "OK"), UnrecognizedEvent("a", id="a")
+    assert deduplicate_events([first, other, second, first, other]) == (first, other, second)
 
 
 def test_copies_that_came_by_different_ways_are_dropped() -> None:
-    ways = [event for name in ("sns_busy", "eventbridge_single_metric", "raw_in_sqs") for event in parse(EVENTS[name])]
-    assert [type(event) for event in unique(ways)] == [AlarmChanged, Plain]
+    ways = [
+        event
+        for name in ("sns_busy", "eventbridge_single_metric", "raw_in_sqs")
+        for event in parse_aws_events(EVENTS[name])
+    ]
+    assert [type(event) for event in deduplicate_events(ways)] == [AlarmStateChange, UnrecognizedEvent]
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(mutated(EVENTS), min_size=1, max_size=8), st.sampled_from(["en", "ko"]))
+@given(st.lists(mutated_events(EVENTS), min_size=1, max_size=8), st.sampled_from(["en", "ko"]))
 def test_whatever_comes_slack_takes_its_digest(batch: list[object], lang: str) -> None:
-    events: list[AwsEvent] = [event for one in batch for event in parse(one)]
-    for payload in digest_messages(events, 30, lang):
-        slack_rules.check(payload)
+    events: list[AwsEvent] = [event for one in batch for event in parse_aws_events(one)]
+    for payload in digest_payloads(events, 30, lang):
+        slack_rules.assert_valid_payload(payload)

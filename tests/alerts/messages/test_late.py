@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from cwnotify.alerts.events.alarms import AlarmChanged, Dimension, InstanceNotice, NoticeKind, Plain
+from cwnotify.alerts.events.alarms import AlarmStateChange, Dimension, InstanceNotice, NoticeKind, UnrecognizedEvent
 from cwnotify.alerts.messages.alarm import alarm_message
-from cwnotify.alerts.messages.digest import digest_messages
+from cwnotify.alerts.messages.digest import digest_payloads
 from cwnotify.alerts.messages.flapping import flapping_message
-from cwnotify.alerts.messages.late import LATE_SECONDS, delivered_late, late_line, rough
-from cwnotify.alerts.messages.render import render
+from cwnotify.alerts.messages.late import LATE_AFTER_SECONDS, add_delivery_delay_note, format_rough_duration, late_line
+from cwnotify.alerts.messages.render import render_alert
 from tests import slack_rules
 
 AT = 1_795_316_400.0  # 2026-11-22 03:00:00 UTC
 DAYS = AT + 3 * 86400 + 5
 
 
-def change(name: str = "a", at: float | None = AT, after: str = "ALARM") -> AlarmChanged:
-    return AlarmChanged(name, after, "OK", at, region="us-east-1")
+def change(name: str = "a", at: float | None = AT, after: str = "ALARM") -> AlarmStateChange:
+    return AlarmStateChange(name, after, "OK", at, region="us-east-1")
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ def change(name: str = "a", at: float | None = AT, after: str = "ALARM") -> Alar
      (3 * 86400 + 5, "3 days", "3일"), (5, "0 minutes", "0분")],
 )  # fmt: skip
 def test_how_late_is_said_in_the_largest_unit(seconds: float, en: str, ko: str) -> None:
-    assert (rough(seconds, "en"), rough(seconds, "ko")) == (en, ko)
+    assert (format_rough_duration(seconds, "en"), format_rough_duration(seconds, "ko")) == (en, ko)
 
 
 def test_late_begins_after_a_quarter_of_an_hour() -> None:
-    assert late_line(AT, AT + LATE_SECONDS, "en", "") == ""
-    assert late_line(AT, AT + LATE_SECONDS + 1, "en", "") == (
+    assert late_line(AT, AT + LATE_AFTER_SECONDS, "en", "") == ""
+    assert late_line(AT, AT + LATE_AFTER_SECONDS + 1, "en", "") == (
         ":hourglass: 15 minutes late: this happened 2026-11-22 03:00 UTC"
     )
     assert late_line(AT, DAYS, "ko", "") == ":hourglass: 3일 늦은 소식이에요. 2026-11-22 12:00 KST에 일어난 일이에요"
@@ -41,11 +41,11 @@ def test_late_begins_after_a_quarter_of_an_hour() -> None:
 
 EVENTS = {
     "alarm": change(),
-    "contributor": AlarmChanged("a", "OK", "ALARM", AT, contributor=(Dimension("x", "y"),), contributor_id="1"),
+    "contributor": AlarmStateChange("a", "OK", "ALARM", AT, contributor=(Dimension("x", "y"),), contributor_id="1"),
     "spot": InstanceNotice(NoticeKind.INTERRUPTION, "i-0abc", "terminate", AT),
     "rebalance": InstanceNotice(NoticeKind.REBALANCE, "i-0abc", "", AT),
     "instance": InstanceNotice(NoticeKind.STATE, "i-0abc", "stopped", AT),
-    "plain": Plain("hello", at=AT),
+    "plain": UnrecognizedEvent("hello", at=AT),
 }
 
 
@@ -53,28 +53,28 @@ EVENTS = {
 @pytest.mark.parametrize("name", EVENTS)
 def test_every_kind_of_event_names_its_time_when_it_is_late(name: str, lang: str) -> None:
     line = late_line(AT, DAYS, lang, "")
-    payload = render(EVENTS[name], lang, now=DAYS)
-    slack_rules.check(payload)
+    payload = render_alert(EVENTS[name], lang, now=DAYS)
+    slack_rules.assert_valid_payload(payload)
     # In the notification and where Slack shows it: text beside blocks is not shown.
     assert payload["text"] == payload["blocks"][0]["text"]["text"]
     assert payload["text"].endswith(f"\n{line}")
     for now in (None, AT, AT + 60):
-        assert "hourglass" not in str(render(EVENTS[name], lang, now=now))
+        assert "hourglass" not in str(render_alert(EVENTS[name], lang, now=now))
 
 
 def test_a_late_notice_announces_nothing_that_is_over() -> None:
     spot = EVENTS["spot"]
-    assert "in about two minutes" in render(spot, "en", now=AT + 30)["text"]
+    assert "in about two minutes" in render_alert(spot, "en", now=AT + 30)["text"]
     # Two minutes are over long before it counts as late.
     for now in (AT + 121, DAYS):
-        assert "announced that it would take" in render(spot, "en", now=now)["text"]
-        assert "2분 뒤" not in render(spot, "ko", now=now)["text"]
-    assert "is now" not in render(EVENTS["instance"], "en", now=DAYS)["text"]
-    assert "may soon" not in render(EVENTS["rebalance"], "en", now=DAYS)["text"]
+        assert "announced that it would take" in render_alert(spot, "en", now=now)["text"]
+        assert "2분 뒤" not in render_alert(spot, "ko", now=now)["text"]
+    assert "is now" not in render_alert(EVENTS["instance"], "en", now=DAYS)["text"]
+    assert "may soon" not in render_alert(EVENTS["rebalance"], "en", now=DAYS)["text"]
 
 
 def test_a_watch_that_was_away_says_so_beside_it() -> None:
-    payload = alarm_message(change(), "en", unwatched=(AT - 60, DAYS), now=DAYS)
+    payload = alarm_message(change(), "en", watch_gap=(AT - 60, DAYS), now=DAYS)
     assert "3 days late" in payload["text"]
     assert payload["blocks"][2]["elements"][0]["text"] == (
         ":hourglass: No watch was running from 2026-11-22 02:59:00 UTC until 2026-11-25 03:00:05 UTC"
@@ -91,10 +91,10 @@ def test_flapping_is_late_if_its_last_change_is() -> None:
 
 def test_a_digest_says_when_its_changes_happened() -> None:
     changes = [change(f"cpu-{n}", AT + n) for n in range(7)]
-    (fresh,) = digest_messages(changes, 0, "en", now=AT + 60)
+    (fresh,) = digest_payloads(changes, 0, "en", now=AT + 60)
     assert fresh["text"] == ":rotating_light: *7 alarms changed* within 6 s: 7 in ALARM"
     assert fresh["blocks"][1]["elements"][0]["text"].endswith(" · 03:00:00 – 03:00:06 UTC")
-    (late,) = digest_messages(changes, 0, "en", now=DAYS + 6)
+    (late,) = digest_payloads(changes, 0, "en", now=DAYS + 6)
     assert late["text"] == (
         ":rotating_light: *7 alarms changed* within 6 s: 7 in ALARM\n"
         ":hourglass: 3 days late: this happened 2026-11-22 03:00 UTC"
@@ -104,7 +104,7 @@ def test_a_digest_says_when_its_changes_happened() -> None:
 
 
 def test_in_a_digest_of_old_and_new_each_old_change_names_its_time() -> None:
-    (payload,) = digest_messages([change("old"), change("new", DAYS - 5)], 0, "en", now=DAYS)
+    (payload,) = digest_payloads([change("old"), change("new", DAYS - 5)], 0, "en", now=DAYS)
     assert "Up to 3 days late: the first of these happened 2026-11-22 03:00 UTC" in payload["text"]
     names = payload["attachments"][0]["blocks"][0]["text"]["text"]
     assert "|old> [2026-11-22 03:00 UTC]" in names
@@ -112,7 +112,7 @@ def test_in_a_digest_of_old_and_new_each_old_change_names_its_time() -> None:
 
 
 def test_a_digest_without_times_has_none() -> None:
-    (payload,) = digest_messages([change("a", None), change("b", None)], 30, "en", now=DAYS)
+    (payload,) = digest_payloads([change("a", None), change("b", None)], 30, "en", now=DAYS)
     assert payload["text"] == ":rotating_light: *2 alarms changed* within 30 s: 2 in ALARM"
     assert "UTC" not in str(payload)
 
@@ -122,12 +122,12 @@ def test_a_digest_without_times_has_none() -> None:
     ("ko", ":hourglass: 3시간 늦게 전달됐어요. 2026-11-22 12:00 KST에 작성된 메시지예요"),
 ])  # fmt: skip
 def test_a_message_that_waited_says_when_it_was_written(lang: str, line: str) -> None:
-    written = render(EVENTS["spot"], lang, now=AT)
-    assert delivered_late(written, AT, AT + 60, lang, "") == written
+    written = render_alert(EVENTS["spot"], lang, now=AT)
+    assert add_delivery_delay_note(written, AT, AT + 60, lang, "") == written
 
-    late = delivered_late(written, AT, AT + 3 * 3600, lang, "")
+    late = add_delivery_delay_note(written, AT, AT + 3 * 3600, lang, "")
 
-    slack_rules.check(late)
+    slack_rules.assert_valid_payload(late)
     assert late["text"] == f"{written['text']}\n{line}"
     assert late["blocks"][0]["text"]["text"].endswith(f"\n{line}")
     assert (late["blocks"][1:], late.get("attachments")) == (written["blocks"][1:], written.get("attachments"))
@@ -135,6 +135,6 @@ def test_a_message_that_waited_says_when_it_was_written(lang: str, line: str) ->
 
 def test_a_late_message_without_blocks_or_room_stays_within_the_limits() -> None:
     for payload in ({"text": "x" * 40_000}, {"text": "x", "blocks": [{"type": "divider"}]}):
-        late = delivered_late(payload, AT, DAYS, "en", "")
+        late = add_delivery_delay_note(payload, AT, DAYS, "en", "")
         assert late["text"].endswith("written 2026-11-22 03:00 UTC")
         assert len(late["text"]) <= 40_000

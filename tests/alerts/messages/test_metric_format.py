@@ -10,10 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged, Dimension, WatchedMetric
-from cwnotify.alerts.messages.metric_format import measured, quantity, series, watched
-from cwnotify.alerts.messages.units import _METRICS, _UNITS, unit_of
-from cwnotify.alerts.parsing.envelopes import parse
+from cwnotify.alerts.events.alarms import AlarmStateChange, Dimension, WatchedMetric
+from cwnotify.alerts.messages.metric_format import (
+    format_comparison,
+    format_datapoints,
+    format_metric_value,
+    format_watched_metrics,
+)
+from cwnotify.alerts.messages.units import _METRICS, _UNITS, metric_unit
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
 from tests.alerts.parsing.test_envelopes import EVENTS
 
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
@@ -33,8 +38,8 @@ SIZES = {
 }  # fmt: skip
 
 
-def alarm(value: float | None, threshold: float | None, comparison: str = ABOVE, **others: Any) -> AlarmChanged:
-    return AlarmChanged("a", value=value, threshold=threshold, comparison=comparison, **others)
+def alarm(value: float | None, threshold: float | None, comparison: str = ABOVE, **others: Any) -> AlarmStateChange:
+    return AlarmStateChange("a", value=value, threshold=threshold, comparison=comparison, **others)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_a_value_against_its_threshold(
     comparison: str, value: float | None, threshold: float | None, shown: str
 ) -> None:
     event = alarm(value, threshold, comparison, metric="CPUUtilization", namespace="AWS/EC2")
-    assert html.unescape(measured(event, "en")) == shown
+    assert html.unescape(format_comparison(event, "en")) == shown
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_a_unit_is_one_that_aws_lists_and_quantities_are_scaled(
     namespace: str, metric: str, value: float, threshold: float, shown: str
 ) -> None:
     event = alarm(value, threshold, BELOW, namespace=namespace, metric=metric)
-    assert html.unescape(measured(event, "en")) == shown
+    assert html.unescape(format_comparison(event, "en")) == shown
 
 
 @pytest.mark.parametrize(
@@ -116,12 +121,12 @@ def test_a_unit_is_one_that_aws_lists_and_quantities_are_scaled(
     ],
 )
 def test_a_unit_that_the_event_names(unit: str, value: float, shown: str) -> None:
-    assert measured(AlarmChanged("a", value=value, unit=unit, metric="M", namespace="N"), "en") == shown
+    assert format_comparison(AlarmStateChange("a", value=value, unit=unit, metric="M", namespace="N"), "en") == shown
 
 
 def test_the_events_unit_comes_before_the_table() -> None:
-    event = AlarmChanged("a", value=2.0, unit="Megabytes", metric="FreeStorageSpace", namespace="AWS/RDS")
-    assert quantity(event, 2.0) == "2 MB"
+    event = AlarmStateChange("a", value=2.0, unit="Megabytes", metric="FreeStorageSpace", namespace="AWS/RDS")
+    assert format_metric_value(event, 2.0) == "2 MB"
 
 
 @pytest.mark.parametrize(
@@ -129,53 +134,53 @@ def test_the_events_unit_comes_before_the_table() -> None:
     [("SampleCount", "3"), ("n", "3"), ("TC(0:9)", "3"), ("PR(0:9)", "3 %"), ("p99", "3 ms"), ("Average", "3 ms")],
 )
 def test_a_statistic_that_counts_has_no_unit(statistic: str, shown: str) -> None:
-    event = AlarmChanged("a", statistic=statistic, metric="Duration", namespace="AWS/Lambda")
-    assert quantity(event, 3.0) == shown
+    event = AlarmStateChange("a", statistic=statistic, metric="Duration", namespace="AWS/Lambda")
+    assert format_metric_value(event, 3.0) == shown
 
 
 def test_an_expression_has_no_unit_even_if_its_label_is_a_metrics_name() -> None:
     part = WatchedMetric("m1", "CPUUtilization", "AWS/EC2", compared=False)
     whole = WatchedMetric("e1", expression="m1 / 100", label="CPUUtilization")
-    event = AlarmChanged("a", metric="CPUUtilization", namespace="AWS/EC2", metrics=(whole, part))
-    assert quantity(event, 0.5) == "0.5"
+    event = AlarmStateChange("a", metric="CPUUtilization", namespace="AWS/EC2", metrics=(whole, part))
+    assert format_metric_value(event, 0.5) == "0.5"
 
 
 def test_a_metric_against_its_band_keeps_its_unit() -> None:
     part = WatchedMetric("m1", "CPUUtilization", "AWS/EC2")
     band = WatchedMetric("ad1", expression="ANOMALY_DETECTION_BAND(m1, 2)")
-    event = AlarmChanged(
+    event = AlarmStateChange(
         "a", metric="CPUUtilization", namespace="AWS/EC2", metrics=(part, band), value=1.204, lower=1.2, upper=7.5
     )
-    assert measured(event, "en") == "1.204 %, expected 1.2 % to 7.5 %"
+    assert format_comparison(event, "en") == "1.204 %, expected 1.2 % to 7.5 %"
 
 
 @pytest.mark.parametrize(("currency", "shown"), [("USD", "12.5 USD"), ("<!channel>", "12.5"), ("", "12.5")])
 def test_charges_are_in_their_currency(currency: str, shown: str) -> None:
     dimensions = (Dimension("Currency", currency),)
-    event = AlarmChanged("a", metric="EstimatedCharges", namespace="AWS/Billing", dimensions=dimensions)
-    assert quantity(event, 12.5) == shown
+    event = AlarmStateChange("a", metric="EstimatedCharges", namespace="AWS/Billing", dimensions=dimensions)
+    assert format_metric_value(event, 12.5) == shown
 
 
 def test_a_series_names_its_unit_once_where_it_is_one() -> None:
-    event = AlarmChanged("a", metric="CPUUtilization", namespace="AWS/EC2")
-    assert series(event, [8.1, 71.9, 96.4]) == "8.1 → 71.9 → 96.4 %"
+    event = AlarmStateChange("a", metric="CPUUtilization", namespace="AWS/EC2")
+    assert format_datapoints(event, [8.1, 71.9, 96.4]) == "8.1 → 71.9 → 96.4 %"
     event = alarm(None, 5368709120.0, metric="FreeStorageSpace", namespace="AWS/RDS")
-    assert series(event, [4.93921239e9, 2.25485783e9, 1.06954752e8]) == "4.6 GiB → 2.1 GiB → 102 MiB"
-    assert series(event, []) == ""
+    assert format_datapoints(event, [4.93921239e9, 2.25485783e9, 1.06954752e8]) == "4.6 GiB → 2.1 GiB → 102 MiB"
+    assert format_datapoints(event, []) == ""
 
 
 def test_a_metric_of_another_account_says_so() -> None:
-    (event,) = parse(EVENTS["case_cross_account_metric"])
-    assert isinstance(event, AlarmChanged)
-    assert watched(event, "en") == "Errors sum, 1 min (account 222233334444)"
-    assert watched(event, "ko").endswith("(계정 222233334444)")
+    (event,) = parse_aws_events(EVENTS["case_cross_account_metric"])
+    assert isinstance(event, AlarmStateChange)
+    assert format_watched_metrics(event, "en") == "Errors sum, 1 min (account 222233334444)"
+    assert format_watched_metrics(event, "ko").endswith("(계정 222233334444)")
 
 
 def test_the_table_has_each_metric_once() -> None:
     for namespace, units in _METRICS.items():
         names = [name for listed in units.values() for name in listed.split()]
         assert len(names) == len(set(names)), namespace
-    assert unit_of("AWS/RDS", "") == ""
+    assert metric_unit("AWS/RDS", "") == ""
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64) | st.floats(0, 1e13) | st.floats(0, 200)
@@ -198,7 +203,7 @@ def test_what_is_printed_is_true(value: float, other: float, near: bool, unit: s
     threshold = value * (1 + other) if near and abs(other) <= 1e-9 else other
     if abs(threshold) > 1e308:
         threshold = 0.0
-    shown = html.unescape(measured(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
+    shown = html.unescape(format_comparison(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
     match = re.fullmatch(r"(.+) ([<>≤≥]) (.+)", shown)
     assert match, shown
     left, right = _read(match[1]), _read(match[3])

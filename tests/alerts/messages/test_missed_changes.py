@@ -6,23 +6,23 @@ import json
 
 import pytest
 
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.alerts.messages.missed_changes import MAX_LINES, meanwhile_message
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.alerts.messages.missed_changes import MAX_MISSED_CHANGE_LINES, missed_changes_message
 from tests import slack_rules
 
 AT = 1795328400.0
 ARN = "arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:train-busy"
 
 
-def change(n: int, name: str = "train-busy") -> AlarmChanged:
+def change(n: int, name: str = "train-busy") -> AlarmStateChange:
     before, after = ("OK", "ALARM") if n % 2 else ("ALARM", "OK")
-    return AlarmChanged(name, after, before, AT + n, arn=ARN, region="ap-northeast-2")
+    return AlarmStateChange(name, after, before, AT + n, arn=ARN, region="ap-northeast-2")
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_it_names_the_state_now_and_each_earlier_change(lang: str) -> None:
-    payload = meanwhile_message([change(1), change(2)], "ALARM", lang, "UTC", "#ml")
-    slack_rules.check(payload)
+    payload = missed_changes_message([change(1), change(2)], "ALARM", lang, "UTC", "#ml")
+    slack_rules.assert_valid_payload(payload)
     assert "*train-busy*" in payload["text"]
     assert "ALARM" in payload["text"]
     said = json.dumps(payload, ensure_ascii=False)
@@ -32,8 +32,8 @@ def test_it_names_the_state_now_and_each_earlier_change(lang: str) -> None:
 
 def test_many_changes_and_hostile_names_fit() -> None:
     changes = [change(n, "<!channel>`*" * 20) for n in range(1, 500)]
-    payload = meanwhile_message(changes, "ODD <!here>", "en")
-    slack_rules.check(payload)
+    payload = missed_changes_message(changes, "ODD <!here>", "en")
+    slack_rules.assert_valid_payload(payload)
     said = json.dumps(payload, ensure_ascii=False)
-    assert f"… +{499 - MAX_LINES}" in said
+    assert f"… +{499 - MAX_MISSED_CHANGE_LINES}" in said
     assert "<!" not in said

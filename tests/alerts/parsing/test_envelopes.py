@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from cwnotify.alerts.events.alarms import AlarmChanged, AlarmState, Plain, unique
-from cwnotify.alerts.parsing.envelopes import parse
-from cwnotify.alerts.regions import partition_of, region_code
-from cwnotify.alerts.serialization import from_record, to_record
-from cwnotify.alerts.text_limits import MARGIN
-from tests.golden import DATA, described, holds
-from tests.hostile import anything, mutated
+from cwnotify.alerts.events.alarms import AlarmState, AlarmStateChange, UnrecognizedEvent, deduplicate_events
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
+from cwnotify.alerts.regions import parse_region_code, partition_of_region
+from cwnotify.alerts.serialization import from_json_dict, to_json_dict
+from cwnotify.alerts.text_limits import REDACTION_MARGIN
+from tests.golden import DATA_DIR, assert_golden, format_event
+from tests.hostile import any_value, mutated_events
 
-CORPUS = sorted((DATA / "envelopes").glob("*.json"))
+CORPUS = sorted((DATA_DIR / "envelopes").glob("*.json"))
 EVENTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CORPUS}
 REGIONS = {
     "EU (Ireland)": "eu-west-1",
@@ -81,26 +81,26 @@ REASONS = {
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
 def test_an_envelope_becomes_what_its_text_file_says(path: Path) -> None:
-    events = parse(EVENTS[path.stem])
-    holds(path.with_suffix(".txt"), "\n".join(map(described, events)))
+    events = parse_aws_events(EVENTS[path.stem])
+    assert_golden(path.with_suffix(".txt"), "\n".join(map(format_event, events)))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
 def test_an_event_survives_the_outbox(path: Path) -> None:
-    for event in parse(EVENTS[path.stem]):
-        assert from_record(type(event), json.loads(json.dumps(to_record(event)))) == event
+    for event in parse_aws_events(EVENTS[path.stem]):
+        assert from_json_dict(type(event), json.loads(json.dumps(to_json_dict(event)))) == event
 
 
 def test_one_change_has_one_id_whichever_way_it_came() -> None:
     ways = ("bare_message", "sns_busy", "eventbridge_single_metric", "eventbridge_in_sns", "history_data")
-    assert len({parse(EVENTS[way])[0].id for way in ways}) == 1
+    assert len({parse_aws_events(EVENTS[way])[0].id for way in ways}) == 1
 
 
 def test_series_that_change_at_once_have_ids_of_their_own() -> None:
     event = EVENTS["eventbridge_contributor"]
     contributor = {"id": "0000000000000000", "attributes": {"TableName": "baskets"}}
     other = event | {"detail": event["detail"] | {"alarmContributor": contributor}}
-    assert parse(event)[0].id != parse(other)[0].id
+    assert parse_aws_events(event)[0].id != parse_aws_events(other)[0].id
 
 
 def _multi(state: str, reason: str, before: str = "OK", contributor: str = "", name: str = "a") -> dict[str, Any]:
@@ -134,8 +134,8 @@ FOUR_OF_SIX = "4 out of 6 time series evaluated to ALARM"
     ],
 )
 def test_a_summary_is_left_out_only_beside_its_contributors(events: list[dict[str, Any]], left: list[int]) -> None:
-    parsed = [parse(event)[0] for event in events]
-    assert unique(parsed) == tuple(parsed[index] for index in left)
+    parsed = [parse_aws_events(event)[0] for event in events]
+    assert deduplicate_events(parsed) == tuple(parsed[index] for index in left)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
     partitions = json.loads((files("botocore") / "data" / "endpoints.json").read_text())["partitions"]
     for partition in partitions:
         for code, region in partition["regions"].items():
-            assert partition_of(code) == partition["partition"]
-            assert region_code(code.upper()) == code
+            assert partition_of_region(code) == partition["partition"]
+            assert parse_region_code(code.upper()) == code
             # Of the secret ones nobody here knows how CloudWatch calls them.
-            assert region_code(region["description"]) == ("" if "iso" in code else code)
+            assert parse_region_code(region["description"]) == ("" if "iso" in code else code)
 
 
 def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
@@ -419,8 +419,8 @@ class Rude(dict[str, Any]):
 
 def test_values_that_no_json_makes_are_shown() -> None:
     for event in (Rude(a=1), [Rude(a=1)], 10**4_500, {"AlarmName": 10**4_500, "NewStateValue": "OK"}, b"\xff{", {1, 2}):
-        (plain,) = parse(event)
-        assert isinstance(plain, Plain)
+        (plain,) = parse_aws_events(event)
+        assert isinstance(plain, UnrecognizedEvent)
         assert plain.text
 
 
@@ -445,7 +445,7 @@ def test_whatever_is_sent_stays_bounded() -> None:
     )
     assert len(repr(alarm)) < 2_500_000
     assert (len(alarm.recent), len(alarm.children), len(alarm.tags), len(alarm.log_lines)) == (100, 1_000, 50, 50)
-    assert (len(alarm.log_groups), len(alarm.contributor), len(alarm.query)) == (50, 150, 20_480 - MARGIN)
+    assert (len(alarm.log_groups), len(alarm.contributor), len(alarm.query)) == (50, 150, 20_480 - REDACTION_MARGIN)
 
 
 def test_deep_nesting_and_circles_are_shown() -> None:
@@ -455,24 +455,24 @@ def test_deep_nesting_and_circles_are_shown() -> None:
     circle: dict[str, Any] = {}
     circle["Records"] = [circle]
     for event in (deep, circle, "[" * 100_000, {"Records": [{"Sns": {"Message": "[" * 100_000}}]}):
-        assert isinstance(parse(event)[0], Plain)
+        assert isinstance(parse_aws_events(event)[0], UnrecognizedEvent)
 
 
 @settings(max_examples=200, deadline=None)
-@given(anything())
+@given(any_value())
 def test_nothing_raises(event: Any) -> None:
-    assert len(parse(event)) >= 1
+    assert len(parse_aws_events(event)) >= 1
 
 
 @settings(max_examples=200, deadline=None)
-@given(mutated(EVENTS))
+@given(mutated_events(EVENTS))
 def test_nothing_mutated_raises(event: Any) -> None:
-    events = parse(event)
+    events = parse_aws_events(event)
     assert events
     assert all(isinstance(one.id, str) for one in events)
 
 
-def _only_alarm(event: object) -> AlarmChanged:
-    (alarm,) = parse(event)
-    assert isinstance(alarm, AlarmChanged)
+def _only_alarm(event: object) -> AlarmStateChange:
+    (alarm,) = parse_aws_events(event)
+    assert isinstance(alarm, AlarmStateChange)
     return alarm

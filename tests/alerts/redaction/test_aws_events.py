@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmChanged
-from cwnotify.alerts.messages.block_kit import clean
-from cwnotify.alerts.messages.digest import digest_messages
+from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.alerts.messages.block_kit import sanitize_text
+from cwnotify.alerts.messages.digest import digest_payloads
 from cwnotify.alerts.messages.flapping import flapping_message
-from cwnotify.alerts.messages.render import render
-from cwnotify.alerts.parsing.envelopes import parse
+from cwnotify.alerts.messages.render import render_alert
+from cwnotify.alerts.parsing.envelopes import parse_aws_events
 from cwnotify.alerts.redaction import aws_events as light
-from cwnotify.alerts.redaction.aws_events import MARK, redact
-from cwnotify.alerts.redaction.patterns import scrub
-from cwnotify.alerts.redaction.values import redact_value
+from cwnotify.alerts.redaction.aws_events import REDACTION_MARK, redact_bounded_text
+from cwnotify.alerts.redaction.patterns import redact_text
+from cwnotify.alerts.redaction.values import redact_json_value
 from tests import slack_rules
 from tests.alerts.parsing.test_envelopes import EVENTS
-from tests.hostile import anything
+from tests.hostile import any_value
 
 # A text around each secret, and the secret in it. All of them are made up.
 SECRETS = {
@@ -141,12 +141,12 @@ PLACES: dict[str, Any] = {
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_removed_wherever_it_is(name: str, place: str) -> None:
     text, secret = SECRETS[name]
-    for event in parse(PLACES[place](text)):
+    for event in parse_aws_events(PLACES[place](text)):
         for lang in ("en", "ko"):
-            payload = render(event, lang)
-            slack_rules.check(payload)
+            payload = render_alert(event, lang)
+            slack_rules.assert_valid_payload(payload)
             assert secret not in json.dumps(payload)
-            assert secret not in json.dumps(digest_messages([event, event], 0.0, lang))
+            assert secret not in json.dumps(digest_payloads([event, event], 0.0, lang))
         assert secret not in str(event)
         assert event.redacted
 
@@ -156,10 +156,10 @@ def test_a_secret_is_removed_wherever_it_is(name: str, place: str) -> None:
 def test_what_its_key_calls_secret_is_removed_whatever_it_looks_like(label: str, depth: int) -> None:
     for value in (HIDDEN, [HIDDEN], {"S": HIDDEN}):
         for event in (nested({"job": {label: value}}, depth), sns(json.dumps(nested({label: value}, depth)))):
-            (plain,) = parse(event)
+            (plain,) = parse_aws_events(event)
             assert HIDDEN not in str(plain)
-            assert HIDDEN not in json.dumps(render(plain, "en"))
-            assert MARK in json.dumps(render(plain, "en"))
+            assert HIDDEN not in json.dumps(render_alert(plain, "en"))
+            assert REDACTION_MARK in json.dumps(render_alert(plain, "en"))
 
 
 def test_pairs_and_options_are_labels_too() -> None:
@@ -170,7 +170,7 @@ def test_pairs_and_options_are_labels_too() -> None:
         ],
         "command": ["train.py", "--api-key", HIDDEN, "--epochs", "3"],
     }
-    (plain,) = parse(event)
+    (plain,) = parse_aws_events(event)
     assert HIDDEN not in str(plain)
     for kept in ("us-east-1", "train.py", "--epochs", "PLAINTEXT", '"3"'):
         assert kept in str(plain)
@@ -184,8 +184,8 @@ def test_what_is_no_secret_stays() -> None:
         "secretArn": "arn:x",
         "note": "the key is lost",
     }
-    assert redact_value(event) == event
-    (plain,) = parse(event)
+    assert redact_json_value(event) == event
+    (plain,) = parse_aws_events(event)
     assert not plain.redacted
     assert "scrubbed" not in str(plain)
 
@@ -193,12 +193,12 @@ def test_what_is_no_secret_stays() -> None:
 def test_a_message_says_that_something_was_removed() -> None:
     for lang, words in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
         for event in ({"password": "x1234567"}, failure(responsePayload={"errorMessage": "password=x1234567"})):
-            assert words in json.dumps(render(parse(event)[0], lang), ensure_ascii=False)
-        assert words not in json.dumps(render(parse("all is well")[0], lang), ensure_ascii=False)
+            assert words in json.dumps(render_alert(parse_aws_events(event)[0], lang), ensure_ascii=False)
+        assert words not in json.dumps(render_alert(parse_aws_events("all is well")[0], lang), ensure_ascii=False)
 
 
 def test_texts_that_differ_only_in_a_secret_are_two_messages() -> None:
-    one, two = (parse(f"password=madeUp{n}")[0] for n in (1, 2))
+    one, two = (parse_aws_events(f"password=madeUp{n}")[0] for n in (1, 2))
     assert str(one) != str(two)
     assert one.id != two.id
     assert "madeUp" not in one.id
@@ -207,7 +207,7 @@ def test_texts_that_differ_only_in_a_secret_are_two_messages() -> None:
 def test_a_secret_at_the_cut_is_not_left_over() -> None:
     for start in range(20_440, 20_490, 3):
         for text, secret in SECRETS.values():
-            shown = redact("x" * (start - 1) + " " + text)
+            shown = redact_bounded_text("x" * (start - 1) + " " + text)
             assert secret not in shown
             assert len(shown) <= 20_480 + 20
 
@@ -216,8 +216,8 @@ def test_a_secret_at_the_cut_is_not_left_over() -> None:
 @given(st.text(), st.sampled_from(sorted(SECRETS)), st.text())
 def test_the_hints_miss_nothing_that_the_patterns_find(before: str, name: str, after: str) -> None:
     text = before + SECRETS[name][0] + after
-    if scrub(text) != clean(text):
-        assert light._may_hold_secret(clean(text))
+    if redact_text(text) != sanitize_text(text):
+        assert light._may_hold_secret(sanitize_text(text))
 
 
 def test_every_pattern_has_a_hint() -> None:
@@ -232,8 +232,8 @@ def test_every_pattern_has_a_hint() -> None:
         "FQoGZXIvYXdz0123456789abcdefghij",
     ]  # fmt: skip
     for sample in samples:
-        assert MARK in scrub(sample), sample
-        assert MARK in redact(sample), sample
+        assert REDACTION_MARK in redact_text(sample), sample
+        assert REDACTION_MARK in redact_bounded_text(sample), sample
 
 
 def test_a_long_text_takes_no_long_time() -> None:
@@ -245,30 +245,30 @@ def test_a_long_text_takes_no_long_time() -> None:
         "x.y-" * 100_000 + "key",
     ):
         began = time.monotonic()
-        parse(text)
-        parse({"inside": text})
+        parse_aws_events(text)
+        parse_aws_events({"inside": text})
         assert time.monotonic() - began < 5
 
 
 @settings(max_examples=200, deadline=None)
-@given(anything())
+@given(any_value())
 def test_redacting_never_raises_and_keeps_what_json_can_say(value: Any) -> None:
-    for event in parse(value):
+    for event in parse_aws_events(value):
         assert isinstance(event.id, str)
 
 
 def test_the_corpus_keeps_its_meaning() -> None:
     for name in ("sns_busy", "lambda_action", "eventbridge_contributor"):
-        for event in parse(EVENTS[name]):
+        for event in parse_aws_events(EVENTS[name]):
             assert not event.redacted
 
 
 def test_a_digest_and_a_flapping_alarm_say_that_something_was_removed() -> None:
-    (event,) = parse(alarm(AlarmName="cpu password=madeUp1", StateChangeTime="2026-11-24T12:00:00Z"))
-    (other,) = parse(alarm(AlarmName="cpu"))
-    assert isinstance(event, AlarmChanged)
+    (event,) = parse_aws_events(alarm(AlarmName="cpu password=madeUp1", StateChangeTime="2026-11-24T12:00:00Z"))
+    (other,) = parse_aws_events(alarm(AlarmName="cpu"))
+    assert isinstance(event, AlarmStateChange)
     for lang, words in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
-        for payload in (*digest_messages([event, other], 0.0, lang), flapping_message([event, event], lang)):
-            slack_rules.check(payload)
+        for payload in (*digest_payloads([event, other], 0.0, lang), flapping_message([event, event], lang)):
+            slack_rules.assert_valid_payload(payload)
             assert words in json.dumps(payload, ensure_ascii=False)
-        assert words not in json.dumps(digest_messages([other, other], 0.0, lang), ensure_ascii=False)
+        assert words not in json.dumps(digest_payloads([other, other], 0.0, lang), ensure_ascii=False)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from cwnotify.alerts import text_limits
 from cwnotify.alerts.events.run_options import LANGUAGES, RunOptions
-from cwnotify.alerts.events.runs import Failure, Outcome, Run, RunEnded, Shown
-from cwnotify.alerts.messages.block_kit import clean
-from cwnotify.alerts.messages.run import run_message, together_message
-from cwnotify.alerts.redaction.aws_events import short_name
-from cwnotify.alerts.redaction.run_events import MARK, scrub, scrub_ended, scrub_run
-from tests.support.events import endings, texts
+from cwnotify.alerts.events.runs import CapturedValue, Outcome, Run, RunFailure, RunResult
+from cwnotify.alerts.messages.block_kit import sanitize_text
+from cwnotify.alerts.messages.run import combined_runs_message, run_message
+from cwnotify.alerts.redaction.aws_events import shorten_derived_name
+from cwnotify.alerts.redaction.run_events import REDACTION_MARK, redact_run, redact_run_result, redact_text
+from tests.support.events import any_run_ended, any_text
 
-ENDED = RunEnded(Run("r1", "resnet50", 1_795_316_400.0), Outcome.FINISHED, 3.0, 1_795_316_403.0)
+ENDED = RunResult(Run("r1", "resnet50", 1_795_316_400.0), Outcome.FINISHED, 3.0, 1_795_316_403.0)
 SECRETS = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40).filter(
     lambda text: re.search(r"\d", text) and re.search("[A-Z]", text)
 )
@@ -77,10 +77,10 @@ PLACES = (
 @settings(max_examples=15)
 @given(secret=SECRETS)
 def test_a_secret_is_taken_out_wherever_it_turns_up(place, secret):
-    shown = scrub(f"at first ({place.replace('{}', '{0}').format(secret)}) at last")
+    shown = redact_text(f"at first ({place.replace('{}', '{0}').format(secret)}) at last")
 
     assert secret not in shown
-    assert MARK in shown
+    assert REDACTION_MARK in shown
     assert shown.startswith("at first (")
 
 
@@ -88,8 +88,8 @@ def test_a_secret_is_taken_out_wherever_it_turns_up(place, secret):
 def test_an_aws_key_goes_with_the_secret_beside_it(secret):
     key, other = f"AKIA{upper(secret)}", (secret * 4)[:40]
 
-    assert scrub(f"{key},{other}") == MARK
-    assert scrub(f"key {key} used") == f"key {MARK} used"
+    assert redact_text(f"{key},{other}") == REDACTION_MARK
+    assert redact_text(f"key {key} used") == f"key {REDACTION_MARK} used"
 
 
 ORDINARY = (
@@ -131,7 +131,7 @@ ORDINARY = (
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays_as_it_is(text):
-    assert scrub(text) == clean(text)
+    assert redact_text(text) == sanitize_text(text)
 
 
 @given(
@@ -141,14 +141,14 @@ def test_ordinary_text_stays_as_it_is(text):
 )
 def test_hashes_base64_paths_and_metrics_stay(text):
     if not re.search("AKIA|ASIA|pass|pwd|secret|token|eyJ", text):
-        assert scrub(text) == text
+        assert redact_text(text) == text
 
 
-@given(texts(surrogates=False))
+@given(any_text(surrogates=False))
 def test_scrubbing_twice_is_scrubbing_once(text):
-    once = scrub(text)
+    once = redact_text(text)
 
-    assert scrub(once) == once
+    assert redact_text(once) == once
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_scrubbing_twice_is_scrubbing_once(text):
 )
 def test_no_text_takes_long(piece):
     since = time.perf_counter()
-    scrub((piece * 20_000)[:20_000])
+    redact_text((piece * 20_000)[:20_000])
 
     assert time.perf_counter() - since < 1.0
 
@@ -165,9 +165,9 @@ def test_no_text_takes_long(piece):
 def test_a_known_webhook_is_taken_out_whatever_it_looks_like():
     url = "http://127.0.0.1:8080/hooks/a-path-of-its-own"
 
-    assert scrub(f"POST {url} refused", [url]) == f"POST {MARK} refused"
-    assert scrub("with url: /hooks/a-path-of-its-own (Caused", [url]) == f"with url: {MARK} (Caused"
-    assert scrub("GET /", ["http://127.0.0.1/"]) == "GET /"
+    assert redact_text(f"POST {url} refused", [url]) == f"POST {REDACTION_MARK} refused"
+    assert redact_text("with url: /hooks/a-path-of-its-own (Caused", [url]) == f"with url: {REDACTION_MARK} (Caused"
+    assert redact_text("GET /", ["http://127.0.0.1/"]) == "GET /"
 
 
 # In runs
@@ -175,10 +175,10 @@ def test_a_known_webhook_is_taken_out_whatever_it_looks_like():
 HUSH = "hunter2X9hush"
 HOLDERS = {
     "name": replace(ENDED, run=replace(ENDED.run, name=f"train.py --password {HUSH}")),
-    "error": replace(ENDED, failure=Failure("LoginError", f"password={HUSH} was refused")),
-    "frames": replace(ENDED, failure=Failure("E", "", f'In [3], line 1\n    api_key = "{HUSH}"')),
-    "value": replace(ENDED, shown=(Shown("config", f"{{'db_password': '{HUSH}'}}"),)),
-    "value of that name": replace(ENDED, shown=(Shown("os.environ['DB_PASSWORD']", HUSH),)),
+    "error": replace(ENDED, failure=RunFailure("LoginError", f"password={HUSH} was refused")),
+    "frames": replace(ENDED, failure=RunFailure("E", "", f'In [3], line 1\n    api_key = "{HUSH}"')),
+    "value": replace(ENDED, shown=(CapturedValue("config", f"{{'db_password': '{HUSH}'}}"),)),
+    "value of that name": replace(ENDED, shown=(CapturedValue("os.environ['DB_PASSWORD']", HUSH),)),
     "expression": replace(ENDED, run=replace(ENDED.run, options=RunOptions(show=(f"f(password='{HUSH}')",)))),
     "tail": replace(ENDED, tail=f"connecting to redis://me:{HUSH}@cache"),
 }
@@ -189,40 +189,40 @@ HOLDERS = {
 def test_what_a_run_says_is_scrubbed_and_the_alert_says_so(holder, lang):
     ended = HOLDERS[holder]
     ended = replace(ended, run=replace(ended.run, options=replace(ended.run.options, lang=lang)))
-    scrubbed = scrub_ended(ended)
+    scrubbed = redact_run_result(ended)
 
     assert HUSH not in repr(scrubbed)
     assert scrubbed.run.scrubbed
-    for payload in (run_message(scrubbed), together_message([scrubbed, scrubbed])):
+    for payload in (run_message(scrubbed), combined_runs_message([scrubbed, scrubbed])):
         assert ":lock:" in str(payload["attachments"])
         assert HUSH not in str(payload)
 
 
 def test_a_run_that_was_scrubbed_when_it_began_says_so_when_it_is_lost():
-    run = scrub_run(HOLDERS["name"].run)
+    run = redact_run(HOLDERS["name"].run)
 
-    assert run.name == f"train.py --password {MARK}"
+    assert run.name == f"train.py --password {REDACTION_MARK}"
     assert ":lock:" in str(run_message(replace(ENDED, run=run, outcome=Outcome.LOST)))
 
 
 def test_values_beside_a_telling_name_that_are_none_stay():
-    shown = (Shown("api_key", "None"), Shown("len(password)", "8"), Shown("n_tokens", "512"))
+    shown = (CapturedValue("api_key", "None"), CapturedValue("len(password)", "8"), CapturedValue("n_tokens", "512"))
 
-    assert scrub_ended(replace(ENDED, shown=shown)).shown == shown
+    assert redact_run_result(replace(ENDED, shown=shown)).shown == shown
 
 
 @settings(max_examples=25)
-@given(endings(texts(surrogates=False)))
+@given(any_run_ended(any_text(surrogates=False)))
 def test_a_run_is_called_scrubbed_only_when_something_was_taken_out(ended):
-    after = scrub_ended(ended)
+    after = redact_run_result(ended)
 
-    assert after.run.scrubbed == (repr(after).count(MARK) > repr(ended).count(MARK))
-    assert scrub_ended(after) == after
+    assert after.run.scrubbed == (repr(after).count(REDACTION_MARK) > repr(ended).count(REDACTION_MARK))
+    assert redact_run_result(after) == after
 
 
 @pytest.mark.parametrize("url", ["https://[hooks/services/T0/B0/canary", "services/T0/B0/canary", "https://", ""])
 def test_a_known_url_that_is_none_costs_nothing_else(url: str):
-    assert scrub("loss 0.31, password=hunter22", [url]) == f"loss 0.31, password={MARK}"
+    assert redact_text("loss 0.31, password=hunter22", [url]) == f"loss 0.31, password={REDACTION_MARK}"
 
 
 # Before they are cut
@@ -234,47 +234,52 @@ def test_a_known_url_that_is_none_costs_nothing_else(url: str):
 @pytest.mark.parametrize("holder", ["name", "message", "type", "frames", "value", "tail"])
 def test_a_secret_at_the_cut_is_taken_out_before_the_cut(holder, secret):
     limit = {
-        "name": text_limits.MAX_NAME,
-        "message": text_limits.MAX_MESSAGE,
-        "type": text_limits.MAX_TYPE,
-        "frames": text_limits.MAX_FRAME_LINE,
-        "value": text_limits.MAX_VALUE,
-        "tail": text_limits.MAX_TAIL,
+        "name": text_limits.MAX_RUN_NAME_LENGTH,
+        "message": text_limits.MAX_ERROR_MESSAGE_LENGTH,
+        "type": text_limits.MAX_ERROR_TYPE_LENGTH,
+        "frames": text_limits.MAX_FRAME_LINE_LENGTH,
+        "value": text_limits.MAX_VALUE_LENGTH,
+        "tail": text_limits.MAX_OUTPUT_TAIL_LENGTH,
     }[holder]
     options = RunOptions(tail=5)
     for place in range(limit - len(secret) - 2, limit + 3):
         text = f"{'x' * place} {secret} {'y' * 20_000}"
         if holder == "tail":
-            text = f"{'y' * 20_000} {secret} {'x' * place}"[-text_limits.TAIL_WINDOW :]
+            text = f"{'y' * 20_000} {secret} {'x' * place}"[-text_limits.OUTPUT_TAIL_WINDOW :]
         else:
-            text = text[: limit + text_limits.MARGIN]
+            text = text[: limit + text_limits.REDACTION_MARGIN]
         ended = {
             "name": replace(ENDED, run=replace(ENDED.run, name=text)),
-            "message": replace(ENDED, failure=Failure("E", text)),
-            "type": replace(ENDED, failure=Failure(text)),
-            "frames": replace(ENDED, failure=Failure("E", "", f"In [3], line 1\n    {text}")),
-            "value": replace(ENDED, shown=(Shown("x", text),)),
+            "message": replace(ENDED, failure=RunFailure("E", text)),
+            "type": replace(ENDED, failure=RunFailure(text)),
+            "frames": replace(ENDED, failure=RunFailure("E", "", f"In [3], line 1\n    {text}")),
+            "value": replace(ENDED, shown=(CapturedValue("x", text),)),
             "tail": replace(ENDED, run=replace(ENDED.run, options=options), tail=text),
         }[holder]
-        after = scrub_ended(ended)
+        after = redact_run_result(ended)
 
         assert not any(HUSH[i : i + 5] in repr(after) for i in range(len(HUSH) - 4))
         assert len(repr(after)) < len(repr(ENDED)) + limit + 120
-        assert scrub_ended(after) == after
+        assert redact_run_result(after) == after
 
 
-@pytest.mark.parametrize("place", range(text_limits.MAX_DERIVED_NAME - 30, text_limits.MAX_DERIVED_NAME + 3, 3))
+@pytest.mark.parametrize(
+    "place", range(text_limits.MAX_DERIVED_NAME_LENGTH - 30, text_limits.MAX_DERIVED_NAME_LENGTH + 3, 3)
+)
 def test_a_command_line_is_redacted_before_it_becomes_a_name(place):
-    name = short_name(f"train.py {'-' * place} --password {HUSH} --epochs 3")
+    name = shorten_derived_name(f"train.py {'-' * place} --password {HUSH} --epochs 3")
 
     assert not any(HUSH[i : i + 5] in name for i in range(len(HUSH) - 4))
-    assert len(name) <= text_limits.MAX_DERIVED_NAME
-    assert scrub_run(replace(ENDED.run, name=f"train.py --password {MARK}")).scrubbed
+    assert len(name) <= text_limits.MAX_DERIVED_NAME_LENGTH
+    assert redact_run(replace(ENDED.run, name=f"train.py --password {REDACTION_MARK}")).scrubbed
 
 
 def test_lines_above_the_shown_ones_say_what_a_secret_is():
     key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA0123\n" * 20
     ended = replace(ENDED, run=replace(ENDED.run, options=RunOptions(tail=3)), tail=key + "done")
 
-    assert scrub_ended(ended).tail == MARK
-    assert scrub_ended(replace(ended, tail=f"{key}-----END RSA PRIVATE KEY-----\ndone")).tail == f"{MARK}\ndone"
+    assert redact_run_result(ended).tail == REDACTION_MARK
+    assert (
+        redact_run_result(replace(ended, tail=f"{key}-----END RSA PRIVATE KEY-----\ndone")).tail
+        == f"{REDACTION_MARK}\ndone"
+    )

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.messages.block_kit import clean
-from cwnotify.alerts.redaction.aws_events import MARK, redact
-from cwnotify.alerts.redaction.patterns import PATTERNS, scrub
-from tests.golden import DATA
+from cwnotify.alerts.messages.block_kit import sanitize_text
+from cwnotify.alerts.redaction.aws_events import REDACTION_MARK, redact_bounded_text
+from cwnotify.alerts.redaction.patterns import SECRET_PATTERNS, redact_text
+from tests.golden import DATA_DIR
 
 ALPHABETS = {
     "alnum": string.ascii_letters + string.digits,
@@ -34,7 +34,7 @@ PART = 6
 
 def read(name: str) -> list[tuple[str, str]]:
     """Kind and text of each line."""
-    lines = (DATA / "secrets" / name).read_text(encoding="utf-8").splitlines()
+    lines = (DATA_DIR / "secrets" / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("\t", 1) for line in lines if line and not line.startswith("#")]
     return [(kind, text) for kind, text in pairs]
 
@@ -96,11 +96,11 @@ def test_nothing_of_a_secret_remains(place: str) -> None:
     for kind, template in SECRETS.items():
         text, bodies = filled(template, 7)
         whole = AROUND[place](text)
-        shown = scrub(whole)
+        shown = redact_text(whole)
 
         assert not remains(bodies, shown), (kind, shown)
-        assert MARK in shown, kind
-        assert not remains(bodies, redact(whole)), kind
+        assert REDACTION_MARK in shown, kind
+        assert not remains(bodies, redact_bounded_text(whole)), kind
 
 
 @pytest.mark.parametrize("kind", SECRETS)
@@ -111,7 +111,7 @@ def test_nothing_of_a_secret_remains_in_what_surrounds_it(kind: str, seed: int, 
     for place in places:
         text = AROUND[place](text)
 
-    assert not remains(bodies, scrub(text)), scrub(text)
+    assert not remains(bodies, redact_text(text)), redact_text(text)
 
 
 @pytest.mark.parametrize("place", IN_A_URL)
@@ -119,7 +119,7 @@ def test_nothing_of_a_token_remains_in_a_url(place: str) -> None:
     for kind, template in TOKENS.items():
         text, bodies = filled(template, 7)
 
-        assert not remains(bodies, scrub(IN_A_URL[place](text))), kind
+        assert not remains(bodies, redact_text(IN_A_URL[place](text))), kind
 
 
 @pytest.mark.parametrize("place", AROUND)
@@ -127,14 +127,14 @@ def test_what_only_resembles_a_secret_stays(place: str) -> None:
     for kind, text in HARMLESS:
         whole = AROUND[place](text)
 
-        assert scrub(whole) == clean(whole), kind
-        assert redact(whole) in (whole, clean(whole)), kind
+        assert redact_text(whole) == sanitize_text(whole), kind
+        assert redact_bounded_text(whole) in (whole, sanitize_text(whole)), kind
 
 
 def test_each_pattern_has_a_name_and_a_source() -> None:
-    names = [pattern.name for pattern in PATTERNS]
+    names = [pattern.name for pattern in SECRET_PATTERNS]
     assert len(set(names)) == len(names)
-    for pattern in PATTERNS:
+    for pattern in SECRET_PATTERNS:
         assert pattern.source.startswith("https://")
         assert pattern.hints
         assert all(hint == hint.lower() for hint in pattern.hints)
@@ -156,10 +156,10 @@ def test_the_time_grows_with_the_text_and_not_faster(piece: str) -> None:
     def seconds(size: int) -> float:
         text = (piece * size)[:size]
         began = time.process_time()
-        scrub(text)
+        redact_text(text)
         return time.process_time() - began
 
-    scrub(piece)
+    redact_text(piece)
     small, large = seconds(16_000), seconds(64_000)
 
     # Linear is four times, quadratic sixteen.

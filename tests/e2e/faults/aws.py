@@ -8,15 +8,16 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from tests.e2e.faults.bench import Act, Found, Stage, stage
+from tests.e2e.faults.bench import FaultResult, FaultRunner, FaultScenario, open_scenario
 from tests.support.aws_wire import Fault, Hang
-from tests.support.cloudwatch import CloudWatch, cpu, wave
+from tests.support.cloudwatch import CloudWatch
+from tests.support.datapoints import cpu_metric, wave_datapoints
 from tests.support.slack import Answer, Slack
 from tests.support.waiting import until
 
-INSTANCE = "i-0abc12f9d8e7a6b54"
-ALARM = "train-busy"
-REFUSALS: dict[str, Fault | Hang] = {
+INSTANCE_ID = "i-0abc12f9d8e7a6b54"
+ALARM_NAME = "train-busy"
+AWS_ERRORS: dict[str, Fault | Hang] = {
     "AWS credentials expired": Fault("ExpiredToken", "The security token included in the request is expired", 403),
     "AWS denies": Fault("AccessDenied", "not authorized to perform: cloudwatch:GetMetricData", 403),
     "AWS throttles": Fault("Throttling", "Rate exceeded"),
@@ -27,77 +28,77 @@ REFUSALS: dict[str, Fault | Hang] = {
 
 def _cloud() -> CloudWatch:
     aws = CloudWatch()
-    aws.put_instance(INSTANCE)
-    aws.feed(cpu(INSTANCE), wave(time.time() - 7200, time.time(), 300))
+    aws.put_instance(INSTANCE_ID)
+    aws.add_datapoints(cpu_metric(INSTANCE_ID), wave_datapoints(time.time() - 7200, time.time(), 300))
     aws.put_alarm(
-        ALARM,
+        ALARM_NAME,
         Namespace="AWS/EC2",
         MetricName="CPUUtilization",
-        Dimensions=[{"Name": "InstanceId", "Value": INSTANCE}],
+        Dimensions=[{"Name": "InstanceId", "Value": INSTANCE_ID}],
         Threshold=50.0,
         ComparisonOperator="GreaterThanThreshold",
     )
     return aws
 
 
-def _seen(one: Stage) -> int:
-    with closing(sqlite3.connect(one.world.state / "outbox.sqlite3")) as db:
+def _seen(one: FaultScenario) -> int:
+    with closing(sqlite3.connect(one.world.state_dir / "outbox.sqlite3")) as db:
         return int(db.execute("SELECT count(*) FROM alarms").fetchone()[0])
 
 
-def _watch(one: Stage) -> None:
+def _watch(one: FaultScenario) -> None:
     """Open a panel on the alarm and wait until it has been seen."""
-    assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE}").status == "ok"
+    assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
     until(lambda: _seen(one), 30, "the alarm in the outbox")
 
 
-def _change(aws: CloudWatch, one: Stage) -> None:
-    aws.set_state(ALARM, "ALARM")
-    one.count.expect(ALARM, "ALARM")
+def _change(aws: CloudWatch, one: FaultScenario) -> None:
+    aws.set_state(ALARM_NAME, "ALARM")
+    one.expectations.expect(ALARM_NAME, "ALARM")
 
 
-def refusal(name: str, fault: Fault | Hang, folder: Path) -> Found:
+def aws_error(name: str, fault: Fault | Hang, folder: Path) -> FaultResult:
     """From one moment on it answers so; an alarm changes meanwhile."""
-    with _cloud() as aws, stage(name, folder, **aws.environ(), CWNOTIFY_ROUND="1") as one:
+    with _cloud() as aws, open_scenario(name, folder, **aws.environ(), CWNOTIFY_ROUND="1") as one:
         _watch(one)
         aws.fault = fault
         calls = sum(aws.calls.values())
         until(lambda: sum(aws.calls.values()) > calls, 30, "a call that is refused")
         _change(aws, one)
-        one.runs()
+        one.run_cells()
         aws.fault = None
-        one.over()
-        return one.settle(90)
+        one.end_fault()
+        return one.finish(90)
 
 
-def keyless(folder: Path) -> Found:
+def missing_credentials(folder: Path) -> FaultResult:
     """No credentials, until there are some."""
     with _cloud() as aws:
         kept = folder / "credentials"
         environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
-        with stage(
+        with open_scenario(
             "no AWS credentials", folder, **environ, CWNOTIFY_ROUND="1", AWS_SHARED_CREDENTIALS_FILE=str(kept)
         ) as one:
-            assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE}").status == "ok"
-            one.runs()
+            assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
+            one.run_cells()
             kept.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n")
             until(lambda: _seen(one), 60, "the alarm in the outbox")
             _change(aws, one)
-            one.over()
-            return one.settle(90)
+            one.end_fault()
+            return one.finish(90)
 
 
-def silent_metadata(folder: Path) -> Found:
+def hanging_metadata(folder: Path) -> FaultResult:
     """The instance's metadata service takes the request and never answers."""
     with Slack(Answer(mode="silent")) as imds:
         endpoint = imds.url.removesuffix(imds.path)
-        with stage("IMDS hangs", folder, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint) as one:
-            one.runs()
-            return one.settle()
+        with open_scenario("IMDS hangs", folder, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint) as one:
+            one.run_cells()
+            return one.finish()
 
 
-FAULTS: dict[str, Act] = {
-    "no AWS credentials": keyless,
-    **{name: partial(refusal, name, fault) for name, fault in REFUSALS.items()},
-    "IMDS hangs": silent_metadata,
+FAULTS: dict[str, FaultRunner] = {
+    "no AWS credentials": missing_credentials,
+    **{name: partial(aws_error, name, fault) for name, fault in AWS_ERRORS.items()},
+    "IMDS hangs": hanging_metadata,
 }

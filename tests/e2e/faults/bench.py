@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.kernel import Kernel, World, outcome
+from tests.support.kernel import Kernel, World, alert_outcome
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
@@ -31,7 +31,7 @@ for name in {names!r}:
 
 
 @dataclass
-class Count:
+class AlertExpectations:
     """What ought to be told, and what was.
 
     Attributes
@@ -42,48 +42,48 @@ class Count:
         Names of which it cannot be known whether they must be told: their runs had hardly begun.
     """
 
-    truths: dict[str, frozenset[str]] = field(default_factory=dict)
-    perhaps: set[str] = field(default_factory=set)
+    expected_words: dict[str, frozenset[str]] = field(default_factory=dict)
+    optional_names: set[str] = field(default_factory=set)
 
-    def expect(self, name: str, *words: str, perhaps: bool = False) -> None:
+    def expect(self, name: str, *words: str, is_optional: bool = False) -> None:
         """An alert is due that says one of these words."""
-        self.truths[name] = frozenset(words)
-        if perhaps:
-            self.perhaps.add(name)
+        self.expected_words[name] = frozenset(words)
+        if is_optional:
+            self.optional_names.add(name)
 
-    def told(self, slack: Slack) -> Counter[str]:
+    def count_by_name(self, slack: Slack) -> Counter[str]:
         """How often each name was told."""
-        return Counter(name_of(payload["text"]) for payload in slack.payloads)
+        return Counter(alert_subject(payload["text"]) for payload in slack.payloads)
 
-    def missing(self, slack: Slack) -> list[str]:
+    def missing_alerts(self, slack: Slack) -> list[str]:
         """Names that must be told and were not."""
-        told = self.told(slack)
-        return [name for name in self.truths if name not in self.perhaps and not told[name]]
+        told = self.count_by_name(slack)
+        return [name for name in self.expected_words if name not in self.optional_names and not told[name]]
 
-    def false(self, slack: Slack) -> list[str]:
+    def false_alerts(self, slack: Slack) -> list[str]:
         """Texts of alerts that are not true, or of nothing that was."""
         return [
             payload["text"]
             for payload in slack.payloads
-            if _word(payload) not in self.truths.get(name_of(payload["text"]), ())
+            if _word(payload) not in self.expected_words.get(alert_subject(payload["text"]), ())
         ]
 
-    def found(self, fault: str, *slacks: Slack, **more: Any) -> Found:
+    def to_result(self, fault: str, *slacks: Slack, **more: Any) -> FaultResult:
         """The line of the table; several Slacks are one workspace."""
-        told = sum((self.told(slack) for slack in slacks), Counter[str]())
-        due = self.truths.keys() - self.perhaps
-        return Found(
+        told = sum((self.count_by_name(slack) for slack in slacks), Counter[str]())
+        due = self.expected_words.keys() - self.optional_names
+        return FaultResult(
             fault=fault,
-            runs=len(self.truths),
+            runs=len(self.expected_words),
             expected=len(due),
             received=sum(bool(told[name]) for name in due),
-            doubled=sum(max(0, count - 1) for count in told.values()),
-            false=sum(len(self.false(slack)) for slack in slacks),
+            duplicates=sum(max(0, count - 1) for count in told.values()),
+            false=sum(len(self.false_alerts(slack)) for slack in slacks),
             **more,
         )
 
 
-def name_of(text: str) -> str:
+def alert_subject(text: str) -> str:
     """Whom an alert's sentence is about."""
     found = _NAME.search(text)
     return found[1] if found else ""
@@ -93,12 +93,12 @@ def _word(payload: dict[str, Any]) -> str:
     """A run's outcome, or an alarm's state."""
     state = re.search(r"is (?:still )?(?:in )?(ALARM|OK)\b|has (insufficient data)", payload["text"])
     if state is None:
-        return outcome(payload)
+        return alert_outcome(payload)
     return state[1] or "INSUFFICIENT_DATA"
 
 
 @dataclass(frozen=True)
-class Found:
+class FaultResult:
     """A line of the table.
 
     Parameters
@@ -115,35 +115,35 @@ class Found:
     runs: int
     expected: int
     received: int
-    doubled: int
+    duplicates: int
     false: int
     crashes: int = 0
     added: tuple[float, ...] = ()
     recovered: float | None = None
 
     @property
-    def keeps(self) -> bool:
+    def has_passed(self) -> bool:
         """Whether all that is promised was kept."""
-        return self.received == self.expected > 0 and self.doubled <= self.crashes and not self.false
+        return self.received == self.expected > 0 and self.duplicates <= self.crashes and not self.false
 
-    def cells(self) -> tuple[str, ...]:
+    def table_cells(self) -> tuple[str, ...]:
         """As it stands in the table."""
-        numbers = (self.runs, self.expected, self.received, self.doubled, self.false)
+        numbers = (self.runs, self.expected, self.received, self.duplicates, self.false)
         added = f"{1000 * statistics.median(self.added):.1f} ms" if self.added else ""
         recovered = f"{self.recovered:.1f} s" if self.recovered is not None else ""
         return self.fault, *map(str, numbers), added, recovered
 
 
-HEAD = ("fault", "runs", "expected", "received", "doubled", "false", "added to the cell", "recovered in")
+TABLE_HEADER = ("fault", "runs", "expected", "received", "doubled", "false", "added to the cell", "recovered in")
 
 
-def table(lines: list[Found]) -> str:
+def format_table(lines: list[FaultResult]) -> str:
     """All lines, in Markdown."""
-    rows = [HEAD, ("---", *["--:"] * (len(HEAD) - 1)), *(line.cells() for line in lines)]
+    rows = [TABLE_HEADER, ("---", *["--:"] * (len(TABLE_HEADER) - 1)), *(line.table_cells() for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-class Stage:
+class FaultScenario:
     """One fault's Slack, world and kernel, and its count.
 
     Attributes
@@ -155,44 +155,50 @@ class Stage:
     def __init__(self, fault: str, slack: Slack, world: World, kernel: Kernel) -> None:
         self.fault = fault
         self.slack, self.world, self.kernel = slack, world, kernel
-        self.count = Count()
+        self.expectations = AlertExpectations()
         self.added: list[float] = []
         self._over: float | None = None
 
-    def runs(self, number: int = 5) -> None:
+    def run_cells(self, number: int = 5) -> None:
         """Run so many registered cells, each beside the same one unregistered."""
-        names = [f"run{len(self.count.truths) + n}" for n in range(number)]
+        names = [f"run{len(self.expectations.expected_words) + n}" for n in range(number)]
         for name in names:
-            self.count.expect(name, "finished")
+            self.expectations.expect(name, "finished")
         result = self.kernel.run(_TIMED.format(names=names))
         assert result.status == "ok", result.outputs
         pairs = [tuple(map(float, line.split())) for line in result.stdout.splitlines() if line[:1].isdigit()]
         self.added += [registered - plain for plain, registered in pairs]
 
-    def tried(self) -> None:
+    def wait_for_failed_attempt(self) -> None:
         """Wait until an attempt to deliver has failed."""
-        until(lambda: any(one.reason for one in self.world.messages("pending", "dead")), 60, "an attempt that fails")
+        until(
+            lambda: any(one.reason for one in self.world.outbox_messages("pending", "dead")),
+            60,
+            "an attempt that fails",
+        )
 
-    def over(self) -> None:
+    def end_fault(self) -> None:
         """The fault ends now."""
         self._over = time.monotonic()
 
-    def settle(self, seconds: float = 60.0, crashes: int = 0) -> Found:
+    def finish(self, seconds: float = 60.0, crashes: int = 0) -> FaultResult:
         """Wait until all is told, end the kernel, and see what comes after that."""
         try:
-            until(lambda: not self.count.missing(self.slack), seconds)
+            until(lambda: not self.expectations.missing_alerts(self.slack), seconds)
         except AssertionError:
             # The table tells of it.
             pass
         recovered = None if self._over is None else time.monotonic() - self._over
         self.kernel.kill()
-        self.world.wait_until_quiet(30)
+        self.world.wait_for_sidecars_to_exit(30)
         more: dict[str, Any] = {"crashes": crashes, "added": tuple(self.added), "recovered": recovered}
-        return self.count.found(self.fault, self.slack, **more)
+        return self.expectations.to_result(self.fault, self.slack, **more)
 
 
 @contextmanager
-def stage(fault: str, folder: Path, url: str = "", python: str | Path = "", **environ: str) -> Iterator[Stage]:
+def open_scenario(
+    fault: str, folder: Path, url: str = "", python: str | Path = "", **environ: str
+) -> Iterator[FaultScenario]:
     """A stage with a kernel that has told one run, so that the sidecar is there."""
     with (
         Slack() as slack,
@@ -200,13 +206,13 @@ def stage(fault: str, folder: Path, url: str = "", python: str | Path = "", **en
         Kernel(world, *([python] if python else [])) as kernel,
     ):
         kernel.run("%load_ext cwnotify")
-        one = Stage(fault, slack, world, kernel)
-        one.count.expect("first", "finished")
+        one = FaultScenario(fault, slack, world, kernel)
+        one.expectations.expect("first", "finished")
         kernel.run("%%notify_on_finish first\n1")
         if not url:
-            until(lambda: world.messages("done"), 30, "the first alert, and the note of it")
+            until(lambda: world.outbox_messages("done"), 30, "the first alert, and the note of it")
         yield one
 
 
 # Does one fault, in a folder of its own.
-Act = Callable[[Path], Found]
+FaultRunner = Callable[[Path], FaultResult]

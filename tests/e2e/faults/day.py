@@ -14,35 +14,35 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from cwnotify.sidecar.delivery import IDLE_PAUSE, settle
-from cwnotify.sidecar.pacing import Rest
+from cwnotify.sidecar.delivery import IDLE_POLL_INTERVAL, record_attempt_result
+from cwnotify.sidecar.pacing import DestinationCooldown
 from cwnotify.slack import retry_policy
-from cwnotify.slack.retry_policy import Reply
+from cwnotify.slack.retry_policy import SlackReply
 from cwnotify.store.outbox import Outbox
-from cwnotify.store.schema import Message
+from cwnotify.store.schema import OutboxMessage
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-SIDECARS = 2
-BETWEEN_ALERTS = 600.0
+SIDECAR_COUNT = 2
+MEAN_ALERT_INTERVAL = 600.0
 WEBHOOKS = ("ours", "nobody's")
-UP = Reply(200, "ok")
-WEATHER: tuple[tuple[int, Reply, float], ...] = (
+OK_REPLY = SlackReply(200, "ok")
+WEIGHTED_REPLIES: tuple[tuple[int, SlackReply, float], ...] = (
     # How likely, what comes back, and after how many seconds.
-    (12, UP, 0.2),
-    (2, Reply(trouble="the connection was refused"), 0.0),
-    (2, Reply(trouble="no answer in time"), 10.0),
-    (2, Reply(503, ""), 0.2),
-    (2, Reply(429, "rate_limited", "30"), 0.1),
-    (1, Reply(200, "<html>Sign in</html>"), 0.3),
-    (1, Reply(400, "invalid_blocks"), 0.1),
-    (1, Reply(404, "no_service"), 0.1),
+    (12, OK_REPLY, 0.2),
+    (2, SlackReply(error="the connection was refused"), 0.0),
+    (2, SlackReply(error="no answer in time"), 10.0),
+    (2, SlackReply(503, ""), 0.2),
+    (2, SlackReply(429, "rate_limited", "30"), 0.1),
+    (1, SlackReply(200, "<html>Sign in</html>"), 0.3),
+    (1, SlackReply(400, "invalid_blocks"), 0.1),
+    (1, SlackReply(404, "no_service"), 0.1),
 )
-CRASH, LOST_REPLY = 0.02, 0.01
+CRASH_PROBABILITY, LOST_REPLY_PROBABILITY = 0.02, 0.01
 
 
 @dataclass
-class Day:
+class DayReport:
     """What happened.
 
     Attributes
@@ -53,25 +53,25 @@ class Day:
         How often a sidecar died, or a connection broke, after Slack had taken a message and before that was noted.
     """
 
-    put: list[str] = field(default_factory=list)
-    taken: Counter[str] = field(default_factory=Counter)
+    stored_ids: list[str] = field(default_factory=list)
+    accepted: Counter[str] = field(default_factory=Counter)
     crashes: int = 0
     lost_replies: int = 0
     attempts: int = 0
-    messages: list[Message] = field(default_factory=list)
+    messages: list[OutboxMessage] = field(default_factory=list)
 
-    def broken(self) -> list[str]:
+    def violations(self) -> list[str]:
         """Which promises were not kept; empty if all were."""
         found = [f"{one.id} is {one.state}" for one in self.messages if one.state not in ("done", "dead")]
         found += [f"{one.id} is dead for no reason" for one in self.messages if one.state == "dead" and not one.reason]
         found += [
             f"{one.id} is done, but Slack has not got it"
             for one in self.messages
-            if one.state == "done" and not self.taken[one.id]
+            if one.state == "done" and not self.accepted[one.id]
         ]
-        found += [f"{id} was never put" for id in self.taken if id not in self.put]
-        found += [f"{id} is gone" for id in set(self.put) - {one.id for one in self.messages}]
-        doubled = sum(count - 1 for count in self.taken.values() if count)
+        found += [f"{id} was never put" for id in self.accepted if id not in self.stored_ids]
+        found += [f"{id} is gone" for id in set(self.stored_ids) - {one.id for one in self.messages}]
+        doubled = sum(count - 1 for count in self.accepted.values() if count)
         if doubled > self.crashes + self.lost_replies:
             found.append(f"{doubled} doubled by {self.crashes} crashes and {self.lost_replies} lost replies")
         return found
@@ -83,25 +83,25 @@ class _World:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.outbox = Outbox(f"file:/day-{seed}?vfs=memdb")
-        self.day = Day()
+        self.day = DayReport()
         self.now, self.set_by = 1_795_316_400.0, 0.0
         self.end = self.now + DAY
-        self.reply, self.seconds = UP, 0.2
+        self.reply, self.seconds = OK_REPLY, 0.2
         # Each sidecar's, and when by the wall's clock its attempt began.
-        self._rests: defaultdict[str, Rest] = defaultdict(lambda: Rest(lambda: self.now))
+        self._rests: defaultdict[str, DestinationCooldown] = defaultdict(lambda: DestinationCooldown(lambda: self.now))
         self._began: dict[str, float] = {}
         self._order = 0
         self._todo: list[tuple[float, int, str, str]] = []
 
-    def live(self) -> Day:
-        for number in range(SIDECARS):
+    def live(self) -> DayReport:
+        for number in range(SIDECAR_COUNT):
             self._later(number, "sidecar", f"sidecar {number}")
         for what in ("weather", "alert", "clock", "sweep"):
             self._later(self.dice.random() * HOUR, what)
         while self._todo:
             self.now, _, what, who = heapq.heappop(self._todo)
             getattr(self, f"_{what}")(who)
-        self.day.messages = self.outbox.messages()
+        self.day.messages = self.outbox.list_messages()
         self.outbox.close()
         return self.day
 
@@ -118,8 +118,10 @@ class _World:
         return self.now > self.end
 
     def _weather(self, _: str) -> None:
-        likely = [share for share, _, _ in WEATHER]
-        _, self.reply, self.seconds = WEATHER[0] if self._is_over else self.dice.choices(WEATHER, likely)[0]
+        likely = [share for share, _, _ in WEIGHTED_REPLIES]
+        _, self.reply, self.seconds = (
+            WEIGHTED_REPLIES[0] if self._is_over else self.dice.choices(WEIGHTED_REPLIES, likely)[0]
+        )
         if not self._is_over:
             self._later(self.dice.expovariate(1 / HOUR), "weather")
 
@@ -127,12 +129,12 @@ class _World:
         if self._is_over:
             # The sidecars may have left.
             return
-        id = f"alert {len(self.day.put)}"
-        self.day.put.append(id)
-        self.outbox.put(id, WEBHOOKS[self.dice.random() < 0.02], {"text": id}, self._wall)
+        id = f"alert {len(self.day.stored_ids)}"
+        self.day.stored_ids.append(id)
+        self.outbox.enqueue(id, WEBHOOKS[self.dice.random() < 0.02], {"text": id}, self._wall)
         # An alert that is put twice is told once.
-        self.outbox.put(id, WEBHOOKS[0], {"text": "again"}, self._wall)
-        self._later(self.dice.expovariate(1 / BETWEEN_ALERTS), "alert")
+        self.outbox.enqueue(id, WEBHOOKS[0], {"text": "again"}, self._wall)
+        self._later(self.dice.expovariate(1 / MEAN_ALERT_INTERVAL), "alert")
 
     def _clock(self, _: str) -> None:
         self.set_by = self.dice.choice((0.0, 0.0, HOUR, -HOUR, DAY, -DAY))
@@ -140,17 +142,21 @@ class _World:
             self._later(self.dice.expovariate(1 / (8 * HOUR)), "clock")
 
     def _sweep(self, _: str) -> None:
-        self.outbox.sweep(self._wall, WEBHOOKS[:1])
-        if not self._is_over or self.outbox.messages("pending"):
+        self.outbox.expire_messages(self._wall, WEBHOOKS[:1])
+        if not self._is_over or self.outbox.list_messages("pending"):
             self._later(HOUR, "sweep")
 
     def _sidecar(self, who: str) -> None:
         """One turn of a sidecar, at the end of which it has claimed a message and begun to send it, or sleeps."""
         rest = self._rests[who]
-        if (message := self.outbox.claim(WEBHOOKS[0], who, self._wall, rest.since())) is None:
-            due = rest.next_due(self.outbox, WEBHOOKS[0], self._wall)
+        if (message := self.outbox.claim_next(WEBHOOKS[0], who, self._wall, rest.min_created_at())) is None:
+            due = rest.next_due_time(self.outbox, WEBHOOKS[0], self._wall)
             if not self._is_over or due is not None:
-                self._later(IDLE_PAUSE if due is None else min(max(due - self._wall, 0.01), IDLE_PAUSE), "sidecar", who)
+                self._later(
+                    IDLE_POLL_INTERVAL if due is None else min(max(due - self._wall, 0.01), IDLE_POLL_INTERVAL),
+                    "sidecar",
+                    who,
+                )
             return
         self.day.attempts += 1
         self._began[who] = self._wall
@@ -159,29 +165,31 @@ class _World:
     def _answer(self, who: str) -> None:
         """What came back, if the sidecar lives to read it."""
         who, _, id = who.partition("|")
-        (message,) = (one for one in self.outbox.messages("pending") if one.id == id)
+        (message,) = (one for one in self.outbox.list_messages("pending") if one.id == id)
         reply, is_text, luck = self.reply, message.text_only, self.dice.random()
         if reply.status == 400 and not is_text:
             # What Slack cannot read it takes as text.
-            reply, is_text = UP, True
-        took = reply == UP
-        self.day.taken[id] += took
-        if luck < CRASH:
+            reply, is_text = OK_REPLY, True
+        took = reply == OK_REPLY
+        self.day.accepted[id] += took
+        if luck < CRASH_PROBABILITY:
             self.day.crashes += took
-            self.outbox.break_leases(who)
+            self.outbox.release_leases(who)
             self._later(self.dice.random() * 60, "sidecar", f"{who}'")
             return
-        if took and luck < CRASH + LOST_REPLY:
+        if took and luck < CRASH_PROBABILITY + LOST_REPLY_PROBABILITY:
             self.day.lost_replies += 1
-            reply = Reply(trouble="the connection was reset")
+            reply = SlackReply(error="the connection was reset")
         rest, tried, since, chance = self._rests[who], message.attempts, message.created, self.dice.random()
-        decision = retry_policy.decide(reply, tried, since, self._wall, chance, is_text, failures=rest.failures + 1)
-        rest.note(decision, self._began[who], self._wall)
-        settle(self.outbox, message, decision, is_text, self._wall)
+        decision = retry_policy.decide_retry(
+            reply, tried, since, self._wall, chance, is_text, failures=rest.consecutive_failures + 1
+        )
+        rest.record_attempt(decision, self._began[who], self._wall)
+        record_attempt_result(self.outbox, message, decision, is_text, self._wall)
         self._later(0.0, "sidecar", who)
 
 
-def live(seed: int) -> Day:
+def simulate_day(seed: int) -> DayReport:
     """One day, and as long after it as anything waits."""
     return _World(seed).live()
 
@@ -189,15 +197,15 @@ def live(seed: int) -> Day:
 def main() -> None:
     """Live the days that were asked for, ten by default."""
     for seed in map(int, sys.argv[1:] or range(10)):
-        day = live(seed)
+        day = simulate_day(seed)
         states = Counter(message.state for message in day.messages)
-        doubled = sum(count - 1 for count in day.taken.values() if count)
+        doubled = sum(count - 1 for count in day.accepted.values() if count)
         print(
-            f"day {seed}: {len(day.put)} alerts, {states['done']} delivered, {states['dead']} dead with a reason, "
+            f"day {seed}: {len(day.stored_ids)} alerts, {states['done']} delivered, {states['dead']} dead with a reason, "
             f"{doubled} doubled by {day.crashes} crashes and {day.lost_replies} lost replies, "
-            f"{day.attempts} attempts; broken: {day.broken() or 'nothing'}"
+            f"{day.attempts} attempts; broken: {day.violations() or 'nothing'}"
         )
-        if day.broken():
+        if day.violations():
             sys.exit(1)
 
 

@@ -21,32 +21,32 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fuzz_events
-from benchmarks.fuzz_events import mutated
+from benchmarks.fuzz_events import mutate_value
 from cwnotify import settings
 from cwnotify.alerts.events.run_options import RunOptions
-from cwnotify.alerts.events.runs import Outcome, Place, Run, RunEnded, RunKind
-from cwnotify.alerts.serialization import to_record
-from cwnotify.host.processes import name_process
-from cwnotify.sidecar.alert_writer import Books
-from cwnotify.sidecar.protocol import Lines, Pipe, encode
+from cwnotify.alerts.events.runs import Outcome, Run, RunKind, RunLocation, RunResult
+from cwnotify.alerts.serialization import to_json_dict
+from cwnotify.host.processes import identify_process
+from cwnotify.sidecar.alert_writer import AlertWriter
+from cwnotify.sidecar.protocol import Pipe, PipeMessageReader, encode_pipe_message
 from cwnotify.sidecar.supervisor import Sidecar
 from cwnotify.store.outbox import Outbox
 
-USUAL, LONG, SHARE = 10_000, 1_000_000, 100_000
+DEFAULT_CASES, LONG_RUN_CASES, CASES_PER_PROCESS = 10_000, 1_000_000, 100_000
 NOW = 1_795_316_400.0
-HERE = "webhook-1"
-RUN = Run("r1", "train", NOW, RunKind.CELL, Place(), RunOptions())
-ENDED = RunEnded(RUN, Outcome.FINISHED, 60.0, NOW + 60)
+DESTINATION = "webhook-1"
+SAMPLE_RUN = Run("r1", "train", NOW, RunKind.CELL, RunLocation(), RunOptions())
+SAMPLE_RUN_ENDED = RunResult(SAMPLE_RUN, Outcome.FINISHED, 60.0, NOW + 60)
 SPLINTERS = (b"", b"\xff", b'"', b"[", b"=", b"1e999", b"\n", "가".encode())
-Act = Callable[[int, int], None]
+Fuzzer = Callable[[int, int], None]
 
 
-def lines(count: int, seed: int) -> None:
+def fuzz_pipe_lines(count: int, seed: int) -> None:
     """Lines on the pipe, torn apart as JSON and as bytes, one after the other into one sidecar."""
     corpus = [
-        {"kind": "started", "id": "1", "run": to_record(RUN)},
-        {"kind": "ended", "id": "2", "ended": to_record(ENDED), "hold": True},
-        {"kind": "noted", "ended": to_record(ENDED)},
+        {"kind": "started", "id": "1", "run": to_json_dict(SAMPLE_RUN)},
+        {"kind": "ended", "id": "2", "ended": to_json_dict(SAMPLE_RUN_ENDED), "hold": True},
+        {"kind": "noted", "ended": to_json_dict(SAMPLE_RUN_ENDED)},
         {"kind": "webhook", "webhook": "https://hooks.slack.com/services/T/B/x"},
         {"kind": "mute", "seconds": 60},
         {"kind": "greet"},
@@ -58,54 +58,58 @@ def lines(count: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (_, ours), (theirs, heard) = os.pipe(), os.pipe()
         os.set_blocking(theirs, False)
-        sidecar = Sidecar(Pipe(theirs, writes=False), Pipe(ours, writes=True), os.getpid(), -1, Books(Path(folder)))
+        sidecar = Sidecar(
+            Pipe(theirs, is_writer=False), Pipe(ours, is_writer=True), os.getpid(), -1, AlertWriter(Path(folder))
+        )
         # Nobody listens to the answers.
         sidecar._answers.close()
-        reader = Lines()
+        reader = PipeMessageReader()
         for number in range(count):
             dice = random.Random(f"{seed} {number}")
-            line = mutated(dice, dice.choice(corpus), corpus, dice.randint(0, 6))
+            line = mutate_value(dice, dice.choice(corpus), corpus, dice.randint(0, 6))
             raw = bytearray(_bytes(line))
             if dice.random() < 0.2:
                 raw[dice.randrange(len(raw))] = dice.randrange(256)
             os.write(heard, bytes(raw[: 1 << 15]) + b"\n")
             with _finding("line", seed, number, line):
                 sidecar._take_lines(reader, to_the_end=False)
-        whole = replace(ENDED, run=replace(RUN, id="whole"))
-        os.write(heard, b"\n" + encode("ended", id="3", ended=to_record(whole)))
+        whole = replace(SAMPLE_RUN_ENDED, run=replace(SAMPLE_RUN, id="whole"))
+        os.write(heard, b"\n" + encode_pipe_message("ended", id="3", ended=to_json_dict(whole)))
         sidecar._take_lines(reader, to_the_end=False)
         with closing(sidecar._books.outbox) as outbox:
-            assert "whole" in [message.id for message in outbox.messages()], "it still does what it is for"
+            assert "whole" in [message.id for message in outbox.list_messages()], "it still does what it is for"
 
 
-def rows(count: int, seed: int) -> None:
+def fuzz_outbox_rows(count: int, seed: int) -> None:
     """Rows of the outbox, damaged: what can be read is sent, what cannot is dead, and nothing stands in the way."""
-    watched = asdict(name_process(os.getpid()))
-    corpus = [{"text": "x", "blocks": []}, watched, to_record(RUN), to_record(ENDED)]
+    watched = asdict(identify_process(os.getpid()))
+    corpus = [{"text": "x", "blocks": []}, watched, to_json_dict(SAMPLE_RUN), to_json_dict(SAMPLE_RUN_ENDED)]
     outbox = Outbox("file:/fuzz-rows?vfs=memdb")
     with closing(outbox), closing(sqlite3.connect("file:/fuzz-rows?vfs=memdb", uri=True, isolation_level=None)) as db:
         for number in range(count):
             dice = random.Random(f"{seed} {number}")
-            texts = [_bytes(mutated(dice, one, corpus, dice.randint(0, 5))).decode() for one in (*corpus, corpus[1])]
+            texts = [
+                _bytes(mutate_value(dice, one, corpus, dice.randint(0, 5))).decode() for one in (*corpus, corpus[1])
+            ]
             payload, who, begun, over, owner = (text[: dice.choice((5, 1 << 20))] for text in texts)
             with _finding("row", seed, number, texts):
-                outbox.put("damaged", HERE, {"text": "x"}, NOW)
-                outbox.put("whole", HERE, {"text": "y"}, NOW + 1)
+                outbox.enqueue("damaged", DESTINATION, {"text": "x"}, NOW)
+                outbox.enqueue("whole", DESTINATION, {"text": "y"}, NOW + 1)
                 db.execute("UPDATE messages SET payload = ? WHERE id = 'damaged'", (payload,))
                 db.execute(
                     "INSERT OR REPLACE INTO runs (id, watched, owner, destination, run, seen, vitals, ended) "
                     "VALUES ('1', ?, ?, ?, ?, ?, NULL, ?)",
-                    (who, owner, HERE, begun, NOW, over),
+                    (who, owner, DESTINATION, begun, NOW, over),
                 )
-                claimed = [outbox.claim(HERE, "me", NOW + 1) for _ in range(3)]
+                claimed = [outbox.claim_next(DESTINATION, "me", NOW + 1) for _ in range(3)]
                 assert "whole" in [one.id for one in claimed if one]
-                assert len(outbox.messages()) == 2
-                outbox.open_runs()
-                outbox.sweep(NOW + 1)
+                assert len(outbox.list_messages()) == 2
+                outbox.list_open_runs()
+                outbox.expire_messages(NOW + 1)
                 db.execute("DELETE FROM messages")
 
 
-def files(count: int, seed: int) -> None:
+def fuzz_settings_files(count: int, seed: int) -> None:
     """Settings files: whatever stands in one, it is read or there is a word for it."""
     whole = (
         'lang = "ko"\nmention = "@here"\nmin_duration = "5m"\ntimezone = "Asia/Seoul"\nchannel = "#train"\n'
@@ -128,7 +132,7 @@ def files(count: int, seed: int) -> None:
             os.pwrite(file.fileno(), text, 0)
             file.truncate(len(text))
             with _finding("file", seed, number, bytes(text)):
-                settings.gather(environ={"XDG_CONFIG_HOME": folder, "HOME": folder})
+                settings.load_settings(environ={"XDG_CONFIG_HOME": folder, "HOME": folder})
 
 
 class _finding:  # noqa: N801 (used like a function)
@@ -149,20 +153,25 @@ def _bytes(value: Any) -> bytes:
     try:
         return json.dumps(value).encode()
     except (ValueError, TypeError, RecursionError):
-        return encode("odd")
+        return encode_pipe_message("odd")
 
 
-def events(count: int, seed: int) -> None:
+def fuzz_aws_events(count: int, seed: int) -> None:
     """Events from AWS."""
     fuzz_events.fuzz(count, seed)
 
 
-FUZZERS: dict[str, Act] = {"lines": lines, "rows": rows, "files": files, "events": events}
+FUZZERS: dict[str, Fuzzer] = {
+    "lines": fuzz_pipe_lines,
+    "rows": fuzz_outbox_rows,
+    "files": fuzz_settings_files,
+    "events": fuzz_aws_events,
+}
 
 
 def main(count: int, seed: int = 1) -> None:
     """All of them, shared out over the processors, and how long each took."""
-    share = min(count, SHARE)
+    share = min(count, CASES_PER_PROCESS)
     seeds = range(seed, seed + count // share)
     with ProcessPoolExecutor() as pool:
         for name, act in FUZZERS.items():

@@ -12,26 +12,26 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.e2e.faults.bench import Act, Count, Found
-from tests.e2e.faults.shells import Shell, Shells
+from tests.e2e.faults.bench import AlertExpectations, FaultResult, FaultRunner
+from tests.e2e.faults.shells import Shell, ShellForker
 from tests.support.kernel import World
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
-USUAL, LONG = 20, 500
-AT_ONCE = 5
-SEED = 7
+DEFAULT_KILLS, LONG_RUN_KILLS = 20, 500
+MAX_PARALLEL_KILLS = 5
+KILL_SEED = 7
 
 
 @contextmanager
-def _scene(folder: Path) -> Iterator[tuple[Slack, Shells]]:
-    with Slack() as slack, World(folder, slack.url) as world, Shells(world) as shells:
+def _scene(folder: Path) -> Iterator[tuple[Slack, ShellForker]]:
+    with Slack() as slack, World(folder, slack.url) as world, ShellForker(world) as shells:
         yield slack, shells
 
 
 def _loop(number: int, act: Callable[[int, random.Random], None]) -> None:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in [pool.submit(act, n, random.Random(f"{SEED} {n}")) for n in range(number)]:
+    with ThreadPoolExecutor(MAX_PARALLEL_KILLS) as pool:
+        for done in [pool.submit(act, n, random.Random(f"{KILL_SEED} {n}")) for n in range(number)]:
             done.result()
 
 
@@ -43,7 +43,7 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def _truth(count: Count, shell: Shell) -> None:
+def _truth(count: AlertExpectations, shell: Shell) -> None:
     """What its alert may say, by the steps that it had taken when it was killed."""
     shell.wait_for_end()
     steps = shell.steps
@@ -53,29 +53,29 @@ def _truth(count: Count, shell: Shell) -> None:
         # The cell was at its end, and we were at work on telling so.
         count.expect(shell.name, "finished", "lost")
     else:
-        count.expect(shell.name, "lost", perhaps="b" not in steps)
+        count.expect(shell.name, "lost", is_optional="b" not in steps)
 
 
-def _settle(fault: str, slack: Slack, shells: Shells, count: Count, crashes: int = 0) -> Found:
+def _settle(fault: str, slack: Slack, shells: ShellForker, count: AlertExpectations, crashes: int = 0) -> FaultResult:
     """Everything is told once nothing of ours runs any more, but perhaps at the next start."""
     begun = time.monotonic()
-    until(lambda: len(shells.world.processes()) == 1, 90, "the end of all sidecars")
-    if count.missing(slack):
+    until(lambda: len(shells.world.process_ids()) == 1, 90, "the end of all sidecars")
+    if count.missing_alerts(slack):
         shells.start("next", 0.01)
         count.expect("next", "finished")
     try:
-        until(lambda: not count.missing(slack), 30)
+        until(lambda: not count.missing_alerts(slack), 30)
     except AssertionError:
         # The table tells of it.
         pass
     recovered = time.monotonic() - begun
-    until(lambda: len(shells.world.processes()) == 1, 90, "the end of all sidecars")
-    return count.found(fault, slack, crashes=crashes, recovered=recovered)
+    until(lambda: len(shells.world.process_ids()) == 1, 90, "the end of all sidecars")
+    return count.to_result(fault, slack, crashes=crashes, recovered=recovered)
 
 
-def kernels(number: int, folder: Path) -> Found:
+def kill_kernels(number: int, folder: Path) -> FaultResult:
     """The kernel is killed: before, during and after each thing that it writes."""
-    count = Count()
+    count = AlertExpectations()
     with _scene(folder) as (slack, shells):
 
         def one(n: int, dice: random.Random) -> None:
@@ -89,9 +89,9 @@ def kernels(number: int, folder: Path) -> Found:
         return _settle("kernel killed at a random moment", slack, shells, count)
 
 
-def sidecars(number: int, folder: Path) -> Found:
+def kill_sidecars(number: int, folder: Path) -> FaultResult:
     """The sidecar is killed; the kernel lives on, and starts another."""
-    count, crashes = Count(), []
+    count, crashes = AlertExpectations(), []
     with _scene(folder) as (slack, shells):
 
         def one(n: int, dice: random.Random) -> None:
@@ -106,9 +106,9 @@ def sidecars(number: int, folder: Path) -> Found:
         return _settle("sidecar killed at a random moment", slack, shells, count, len(crashes))
 
 
-def both(number: int, folder: Path) -> Found:
+def kill_kernels_and_sidecars(number: int, folder: Path) -> FaultResult:
     """Kernel and sidecar are killed together; of what had reached the disk the next start tells."""
-    count, crashes = Count(), []
+    count, crashes = AlertExpectations(), []
     with _scene(folder) as (slack, shells):
 
         def one(n: int, dice: random.Random) -> None:
@@ -120,28 +120,28 @@ def both(number: int, folder: Path) -> Found:
             shell.wait_for_end()
             # Of a cell that ended, the sidecar may have died before it read so.
             words = ("finished", "lost") if "e" in shell.steps else ("lost",)
-            count.expect(shell.name, *words, perhaps=shell.name not in _on_disk(shells.world))
+            count.expect(shell.name, *words, is_optional=shell.name not in _on_disk(shells.world))
 
         _loop(number, one)
         return _settle("both killed at a random moment", slack, shells, count, len(crashes))
 
 
 def _sidecars(world: World, pid: int) -> list[int]:
-    return world.processes(f"sidecar/__main__.py {pid} ")
+    return world.process_ids(f"sidecar/__main__.py {pid} ")
 
 
 def _on_disk(world: World) -> set[str]:
-    told = "".join(str(message.payload.get("text")) for message in world.messages())
+    told = "".join(str(message.payload.get("text")) for message in world.outbox_messages())
     return {run.run.name for run in world.open_runs()} | set(told.split("*"))
 
 
-def faults(number: int) -> dict[str, Act]:
+def kill_faults(number: int) -> dict[str, FaultRunner]:
     """The three, with so many kills each."""
     return {
-        "kernel killed": partial(kernels, number),
-        "sidecar killed": partial(sidecars, number),
-        "both killed": partial(both, number),
+        "kernel killed": partial(kill_kernels, number),
+        "sidecar killed": partial(kill_sidecars, number),
+        "both killed": partial(kill_kernels_and_sidecars, number),
     }
 
 
-FAULTS = faults(USUAL)
+FAULTS = kill_faults(DEFAULT_KILLS)

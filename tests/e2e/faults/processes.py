@@ -8,16 +8,16 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.e2e.faults.bench import Act, Count, Found, Stage, stage
-from tests.e2e.faults.shells import Shells
+from tests.e2e.faults.bench import AlertExpectations, FaultResult, FaultRunner, FaultScenario, open_scenario
+from tests.e2e.faults.shells import ShellForker
 from tests.support.kernel import Cell, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
-MANY = 50
+KERNEL_COUNT = 50
 # Longer than any pause after which somebody might take a stopped process for a dead one.
-STOPPED = 4.0
-FORKS = {
+STOP_SECONDS = 4.0
+FORK_CELLS = {
     "os.fork in the cell": "import os\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)",
     **{
         f"multiprocessing, {how}": (
@@ -29,98 +29,98 @@ FORKS = {
 }
 
 
-def begin(one: Stage, name: str, body: str, *words: str, on_disk: bool = True) -> Cell:
+def begin_run_cell(one: FaultScenario, name: str, body: str, *words: str, on_disk: bool = True) -> Cell:
     """A cell that has begun and, if it can, stands on disk."""
-    one.count.expect(name, *words)
-    cell = one.kernel.start(f"%%notify_on_finish {name}\nprint('begun', flush=True)\n{body}")
-    cell.prints("begun")
+    one.expectations.expect(name, *words)
+    cell = one.kernel.submit_cell(f"%%notify_on_finish {name}\nprint('begun', flush=True)\n{body}")
+    cell.wait_for_output("begun")
     if on_disk:
         until(lambda: name in [run.run.name for run in one.world.open_runs()], 20, "the run on disk")
     return cell
 
 
-def die_together(one: Stage) -> None:
+def kill_kernel_and_sidecar(one: FaultScenario) -> None:
     """End the kernel and its sidecar, so that neither can tell of the other: as when the machine goes down."""
-    sidecars = one.world.sidecars()
+    sidecars = one.world.sidecar_ids()
     for pid in sidecars:
         os.kill(pid, signal.SIGSTOP)
     one.kernel.kill()
     for pid in sidecars:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not one.world.processes(), 10, "the end of both")
+    until(lambda: not one.world.process_ids(), 10, "the end of both")
 
 
-def stopped(who: str, folder: Path) -> Found:
+def stopped_process(who: str, folder: Path) -> FaultResult:
     """SIGSTOP, and SIGCONT after a while: nobody is taken for dead."""
-    with stage(f"{who} stopped for {STOPPED:.0f} s", folder) as one:
-        cell = begin(one, "stopped", "import time; time.sleep(1)", "finished")
-        pids = [one.kernel.pid] if who == "kernel" else one.world.sidecars()
+    with open_scenario(f"{who} stopped for {STOP_SECONDS:.0f} s", folder) as one:
+        cell = begin_run_cell(one, "stopped", "import time; time.sleep(1)", "finished")
+        pids = [one.kernel.pid] if who == "kernel" else one.world.sidecar_ids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(STOPPED)
+        time.sleep(STOP_SECONDS)
         if who == "sidecar":
             # The kernel must not wait for a sidecar that does not read.
             cell.result()
-            one.runs()
+            one.run_cells()
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-        one.over()
+        one.end_fault()
         cell.result()
         if who == "kernel":
-            one.runs()
-        return one.settle()
+            one.run_cells()
+        return one.finish()
 
 
-def restarted(folder: Path) -> Found:
+def kernel_restart(folder: Path) -> FaultResult:
     """The kernel is restarted in the middle of a run, and is used again."""
-    with stage("kernel restarted in mid-run", folder) as one:
-        begin(one, "before", "import time; time.sleep(60)", "lost")
+    with open_scenario("kernel restarted in mid-run", folder) as one:
+        begin_run_cell(one, "before", "import time; time.sleep(60)", "lost")
         one.kernel.restart()
-        one.over()
+        one.end_fault()
         one.kernel.run("%load_ext cwnotify")
-        one.runs()
-        return one.settle()
+        one.run_cells()
+        return one.finish()
 
 
-def outlived(folder: Path) -> Found:
+def child_outlives_kernel(folder: Path) -> FaultResult:
     """The kernel is killed while a child that it forked lives on with all its pipes."""
-    with stage("a forked child outlives the kernel", folder) as one:
+    with open_scenario("a forked child outlives the kernel", folder) as one:
         one.kernel.run("import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)")
-        begin(one, "parent", "import time; time.sleep(60)", "lost")
+        begin_run_cell(one, "parent", "import time; time.sleep(60)", "lost")
         one.kernel.kill()
-        one.over()
-        return one.settle(10)
+        one.end_fault()
+        return one.finish(10)
 
 
-def forked(name: str, body: str, folder: Path) -> Found:
+def fork_in_cell(name: str, body: str, folder: Path) -> FaultResult:
     """The cell makes processes of its own: it alone is told, once."""
-    with stage(name, folder) as one:
+    with open_scenario(name, folder) as one:
         for number in range(3):
-            one.count.expect(f"forks{number}", "finished")
+            one.expectations.expect(f"forks{number}", "finished")
             assert one.kernel.run(f"%%notify_on_finish forks{number}\n{body}", 60).status == "ok"
-        return one.settle()
+        return one.finish()
 
 
-def many(folder: Path) -> Found:
+def many_kernels(folder: Path) -> FaultResult:
     """Fifty kernels on one outbox, each with three runs, all of them at once."""
-    count = Count()
-    with Slack() as slack, World(folder, slack.url) as world, Shells(world) as shells:
-        crowd = [shells.start(f"m{number}", 0.1, cells=3, linger=2.0) for number in range(MANY)]
+    count = AlertExpectations()
+    with Slack() as slack, World(folder, slack.url) as world, ShellForker(world) as shells:
+        crowd = [shells.start(f"m{number}", 0.1, cells=3, linger=2.0) for number in range(KERNEL_COUNT)]
         for shell in crowd:
             for cell in ("", ".1", ".2"):
                 count.expect(f"{shell.name}{cell}", "finished")
         for shell in crowd:
             shell.wait_for("z", 90)
         begun = time.monotonic()
-        until(lambda: len(world.processes()) == 1, 90, "the end of all sidecars")
-        return count.found(f"{MANY} kernels on one outbox", slack, recovered=time.monotonic() - begun)
+        until(lambda: len(world.process_ids()) == 1, 90, "the end of all sidecars")
+        return count.to_result(f"{KERNEL_COUNT} kernels on one outbox", slack, recovered=time.monotonic() - begun)
 
 
-FAULTS: dict[str, Act] = {
-    "kernel stopped": partial(stopped, "kernel"),
-    "sidecar stopped": partial(stopped, "sidecar"),
-    "kernel restarted": restarted,
-    "a forked child outlives the kernel": outlived,
-    **{name: partial(forked, name, body) for name, body in FORKS.items()},
-    "50 kernels": many,
+FAULTS: dict[str, FaultRunner] = {
+    "kernel stopped": partial(stopped_process, "kernel"),
+    "sidecar stopped": partial(stopped_process, "sidecar"),
+    "kernel restarted": kernel_restart,
+    "a forked child outlives the kernel": child_outlives_kernel,
+    **{name: partial(fork_in_cell, name, body) for name, body in FORK_CELLS.items()},
+    "50 kernels": many_kernels,
 }

@@ -20,18 +20,18 @@ from types import TracebackType
 
 from tests.support.kernel import ROOT, World
 
-CELL = "%%notify_on_finish {name}\nstep('b')\nimport time; time.sleep({seconds})\nstep('e')"
+CELL_TEMPLATE = "%%notify_on_finish {name}\nstep('b')\nimport time; time.sleep({seconds})\nstep('e')"
 
 
-class Shells:
+class ShellForker:
     """The process that the shells are forked from; a context manager. It lives in `world`, and they do."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Shells:
-        self._nursery = self.world.begin(
+    def __enter__(self) -> ShellForker:
+        self._nursery = self.world.launch(
             "python", "-m", "tests.e2e.faults.shells", env={"PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE
         )
         return self
@@ -63,24 +63,24 @@ class Shell:
     """One of them."""
 
     name: str
-    reading: int
-    said: str = ""
+    steps_fd: int
+    output: str = ""
 
     @property
     def pid(self) -> int:
         """Its process."""
-        return int(self.said.partition("\n")[0])
+        return int(self.output.partition("\n")[0])
 
     @property
     def steps(self) -> str:
         """The steps that it has taken."""
         self._take(0)
-        return self.said.partition("\n")[2]
+        return self.output.partition("\n")[2]
 
     def wait_for(self, step: str, seconds: float = 30.0) -> None:
         """Wait until it has taken this step; an assertion fails if it ends before, or does not come so far."""
-        while step not in self.said:
-            assert self._take(seconds), f"{self.name} said {self.said!r} and no {step!r}"
+        while step not in self.output:
+            assert self._take(seconds), f"{self.name} said {self.output!r} and no {step!r}"
 
     def wait_for_end(self, seconds: float = 30.0) -> None:
         """Wait until it is gone, and hear all that it said."""
@@ -88,20 +88,20 @@ class Shell:
             pass
 
     def _take(self, seconds: float) -> bool:
-        if self.reading < 0 or not select.select([self.reading], [], [], seconds)[0]:
+        if self.steps_fd < 0 or not select.select([self.steps_fd], [], [], seconds)[0]:
             return False
         try:
-            data = os.read(self.reading, 4096)
+            data = os.read(self.steps_fd, 4096)
         except BlockingIOError:
             return False
         if not data:
-            if not self.said:
+            if not self.output:
                 # Nobody has opened the other end yet.
                 time.sleep(0.005)
                 return True
-            os.close(self.reading)
-            self.reading = -1
-        self.said += data.decode()
+            os.close(self.steps_fd)
+            self.steps_fd = -1
+        self.output += data.decode()
         return bool(data)
 
 
@@ -118,7 +118,7 @@ def _live(order: dict[str, object]) -> None:
     for number in range(int(str(order["cells"]))):
         name = f"{order['name']}.{number}" if number else order["name"]
         os.write(steps, b"a")
-        shell.run_cell(CELL.format(name=name, seconds=order["seconds"]), store_history=False)
+        shell.run_cell(CELL_TEMPLATE.format(name=name, seconds=order["seconds"]), store_history=False)
         os.write(steps, b"x")
     shell.run_cell(f"import time; time.sleep({order['linger']})")
     os.write(steps, b"z")

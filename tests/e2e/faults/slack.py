@@ -12,13 +12,13 @@ from pathlib import Path
 
 import trustme
 
-from tests.e2e.faults.bench import Act, Found, Stage, stage
-from tests.e2e.faults.processes import die_together
+from tests.e2e.faults.bench import FaultResult, FaultRunner, FaultScenario, open_scenario
+from tests.e2e.faults.processes import kill_kernel_and_sidecar
 from tests.support.kernel import Kernel, World
 from tests.support.slack import LOGIN_PAGE, REDIRECT, Answer, Slack
 from tests.support.waiting import until
 
-PASSING = {
+TRANSIENT_ANSWERS = {
     "Slack hangs": Answer(mode="hang"),
     "Slack accepts and does not read": Answer(mode="silent"),
     "Slack answers byte by byte": Answer(503, "slowly", mode="drip"),
@@ -33,68 +33,70 @@ PASSING = {
     "reset before the body": Answer(mode="reset"),
     "the answer is cut off": Answer(mode="cut"),
 }
-FINAL = {
+PERMANENT_ANSWERS = {
     "403, then outbox retry": Answer(403, "action_prohibited"),
     "404, then outbox retry": Answer(404, "no_service"),
     "410, then outbox retry": Answer(410, "channel_is_archived"),
 }
 
 
-def passing(name: str, answer: Answer, folder: Path) -> Found:
+def transient_error(name: str, answer: Answer, folder: Path) -> FaultResult:
     """It lasts until an attempt has failed."""
-    with stage(name, folder) as one:
+    with open_scenario(name, folder) as one:
         one.slack.answer = answer
-        one.runs()
-        one.tried()
+        one.run_cells()
+        one.wait_for_failed_attempt()
         return _back(one)
 
 
-def _back(one: Stage) -> Found:
+def _back(one: FaultScenario) -> FaultResult:
     one.slack.answer = Answer()
-    one.over()
-    return one.settle()
+    one.end_fault()
+    return one.finish()
 
 
-def final(name: str, answer: Answer, folder: Path) -> Found:
+def permanent_error(name: str, answer: Answer, folder: Path) -> FaultResult:
     """The alerts are dead with a reason, until a person sends them again."""
-    with stage(name, folder) as one:
+    with open_scenario(name, folder) as one:
         one.slack.answer = answer
-        one.runs()
-        until(lambda: len(one.world.messages("dead")) == len(one.count.truths) - 1, 20, "giving up")
-        assert all(message.reason for message in one.world.messages("dead"))
+        one.run_cells()
+        until(
+            lambda: len(one.world.outbox_messages("dead")) == len(one.expectations.expected_words) - 1, 20, "giving up"
+        )
+        assert all(message.reason for message in one.world.outbox_messages("dead"))
         one.slack.answer = Answer()
-        one.over()
-        one.world.command("cwnotify", "outbox", "retry", "--all")
-        return one.settle()
+        one.end_fault()
+        one.world.execute("cwnotify", "outbox", "retry", "--all")
+        return one.finish()
 
 
-def unreadable(folder: Path) -> Found:
+def rejected_blocks(folder: Path) -> FaultResult:
     """400 invalid_blocks."""
-    with stage("400 invalid_blocks", folder) as one:
-        one.slack.script += [Answer(400, "invalid_blocks")]
-        one.runs()
-        one.over()
-        return one.settle()
+    with open_scenario("400 invalid_blocks", folder) as one:
+        one.slack.next_answers += [Answer(400, "invalid_blocks")]
+        one.run_cells()
+        one.end_fault()
+        return one.finish()
 
 
-def away(folder: Path) -> Found:
+def refused_connections(folder: Path) -> FaultResult:
     """Slack refuses connections."""
-    with stage("Slack refuses connections", folder) as one:
-        one.slack.refuse()
-        one.runs()
-        one.tried()
-        one.slack.accept()
+    with open_scenario("Slack refuses connections", folder) as one:
+        one.slack.refuse_connections()
+        one.run_cells()
+        one.wait_for_failed_attempt()
+        one.slack.accept_connections()
         return _back(one)
 
 
-def away_for_a_whole_life(folder: Path) -> Found:
+def outage_until_kernel_exit(folder: Path) -> FaultResult:
     """Slack is away for the kernel's whole life, and comes back after it."""
-    with stage("away until the kernel is gone", folder) as one:
-        one.slack.refuse()
-        one.runs()
-        one.tried()
+    with open_scenario("away until the kernel is gone", folder) as one:
+        one.slack.refuse_connections()
+        one.run_cells()
+        one.wait_for_failed_attempt()
         one.kernel.kill()
-        one.slack.accept()
+        one.slack.accept_connections()
         return _back(one)
 
 
@@ -120,22 +122,22 @@ class _TlsSlack(Slack):
         super()._serve(connection)
 
 
-def untrusted(folder: Path) -> Found:
+def untrusted_certificate(folder: Path) -> FaultResult:
     """TLS fails, until the certificate's authority is trusted."""
     right, wrong, bundle = trustme.CA(), trustme.CA(), folder / "bundle.pem"
     wrong.cert_pem.write_to_path(bundle)
     with (
         _TlsSlack(right) as slack,
-        stage("TLS fails", folder, slack.at("localhost"), REQUESTS_CA_BUNDLE=str(bundle)) as one,
+        open_scenario("TLS fails", folder, slack.at("localhost"), REQUESTS_CA_BUNDLE=str(bundle)) as one,
     ):
         one.slack = slack
-        one.runs()
-        one.tried()
+        one.run_cells()
+        one.wait_for_failed_attempt()
         right.cert_pem.write_to_path(bundle)
         return _back(one)
 
 
-def nameless(folder: Path) -> Found:
+def dns_failure(folder: Path) -> FaultResult:
     """Slack's name cannot be resolved, until it can: in a file system of its own, whose /etc/hosts changes."""
     authority, bundle, hosts = trustme.CA(), folder / "bundle.pem", folder / "hosts"
     authority.cert_pem.write_to_path(bundle)
@@ -146,41 +148,49 @@ def nameless(folder: Path) -> Found:
     python.chmod(0o755)
     with (
         _TlsSlack(authority) as slack,
-        stage("DNS fails", folder, slack.at("slack.test"), python, REQUESTS_CA_BUNDLE=str(bundle)) as one,
+        open_scenario("DNS fails", folder, slack.at("slack.test"), python, REQUESTS_CA_BUNDLE=str(bundle)) as one,
     ):
         one.slack = slack
-        one.runs()
-        one.tried()
+        one.run_cells()
+        one.wait_for_failed_attempt()
         with hosts.open("a") as file:
             file.write("127.0.0.1 slack.test\n")
         return _back(one)
 
 
-def too_long(folder: Path) -> Found:
+def outage_over_a_day(folder: Path) -> FaultResult:
     """Slack is away for longer than a day, then outbox retry."""
-    with stage("away for more than a day, then outbox retry", folder) as one:
-        one.slack.refuse()
-        one.runs()
-        one.tried()
-        until(lambda: len(one.world.messages("pending")) == len(one.count.truths) - 1, 10, "all of them on disk")
-        die_together(one)
-        age(one.world, 26 * 3600)
+    with open_scenario("away for more than a day, then outbox retry", folder) as one:
+        one.slack.refuse_connections()
+        one.run_cells()
+        one.wait_for_failed_attempt()
+        until(
+            lambda: len(one.world.outbox_messages("pending")) == len(one.expectations.expected_words) - 1,
+            10,
+            "all of them on disk",
+        )
+        kill_kernel_and_sidecar(one)
+        age_outbox(one.world, 26 * 3600)
         with Kernel(one.world) as kernel:
             one.kernel = kernel
             kernel.run("%load_ext cwnotify")
             kernel.run("%%notify_on_finish --min 1h later\n1")
-            until(lambda: len(one.world.messages("dead")) == len(one.count.truths) - 1, 20, "giving up")
+            until(
+                lambda: len(one.world.outbox_messages("dead")) == len(one.expectations.expected_words) - 1,
+                20,
+                "giving up",
+            )
             silent = "%%notify_on_finish --min 1h later\n1"
             until(lambda: "could not be told: given up after 26 h" in kernel.run(silent).text, 10, "a word of it")
-            one.slack.accept()
-            one.over()
-            one.world.command("cwnotify", "outbox", "retry", "--all")
-            return one.settle()
+            one.slack.accept_connections()
+            one.end_fault()
+            one.world.execute("cwnotify", "outbox", "retry", "--all")
+            return one.finish()
 
 
-def age(world: World, seconds: float) -> None:
+def age_outbox(world: World, seconds: float) -> None:
     """Let all that is in the outbox have happened so many seconds earlier."""
-    with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db, db:
+    with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db, db:
         db.execute(
             "UPDATE messages SET created = created - ?1, due = due - ?1, leased_until = max(leased_until - ?1, 0), "
             "attempts = attempts + 30",
@@ -188,13 +198,13 @@ def age(world: World, seconds: float) -> None:
         )
 
 
-FAULTS: dict[str, Act] = {
-    "Slack refuses connections": away,
-    "away until the kernel is gone": away_for_a_whole_life,
-    "away for more than a day, then outbox retry": too_long,
-    **{name: partial(passing, name, answer) for name, answer in PASSING.items()},
-    "400 invalid_blocks": unreadable,
-    **{name: partial(final, name, answer) for name, answer in FINAL.items()},
-    "TLS fails": untrusted,
-    "DNS fails": nameless,
+FAULTS: dict[str, FaultRunner] = {
+    "Slack refuses connections": refused_connections,
+    "away until the kernel is gone": outage_until_kernel_exit,
+    "away for more than a day, then outbox retry": outage_over_a_day,
+    **{name: partial(transient_error, name, answer) for name, answer in TRANSIENT_ANSWERS.items()},
+    "400 invalid_blocks": rejected_blocks,
+    **{name: partial(permanent_error, name, answer) for name, answer in PERMANENT_ANSWERS.items()},
+    "TLS fails": untrusted_certificate,
+    "DNS fails": dns_failure,
 }

@@ -1,14 +1,14 @@
-# Everything a person does with this folder. Each target sets up what it needs.
+# Every task of this project. Each target installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VERSION_OF = $(shell $(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
 
-# `make test PYTHON=python3.13` must not pass with the environment that another Python has made.
+# `make test PYTHON=python3.13` must not use an environment of another Python.
 ifneq ($(filter command environment,$(origin PYTHON)),)
 ifneq ($(and $(wildcard $(BIN)/python),$(call VERSION_OF,$(PYTHON))),)
 ifneq ($(call VERSION_OF,$(PYTHON)),$(call VERSION_OF,$(BIN)/python))
-$(info Removing $(VENV), which another Python made)
+$(info Removing $(VENV), which belongs to another Python)
 $(shell rm -rf $(VENV))
 endif
 endif
@@ -21,7 +21,7 @@ define environment
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 endef
 
-# What is locked with hashes, and then this tree: nothing else is downloaded, not even to build it.
+# Install the locked packages by hash, then this tree. Nothing else is downloaded.
 define install
 	$(call environment)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
@@ -37,14 +37,14 @@ $(VENV)/.test: setup.cfg pyproject.toml .ci/packages requirements/build.txt requ
 	sh .ci/packages
 	$(call install,test)
 
-# Real kernels and browsers share two cores here: a test of theirs that fails is tried once more, and listed as RERUN.
+# Tests with real kernels or browsers run again if they fail, and are listed as RERUN.
 test: $(VENV)/.test  ## all tests; the last line is pytest's own
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 frameworks: $(VENV)/.test  ## the callbacks with the real Keras, Lightning and Transformers; installs 1.5 GB
 	@$(BIN)/python -m pytest -m frameworks
 
-# The core is the standard library's own: a newcomer need not wait for what the rest stands on.
+# The core needs the standard library only, so its tests install little.
 $(VENV)/.quick: requirements/quick.txt
 	$(call environment)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
@@ -53,10 +53,10 @@ $(VENV)/.quick: requirements/quick.txt
 quick: $(VENV)/.quick  ## the tests of the core: seconds, no kernel, no browser, no AWS
 	@$(BIN)/python -m pytest -q tests/alerts
 
-golden: $(VENV)/.quick  ## write the messages that the tests of the core expect anew; read the diff
+golden: $(VENV)/.quick  ## update the expected messages of the core's tests; review the diff
 	@UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/alerts
 
-lock:  ## resolve all dependencies again, for every Python that is supported; read the diff
+lock:  ## resolve all dependencies for every supported Python; review the diff
 	sh requirements/lock
 
 docs: $(VENV)/.docs  ## the reference of the public API, as HTML in build/docs
@@ -70,16 +70,16 @@ lint: $(VENV)/.test
 	$(BIN)/codespell
 	$(BIN)/python .ci/check_words.py
 
-coverage: $(VENV)/.test  ## which lines the tests in this process run, as HTML in build/coverage; not those of kernels and sidecars
+coverage: $(VENV)/.test  ## line coverage in this process (not kernels and sidecars), as HTML in build/coverage
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --ignore tests/e2e --cov=cwnotify --cov-report=html:build/coverage --cov-report=term
 
-demo: $(VENV)/.demo  ## the main job on this machine, without any account
+demo: $(VENV)/.demo  ## the main features on this machine, without an account
 	@$(BIN)/python -m cwnotify.demo notebooks/quickstart.ipynb demo-report/index.html
 
-lab: $(VENV)/.lab  ## JupyterLab and the Slack stand-in, to play with
+lab: $(VENV)/.lab  ## JupyterLab and the Slack stand-in
 	@$(BIN)/python -m cwnotify.demo --lab notebooks/quickstart.ipynb
 
-bench: $(VENV)/.bench  ## measure what the README claims, beside what one would use instead; eight minutes
+bench: $(VENV)/.bench  ## measure cwnotify beside its alternatives; eight minutes
 	@$(BIN)/python -m benchmarks
 
 clean:

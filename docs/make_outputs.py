@@ -1,6 +1,6 @@
-"""Run the notebooks that we ship and keep their outputs, so that they can be read where they lie.
+"""Run the shipped notebooks and store their outputs, so that they can be read on GitHub.
 
-``python -m docs.make_outputs [NAME…]`` from the top folder. Slack and AWS are stand-ins; nothing leaves this machine.
+``python -m docs.make_outputs [NAME…]`` from the top folder. Slack and AWS are stand-ins on this machine.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from cwnotify.demo.fake_account import put_day_of_cpu
 from cwnotify.demo.slack import FakeSlack
 
 PANELS = ("panel.ipynb", "panel.ko.ipynb")
-# Of the days that `put_day_of_cpu` knows, one whose training ended an hour ago.
+# A day of `put_day_of_cpu` whose training ended an hour ago.
 NIGHT = 16
 BORROWING = ("alarms.ipynb", "fleet.ipynb")
 NOTEBOOKS = ("quickstart.ipynb", "quickstart.ko.ipynb", "training.ipynb", *PANELS, *BORROWING)
 
 
 def run(path: Path) -> None:
-    """Run one notebook, and write it with what it printed."""
+    """Run one notebook and write it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
     os.environ["JPY_SESSION_NAME"] = path.name
     where = {"metadata": {"path": str(path.parent)}}
@@ -43,7 +43,7 @@ def run(path: Path) -> None:
     try:
         client.execute()
     except DeadKernelError:
-        # The last cell of some kills its kernel on purpose.
+        # The last cell of some notebooks kills its kernel on purpose.
         pass
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -53,14 +53,14 @@ def run(path: Path) -> None:
 
 
 def is_widget(output: Any) -> bool:
-    """Whether it is alive only in a kernel; what a panel leaves stands in the output below it."""
+    """Return whether the output needs a live kernel. A panel stores its last picture in the next output."""
     return "application/vnd.jupyter.widget-view+json" in output.get("data", ())
 
 
 def settled(output: Any) -> Any:
-    """An output as a person saw it last: of a progress bar its last state, of a traceback no process number."""
+    """Return the output in its final state: the end of a progress bar, a traceback without process ids."""
     if "image/png" in output.get("data", ()):
-        # GitHub would take the page's form of a panel, of which it lets no picture through.
+        # GitHub prefers the HTML form, but removes pictures from it.
         output["data"].pop("text/html", None)
     if output.get("output_type") == "stream":
         text = output["text"].replace("\r\n", "\n")
@@ -72,7 +72,7 @@ def settled(output: Any) -> Any:
 
 @contextmanager
 def instance(folder: Path) -> Iterator[None]:
-    """An instance of the stand-in that has trained today, with its alarms; its CPU goes on as this machine's."""
+    """Provide a stand-in instance with alarms that trained today. Its CPU continues as this machine's."""
     with Ministack(folder) as aws:
         name = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "train-3"}]}]
         made = aws.run_instance(InstanceType="g5.xlarge", TagSpecifications=name)
@@ -89,7 +89,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as home, FakeSlack() as slack:
             os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
             if name in BORROWING:
-                # It brings a Slack of its own, which takes the place of none.
+                # The notebook starts its own Slack stand-in, but only if no webhook is configured.
                 del os.environ["CWNOTIFY_WEBHOOK_URL"]
             with instance(Path(home)) if name in PANELS else nullcontext():
                 run(Path("notebooks", name))

@@ -1,4 +1,4 @@
-"""Make the pictures of the documents from the real thing: notebooks in real kernels, the panel in a real JupyterLab.
+"""Make the pictures of the docs: notebooks in real kernels, the panel in a real JupyterLab.
 
 ``python -m docs.make_pictures [NAME…]`` from the top folder, with the ``test`` extra and Debian's chromium installed.
 """
@@ -32,7 +32,7 @@ while time.time() - begin < 40:
 
 
 def alerts(notebook: str, count: int, picture: str) -> None:
-    """Run a notebook, and photograph the alerts that arrived as Slack draws them."""
+    """Run a notebook and take a picture of its alerts as Slack draws them."""
     with tempfile.TemporaryDirectory() as home, FakeSlack() as slack:
         os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
         execute_notebook(Path("notebooks", notebook))
@@ -41,46 +41,48 @@ def alerts(notebook: str, count: int, picture: str) -> None:
 
 
 def alarm(event: str, lang: str, picture: str) -> None:
-    """Photograph what the deployed function makes of an alarm as SNS brings it."""
+    """Take a picture of the message that the deployed function sends for an alarm from SNS."""
     from cwnotify.lambda_function import render_payloads
-    from cwnotify.preview import render_page_html as drawn
+    from cwnotify.preview import render_page_html
 
-    told = render_payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
-    _photograph(lambda page: page.set_content(drawn([(payload, None) for payload in told], "alarms")), picture)
+    payloads = render_payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)
+    _photograph(
+        lambda page: page.set_content(render_page_html([(payload, None) for payload in payloads], "alarms")), picture
+    )
 
 
 def _photograph(load: Callable[[Page], object], picture: str) -> None:
-    """Photograph the messages on the page that `load` brings up."""
+    """Take a picture of the messages on the page that `load` opens."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS.split())
         page = browser.new_page(viewport={"width": 860, "height": 900}, device_scale_factor=1.5)
         load(page)
-        # The page's own, not Slack's; and some room around, as Slack leaves it.
+        # Hide the page's own links; add the margin that Slack has.
         page.add_style_tag(content="a[href*='block-kit-builder'] { display: none } #messages { padding: 14px 18px }")
         page.locator("#messages").screenshot(path=PICTURES / picture)
         browser.close()
 
 
 def panel() -> None:
-    """Open the panel in JupyterLab, on an instance of the stand-in for AWS that has trained, and train once more."""
+    """Open the panel in JupyterLab for a stand-in instance that has trained before, and train again."""
     with tempfile.TemporaryDirectory() as home, FakeSlack() as slack, Ministack(Path(home)) as aws:
         instance = aws.run_instance(InstanceType="g5.xlarge")
         feed(aws, instance)
         world = World(Path(home), slack.webhook_url, **aws.environ(), CWNOTIFY_INSTANCE=instance)
-        deployed = world.command("cwnotify", "deploy", "--instance", instance)
+        deployed = world.execute("cwnotify", "deploy", "--instance", instance)
         assert deployed.returncode == 0, deployed.stderr
         with world, Lab(world) as lab:
             lab.notebook("train.ipynb", "import time\n%load_ext cwnotify", "%cwnotify", TRAIN)
             with lab.page("train.ipynb", width=1400) as sheet:
                 sheet.run_all()
-                shown = sheet.page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
-                sheet.until(lambda: shown.locator("img").count() and "resnet50" in shown.inner_text(), "the panel")
+                output = sheet.page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
+                sheet.until(lambda: output.locator("img").count() and "resnet50" in output.inner_text(), "the panel")
                 sheet.page.wait_for_timeout(20_000)
-                shown.locator(".cwnotify-live").screenshot(path=PICTURES / "panel.png")
+                output.locator(".cwnotify-live").screenshot(path=PICTURES / "panel.png")
 
 
 def feed(aws: Ministack, instance: str) -> None:
-    """Three hours of CPU, a point every five minutes: rest, a training, rest."""
+    """Write three hours of CPU with a datapoint every five minutes: idle, training, idle."""
     client, now = aws.client("cloudwatch"), time.time()
     for i in range(36):
         cpu = 88 + 4 * math.sin(2.7 * i) if 6 <= i < 31 else 4 + 2 * math.sin(i)
@@ -95,7 +97,7 @@ def feed(aws: Ministack, instance: str) -> None:
 
 
 def demo() -> None:
-    """Run the demo, and photograph the head of the page that it writes."""
+    """Run the demo and take a picture of the top of its report."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         report = Path(home, "index.html")
         command = [sys.executable, "-m", "cwnotify.demo", "notebooks/quickstart.ipynb", str(report)]

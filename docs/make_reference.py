@@ -1,4 +1,4 @@
-"""Write the reference of the public API, as HTML in ``build/docs``: ``make docs``. A warning is an error."""
+"""Write the reference of the public API as HTML into ``build/docs``: ``make docs``. A warning is an error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import cwnotify
 
 
 def main() -> None:
-    """Write it."""
+    """Write the HTML files."""
     warnings.simplefilter("error")
     for name in cwnotify.__all__:
-        # What is imported only when it is asked for has to be asked for: pdoc looks into the module's own names.
+        # pdoc reads the module's own names, so import what is imported lazily.
         setattr(cwnotify, name, getattr(cwnotify, name))
     pdoc.render.configure(docformat="numpy")
     pdoc.pdoc("cwnotify", "!cwnotify.", "cwnotify.callbacks", output_directory=Path("build/docs"))

@@ -85,7 +85,7 @@ def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slac
     assert secret not in done.stdout + done.stderr
 
 
-EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute_notebook; execute(Path(sys.argv[1]))"
+EXECUTE = "import sys; from pathlib import Path; from cwnotify.demo.notebook import execute_notebook; execute_notebook(Path(sys.argv[1]))"
 SHIPPED = {
     "training.ipynb": {"spirals": "accuracy", "too-fast": "loss", "sweep": "rate 2.0", "night-run": "epoch"},
     "panel.ko.ipynb": {"학습": "norm"},

@@ -38,35 +38,35 @@ def test_every_module_has_a_docstring() -> None:
     assert [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))] == []
 
 
-# What a fresh interpreter sees. The answer goes to a file: nothing may be printed.
+# Code for a fresh interpreter. Its report goes to a file, because nothing may be printed.
 
-LOOK = """
+HELPERS = """
 import json, sys, threading, types
 started = []
 sys.addaudithook(lambda event, args: started.append(event) if event in (
     "subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "socket.connect",
 ) else None)
 
-def look(shell=None):
-    seen = {"modules": sorted(name for name in sys.modules), "threads": threading.active_count()}
+def inspect_state(shell=None):
+    state = {"modules": sorted(name for name in sys.modules), "threads": threading.active_count()}
     if shell is not None:
-        seen |= {
+        state |= {
             "hooks": {name: [repr(hook) for hook in hooks] for name, hooks in shell.events.callbacks.items()},
-            "transformers": [repr(one) for one in (
+            "transformers": [repr(transformer) for transformer in (
                 *shell.input_transformers_cleanup, "post", *shell.input_transformers_post,
                 "ast", *shell.ast_transformers)],
             "magics": {kind: sorted(names) for kind, names in shell.magics_manager.magics.items()},
             "registry": sorted(shell.magics_manager.registry),
-            "configurables": [type(one).__name__ for one in shell.configurables],
+            "configurables": [type(configurable).__name__ for configurable in shell.configurables],
             "exception handlers": repr(shell.custom_exceptions),
             "streams": [repr(sys.stdout), repr(sys.stderr), repr(sys.excepthook), repr(sys.displayhook)],
         }
-    return seen
+    return state
 
 def run(shell, line):
     assert shell.run_cell(line).success, line
 
-def a_shell():
+def create_shell():
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
@@ -76,112 +76,114 @@ def a_shell():
     run(shell, "%load_ext quiet")
     return shell
 
-def told(**seen):
+def report(**values):
     with open(sys.argv[1], "w") as file:
-        json.dump(seen | {"started": started}, file)
+        json.dump(values | {"started": started}, file)
 """
 
 
-def in_a_fresh_interpreter(script: str, tmp_path: Path) -> dict[str, Any]:
-    """What `script` told; it must have printed nothing."""
-    answer = tmp_path / "answer.json"
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK + script, answer],
+def run_in_fresh_interpreter(script: str, tmp_path: Path) -> dict[str, Any]:
+    """Return what `script` reported, and assert that it printed nothing."""
+    report_path = tmp_path / "report.json"
+    process = subprocess.run(
+        [sys.executable, "-c", HELPERS + script, report_path],
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "IPYTHONDIR": str(tmp_path / "ipython")},
         cwd=TOP.parent,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    return json.loads(answer.read_text())
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    result: dict[str, Any] = json.loads(report_path.read_text())
+    return result
 
 
-def heavy(names: list[str]) -> set[str]:
+def heavy_packages(names: list[str]) -> set[str]:
+    """Return the heavy packages that `names` belong to."""
     return {name.partition(".")[0] for name in names} & set(HEAVY)
 
 
-def test_importing_the_package_is_light_and_silent(tmp_path):
-    seen = in_a_fresh_interpreter("import cwnotify\ntold(**look())", tmp_path)
+def test_package_import_loads_no_heavy_module_and_starts_nothing(tmp_path: Path) -> None:
+    state = run_in_fresh_interpreter("import cwnotify\nreport(**inspect_state())", tmp_path)
 
-    assert "cwnotify" in seen["modules"]
-    assert not heavy(seen["modules"])
-    assert not [name for name in seen["modules"] if is_in(name, "IPython")]
-    assert seen["started"] == []
-    assert seen["threads"] == 1
-
-
-def test_what_plain_programs_import_is_light_too(tmp_path):
-    seen = in_a_fresh_interpreter("from cwnotify import notify\ntold(**look())", tmp_path)
-
-    assert "cwnotify.runs.notify" in seen["modules"]
-    assert not heavy(seen["modules"])
-    assert not [name for name in seen["modules"] if is_in(name, "IPython sqlite3")]
-    assert seen["started"] == []
+    assert "cwnotify" in state["modules"]
+    assert not heavy_packages(state["modules"])
+    assert not [name for name in state["modules"] if is_in(name, "IPython")]
+    assert state["started"] == []
+    assert state["threads"] == 1
 
 
-def test_loading_the_extension_is_light_and_silent_and_starts_nothing(tmp_path):
+def test_notify_import_loads_no_heavy_module_and_starts_nothing(tmp_path: Path) -> None:
+    state = run_in_fresh_interpreter("from cwnotify import notify\nreport(**inspect_state())", tmp_path)
+
+    assert "cwnotify.runs.notify" in state["modules"]
+    assert not heavy_packages(state["modules"])
+    assert not [name for name in state["modules"] if is_in(name, "IPython sqlite3")]
+    assert state["started"] == []
+
+
+def test_extension_load_registers_magics_and_starts_nothing(tmp_path: Path) -> None:
     script = """
-shell = a_shell()
-before, begun = look(shell), len(started)
+shell = create_shell()
+before, started_before = inspect_state(shell), len(started)
 run(shell, "%load_ext cwnotify")
-after = look(shell)
-del started[:begun]
-told(before=before, after=after)
+after = inspect_state(shell)
+del started[:started_before]
+report(before=before, after=after)
 """
-    seen = in_a_fresh_interpreter(script, tmp_path)
-    new = set(seen["after"]["modules"]) - set(seen["before"]["modules"])
+    state = run_in_fresh_interpreter(script, tmp_path)
+    new = set(state["after"]["modules"]) - set(state["before"]["modules"])
 
     assert "cwnotify.notebook.magics" in new
-    assert not heavy(list(new))
-    assert seen["started"] == []
-    assert seen["after"]["threads"] == seen["before"]["threads"]
-    assert {"notify_on_finish", "notify_all", "cwnotify"} <= set(seen["after"]["magics"]["line"])
-    assert "notify_on_finish" in seen["after"]["magics"]["cell"]
+    assert not heavy_packages(list(new))
+    assert state["started"] == []
+    assert state["after"]["threads"] == state["before"]["threads"]
+    assert {"notify_on_finish", "notify_all", "cwnotify"} <= set(state["after"]["magics"]["line"])
+    assert "notify_on_finish" in state["after"]["magics"]["cell"]
     assert not list(tmp_path.rglob("cwnotify*")), "it wrote something"
 
 
 @pytest.mark.parametrize("reloads", [0, 2])
-def test_unloading_leaves_nothing_behind(tmp_path, reloads):
+def test_unload_restores_shell(tmp_path: Path, reloads: int) -> None:
     script = f"""
-shell = a_shell()
-shell.events.register("post_run_cell", somebody_elses := lambda result: None)
-before = look(shell)
+shell = create_shell()
+shell.events.register("post_run_cell", foreign_hook := lambda result: None)
+before = inspect_state(shell)
 run(shell, "%load_ext cwnotify")
-loaded = look(shell)
+loaded = inspect_state(shell)
 for _ in range({reloads}):
     run(shell, "%reload_ext cwnotify")
 run(shell, "%unload_ext cwnotify")
-told(before=before, loaded=loaded, after=look(shell))
+report(before=before, loaded=loaded, after=inspect_state(shell))
 """
-    seen = in_a_fresh_interpreter(script, tmp_path)
+    state = run_in_fresh_interpreter(script, tmp_path)
 
-    for what in set(seen["before"]) - {"modules"}:
-        assert seen["after"][what] == seen["before"][what], what
-    assert seen["loaded"]["hooks"] != seen["before"]["hooks"], "there was nothing to leave behind"
-    assert seen["loaded"]["transformers"] != seen["before"]["transformers"]
+    for key in set(state["before"]) - {"modules"}:
+        assert state["after"][key] == state["before"][key], key
+    assert state["loaded"]["hooks"] != state["before"]["hooks"], "there was nothing to leave behind"
+    assert state["loaded"]["transformers"] != state["before"]["transformers"]
 
 
-def test_reloading_registers_everything_once(tmp_path):
+def test_reload_registers_everything_once(tmp_path: Path) -> None:
     script = """
-shell = a_shell()
+shell = create_shell()
 run(shell, "%load_ext cwnotify")
-once = look(shell)
+once = inspect_state(shell)
 run(shell, "%reload_ext cwnotify")
 run(shell, "%reload_ext cwnotify")
-told(once=once, again=look(shell))
+report(once=once, again=inspect_state(shell))
 """
-    seen = in_a_fresh_interpreter(script, tmp_path)
+    state = run_in_fresh_interpreter(script, tmp_path)
 
-    for what in ("transformers", "magics", "registry", "configurables"):
-        assert len(seen["again"][what]) == len(seen["once"][what]), what
-    assert {name: len(hooks) for name, hooks in seen["again"]["hooks"].items()} == {
-        name: len(hooks) for name, hooks in seen["once"]["hooks"].items()
+    for key in ("transformers", "magics", "registry", "configurables"):
+        assert len(state["again"][key]) == len(state["once"][key]), key
+    assert {name: len(hooks) for name, hooks in state["again"]["hooks"].items()} == {
+        name: len(hooks) for name, hooks in state["once"]["hooks"].items()
     }
 
 
-def test_the_lambda_function_starts_without_boto3(tmp_path):
-    seen = in_a_fresh_interpreter("import cwnotify.lambda_function\ntold(**look())", tmp_path)
+def test_lambda_function_import_loads_no_boto3(tmp_path: Path) -> None:
+    state = run_in_fresh_interpreter("import cwnotify.lambda_function\nreport(**inspect_state())", tmp_path)
 
-    assert not heavy(seen["modules"])
-    assert not [name for name in seen["modules"] if is_in(name, "dataclasses cwnotify.sidecar cwnotify.settings")]
+    assert not heavy_packages(state["modules"])
+    assert not [name for name in state["modules"] if is_in(name, "dataclasses cwnotify.sidecar cwnotify.settings")]

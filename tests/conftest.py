@@ -1,6 +1,6 @@
-"""Hypothesis: no deadline for one example, since several tests share a machine with real processes.
+"""The order of the tests, which tests may run again, and a report of those that did.
 
-And the order of the tests, which of them may run twice, and what is said of those that did.
+Hypothesis has no deadline for an example, because tests share the machine with real processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.reruns import drives_kernel_or_browser, failure_reason
 settings.register_profile("cwnotify", deadline=None)
 settings.load_profile("cwnotify")
 
-# Under nohup, or in the background of a script, these are ignored, and what we start would ignore them too.
+# Under nohup, or in the background of a script, these signals are ignored, and child processes would inherit that.
 for _number, _default in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
@@ -26,7 +26,7 @@ for _number, _default in (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, so that those who share the work end together; a kernel or browser may fail once."""
+    """Run long tests first, so that all workers end together. Tests with a kernel or browser may fail once."""
     items.sort(key=lambda item: "e2e" not in item.path.parts)
     for item in items:
         if isinstance(item, pytest.Function) and drives_kernel_or_browser(item):
@@ -34,6 +34,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print each test that was run again, and why."""
+    """Print each test that ran again, and why."""
     for report in terminalreporter.getreports("rerun"):
         terminalreporter.write_line(f"RERUN {report.nodeid}: {failure_reason(report)}")

@@ -1,6 +1,6 @@
-"""Files that hold what is expected, in a form that a person can read and a diff can show.
+"""Golden files: expected results as readable text.
 
-``UPDATE_GOLDEN=1 pytest tests/alerts`` writes them anew; read the diff before you commit it.
+``UPDATE_GOLDEN=1 pytest tests/alerts`` updates them. Review the diff before you commit it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ DATA_DIR = Path(__file__).parent / "data"
 
 
 def assert_golden(path: Path, text: str) -> None:
-    """Assert that `text` is what `path` holds."""
+    """Assert that `path` contains `text`."""
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
 
 
 def format_event(event: Any) -> str:
-    """A frozen event as lines of ``name: value``; what is at its default is left out."""
+    """Return a frozen event as lines of ``name: value``, without fields that have their default."""
     lines = [type(event).__name__]
     for field in fields(event):
         value = getattr(event, field.name)
@@ -38,21 +38,21 @@ def _lines(name: str, value: Any) -> list[str]:
         return [f"  {name}:", *(f"    - {_short(item)}" for item in value)]
     if isinstance(value, str) and "\n" in value:
         return [f"  {name}: |", *(f"    {line}" for line in value.splitlines())]
-    return [f"  {name}: {_said(name, value)}"]
+    return [f"  {name}: {_format(name, value)}"]
 
 
 def _short(item: Any) -> str:
     if isinstance(item, str):
         return item
-    given = {field.name: getattr(item, field.name) for field in fields(item)}
+    values = {field.name: getattr(item, field.name) for field in fields(item)}
     return ", ".join(
-        f"{name} {'; '.join(map(_short, value)) if isinstance(value, tuple) else _said(name, value)}"
-        for name, value in given.items()
+        f"{name} {'; '.join(map(_short, value)) if isinstance(value, tuple) else _format(name, value)}"
+        for name, value in values.items()
         if value not in ("", None, ())
     )
 
 
-def _said(name: str, value: Any) -> str:
+def _format(name: str, value: Any) -> str:
     if name in ("at", "before_since", "muted_until"):
         return datetime.fromtimestamp(value, UTC).isoformat(" ", "milliseconds").replace("+00:00", " UTC")
     return str(value)

@@ -1,4 +1,4 @@
-"""Data that nobody should send, for Hypothesis: any Python value, and real events with a part of them replaced."""
+"""Malformed data for Hypothesis: any Python value, and real events with some parts replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALARS = st.one_of(
 
 
 def any_value() -> st.SearchStrategy[Any]:
-    """What JSON can say, and what only Python can."""
+    """Return values that JSON can represent, and some that only Python can."""
     keys = st.text(max_size=10) | st.sampled_from(("Records", "Sns", "Message", "detail", "state", "AlarmName"))
     jsonlike = st.recursive(
         SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=20
@@ -43,7 +43,7 @@ def any_value() -> st.SearchStrategy[Any]:
 
 @st.composite
 def mutated_events(draw: st.DrawFn, events: dict[str, Any]) -> Any:
-    """One of `events`, with some of its parts replaced or taken away; JSON inside text is opened for it."""
+    """Return one of `events` with some parts replaced or removed, also inside JSON strings."""
     event = copy.deepcopy(events[draw(st.sampled_from(sorted(events)))])
     for _ in range(draw(st.integers(1, 4))):
         event = _mutate(draw, event, draw(st.integers(1, 9)))

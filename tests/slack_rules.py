@@ -115,7 +115,7 @@ def assert_valid_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> Non
     rest = _LINK.sub("", text)
     assert "<" not in rest
     assert ">" not in rest
-    # Somebody else's backticks or fences would leave code open to the end of the text.
+    # An odd number of backticks would leave code open to the end of the text.
     assert rest.count("`") % 2 == 0
 
 

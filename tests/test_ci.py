@@ -1,4 +1,4 @@
-"""What CI prints and how it ends; and which tests may run twice."""
+"""How CI ends, and which tests may run again after a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 TOP = Path(__file__).parents[1]
 CLOSING = "== 3 passed in 0.01s =="
-# As GNU make prints and ends.
+# A stand-in that prints and exits like GNU make.
 MAKE = f"""#!/bin/sh
 for target; do :; done
 eval "code=\\$CODE_$target"
@@ -24,41 +24,41 @@ exit "$code"
 
 
 @pytest.mark.parametrize(("lint", "test"), [(0, 0), (2, 0), (0, 2), (2, 2)])
-def test_ci_lints_then_tests_and_ends_with_pytests_own_line(lint: int, test: int, tmp_path: Path):
+def test_ci_lints_tests_and_ends_with_pytest_line(lint: int, test: int, tmp_path: Path) -> None:
     (tmp_path / "make").write_text(MAKE)
     (tmp_path / "make").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     environ = {**os.environ, "PATH": path, "CODE_lint": str(lint), "CODE_test": str(test)}
-    done = subprocess.run(
+    process = subprocess.run(
         [TOP / ".ci" / "run"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
 
-    assert (done.returncode != 0) == bool(lint or test)
-    lines = done.stdout.splitlines()
+    assert (process.returncode != 0) == bool(lint or test)
+    lines = process.stdout.splitlines()
     assert lines[-1] == CLOSING
     assert lines.index("lint ran") < lines.index("test ran")
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone in which make has made an environment."""
+    """Return a clone with an environment that make created."""
     (tmp_path / "Makefile").write_text((TOP / "Makefile").read_text())
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
     return tmp_path
 
 
-def test_an_environment_of_another_python_is_not_used_for_the_one_that_is_asked_for(clone: Path):
+def test_environment_of_other_python_is_removed(clone: Path) -> None:
     other = clone / "python3.99"
     other.write_text("#!/bin/sh\necho '(3, 99)'\n")
     other.chmod(0o755)
     for python, stays in ((None, True), (sys.executable, True), ("no-such-python", True), (str(other), False)):
         arguments = [f"PYTHON={python}"] if python else []
-        done = subprocess.run(
+        process = subprocess.run(
             ["make", "-n", "lint", *arguments], cwd=clone, capture_output=True, text=True, check=False
         )
         assert (clone / ".venv").exists() == stays, python
-        assert ("Removing .venv" in done.stdout) != stays
+        assert ("Removing .venv" in process.stdout) != stays
 
 
 TESTS = """
@@ -69,7 +69,7 @@ from tests.support.kernel import Kernel
 def fails_once(name):
     if not Path(name).exists():
         Path(name).touch()
-        raise ValueError(f"the first time of {name}")
+        raise ValueError(f"first run of {name}")
 
 @pytest.fixture
 def kernel():
@@ -95,10 +95,10 @@ def test_that_drives_none():
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_only_what_drives_a_kernel_or_a_browser_is_run_again_and_each_rerun_has_its_reason(workers, tmp_path: Path):
+def test_only_kernel_and_browser_tests_run_again(workers: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     environ = {**os.environ, "PYTHONPATH": str(TOP)}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", *workers, "test_it.py"],
         env={name: value for name, value in environ.items() if not name.startswith("PYTEST_")},
         cwd=tmp_path,
@@ -106,10 +106,10 @@ def test_only_what_drives_a_kernel_or_a_browser_is_run_again_and_each_rerun_has_
         text=True,
         check=False,
     )
-    lines = done.stdout.splitlines()
+    lines = process.stdout.splitlines()
 
     assert [line for line in sorted(lines) if line.startswith("RERUN")] == [
-        f"RERUN test_it.py::{test}: call: ValueError: the first time of {name}"
+        f"RERUN test_it.py::{test}: call: ValueError: first run of {name}"
         for test, name in (
             ("test_by_a_fixture", "two"),
             ("test_by_a_helper", "three"),

@@ -1,4 +1,4 @@
-"""What people read keeps its word: links lead somewhere, commands exist, quoted errors are the code's own."""
+"""The docs are correct: links resolve, commands exist, quoted errors are in the code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from docs.make_outputs import NOTEBOOKS
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md")])
-TROUBLES = (TOP / "docs" / "troubleshooting.md").read_text()
+TROUBLESHOOTING = (TOP / "docs" / "troubleshooting.md").read_text()
 
 
 def name(path: Path) -> str:
@@ -34,7 +34,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def commands(page: str) -> set[str]:
-    """Every command line on a page, in its text and in its shell blocks."""
+    """Return every command line on a page, in its text and in its shell blocks."""
     prose = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     typed = [line for line in lines if re.match(r"(cwnotify|make|pip) ", line)]
@@ -52,21 +52,21 @@ def anchors(page: str) -> set[str]:
 
 
 @cache
-def sentences() -> str:
-    """Every string in the package, the fixed parts of those that are put together included."""
-    found = []
+def strings_in_code() -> str:
+    """Return every string in the package, including the fixed parts of f-strings."""
+    strings = []
     for path in sorted((TOP / "cwnotify").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
                 parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
-                found.append("".join(map(str, parts)))
+                strings.append("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return "\n".join(found)
+                strings.append(node.value)
+    return "\n".join(strings)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_resolve(path: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
         if "://" in target:
             continue
@@ -77,7 +77,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
-def test_commands_and_their_options_exist(path: Path) -> None:
+def test_commands_and_options_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
     for line in commands(path.read_text()):
         program, *words = shlex.split(line)
@@ -87,27 +87,27 @@ def test_commands_and_their_options_exist(path: Path) -> None:
             context: click.Context = click.Context(command_line)
             command: click.Command = command_line
             while words and isinstance(command, click.Group):
-                found = command.get_command(context, words[0])
-                assert found, line
-                command, words = found, words[1:]
-            # Raises where an option is none of the command's, or a value none of the option's.
+                subcommand = command.get_command(context, words[0])
+                assert subcommand, line
+                command, words = subcommand, words[1:]
+            # Raises if the command does not have the option, or the option rejects the value.
             command.make_context(line, words, resilient_parsing=True)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
-def test_python_on_it_is_python(path: Path) -> None:
+def test_python_blocks_compile(path: Path) -> None:
     for block in blocks(path.read_text(), "python"):
         ast.parse(TransformerManager().transform_cell(block))
 
 
-@pytest.mark.parametrize("quoted", re.findall(r"^### `(.+)`$", TROUBLES, re.MULTILINE))
-def test_a_quoted_error_is_the_codes_own(quoted: str) -> None:
+@pytest.mark.parametrize("quoted", re.findall(r"^### `(.+)`$", TROUBLESHOOTING, re.MULTILINE))
+def test_quoted_error_is_in_code(quoted: str) -> None:
     for part in re.split("…|; ", quoted):
-        assert part.strip() in sentences()
+        assert part.strip() in strings_in_code()
 
 
 @pytest.mark.parametrize("path", sorted(TOP.glob("notebooks/*.ipynb")), ids=name)
-def test_a_notebook_can_be_read_where_it_lies(path: Path) -> None:
+def test_notebook_has_title_links_and_outputs(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
@@ -117,7 +117,7 @@ def test_a_notebook_can_be_read_where_it_lies(path: Path) -> None:
     assert path.name not in NOTEBOOKS or any(cell.get("outputs") for cell in cells)
 
 
-def test_the_policy_to_copy_is_the_one_that_is_printed() -> None:
+def test_copied_policy_equals_printed_policy() -> None:
     copied, statement = blocks((TOP / "docs" / "aws.md").read_text(), "json")
     printed = CliRunner().invoke(command_line, ["policy", "notebook"])
 
@@ -125,7 +125,7 @@ def test_the_policy_to_copy_is_the_one_that_is_printed() -> None:
     assert allows_cloudwatch({"Statement": [json.loads(statement)]})
 
 
-def test_the_korean_readme_keeps_step() -> None:
+def test_korean_readme_has_same_structure() -> None:
     english, korean = ((TOP / name).read_text() for name in ("README.md", "README.ko.md"))
 
     assert headings(english) == headings(korean)
@@ -135,5 +135,5 @@ def test_the_korean_readme_keeps_step() -> None:
     assert set(re.findall(variables, english)) == set(re.findall(variables, korean))
 
 
-def test_the_version_is_the_same_everywhere() -> None:
+def test_version_is_same_everywhere() -> None:
     assert f"version: {cwnotify.__version__}\n" in (TOP / "CITATION.cff").read_text()

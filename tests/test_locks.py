@@ -1,4 +1,4 @@
-"""The lock files: each has all that is needed, and a hash for each of it."""
+"""The lock files contain every requirement, each with hashes."""
 
 from __future__ import annotations
 
@@ -15,40 +15,38 @@ TOP = Path(__file__).parents[1]
 LOCKS = sorted([*(TOP / "requirements").glob("*.txt"), MINISTACK_LOCK_FILE])
 
 
-def locked(path: Path) -> dict[str, str]:
-    """The requirements of a lock file, by normalized name."""
+def read_lock(path: Path) -> dict[str, str]:
+    """Return the requirements of a lock file by normalized name."""
     entries = re.split(r"\n(?=\S)", path.read_text().strip())
     return {re.sub(r"[-_.]+", "-", entry.partition("==")[0].partition("[")[0].lower()): entry for entry in entries}
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
 def test_each_requirement_has_one_version_and_hashes(path: Path) -> None:
-    for name, entry in locked(path).items():
+    for name, entry in read_lock(path).items():
         assert re.match(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+", entry, re.ASCII), name
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), name
 
 
 @pytest.mark.parametrize("extra", ["demo", "lab", "docs", "test", "bench"])
-def test_a_lock_has_all_that_setup_cfg_names(extra: str) -> None:
+def test_lock_contains_requirements_of_setup_cfg(extra: str) -> None:
     setup = configparser.ConfigParser()
     setup.read(TOP / "setup.cfg")
     needs = setup["options"]["install_requires"] + "\n" + setup["options.extras_require"][extra]
     names = {re.split(r"[^\w.-]", line, flags=re.ASCII)[0].lower() for line in needs.split("\n") if line}
     names = {re.sub(r"[-_.]+", "-", name) for name in names}
 
-    assert names <= locked(TOP / "requirements" / f"{extra}.txt").keys()
+    assert names <= read_lock(TOP / "requirements" / f"{extra}.txt").keys()
 
 
-def test_the_pairs_of_the_matrix_are_locked() -> None:
+def test_matrix_pairs_are_locked() -> None:
     for ipykernel, ipython in PAIRS:
-        entries = locked(TOP / "requirements" / f"ipykernel-{ipykernel}.txt")
+        entries = read_lock(TOP / "requirements" / f"ipykernel-{ipykernel}.txt")
         assert entries["ipykernel"].startswith(f"ipykernel=={ipykernel} ")
         assert entries["ipython"].startswith(f"ipython=={ipython} ")
 
 
-def test_nothing_is_installed_that_was_not_announced_or_is_not_what_was_locked(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_installation_is_announced_and_locked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
 

@@ -1,4 +1,4 @@
-"""What ``pip install .`` gives: the wheel holds the package, its data and its command, and nothing else."""
+"""The wheel contains the package, its data and its command, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOP = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Build it from what git tracks, as a clone would have it."""
+    """Build the wheel from the tracked files, as in a clone."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("out")
     files = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True).stdout
     for name in filter(None, files.decode().split("\0")):
@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(out.glob("*.whl")))
 
 
-def test_the_wheel_holds_every_module_and_the_type_marker(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_every_module_and_type_marker(wheel: zipfile.ZipFile) -> None:
     tracked = subprocess.run(["git", "ls-files", "cwnotify"], cwd=TOP, capture_output=True, text=True, check=True)
     expected = {name for name in tracked.stdout.split() if (TOP / name).is_file()}
 
@@ -34,11 +34,11 @@ def test_the_wheel_holds_every_module_and_the_type_marker(wheel: zipfile.ZipFile
     assert "cwnotify/py.typed" in wheel.namelist()
 
 
-def test_the_wheel_holds_nothing_beside_the_package(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_only_package(wheel: zipfile.ZipFile) -> None:
     assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {"cwnotify"}
 
 
-def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:
+def test_wheel_declares_command(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
 
     assert "cwnotify = cwnotify.cli:main" in wheel.read(name).decode()

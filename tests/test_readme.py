@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands run, its links lead somewhere, its options exist."""
+"""The README is correct: its commands run, its options and variables exist."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ README = (TOP / "README.md").read_text()
 SETTINGS_PAGE = (TOP / "docs" / "settings.md").read_text()
 BIN = Path(sys.executable).parent
 
-# Run by CI itself, by tests/e2e/test_demo.py and by tests/test_package.py; here it is seen that they exist.
+# CI, tests/e2e/test_demo.py and tests/test_package.py run these; here only their existence is checked.
 MAKE = {"make demo", "make test", "make quick", "make lint", "make lab", "make bench"}
-# Run one after the other, in this order: each needs what those before it made.
+# Run in this order, because each needs the results of those before.
 AWS = (
     "cwnotify deploy --plan",
     "cwnotify deploy",
@@ -36,26 +36,26 @@ AWS = (
     "cwnotify redrive",
     "cwnotify teardown",
 )
-# It ends when it is told to: tests/e2e/test_watch_command.py.
-# They name a place, and no setting.
-PLACES = {"CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG"}
-ELSEWHERE = {*MAKE, *AWS, "pip install .", "cwnotify watch"}
+# These variables name paths, not settings.
+PATH_VARIABLES = {"CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG"}
+# `cwnotify watch` does not end by itself: tests/e2e/test_watch_command.py.
+TESTED_ELSEWHERE = {*MAKE, *AWS, "pip install .", "cwnotify watch"}
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks of the README in one language."""
+    """Return the README's code blocks in one language."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 def commands() -> list[str]:
-    """Every command line that the README tells a person to type."""
+    """Return every command line in the README."""
     inline = re.findall(r"`((?:cwnotify|make) [^`]*)`", README)
     typed = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
     return sorted({*typed, *inline})
 
 
-@pytest.mark.parametrize("command", [command for command in commands() if command not in ELSEWHERE])
-def test_a_command_runs(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [command for command in commands() if command not in TESTED_ELSEWHERE])
+def test_command_runs(command: str, tmp_path: Path) -> None:
     program, *words = shlex.split(command)
     with Slack() as slack:
         (tmp_path / "train.py").write_text("print('trained')")
@@ -68,7 +68,7 @@ def test_a_command_runs(command: str, tmp_path: Path) -> None:
         typed = f"{slack.url}\n" if "login" in words else ""
         extra = ["--stdin"] if "login" in words else []
 
-        done = subprocess.run(
+        process = subprocess.run(
             [BIN / program, *words, *extra],
             cwd=tmp_path,
             env=environment,
@@ -79,14 +79,14 @@ def test_a_command_runs(command: str, tmp_path: Path) -> None:
             check=False,
         )
 
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert slack.url not in done.stdout + done.stderr
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert slack.url not in process.stdout + process.stderr
         if "run" in words:
-            # Else its alert, and with it its sidecar, would wait for a Slack that is gone.
+            # The sidecar must deliver before the stand-in stops.
             slack.wait_for(1)
 
 
-def test_the_commands_for_aws_run(tmp_path: Path) -> None:
+def test_aws_commands_run_in_order(tmp_path: Path) -> None:
     assert set(AWS) <= set(commands())
     with Slack() as slack, Ministack(tmp_path) as aws:
         tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "ml"}]}]
@@ -110,10 +110,10 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
         before = aws.list_resources()
         for command in AWS:
             program, *words = command.split()
-            # A person is asked whether to remove it all; nobody is here to answer.
-            answered = ["--yes"] if words == ["teardown"] else []
-            done = subprocess.run(
-                [BIN / program, *words, *answered],
+            # Without a terminal, teardown needs --yes.
+            confirmation = ["--yes"] if words == ["teardown"] else []
+            process = subprocess.run(
+                [BIN / program, *words, *confirmation],
                 cwd=tmp_path,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -122,32 +122,26 @@ def test_the_commands_for_aws_run(tmp_path: Path) -> None:
                 timeout=60,
                 check=False,
             )
-            assert done.returncode == 0, command + done.stdout + done.stderr
-            assert slack.url not in done.stdout + done.stderr
+            assert process.returncode == 0, command + process.stdout + process.stderr
+            assert slack.url not in process.stdout + process.stderr
         assert aws.list_resources() == before
 
 
 @pytest.mark.parametrize("command", sorted(MAKE))
-def test_a_make_target_exists(command: str) -> None:
+def test_make_target_exists(command: str) -> None:
     target = command.removeprefix("make ")
 
     assert re.search(rf"^{target}:", (TOP / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
-def test_a_link_leads_somewhere(link: str) -> None:
-    if not link.startswith("https://"):
-        assert (TOP / link).exists()
-
-
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"`(--[a-z-]+)", README))))
-def test_an_option_exists(flag: str) -> None:
+def test_option_exists(flag: str) -> None:
     known = "".join(parser().format_help() for parser in (notify_on_finish_parser, notify_all_parser, panel_parser))
     assert flag in re.findall("--[a-z-]+", known)
 
 
-@pytest.mark.parametrize("variable", sorted(set(re.findall(r"`(CWNOTIFY_[A-Z_]+)`", SETTINGS_PAGE)) - PLACES))
-def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", sorted(set(re.findall(r"`(CWNOTIFY_[A-Z_]+)`", SETTINGS_PAGE)) - PATH_VARIABLES))
+def test_variable_changes_settings(variable: str, tmp_path: Path) -> None:
     samples = {
         "CWNOTIFY_WEBHOOK_URL": "https://example.test/x",
         "CWNOTIFY_LANG": "ko",
@@ -158,14 +152,14 @@ def test_a_variable_is_read(variable: str, tmp_path: Path) -> None:
     }
     home = {"HOME": str(tmp_path)}
 
-    settings, troubles = load_settings({**home, variable: samples.get(variable, "x")})
+    settings, problems = load_settings({**home, variable: samples.get(variable, "x")})
 
-    assert not troubles
+    assert not problems
     assert settings != load_settings(home)[0]
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_python_in_it_is_what_a_cell_takes(block: str) -> None:
+def test_python_block_is_valid_cell(block: str) -> None:
     from cwnotify.notebook.arguments import parse_cell_arguments
     from cwnotify.view.options import build_panel_request, parse_panel_arguments
 

@@ -1,4 +1,4 @@
-"""What most of these tests stand on: a Slack, and a world that tells it. A file that needs others has its own."""
+"""Default fixtures: a Slack stand-in, and a world that sends alerts to it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.slack import Slack
 
 @pytest.fixture
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture
 def world(slack: Slack, tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path, slack.url) as one:
-        yield one
+    with World(tmp_path, slack.url) as world:
+        yield world

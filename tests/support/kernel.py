@@ -1,11 +1,11 @@
-"""A real kernel, started and spoken to as Jupyter does, in a world of its own.
+"""A real kernel, controlled as Jupyter does, in an isolated environment.
 
 ::
 
     with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = kernel.start(f"%%notify_on_finish x\\n{BUSY}")
-        cell.prints("begun")
+        cell = kernel.submit_cell(f"%%notify_on_finish x\\n{LONG_RUNNING_CODE}")
+        cell.wait_for_output("begun")
         kernel.kill()
         assert cell.result().status == "dead"
 """
@@ -39,37 +39,36 @@ from tests.support.slack import Payload, Slack
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
-# What may reach a test from the machine that it runs on, and must not.
-_STRANGE = re.compile(
+# Variables of the machine that must not reach a test.
+_FOREIGN_VARIABLES = re.compile(
     r"PYTEST_|CWNOTIFY_|SLACK_|AWS_|JUPYTER|IPYTHON|JPY_|XDG_|PYTHON|SLURM_|OMPI_|PMI_|TORCHELASTIC|(LOCAL_)?RANK$|WORLD_SIZE$"
     r"|(HTTPS?|ALL|NO)_PROXY$",
     re.IGNORECASE,
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# A cell for a minute. In short sleeps: Python hears of an interrupt between two steps of its own, so one that comes
-# just before a sleep, as on a busy machine, is heard after it.
+# Runs for a minute, in short sleeps: Python handles an interrupt that arrives just before a sleep only after it.
 ONE_MINUTE_SLEEP = "import time\nfor _ in range(1200):\n    time.sleep(0.05)"
 LONG_RUNNING_CODE = f"print('begun', flush=True)\n{ONE_MINUTE_SLEEP}"
 
 
 class World:
-    """A home, a state directory and a webhook; a context manager that ends every process in it.
+    """A home, a state directory and a webhook. On exit it kills every process started in it.
 
     Parameters
     ----------
     folder
-        A folder of the test's own.
+        A folder of the test.
     webhook
-        What ``CWNOTIFY_WEBHOOK_URL`` is; without one it is not set.
+        The value of ``CWNOTIFY_WEBHOOK_URL``, which is unset if this is empty.
     more
-        Further variables of the environment.
+        Further environment variables.
     """
 
     def __init__(self, folder: Path, webhook: str = "", **more: str) -> None:
         self.home = folder / "home"
         self.state_dir = folder / "state"
         self.home.mkdir(parents=True, exist_ok=True)
-        self.environ = {name: value for name, value in os.environ.items() if not _STRANGE.match(name)}
+        self.environ = {name: value for name, value in os.environ.items() if not _FOREIGN_VARIABLES.match(name)}
         self.environ |= {
             "HOME": str(self.home),
             "IPYTHONDIR": str(self.home / "ipython"),
@@ -88,16 +87,16 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        def all_gone() -> bool:
+        def kill_all() -> bool:
             pids = self.process_ids()
             for pid in pids:
                 _kill(pid)
             return not pids
 
-        until(all_gone, 10, f"the end of the processes {self.process_ids()}")
+        until(kill_all, 10, f"the end of the processes {self.process_ids()}")
 
     def execute(self, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, in this world; ``cwnotify`` and ``python`` are those of the tests."""
+        """Run a program to its end. ``cwnotify`` and ``python`` are those of the tests."""
         return subprocess.run(
             _argv(arguments),
             env=self.environ | more.pop("env", {}),
@@ -110,7 +109,7 @@ class World:
         )
 
     def launch(self, *arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
-        """Start a program in this world."""
+        """Start a program and return its process."""
         return subprocess.Popen(
             _argv(arguments),
             env=self.environ | more.pop("env", {}),
@@ -122,37 +121,37 @@ class World:
         )
 
     def process_ids(self, program: str = "") -> list[int]:
-        """The live processes that were started in this world, and those with `program` in their command line."""
-        found = []
+        """Return the live processes of this world whose command line contains `program`."""
+        pids = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
-                ours = f"CWNOTIFY_STATE_DIR={self.state_dir}\0".encode() in (folder / "environ").read_bytes()
-                if ours and program in (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode():
-                    found.append(int(folder.name))
+                is_ours = f"CWNOTIFY_STATE_DIR={self.state_dir}\0".encode() in (folder / "environ").read_bytes()
+                if is_ours and program in (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode():
+                    pids.append(int(folder.name))
             except OSError:
-                # It ended while we looked.
+                # The process ended meanwhile.
                 continue
-        return found
+        return pids
 
     def sidecar_ids(self) -> list[int]:
-        """The sidecars of this world, in the order of their pids."""
+        """Return the pids of this world's sidecars, ascending."""
         return sorted(self.process_ids("sidecar/__main__.py"))
 
     def outbox_messages(self, *states: str) -> list[OutboxMessage]:
-        """What the outbox holds."""
+        """Return the messages in the outbox."""
         with self._outbox() as outbox:
             return outbox.list_messages(*states) if outbox else []
 
     def open_runs(self) -> list[OpenRun]:
-        """The runs that the outbox holds open."""
+        """Return the open runs in the outbox."""
         with self._outbox() as outbox:
             return outbox.list_open_runs() if outbox else []
 
     def wait_for_sidecars_to_exit(self, seconds: float = 15.0) -> None:
-        """Wait until every sidecar has left, having told all that there was to tell."""
-        until(lambda: not self.sidecar_ids(), seconds, "the sidecar's leaving")
+        """Wait until every sidecar has delivered its alerts and exited."""
+        until(lambda: not self.sidecar_ids(), seconds, "the exit of the sidecars")
 
     @contextmanager
     def _outbox(self) -> Iterator[Outbox | None]:
@@ -169,7 +168,7 @@ class World:
 
 def _argv(arguments: Sequence[str | Path]) -> list[str]:
     program, *rest = map(str, arguments)
-    # By the path to cwnotify's own start file, so that no installed script has to be fresh.
+    # The path of the start file, because an installed script may be outdated.
     programs = {"python": [sys.executable], "cwnotify": [sys.executable, str(ROOT / "cwnotify" / "__main__.py")]}
     return [*programs.get(program, [program]), *rest]
 
@@ -184,7 +183,7 @@ def _kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 @dataclass(frozen=True)
 class CellError:
-    """A traceback as the front end shows it, without its colours."""
+    """A traceback as the front end shows it, without colors."""
 
     name: str
     message: str
@@ -193,15 +192,15 @@ class CellError:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a front end knows of a cell that ended.
+    """What a front end receives from a cell that ended.
 
     Parameters
     ----------
     status
-        ``ok``, ``error`` or ``aborted`` (the kernel did not run it); ``dead`` if the kernel went away instead.
+        ``ok``, ``error``, ``aborted`` (the kernel did not run it), or ``dead`` (the kernel ended first).
     outputs
-        As in a notebook's file: streams joined, in the order in which they came.
-    help
+        As in a notebook's file, in order, with joined streams.
+    pager_text
         What ``?`` shows in the pager.
     """
 
@@ -211,16 +210,18 @@ class CellResult:
     pager_text: str = ""
 
     def _streams(self, *names: str) -> str:
-        return "".join(one["text"] for one in self.outputs if one["output_type"] == "stream" and one["name"] in names)
+        return "".join(
+            output["text"] for output in self.outputs if output["output_type"] == "stream" and output["name"] in names
+        )
 
     @property
     def stdout(self) -> str:
-        """What was printed."""
+        """The standard output."""
         return self._streams("stdout")
 
     @property
     def stderr(self) -> str:
-        """What went to the error stream."""
+        """The standard error."""
         return self._streams("stderr")
 
     @property
@@ -230,23 +231,26 @@ class CellResult:
 
     @property
     def values(self) -> list[str]:
-        """What stands beside ``Out[N]``."""
-        return [_plain(one) for one in self.outputs if one["output_type"] == "execute_result"]
+        """The values displayed after ``Out[N]``."""
+        return [_plain(output) for output in self.outputs if output["output_type"] == "execute_result"]
 
     @property
     def displays(self) -> list[str]:
-        """What `display` showed."""
-        return [_plain(one) for one in self.outputs if one["output_type"] == "display_data"]
+        """The outputs of `display`."""
+        return [_plain(output) for output in self.outputs if output["output_type"] == "display_data"]
 
     @property
     def errors(self) -> list[CellError]:
         """The tracebacks."""
-        found = [one for one in self.outputs if one["output_type"] == "error"]
-        return [CellError(one["ename"], one["evalue"], _ANSI.sub("", "\n".join(one["traceback"]))) for one in found]
+        return [
+            CellError(output["ename"], output["evalue"], _ANSI.sub("", "\n".join(output["traceback"])))
+            for output in self.outputs
+            if output["output_type"] == "error"
+        ]
 
     @property
     def error(self) -> CellError:
-        """The one traceback; an assertion fails if there is none, or more."""
+        """The only traceback. An assertion fails if there are none or several."""
         errors = self.errors
         assert len(errors) == 1, f"{len(errors)} tracebacks"
         return errors[0]
@@ -265,7 +269,7 @@ class Cell:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     def wait_for_output(self, text: str, seconds: float = 15.0) -> None:
-        """Wait until the cell has printed `text`; an assertion fails if it ends without."""
+        """Wait until the cell has printed `text`. An assertion fails if it ends first."""
         kernel = self.kernel
         kernel.receive_until(lambda: self._has(text) or self._ended or not kernel.is_alive(), seconds, f"{text!r}")
         if not self._has(text):
@@ -290,23 +294,23 @@ class Cell:
     @property
     def _ended(self) -> bool:
         reply = self.kernel.replies.get(self.id)
-        # A cell that is aborted may go without busy and idle.
+        # An aborted cell may have no busy and idle messages.
         return reply is not None and (reply["status"] == "aborted" or self.id in self.kernel.idle_cells)
 
     def _result(self, status: str, count: int | None = None, help: str = "") -> CellResult:
         outputs: list[dict[str, Any]] = []
         for kind, content in self.kernel.outputs[self.id]:
-            one = {"output_type": kind, **content}
+            output = {"output_type": kind, **content}
             last = outputs[-1] if outputs else {}
-            if kind == "stream" and (last.get("output_type"), last.get("name")) == (kind, one["name"]):
-                outputs[-1] = {**last, "text": last["text"] + one["text"]}
+            if kind == "stream" and (last.get("output_type"), last.get("name")) == (kind, output["name"]):
+                outputs[-1] = {**last, "text": last["text"] + output["text"]}
             else:
-                outputs.append(one)
+                outputs.append(output)
         return CellResult(status, count, tuple(outputs), help)
 
 
-class _Spec(KernelSpecManager):
-    """One kernel: ipykernel of the Python at `python`."""
+class _OwnKernelSpec(KernelSpecManager):
+    """The ipykernel of the Python at `python`."""
 
     python = sys.executable
 
@@ -320,17 +324,17 @@ class Kernel:
 
     Attributes
     ----------
-    asked
-        The prompts that cells asked the user with, and whether what was typed is hidden.
-    patience
-        How long `shut_down` waits before it kills, in seconds.
+    input_requests
+        The prompts of cells, and whether the input is hidden.
+    shutdown_timeout
+        Seconds that `shut_down` waits before it kills the kernel.
 
     Parameters
     ----------
     world
-        Where it lives. Its sidecar outlives the kernel and ends with the world.
+        Its environment. The sidecar outlives the kernel and ends with the world.
     python
-        The Python that runs it; that of the tests by default.
+        The Python that runs the kernel; the one of the tests by default.
     """
 
     def __init__(self, world: World, python: str | Path = sys.executable) -> None:
@@ -341,10 +345,10 @@ class Kernel:
         self.outputs: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self.replies: dict[str, dict[str, Any]] = {}
         self.idle_cells: set[str] = set()
-        spec = _Spec()
+        spec = _OwnKernelSpec()
         spec.python = str(python)
         self._manager = KernelManager(kernel_spec_manager=spec)
-        # Named sockets: of the ports that are free, two test processes may choose the same.
+        # Named sockets, because two test processes may choose the same free port.
         self._sockets = tempfile.TemporaryDirectory(prefix="kernel-")
         self._manager.transport = "ipc"
         self._manager.ip = f"{self._sockets.name}/zmq"
@@ -377,34 +381,34 @@ class Kernel:
         return self.submit_cell(code).result(seconds)
 
     def submit_cell(self, code: str, input_text: str | None = None) -> Cell:
-        """Send a cell, and do not wait; several stand in a queue, as with Run All.
+        """Send a cell without waiting. Several cells wait in a queue, as with Run All.
 
         Parameters
         ----------
-        typed
-            What the user types where the cell asks for input; without it there is nobody to ask.
+        input_text
+            What the user types if the cell requests input. Without it, input is not allowed.
         """
         assert self._client
         self._typed = input_text or ""
         return Cell(self, self._client.execute(code, allow_stdin=input_text is not None, stop_on_error=True))
 
     def complete(self, line: str) -> list[str]:
-        """What the Tab key offers at the end of `line`."""
+        """Return the completions at the end of `line`."""
         assert self._client
         reply = self._client.complete(line, reply=True, timeout=30)
         return list(reply["content"]["matches"])
 
     def run_all(self, *cells: str) -> list[CellResult]:
-        """Send the cells one after the other without waiting, as Run All does; gives how each ended."""
+        """Send all cells without waiting, as Run All does, and return their results."""
         return [cell.result() for cell in [self.submit_cell(code) for code in cells]]
 
     def interrupt(self) -> None:
-        """As the stop button does."""
+        """Interrupt the kernel as the stop button does."""
         self._manager.interrupt_kernel()
 
     @contextmanager
     def debugger(self) -> Iterator[Callable[..., dict[str, Any]]]:
-        """Speak the debug adapter protocol, by a function that sends a command and returns the reply."""
+        """Provide a function that sends a debug adapter command and returns its reply."""
         client = self._client
         assert client
 
@@ -418,40 +422,40 @@ class Kernel:
         yield send
 
     def kill(self, number: int = signal.SIGKILL) -> float:
-        """Send the kernel, and nobody else, a signal; gives the time at which it was sent, in Unix seconds."""
+        """Send a signal to the kernel only. Return when, in Unix seconds."""
         at = time.time()
         os.kill(self.pid, number)
         return at
 
     def shut_down(self) -> None:
-        """In good order, as Jupyter does: it interrupts first, then asks, and kills when its patience ends."""
+        """Shut down as Jupyter does: interrupt, request the shutdown, kill after the timeout."""
         self._manager.shutdown_wait_time = self.shutdown_timeout
         self._manager.shutdown_kernel()
         self._disconnect()
 
     def restart(self) -> None:
-        """In good order, as the restart button does."""
+        """Restart as the restart button does."""
         self._manager.restart_kernel()
         self._disconnect()
         self._connect()
 
     def is_alive(self) -> bool:
-        """Whether it runs. Jupyter fetches an exit status only every few seconds, so it is left where it is."""
+        """Return whether the kernel runs. The exit status stays available to Jupyter."""
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
         except (ChildProcessError, AttributeError, AssertionError):
             return False
 
     def receive_until(self, enough: Any, seconds: float, what: str) -> None:
-        """Take what the kernel says until `enough` holds."""
+        """Receive messages until `enough` returns True."""
         deadline = time.monotonic() + seconds
         while not enough():
-            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s, only {self.outputs}"
-            self._take(50)
+            assert time.monotonic() < deadline, f"{what} did not arrive within {seconds:g} s, only {self.outputs}"
+            self._receive(50)
 
     def receive_remaining(self) -> None:
-        """Take what a kernel that is dead had said."""
-        while self._take(50):
+        """Receive the remaining messages of a dead kernel."""
+        while self._receive(50):
             pass
 
     def _connect(self) -> None:
@@ -464,8 +468,8 @@ class Kernel:
             self._client.stop_channels()
             self._client = None
 
-    def _take(self, milliseconds: int) -> bool:
-        """Take what has come, or wait so long for it; tells whether there was anything."""
+    def _receive(self, milliseconds: int) -> bool:
+        """Receive messages, waiting at most `milliseconds`. Return whether there were any."""
         if self._client is None:
             return False
         shell, iopub, stdin = self._client.shell_channel, self._client.iopub_channel, self._client.stdin_channel
@@ -490,39 +494,39 @@ class Kernel:
         return bool(ready)
 
 
-# What came of it in Slack
+# Alerts
 
 OUTCOME_WORDS = {"finished", "failed", "interrupted", "lost"}
 
 
 def delivered_alerts(slack: Slack, name: str) -> list[Payload]:
-    """What was delivered about the run called `name`."""
+    """Return the delivered alerts about the run `name`."""
     return [payload for payload in slack.payloads if f"*{name}*" in payload["text"]]
 
 
 def wait_for_alert(slack: Slack, name: str, seconds: float = 10.0) -> Payload:
-    """Wait for the alert about the run called `name`; an assertion fails where there is a second one."""
+    """Wait for the alert about the run `name`. An assertion fails if there are several."""
     slack.wait_for(lambda _: delivered_alerts(slack, name), seconds)
-    (one,) = delivered_alerts(slack, name)
-    return one
+    (payload,) = delivered_alerts(slack, name)
+    return payload
 
 
 def alert_outcome(payload: Payload) -> str:
-    """The one word of an alert's sentence that says how the run ended."""
-    found = OUTCOME_WORDS & set(re.findall(r"[a-z]+", payload["text"]))
-    assert len(found) == 1, f"no single outcome in {payload['text']!r}"
-    return found.pop()
+    """Return the word in an alert's text that states how the run ended."""
+    words = OUTCOME_WORDS & set(re.findall(r"[a-z]+", payload["text"]))
+    assert len(words) == 1, f"no single outcome in {payload['text']!r}"
+    return words.pop()
 
 
 def alert_text(payload: Payload) -> str:
-    """Every text in an alert, a line each, as a person reads it."""
-    found: list[str] = []
+    """Return every text in an alert, one per line."""
+    texts: list[str] = []
 
     def collect(value: object) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
                 if key in ("text", "alt_text") and isinstance(inner, str):
-                    found.append(inner)
+                    texts.append(inner)
                 else:
                     collect(inner)
         elif isinstance(value, list):
@@ -530,4 +534,4 @@ def alert_text(payload: Payload) -> str:
                 collect(inner)
 
     collect(payload)
-    return html.unescape("\n".join(found))
+    return html.unescape("\n".join(texts))

@@ -11,16 +11,16 @@ CONDITION_POLL_INTERVAL = 0.005
 
 
 def until(condition: Callable[[], T], seconds: float = 10.0, what: str = "it") -> T:
-    """Ask `condition` again and again until it holds, and give what it gave.
+    """Call `condition` until it returns a true value, and return that.
 
     Raises
     ------
     AssertionError
-        If it does not hold within `seconds`; `what` names what was waited for.
+        If that takes longer than `seconds`. `what` names the condition.
     """
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come about within {seconds:g} s (last: {found!r})")
+            raise AssertionError(f"{what} did not happen within {seconds:g} s (last: {value!r})")
         time.sleep(CONDITION_POLL_INTERVAL)
-    return found
+    return value

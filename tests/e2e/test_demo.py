@@ -22,7 +22,7 @@ def run_demo(notebook: Path, report: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=TOP)
 
 
-def test_every_alert_of_the_quickstart_arrives_and_is_reported(tmp_path: Path) -> None:
+def test_quickstart_alerts_arrive_and_are_reported(tmp_path: Path) -> None:
     report = tmp_path / "report" / "index.html"
 
     done = run_demo(TOP / "notebooks" / "quickstart.ipynb", report)
@@ -35,7 +35,7 @@ def test_every_alert_of_the_quickstart_arrives_and_is_reported(tmp_path: Path) -
     assert "/services/" not in report.read_text() + done.stdout + done.stderr
 
 
-def test_a_missing_alert_fails_the_demo(tmp_path: Path) -> None:
+def test_missing_alert_fails_demo(tmp_path: Path) -> None:
     notebook = nbformat.read(TOP / "notebooks" / "quickstart.ipynb", as_version=4)
     notebook.cells = [cell for cell in notebook.cells if "fit-again" not in cell.source]
     nbformat.write(notebook, tmp_path / "quickstart.ipynb")

@@ -24,13 +24,13 @@ SHORT: dict[str, FaultRunner] = {
 
 @pytest.mark.flaky(reruns=1)  # each fault befalls a kernel
 @pytest.mark.parametrize("fault", SHORT)
-def test_what_is_promised_is_kept(fault: str, tmp_path: Path):
+def test_promise_holds_under_fault(fault: str, tmp_path: Path):
     found = SHORT[fault](tmp_path)
 
     assert found.has_passed, format_table([found])
 
 
-def test_the_bench_sees_what_is_lost_doubled_or_false():
+def test_bench_detects_missing_repeated_and_false_alerts():
     good = FaultResult("x", runs=3, expected=3, received=3, duplicates=0, false=0)
     bad = [{"received": 2}, {"doubled": 1}, {"false": 1}, {"expected": 0, "received": 0}]
 
@@ -39,7 +39,7 @@ def test_the_bench_sees_what_is_lost_doubled_or_false():
     assert FaultResult(**{**vars(good), "doubled": 1, "crashes": 1}).has_passed
 
 
-def test_the_table_in_the_documents_is_put_there_by_the_bench():
+def test_documented_table_is_written_by_bench():
     document = Path("docs/faults.md").read_text()
     once = replace_table(
         document,
@@ -54,7 +54,7 @@ def test_the_table_in_the_documents_is_put_there_by_the_bench():
     assert once.splitlines()[-5:] == document.splitlines()[-5:]
 
 
-def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():
+def test_simulated_day_of_faults_loses_nothing():
     lived = day.simulate_day(seed=1)
 
     assert not lived.violations()
@@ -66,5 +66,5 @@ def test_a_day_of_faults_by_a_clock_that_is_not_real_loses_nothing():
 
 
 @pytest.mark.parametrize("kind", fuzz.FUZZERS)
-def test_ten_thousand_that_nobody_should_write(kind: str):
+def test_fuzzing_ten_thousand_inputs_raises_nothing(kind: str):
     fuzz.FUZZERS[kind](fuzz.DEFAULT_CASES, 1)

@@ -104,7 +104,7 @@ def values(told: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_the_metrics_of_a_training_are_in_its_alert(name: str, python: Path, world: World, slack: Slack):
+def test_training_metrics_are_in_alert(name: str, python: Path, world: World, slack: Slack):
     setup, field, progress, metrics = FRAMEWORKS[name]
 
     done = world.execute(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
@@ -117,7 +117,7 @@ def test_the_metrics_of_a_training_are_in_its_alert(name: str, python: Path, wor
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_a_training_that_is_killed_leaves_its_metrics(name: str, python: Path, world: World, slack: Slack):
+def test_killed_training_leaves_metrics(name: str, python: Path, world: World, slack: Slack):
     setup, field, progress, metrics = FRAMEWORKS[name]
     cell = f"{shown(name)}\nimport os\nos.kill(os.getpid(), 9)"
 
@@ -150,7 +150,7 @@ def train():
 STRATEGY = LIGHTNING + "import cwnotify.callbacks\n"
 
 
-def test_an_error_in_a_joblib_worker_is_told_with_the_users_lines(python: Path, world: World, slack: Slack):
+def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack: Slack):
     cell = "%%notify_on_finish load\nParallel(2)(delayed(load)(row) for row in '1x')"
     world.execute(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
 
@@ -173,7 +173,7 @@ def test_an_error_in_a_joblib_worker_is_told_with_the_users_lines(python: Path, 
     ],
     ids=["accelerate", "Lightning"],
 )
-def test_what_rank_0_notes_in_a_process_of_its_own_reaches_the_cell(
+def test_note_of_rank_0_process_reaches_cell(
     setup: str, cell: str, noted: dict[str, str], python: Path, world: World, slack: Slack
 ):
     done = world.execute(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
@@ -184,9 +184,7 @@ def test_what_rank_0_notes_in_a_process_of_its_own_reaches_the_cell(
 
 
 @pytest.mark.parametrize("callback", ["", "cwnotify.callbacks.lightning()"])
-def test_a_lightning_training_that_the_user_stops_is_interrupted(
-    callback: str, python: Path, world: World, slack: Slack
-):
+def test_stopped_lightning_training_is_interrupted(callback: str, python: Path, world: World, slack: Slack):
     """Lightning catches the interrupt and exits."""
     cell = (
         f"%%notify_on_finish stopped{len(callback)}\nimport signal\nimport cwnotify.callbacks\n"

@@ -38,7 +38,7 @@ def event(id: object) -> dict[str, Any]:
     return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(change)}}]}
 
 
-def test_an_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
+def test_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
     assert function.invoke(event("first")) == InvocationResult({"messages": 1, "batchItemFailures": []})
     slack.wait_for(lambda payloads: any("train-first" in one["text"] for one in payloads))
 
@@ -53,9 +53,7 @@ def test_an_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
         (Answer(mode="reset"), "dropped"),
     ],
 )
-def test_an_alarm_that_slack_did_not_take_is_an_error(
-    slack: Slack, function: LambdaFunction, answer: Answer, why: str
-) -> None:
+def test_alarm_rejected_by_slack_is_error(slack: Slack, function: LambdaFunction, answer: Answer, why: str) -> None:
     before = len(slack.delivered)
     slack.answer = answer
     began = time.monotonic()
@@ -92,7 +90,7 @@ def fleet_alarm(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("alarms", [4, 7, 100])
-def test_of_a_batch_only_what_slack_refused_is_taken_again(slack: Slack, function: LambdaFunction, alarms: int) -> None:
+def test_batch_retries_only_rejected_records(slack: Slack, function: LambdaFunction, alarms: int) -> None:
     before = len(slack.delivered)
     slack.answer_by_payload = lambda payload: Answer(400, "invalid_blocks") if "poison" in json.dumps(payload) else None
     good = {f"id-{n}": fleet_alarm(f"cpu-{n}") for n in range(alarms)}
@@ -111,7 +109,7 @@ def test_of_a_batch_only_what_slack_refused_is_taken_again(slack: Slack, functio
     assert all(f"cpu-{n}" in said for n in range(alarms))
 
 
-def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: LambdaFunction) -> None:
+def test_batch_out_of_time_reports_sent_records(slack: Slack, function: LambdaFunction) -> None:
     slack.next_answers.extend([Answer(), Answer(), *[Answer(mode="hang")] * 20])
     began = time.monotonic()
     ended = function.invoke(queued(**{f"id-{n}": fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
@@ -121,7 +119,7 @@ def test_a_batch_that_time_ends_reports_what_was_sent(slack: Slack, function: La
 
 
 @pytest.mark.parametrize("path", ["/workflows/T0/A0/1/secret", "/triggers/T0/1/secret"])
-def test_a_workflow_webhook_is_refused_by_name_and_the_event_kept(path: str, tmp_path: Path) -> None:
+def test_workflow_webhook_is_rejected_and_event_kept(path: str, tmp_path: Path) -> None:
     task = tmp_path / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
     with LambdaFunction(task, {"hookUrl": f"https://hooks.slack.com{path}"}) as function:
@@ -132,7 +130,7 @@ def test_a_workflow_webhook_is_refused_by_name_and_the_event_kept(path: str, tmp
     assert "secret" not in ended.message + function.log
 
 
-def test_the_hook_may_be_json_or_an_assignment(slack: Slack, tmp_path: Path) -> None:
+def test_hook_url_accepts_json_and_assignment(slack: Slack, tmp_path: Path) -> None:
     task = tmp_path / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
     for number, hook in enumerate(
@@ -142,7 +140,7 @@ def test_the_hook_may_be_json_or_an_assignment(slack: Slack, tmp_path: Path) -> 
             assert function.invoke(event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
 
 
-def test_every_envelope_known_is_told(slack: Slack, function: LambdaFunction) -> None:
+def test_every_known_envelope_is_sent(slack: Slack, function: LambdaFunction) -> None:
     for path in sorted(ENVELOPES.glob("*.json")):
         ended = function.invoke(json.loads(path.read_bytes()))
         assert not ended.error, path.name
@@ -151,6 +149,6 @@ def test_every_envelope_known_is_told(slack: Slack, function: LambdaFunction) ->
         assert result["messages"] >= 1, path.name
 
 
-def test_both_ways_to_name_the_handler(function: LambdaFunction) -> None:
+def test_both_handler_names_work(function: LambdaFunction) -> None:
     with zipfile.ZipFile(io.BytesIO(make_zip())) as archive:
         assert {"lambda_function.py", "cwnotify/lambda_function.py"} <= set(archive.namelist())

@@ -46,7 +46,7 @@ def run_by(runner: str, world: World, path: Path) -> tuple[CompletedProcess[str]
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_a_notebook_that_finishes(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_notebook_finishes(runner: str, world: World, slack: Slack, tmp_path: Path):
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD))
 
     assert done.returncode == 0
@@ -57,7 +57,7 @@ def test_a_notebook_that_finishes(runner: str, world: World, slack: Slack, tmp_p
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_a_notebook_that_fails_stops_and_exits_non_zero(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_failing_notebook_stops_with_nonzero_exit_code(runner: str, world: World, slack: Slack, tmp_path: Path):
     done, _ = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD, BAD, AFTER))
 
     assert done.returncode != 0
@@ -69,7 +69,7 @@ def test_a_notebook_that_fails_stops_and_exits_non_zero(runner: str, world: Worl
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_no_byte_of_the_webhook_is_left_anywhere(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_webhook_is_left_nowhere(runner: str, world: World, slack: Slack, tmp_path: Path):
     secret = slack.canary
     slack.next_answers += [Answer(500, "rollup_error")]
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD, BAD))
@@ -100,7 +100,7 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, slack: Slack):
+def test_shipped_notebook_sends_expected_alerts(name: str, world: World, slack: Slack):
     done = world.execute("python", "-c", EXECUTE, ROOT / "notebooks" / name, timeout=120)
 
     assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ PRINT = (
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_path: Path):
+def test_borrowing_notebook_shows_expected_output(name: str, tmp_path: Path):
     # No webhook and no account: the notebook's first cell brings both.
     with World(tmp_path / "world", "") as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
@@ -132,7 +132,7 @@ def test_a_notebook_that_borrows_an_account_shows_what_it_says(name: str, tmp_pa
     assert "Traceback" not in done.stdout
 
 
-def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, tmp_path: Path):
+def test_borrowed_account_in_lab_uses_existing_slack(slack: Slack, tmp_path: Path):
     with World(tmp_path / "world", slack.url) as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
         done = world.execute("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
@@ -145,7 +145,7 @@ def test_in_lab_a_borrowed_account_tells_the_slack_that_is_there(slack: Slack, t
     assert slack.canary not in done.stdout
 
 
-def test_a_borrowed_account_tells_nothing_to_the_users_own_slack(tmp_path: Path):
+def test_borrowed_account_sends_nothing_to_own_slack(tmp_path: Path):
     with World(tmp_path / "world", "https://hooks.slack.com/services/T000/B000/canary") as world:
         done = world.execute("python", "-c", "from cwnotify.demo.fake_account import borrow; borrow()")
 

@@ -61,13 +61,13 @@ def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
     return alert_outcome(wait_for_alert(slack, name))
 
 
-def test_finished(kernel: Kernel, slack: Slack, name: str):
+def test_finished_run(kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name}\n1 + 1")
 
     assert told_once(kernel, slack, name) == "finished"
 
 
-def test_failed_names_the_error_and_where_it_was(kernel: Kernel, slack: Slack, name: str):
+def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: str):
     result = kernel.run(
         f"%%notify_on_finish {name}\ndef load(path):\n    raise FileNotFoundError(path)\n\nload('data.csv')"
     )
@@ -83,7 +83,7 @@ def test_failed_names_the_error_and_where_it_was(kernel: Kernel, slack: Slack, n
 @pytest.mark.parametrize(
     ("body", "error"), [("x = 1\nfor for for", "SyntaxError"), ("import sys\nsys.exit(3)", "SystemExit")]
 )
-def test_failed_without_an_exception_of_the_codes_own(body: str, error: str, kernel: Kernel, slack: Slack, name: str):
+def test_failure_without_exception_of_own_code(body: str, error: str, kernel: Kernel, slack: Slack, name: str):
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
     assert told_once(kernel, slack, name) == "failed"
@@ -107,7 +107,7 @@ INTERRUPTIBLE = {
 
 
 @pytest.mark.parametrize("body", INTERRUPTIBLE.values(), ids=INTERRUPTIBLE)
-def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
+def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str):
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     if "%%capture" in body:
         begun = kernel.world.home / "begun"
@@ -121,7 +121,7 @@ def test_interrupted(body: str, kernel: Kernel, slack: Slack, name: str):
     assert told_once(kernel, slack, name) == "interrupted"
 
 
-def test_an_interrupt_that_the_cell_handles_is_none(kernel: Kernel, slack: Slack, name: str):
+def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name: str):
     cell = kernel.submit_cell(
         f"%%notify_on_finish {name}\ntry:\n{indent(LONG_RUNNING_CODE, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
     )
@@ -166,7 +166,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_lost_is_told_once_and_why(end: End, tmp_path: Path, name: str):
+def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{end.body}")
@@ -183,7 +183,7 @@ def test_lost_is_told_once_and_why(end: End, tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("child", ["", CHILD, CHILD_OF_C], ids=["alone", "forked child", "child of C's"])
-def test_a_kill_is_told_within_a_second(child: str, tmp_path: Path, name: str):
+def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         before = next(NAMES)
@@ -210,7 +210,7 @@ SHRUGS = (
 
 
 @pytest.mark.parametrize("body", [LONG_RUNNING_CODE, AWAIT, f"%%time\n{LONG_RUNNING_CODE}"])
-def test_shut_down_in_mid_cell_is_lost_and_no_interrupt(body: str, tmp_path: Path, name: str):
+def test_shutdown_during_cell_is_lost(body: str, tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, body)
@@ -223,7 +223,7 @@ def test_shut_down_in_mid_cell_is_lost_and_no_interrupt(body: str, tmp_path: Pat
         assert len(own.delivered) == 1
 
 
-def test_restarted_in_mid_cell_is_lost_and_the_next_run_is_told_too(tmp_path: Path, name: str):
+def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, LONG_RUNNING_CODE)
@@ -241,7 +241,7 @@ def test_restarted_in_mid_cell_is_lost_and_the_next_run_is_told_too(tmp_path: Pa
         assert len(own.delivered) == 2
 
 
-def test_a_cell_that_shrugs_off_the_interrupt_is_lost_when_jupyter_loses_patience(tmp_path: Path, name: str):
+def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, f"import time\n{SHRUGS}")
@@ -254,7 +254,7 @@ def test_a_cell_that_shrugs_off_the_interrupt_is_lost_when_jupyter_loses_patienc
         assert len(own.delivered) == 1
 
 
-def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_the_cell_ended(tmp_path: Path, name: str):
+def test_kill_right_after_cell_keeps_outcome_of_cell(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1 / 0")
@@ -264,7 +264,7 @@ def test_a_kernel_that_is_killed_right_after_the_cell_leaves_one_alert_of_how_th
         assert [alert_outcome(payload) for payload in own.payloads] == ["failed"]
 
 
-def test_a_kernel_that_is_killed_while_idle_is_no_loss(tmp_path: Path, name: str):
+def test_kill_while_idle_reports_nothing(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1")
@@ -276,7 +276,7 @@ def test_a_kernel_that_is_killed_while_idle_is_no_loss(tmp_path: Path, name: str
         assert [alert_outcome(payload) for payload in own.payloads] == ["finished"]
 
 
-def test_a_cell_that_is_interrupted_and_then_outlives_it_is_interrupted(tmp_path: Path, name: str):
+def test_interrupted_cell_that_continues_is_interrupted(tmp_path: Path, name: str):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = begun(kernel, name, LONG_RUNNING_CODE)
@@ -289,7 +289,7 @@ def test_a_cell_that_is_interrupted_and_then_outlives_it_is_interrupted(tmp_path
         assert [alert_outcome(payload) for payload in own.payloads] == ["interrupted"]
 
 
-def test_without_the_extension_nothing_of_ours_runs(tmp_path: Path):
+def test_nothing_runs_without_extension(tmp_path: Path):
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         loaded = kernel.run("%load_ext cwnotify")
         kernel.run("1 / 0")

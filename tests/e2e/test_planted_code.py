@@ -70,7 +70,7 @@ def the_key(aws: Ministack) -> str:
     return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}["CodeKey"]
 
 
-def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+def test_existing_bucket_and_object_are_not_deployed(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=PLACE.default_bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     planted = [f"{PLACE.key_prefix}{OURS[:16]}.zip", f"{PLACE.key_prefix}{OURS}.zip"]
@@ -83,7 +83,7 @@ def test_a_bucket_and_an_object_that_were_there_before(aws: Ministack, slack: Sl
     assert not {*planted} & {*storage.list_object_keys(client, PLACE.default_bucket, "")}
 
 
-def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+def test_object_overwritten_later_is_detected(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     instance = aws.run_instance()
     deploy(client, slack, instance)
     assert deploy(client, slack, instance) == []
@@ -96,7 +96,7 @@ def test_an_object_that_is_overwritten_later(aws: Ministack, slack: Slack, clien
     assert deploy(client, slack, instance) == []
 
 
-def test_a_function_that_was_changed_by_another(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+def test_function_changed_by_others_is_detected(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     instance = aws.run_instance()
     deploy(client, slack, instance)
     aws.client("lambda").update_function_code(FunctionName="cwnotify", ZipFile=evil())
@@ -104,7 +104,7 @@ def test_a_function_that_was_changed_by_another(aws: Ministack, slack: Slack, cl
     assert fetch_deployed_sha256(client, "cwnotify") == OURS
 
 
-def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+def test_object_swapped_between_upload_and_read_is_detected(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     steps = stack.prepare_deploy_plan(client, StackSpec(webhook=Secret(slack.url), instances=(aws.run_instance(),)))
 
     def swap(change: Any) -> None:
@@ -117,7 +117,7 @@ def test_an_object_that_is_swapped_between_upload_and_read(aws: Ministack, slack
     assert fetch_deployed_sha256(client, "cwnotify") == OURS
 
 
-def test_a_new_bucket_is_closed_to_the_public(aws: Ministack, slack: Slack, client: AwsSession) -> None:
+def test_new_bucket_blocks_public_access(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     deploy(client, slack, aws.run_instance())
     s3 = aws.client("s3")
     closed = s3.get_public_access_block(Bucket=PLACE.default_bucket)["PublicAccessBlockConfiguration"]
@@ -127,9 +127,7 @@ def test_a_new_bucket_is_closed_to_the_public(aws: Ministack, slack: Slack, clie
     assert rule["ObjectOwnership"] == "BucketOwnerEnforced"
 
 
-def test_the_boundary_is_used_once_an_administrator_has_created_it(
-    aws: Ministack, slack: Slack, client: AwsSession
-) -> None:
+def test_boundary_is_used_once_it_exists(aws: Ministack, slack: Slack, client: AwsSession) -> None:
     instance = aws.run_instance()
     assert any(line.startswith(f"! boundary {PLACE.boundary_arn}") for line in deploy(client, slack, instance))
     document = json.dumps(build_boundary_policy(PLACE))
@@ -141,7 +139,7 @@ def test_the_boundary_is_used_once_an_administrator_has_created_it(
     iam.delete_policy(PolicyArn=arn)
 
 
-def test_the_deployers_keys_open_no_way_to_more_rights(aws: Ministack) -> None:
+def test_deployer_keys_grant_no_further_rights(aws: Ministack) -> None:
     iam = aws.client("iam")
     iam.create_user(UserName="climber")
     iam.put_user_policy(UserName="climber", PolicyName="it", PolicyDocument=json.dumps(build_deployer_policy(PLACE)))
@@ -211,7 +209,7 @@ class Strict(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_bucket_of_another_account_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bucket_of_other_account_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     handler = type("Theirs", (Strict,), {"seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -127,7 +127,7 @@ def user(aws: Ministack, name: str, policy: dict[str, Any]) -> dict[str, str]:
     return aws.environ(key["AccessKeyId"], key["SecretAccessKey"])
 
 
-def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
+def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     own_alarm(aws, "my own alarm")
     before = aws.list_resources()
 
@@ -182,7 +182,7 @@ def test_its_whole_life(aws: Ministack, slack: Slack, instance: str, cwnotify: C
     assert "Nothing to do" in cwnotify("teardown")
 
 
-def test_a_function_that_fails_says_why_and_one_that_is_not_there_too(
+def test_failing_or_missing_function_is_explained(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
 ) -> None:
     assert "no stack cwnotify is deployed" in cwnotify.refused("test", "--lambda")
@@ -194,7 +194,7 @@ def test_a_function_that_fails_says_why_and_one_that_is_not_there_too(
     assert slack.canary not in told
 
 
-def test_a_change_is_sent_again_to_a_webhook_that_is_kept_in_aws(
+def test_change_is_replayed_to_stored_webhook(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify, tmp_path: Path
 ) -> None:
     cwnotify("deploy", "--instance", instance)
@@ -207,7 +207,7 @@ def test_a_change_is_sent_again_to_a_webhook_that_is_kept_in_aws(
     assert replayed["attachments"][0]["color"] == published["attachments"][0]["color"] == "#eb4034"
 
 
-def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
+def test_printed_deployer_policy_is_sufficient_and_necessary(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify, tmp_path: Path
 ) -> None:
     policy = build_deployer_policy(StackLocation("cwnotify", "000000000000", REGION))
@@ -226,9 +226,7 @@ def test_a_deployer_needs_the_policy_that_is_printed_and_no_more(
     assert "Nothing is left." in allowed("teardown", "--yes")
 
 
-def test_what_slack_did_not_take_is_kept_and_sent_again(
-    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
-) -> None:
+def test_rejected_message_is_kept_and_resent(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     cwnotify("deploy", "--instance", instance)
     functions, queues = aws.client("lambda"), aws.client("sqs")
     queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
@@ -258,9 +256,7 @@ def test_what_slack_did_not_take_is_kept_and_sent_again(
     assert "Nothing is undelivered." in cwnotify("redrive")
 
 
-def test_what_is_sent_again_keeps_the_order_of_the_events(
-    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
-) -> None:
+def test_redrive_keeps_order_of_events(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     cwnotify("deploy", "--instance", instance)
     queues = aws.client("sqs")
     queue = queues.get_queue_url(QueueName="cwnotify-undelivered")["QueueUrl"]
@@ -287,7 +283,7 @@ def test_what_is_sent_again_keeps_the_order_of_the_events(
     assert [re.search(r"again-(\d\d)", one)[1] for one in said] == ["07", "26", "28", "30"]  # type: ignore[index]
 
 
-def test_when_slack_takes_nothing_the_queue_stays_as_it_is(
+def test_redrive_leaves_queue_if_slack_rejects_everything(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
 ) -> None:
     cwnotify("deploy", "--instance", instance)
@@ -303,9 +299,7 @@ def test_when_slack_takes_nothing_the_queue_stays_as_it_is(
     assert [re.search(r"kept-(\d)", one)[1] for one in said] == list("01234")  # type: ignore[index]
 
 
-def test_a_fleet_hears_of_every_alarm_with_its_prefix(
-    aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
-) -> None:
+def test_fleet_reports_every_alarm_with_prefix(aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify) -> None:
     aws.client("ec2").create_tags(Resources=[instance], Tags=[{"Key": "team", "Value": "ml"}])
     cwnotify("deploy", "--fleet", "--prefix", "train-", "--tag", "team=ml")
     assert f"train-{instance}-busy" in cwnotify("stack")
@@ -330,7 +324,7 @@ def deploy_in_process(aws: Ministack, slack: Slack, monkeypatch: pytest.MonkeyPa
     return client
 
 
-def test_an_alarm_of_others_is_routed_and_never_written(
+def test_existing_alarm_is_routed_and_never_written(
     aws: Ministack, slack: Slack, cwnotify: Cwnotify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["mine", '경보 😀 "x" \\ ${a} @b', "both"]
@@ -367,7 +361,7 @@ def test_an_alarm_of_others_is_routed_and_never_written(
     aws.client("cloudwatch").delete_alarms(AlarmNames=names[:2])
 
 
-def test_the_way_of_a_routed_alarm_has_all_its_rights(aws: Ministack, slack: Slack, cwnotify: Cwnotify) -> None:
+def test_routed_alarm_has_all_permissions(aws: Ministack, slack: Slack, cwnotify: Cwnotify) -> None:
     own_alarm(aws, "mine")
     cwnotify("deploy", "--alarm", "mine")
     events, functions, queues = aws.client("events"), aws.client("lambda"), aws.client("sqs")
@@ -398,7 +392,7 @@ def test_the_way_of_a_routed_alarm_has_all_its_rights(aws: Ministack, slack: Sla
     aws.client("cloudwatch").delete_alarms(AlarmNames=["mine"])
 
 
-def test_an_alarm_that_an_older_version_attached_is_not_sent_twice(
+def test_alarm_attached_by_older_version_is_not_sent_twice(
     aws: Ministack, slack: Slack, instance: str, cwnotify: Cwnotify
 ) -> None:
     cwnotify("deploy", "--instance", instance)
@@ -424,7 +418,7 @@ def test_an_alarm_that_an_older_version_attached_is_not_sent_twice(
     aws.client("cloudwatch").delete_alarms(AlarmNames=["train-old"])
 
 
-def test_many_names_take_several_rules(aws: Ministack, cwnotify: Cwnotify) -> None:
+def test_many_names_use_several_rules(aws: Ministack, cwnotify: Cwnotify) -> None:
     names = [f"train-{n:03}-{'x' * 100}" for n in range(40)]
     for name in names:
         own_alarm(aws, name)
@@ -437,7 +431,7 @@ def test_many_names_take_several_rules(aws: Ministack, cwnotify: Cwnotify) -> No
     aws.client("cloudwatch").delete_alarms(AlarmNames=names)
 
 
-def test_a_key_and_other_accounts_are_remembered_and_removed(aws: Ministack, instance: str, cwnotify: Cwnotify) -> None:
+def test_key_and_other_accounts_are_stored_and_removed(aws: Ministack, instance: str, cwnotify: Cwnotify) -> None:
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
 
     # This CloudFormation passes over the topic's key; test_template.py holds that the topic gets it.
@@ -471,7 +465,7 @@ def test_a_key_and_other_accounts_are_remembered_and_removed(aws: Ministack, ins
     assert "twelve digits" in cwnotify.refused("deploy", "--allow-account", "1234")
 
 
-def test_a_template_too_long_to_be_sent_comes_from_the_bucket(aws: Ministack, cwnotify: Cwnotify) -> None:
+def test_long_template_is_read_from_bucket(aws: Ministack, cwnotify: Cwnotify) -> None:
     tags = {"ResourceType": "instance", "Tags": [{"Key": "many", "Value": "yes"}]}
     made = aws.client("ec2").run_instances(ImageId="ami-12345678", MinCount=40, MaxCount=40, TagSpecifications=[tags])
     cwnotify("deploy", "--tag", "many=yes")
@@ -508,7 +502,7 @@ Resources:
 """
 
 
-def test_the_first_cause_of_a_stack_that_was_rolled_back(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_cause_of_rollback_is_shown(aws: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in aws.environ().items():
         monkeypatch.setenv(name, value)
     before, told = aws.list_resources(), list[StackEvent]()

@@ -65,9 +65,7 @@ DEBUGGER, INPUT = "waits for you in the debugger (in the notebook)", "waits for 
         ("%debug x = 1", "c", DEBUGGER, "finished"),
     ],
 )
-def test_a_cell_that_waits_is_reported_at_once_and_once(
-    body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack
-):
+def test_waiting_cell_is_reported_once(body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack):
     name = next(NAMES)
     cell = kernel.submit_cell(
         f"%%notify_on_finish {name} --on {'error' if end == 'failed' else 'always'}\n{body}", typed
@@ -85,7 +83,7 @@ def test_a_cell_that_waits_is_reported_at_once_and_once(
     assert end in messages[-1]["text"]
 
 
-def test_a_breakpoint_that_the_front_ends_debugger_has(kernel: Kernel, slack: Slack):
+def test_front_end_debugger_breakpoint_is_reported(kernel: Kernel, slack: Slack):
     """As JupyterLab does when its debugger is switched on: messages of the debug adapter protocol."""
     name = next(NAMES)
     with kernel.debugger() as debug:
@@ -103,7 +101,7 @@ def test_a_breakpoint_that_the_front_ends_debugger_has(kernel: Kernel, slack: Sl
     assert ("finished" in messages[1]["text"], len(messages)) == (True, 2)
 
 
-def test_without_anybody_to_ask_nothing_waits(kernel: Kernel, slack: Slack):
+def test_nothing_waits_without_input_channel(kernel: Kernel, slack: Slack):
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\ninput()")
 
@@ -111,7 +109,7 @@ def test_without_anybody_to_ask_nothing_waits(kernel: Kernel, slack: Slack):
     assert "`StdinNotImplementedError`" in message["text"]
 
 
-def test_a_wait_in_a_run_too_short_for_an_alert_is_reported_when_the_run_is_long_enough(kernel: Kernel, slack: Slack):
+def test_wait_in_short_run_is_reported_after_min(kernel: Kernel, slack: Slack):
     quick, slow = next(NAMES), next(NAMES)
     kernel.submit_cell(f"%%notify_on_finish {quick} --min 1h\ninput()", "y").result()
     begun = time.monotonic()
@@ -127,7 +125,7 @@ def test_a_wait_in_a_run_too_short_for_an_alert_is_reported_when_the_run_is_long
     until(lambda: not kernel.world.outbox_messages("pending"), 5, "an outbox without a message that is not wanted")
 
 
-def test_a_cell_that_is_not_registered_may_wait(kernel: Kernel, slack: Slack):
+def test_unregistered_cell_may_wait(kernel: Kernel, slack: Slack):
     before = len(slack.payloads)
     kernel.submit_cell("input()", "y").result()
     name = next(NAMES)
@@ -137,7 +135,7 @@ def test_a_cell_that_is_not_registered_may_wait(kernel: Kernel, slack: Slack):
     assert len(slack.payloads) == before + 1
 
 
-def test_a_wait_that_slack_never_heard_of_is_dropped_when_the_run_ends(tmp_path: Path):
+def test_unsent_wait_is_dropped_when_run_ends(tmp_path: Path):
     name = next(NAMES)
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -190,7 +188,7 @@ def at_a_terminal(world: World, program: list[str], answers: list[tuple[str, str
         ("breakpoint(); x = 1", "(Pdb)", "c\n", "waits for you in the debugger (in its terminal)"),
     ],
 )
-def test_a_program_at_a_terminal(body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack):
+def test_program_at_terminal_is_reported(body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack):
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
         script = tmp_path / "train.py"
@@ -202,7 +200,7 @@ def test_a_program_at_a_terminal(body: str, prompt: str, typed: str, says: str, 
     assert [says in messages[0]["text"], "finished" in messages[1]["text"]] == [True, True]
 
 
-def test_a_program_without_a_terminal_waits_for_nobody(tmp_path: Path, slack: Slack):
+def test_program_without_terminal_waits_for_nothing(tmp_path: Path, slack: Slack):
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
         done = world.execute("python", "-c", SCRIPT.format(name=name, body="input()"), input="y\n")

@@ -41,7 +41,7 @@ def world(tmp_path: Path, slack: Slack, aws: CloudWatch) -> Iterator[World]:
         yield world
 
 
-def test_once_says_how_things_are_and_ends(world):
+def test_once_prints_state_and_exits(world):
     done = world.command("cwnotify", "watch", "--once")
 
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_once_says_how_things_are_and_ends(world):
     assert any(line.startswith(("● train-busy · ", "○ train-busy · ")) for line in rest)
 
 
-def test_into_a_pipe_goes_a_line_for_each_thing_that_is_new(world, aws, slack):
+def test_pipe_gets_line_for_each_news(world, aws, slack):
     process = world.begin("cwnotify", "watch")
     try:
         lines = iter(process.stdout.readline, "")
@@ -67,7 +67,7 @@ def test_into_a_pipe_goes_a_line_for_each_thing_that_is_new(world, aws, slack):
     assert "Traceback" not in process.stderr.read()
 
 
-def test_on_a_terminal_the_picture_is_live(world):
+def test_terminal_shows_live_picture(world):
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), "watch"],
@@ -92,14 +92,14 @@ def test_on_a_terminal_the_picture_is_live(world):
     assert process.returncode == 0
 
 
-def test_what_cannot_be_understood_is_said(world):
+def test_invalid_argument_is_explained(world):
     done = world.command("cwnotify", "watch", "--instance", "web-1")
 
     assert done.returncode == 1
     assert "'web-1' is no instance id" in done.stderr
 
 
-def test_a_thousand_instances_are_two_calls_a_round(world, aws):
+def test_thousand_instances_take_two_calls(world, aws):
     now = time.time()
     for n in range(1000):
         aws.put_instance(f"i-{n:017x}", team="ml")
@@ -122,7 +122,7 @@ def test_a_thousand_instances_are_two_calls_a_round(world, aws):
     ],
     ids=["throttled", "expired", "denied", "hanging"],
 )
-def test_a_trouble_is_named_and_heals(world, aws, slack, fault, said):
+def test_problem_is_named_and_recovers(world, aws, slack, fault, said):
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "a good beginning", 40)
         aws.fault = fault
@@ -138,7 +138,7 @@ def test_a_trouble_is_named_and_heals(world, aws, slack, fault, said):
         slack.wait_for(1)
 
 
-def test_flapping_becomes_few_messages_and_none_is_lost(world, aws, slack):
+def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack):
     states = [*["ALARM", "OK"] * MAX_CHANGES_PER_WINDOW, "ALARM"]
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.alarms, "the alarm", 40)
@@ -153,7 +153,7 @@ def test_flapping_becomes_few_messages_and_none_is_lost(world, aws, slack):
     assert f"{len(states) - MAX_CHANGES_PER_WINDOW} times" in texts[-1]
 
 
-def test_what_watching_costs_is_counted(world, aws):
+def test_cost_of_watching_is_counted(world, aws):
     import sqlite3
     from contextlib import closing
 

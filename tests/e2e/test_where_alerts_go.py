@@ -59,7 +59,7 @@ os.environ["XDG_CONFIG_HOME"] = os.environ["HOME"] = str(folder.parent.absolute(
 """
 
 
-def test_no_cell_leads_alerts_away_from_the_webhook_in_the_environment(tmp_path: Path):
+def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path):
     with Slack() as slack, Slack() as theirs, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
@@ -74,7 +74,7 @@ def test_no_cell_leads_alerts_away_from_the_webhook_in_the_environment(tmp_path:
         assert not theirs.received
 
 
-def test_nor_from_the_one_that_login_stored(tmp_path: Path):
+def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path):
     with Slack() as slack, Slack() as theirs, World(tmp_path) as world, Kernel(world) as kernel:
         path = store_webhook(Secret(slack.url), world.environ)
         kernel.run("%load_ext cwnotify")
@@ -87,7 +87,7 @@ def test_nor_from_the_one_that_login_stored(tmp_path: Path):
         assert not theirs.received
 
 
-def test_who_has_chosen_none_may_set_one_in_the_notebook(tmp_path: Path):
+def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path):
     with Slack() as slack, World(tmp_path) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}")
@@ -98,7 +98,7 @@ def test_who_has_chosen_none_may_set_one_in_the_notebook(tmp_path: Path):
         assert not told.stderr
 
 
-def test_the_users_own_words_are_said_as_they_are_when_a_run_begins(tmp_path: Path):
+def test_custom_wording_is_used_as_of_run_start(tmp_path: Path):
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         config = world.home / ".config" / "cwnotify" / "config.toml"
         config.parent.mkdir(parents=True)
@@ -154,7 +154,7 @@ def settings(trap: Trap) -> str:
     return SETTINGS.replace("TRAP", trap.url)
 
 
-def test_no_setting_of_a_cell_reaches_the_sidecar_or_a_command(tmp_path: Path):
+def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path):
     with Slack() as slack, Trap() as trap, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         assert not kernel.run(settings(trap)).errors
@@ -172,7 +172,7 @@ def test_no_setting_of_a_cell_reaches_the_sidecar_or_a_command(tmp_path: Path):
         assert not (world.home / "theirs" / "state").exists()
 
 
-def test_a_notebook_that_begins_with_such_a_cell_changes_nothing_either(tmp_path: Path):
+def test_first_cell_settings_do_not_reach_sidecar(tmp_path: Path):
     with Slack() as slack, Trap() as trap, World(tmp_path) as world, Kernel(world) as kernel:
         store_webhook(Secret(slack.url), world.environ)
         kernel.run(settings(trap))
@@ -189,7 +189,7 @@ KEYS = {"AWS_DEFAULT_REGION": "ap-northeast-2", "AWS_ACCESS_KEY_ID": "test", "AW
 
 
 @pytest.mark.parametrize("panel_first", [False, True])
-def test_a_webhook_that_aws_stores_is_looked_up_as_the_kernel_was_started(panel_first: bool, tmp_path: Path):
+def test_stored_webhook_is_read_in_start_environment(panel_first: bool, tmp_path: Path):
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
@@ -221,7 +221,7 @@ def test_a_webhook_that_aws_stores_is_looked_up_as_the_kernel_was_started(panel_
         server.stop()
 
 
-def test_the_webhook_that_a_kernel_has_read_stays_when_its_file_is_overwritten(tmp_path: Path):
+def test_kernel_keeps_webhook_when_file_is_overwritten(tmp_path: Path):
     with Slack() as slack, Slack() as theirs, World(tmp_path) as world, Kernel(world) as kernel:
         path = store_webhook(Secret(slack.url), world.environ)
         kernel.run("%load_ext cwnotify")
@@ -236,7 +236,7 @@ def test_the_webhook_that_a_kernel_has_read_stays_when_its_file_is_overwritten(t
         assert not get_webhook_path(world.environ).exists()
 
 
-def test_a_channel_in_the_users_file_stays_too(tmp_path: Path):
+def test_kernel_keeps_channel_when_file_changes(tmp_path: Path):
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish first\n1")
@@ -250,7 +250,7 @@ def test_a_channel_in_the_users_file_stays_too(tmp_path: Path):
         assert f"the channel in {config} changed" in told.stderr
 
 
-def test_before_a_webhook_is_chosen_a_cell_may_also_set_the_way_to_it(tmp_path: Path):
+def test_cell_may_set_connection_before_webhook_is_configured(tmp_path: Path):
     with Slack() as slack, Trap() as proxy, World(tmp_path) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}\n%env HTTP_PROXY={proxy.url}")

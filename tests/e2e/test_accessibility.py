@@ -46,7 +46,7 @@ def violations(page: Page, part: str = "") -> list[Any]:
     return found
 
 
-def test_checker_detects_violation(lab: Lab):
+def test_checker_detects_violation(lab: Lab) -> None:
     page = lab.browser.new_page()
     page.set_content("<main><img src='data:,'><p style='color: #ccc; background: #fff'>pale</p></main>")
 
@@ -55,7 +55,7 @@ def test_checker_detects_violation(lab: Lab):
 
 
 @THEMES
-def test_message_page_is_accessible(dark: bool, lab: Lab):
+def test_message_page_is_accessible(dark: bool, lab: Lab) -> None:
     context = lab.browser.new_context(color_scheme="dark" if dark else "light")
     page = context.new_page()
     with FakeSlack() as slack:
@@ -70,7 +70,7 @@ def test_message_page_is_accessible(dark: bool, lab: Lab):
 
 
 @THEMES
-def test_demo_report_is_accessible(dark: bool, lab: Lab, tmp_path: Path):
+def test_demo_report_is_accessible(dark: bool, lab: Lab, tmp_path: Path) -> None:
     noon = datetime(2026, 5, 4, 12, tzinfo=UTC)
     messages = [
         ReceivedMessage(json.loads(path.read_bytes()), noon)
@@ -91,7 +91,7 @@ def test_demo_report_is_accessible(dark: bool, lab: Lab, tmp_path: Path):
     ("scene", "app", "dark"),
     [("well", "lab/tree", False), ("troubled", "lab/tree", True), ("well", "notebooks", False)],
 )
-def test_panel_is_accessible(scene: str, app: str, dark: bool, lab: Lab):
+def test_panel_is_accessible(scene: str, app: str, dark: bool, lab: Lab) -> None:
     lab.set_theme("JupyterLab Dark" if dark else "JupyterLab Light")
     name = lab.write_notebook(f"axe-{scene}-{app[:3]}.ipynb", PANEL.format(scene=f"{scene}-still"))
     with lab.open_notebook(name, app, dark=dark) as sheet:

@@ -159,7 +159,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("case", CELLS.values(), ids=CELLS)
-def test_registered_cell_shows_same_outputs(case: Case, kernel: Kernel, slack: Slack, name: str):
+def test_registered_cell_shows_same_outputs(case: Case, kernel: Kernel, slack: Slack, name: str) -> None:
     bare = kernel.run(f"# not registered\n{case.body}")
     registered = kernel.run(f"%%notify_on_finish {name}\n{case.body}")
 
@@ -188,7 +188,7 @@ BENEATH = {
 
 @pytest.mark.parametrize("blank", ["", "\n"], ids=["", "after a blank line"])
 @pytest.mark.parametrize("case", BENEATH.values(), ids=BENEATH)
-def test_cell_magic_below_header_runs_once(case: Case, blank: str, kernel: Kernel, slack: Slack, name: str):
+def test_cell_magic_below_header_runs_once(case: Case, blank: str, kernel: Kernel, slack: Slack, name: str) -> None:
     bare = kernel.run(case.body)
     registered = kernel.run(f"%%notify_on_finish {name}\n{blank}{case.body}")
 
@@ -197,7 +197,7 @@ def test_cell_magic_below_header_runs_once(case: Case, blank: str, kernel: Kerne
     assert alert_outcome(the_one_alert(kernel, slack, name)) == case.word
 
 
-def test_blank_lines_and_indentation_before_header_are_accepted(kernel: Kernel, slack: Slack, name: str):
+def test_blank_lines_and_indentation_before_header_are_accepted(kernel: Kernel, slack: Slack, name: str) -> None:
     bare = kernel.run("\n\n    # not registered\n    x = 1\n    x + 1")
     registered = kernel.run(f"\n\n    %%notify_on_finish {name}\n    x = 1\n    x + 1")
 
@@ -205,14 +205,14 @@ def test_blank_lines_and_indentation_before_header_are_accepted(kernel: Kernel, 
     assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
 
 
-def test_traceback_names_lines_of_cell(kernel: Kernel, name: str):
+def test_traceback_names_lines_of_cell(kernel: Kernel, name: str) -> None:
     error = kernel.run(f"%%notify_on_finish {name}\n\ndef f():\n    1 / 0\n\nf()").error
 
     listing = [line for line in error.traceback.splitlines() if line.startswith("---->")]
     assert listing == ["----> 6 f()", "----> 4     1 / 0"]
 
 
-def test_error_stops_run_all(kernel: Kernel, slack: Slack, name: str):
+def test_error_stops_run_all(kernel: Kernel, slack: Slack, name: str) -> None:
     statuses = [
         [one.status for one in kernel.run_all("'first'", f"{head}\n1 / 0", "'never run'", "'nor this'")]
         for head in ("# not registered", f"%%notify_on_finish {name}")
@@ -222,7 +222,7 @@ def test_error_stops_run_all(kernel: Kernel, slack: Slack, name: str):
     assert alert_outcome(the_one_alert(kernel, slack, name)) == "failed"
 
 
-def test_history_contains_cell_and_value(kernel: Kernel, name: str):
+def test_history_contains_cell_and_value(kernel: Kernel, name: str) -> None:
     kernel.run("'the one before'")
     registered = kernel.run(f"%%notify_on_finish {name}\n40 + 2")
     after = kernel.run(
@@ -238,7 +238,7 @@ def test_history_contains_cell_and_value(kernel: Kernel, name: str):
 SOURCE = "def area(r):\n    # of a circle\n    return 3 * r * r\n"
 
 
-def test_inspect_finds_source_of_cell(kernel: Kernel, name: str):
+def test_inspect_finds_source_of_cell(kernel: Kernel, name: str) -> None:
     asked = "import inspect\nprint(inspect.getsource(area))"
     inside = kernel.run(f"%%notify_on_finish {name}\n{SOURCE}\n{asked}")
     later = kernel.run(asked)
@@ -246,7 +246,7 @@ def test_inspect_finds_source_of_cell(kernel: Kernel, name: str):
     assert (inside.stdout, later.stdout) == (f"{SOURCE}\n",) * 2
 
 
-def test_function_of_cell_is_pickled_for_other_processes(kernel: Kernel, name: str):
+def test_function_of_cell_is_pickled_for_other_processes(kernel: Kernel, name: str) -> None:
     done = kernel.run(
         f"%%notify_on_finish {name}\n{SOURCE}\nimport pickle, multiprocessing\n"
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n    mapped = pool.map(area, [1, 2])\n"
@@ -256,7 +256,7 @@ def test_function_of_cell_is_pickled_for_other_processes(kernel: Kernel, name: s
     assert done.values == [str(([3, 12], True, "__main__"))]
 
 
-def test_cell_leaves_only_its_own_names(kernel: Kernel, name: str):
+def test_cell_leaves_only_its_own_names(kernel: Kernel, name: str) -> None:
     before = set(kernel.run("print(*[n for n in globals() if n[0] != '_'])").stdout.split())
     kernel.run(f"%%notify_on_finish {name} --tail 2 --show mine\nmine = 1")
     after = set(kernel.run("print(*[n for n in globals() if n[0] != '_'])").stdout.split())
@@ -264,7 +264,7 @@ def test_cell_leaves_only_its_own_names(kernel: Kernel, name: str):
     assert after - before == {"mine"}
 
 
-def test_registered_cell_run_by_other_cell_is_reported_separately(kernel: Kernel, slack: Slack, name: str):
+def test_registered_cell_run_by_other_cell_is_reported_separately(kernel: Kernel, slack: Slack, name: str) -> None:
     inner = next(NAMES)
     result = kernel.run(
         f"%%notify_on_finish {name}\ndone = get_ipython().run_cell('%%notify_on_finish {inner}\\n1 / 0')\ndone.success"
@@ -276,7 +276,7 @@ def test_registered_cell_run_by_other_cell_is_reported_separately(kernel: Kernel
     assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
 
 
-def test_run_cell_magic_raises_error_of_cell(kernel: Kernel, slack: Slack, name: str):
+def test_run_cell_magic_raises_error_of_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     called = f"get_ipython().run_cell_magic('notify_on_finish', '{name}', '1 / 0')"
     caught = kernel.run(f"try:\n    {called}\nexcept ZeroDivisionError as error:\n    print('caught', error)")
     through, after = kernel.run_all(called.replace(name, next(NAMES)), "'never run'")
@@ -292,7 +292,7 @@ def test_run_cell_magic_raises_error_of_cell(kernel: Kernel, slack: Slack, name:
 @pytest.mark.parametrize(
     "words", ["--nonsense", "--min soon", "--on sometimes", "--mention @minsu", "--tail -1", "a b", '"no end', "--show"]
 )
-def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, slack: Slack, name: str):
+def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, slack: Slack, name: str) -> None:
     before = len(slack.delivered)
     result = kernel.run(f"%%notify_on_finish {words}\n40 + 2")
 
@@ -320,13 +320,13 @@ def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, s
         ("%cwnotify login", "this front end has no field to type into; in a terminal: cwnotify login"),
     ],
 )
-def test_misspelled_option_gets_suggestion(code: str, answer: str, kernel: Kernel, slack: Slack):
+def test_misspelled_option_gets_suggestion(code: str, answer: str, kernel: Kernel, slack: Slack) -> None:
     assert answer in kernel.run(code).text
     nothing_further(kernel, slack)
 
 
 @pytest.mark.parametrize("question", ["%%notify_on_finish?", "?%%notify_on_finish", "%notify_on_finish?"])
-def test_help_lists_options(question: str, kernel: Kernel, slack: Slack):
+def test_help_lists_options(question: str, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     result = kernel.run(question)
 
@@ -337,7 +337,7 @@ def test_help_lists_options(question: str, kernel: Kernel, slack: Slack):
     assert len(slack.delivered) == before + 1
 
 
-def test_lsmagic_lists_magics(kernel: Kernel):
+def test_lsmagic_lists_magics(kernel: Kernel) -> None:
     listed = kernel.run("%lsmagic").displays or kernel.run("%lsmagic").values
 
     for magic in ("%%notify_on_finish", "%notify_on_finish", "%notify_all", "%cwnotify"):
@@ -364,7 +364,7 @@ class Statement:
     ],
     ids=lambda one: one.code,
 )
-def test_statement_is_reported_and_returns_value(one: Statement, kernel: Kernel, slack: Slack):
+def test_statement_is_reported_and_returns_value(one: Statement, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     result = kernel.run(one.code)
 
@@ -386,7 +386,7 @@ def test_statement_is_reported_and_returns_value(one: Statement, kernel: Kernel,
         ("def f(n):\n    value = %notify_on_finish n + 1\n    print(value)\n\nf(3)", "4\n"),
     ],
 )
-def test_statement_runs_as_written(cell: str, prints: str, kernel: Kernel, slack: Slack):
+def test_statement_runs_as_written(cell: str, prints: str, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     result = kernel.run(cell)
     same = kernel.run(cell.replace("%notify_on_finish", "%time"))
@@ -397,7 +397,7 @@ def test_statement_runs_as_written(cell: str, prints: str, kernel: Kernel, slack
     assert alert_outcome(slack.payloads[before]) == "finished"
 
 
-def test_statement_shows_local_names_and_tail(kernel: Kernel, slack: Slack):
+def test_statement_shows_local_names_and_tail(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     kernel.run(
         "def f(rate):\n    for line in ('one', 'two', 'three'):\n        print('outside', line)\n"
@@ -410,7 +410,7 @@ def test_statement_shows_local_names_and_tail(kernel: Kernel, slack: Slack):
     assert "```\nb\nc\n```" in told
 
 
-def test_braces_in_header_are_evaluated_after_cell(kernel: Kernel, slack: Slack, name: str):
+def test_braces_in_header_are_evaluated_after_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run("epoch = 1")
     kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90", {{"a": epoch}}["a"]\nepoch = 7')
 
@@ -418,18 +418,18 @@ def test_braces_in_header_are_evaluated_after_cell(kernel: Kernel, slack: Slack,
     assert '*{"a": epoch}["a"]*\n7' in alert_text(wait_for_alert(slack, name))
 
 
-def test_other_magics_expand_names(kernel: Kernel):
+def test_other_magics_expand_names(kernel: Kernel) -> None:
     assert "does not know 'nothing'" in kernel.run("word = 'nothing'\n%cwnotify {word}").text
 
 
-def test_statement_assigns_in_notebook(kernel: Kernel, slack: Slack):
+def test_statement_assigns_in_notebook(kernel: Kernel, slack: Slack) -> None:
     kernel.run("%notify_on_finish assigned = 7")
 
     assert kernel.run("assigned").values == ["7"]
     wait_for_alert(slack, "assigned = 7")
 
 
-def test_notify_all_reports_long_cells_until_off(kernel: Kernel, slack: Slack, name: str):
+def test_notify_all_reports_long_cells_until_off(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run("%notify_all --min 0.6s")
     before = len(slack.delivered)
     long = kernel.run("import time\ntime.sleep(0.7)\n'long'")
@@ -446,7 +446,7 @@ def test_notify_all_reports_long_cells_until_off(kernel: Kernel, slack: Slack, n
     assert short.values == ["'short'"]
 
 
-def test_notify_all_leaves_failing_cell_unchanged(kernel: Kernel, slack: Slack):
+def test_notify_all_leaves_failing_cell_unchanged(kernel: Kernel, slack: Slack) -> None:
     kernel.run("%notify_all --min 0")
     before = len(slack.delivered)
     bare = kernel.run("# nothing but a cell\n1 / 0")
@@ -458,7 +458,7 @@ def test_notify_all_leaves_failing_cell_unchanged(kernel: Kernel, slack: Slack):
     assert "cwnotify" not in bare.error.traceback
 
 
-def test_min_suppresses_short_cell(kernel: Kernel, slack: Slack, name: str):
+def test_min_suppresses_short_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     other = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --min 1h\n1")
     kernel.run(f"%%notify_on_finish {other} --min 0.1s\nimport time; time.sleep(0.15)")
@@ -479,7 +479,7 @@ def test_min_suppresses_short_cell(kernel: Kernel, slack: Slack, name: str):
         ("always", "1 / 0", True),
     ],
 )
-def test_on_selects_outcomes(when: str, body: str, told: bool, kernel: Kernel, slack: Slack, name: str):
+def test_on_selects_outcomes(when: str, body: str, told: bool, kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name} --on {when}\n{body}")
     nothing_further(kernel, slack)
 
@@ -495,13 +495,13 @@ def test_on_selects_outcomes(when: str, body: str, told: bool, kernel: Kernel, s
         ("S0123ABCD", "<!subteam^S0123ABCD>"),
     ],
 )
-def test_mention_pings(who: str, ping: str, kernel: Kernel, slack: Slack, name: str):
+def test_mention_pings(who: str, ping: str, kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name} --mention {who}\n1")
 
     assert wait_for_alert(slack, name)["text"].endswith(f" {ping}")
 
 
-def test_show_value_that_fails_does_not_reach_cell(kernel: Kernel, slack: Slack, name: str):
+def test_show_value_that_fails_does_not_reach_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     shown = 'loss, metrics["acc"], f(1, 2), nowhere, 1 / 0, leave(), "x" * 9000, "a" in metrics, stop()'
     result = kernel.run(
         f"%%notify_on_finish {name} --show {shown}\n"
@@ -523,7 +523,7 @@ def test_show_value_that_fails_does_not_reach_cell(kernel: Kernel, slack: Slack,
     assert "x" * 600 not in told
 
 
-def test_show_evaluates_after_failed_cell(kernel: Kernel, slack: Slack, name: str):
+def test_show_evaluates_after_failed_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name} --show epoch\nfor epoch in range(9):\n    1 / (5 - epoch)")
 
     told = alert_text(wait_for_alert(slack, name))
@@ -557,7 +557,7 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("one", PRINTED.values(), ids=PRINTED)
-def test_tail_sends_last_lines(one: Printed, kernel: Kernel, slack: Slack, name: str):
+def test_tail_sends_last_lines(one: Printed, kernel: Kernel, slack: Slack, name: str) -> None:
     bare = kernel.run(one.code)
     result = kernel.run(f"%%notify_on_finish {name} --tail {one.lines}\n{one.code}")
 
@@ -566,13 +566,13 @@ def test_tail_sends_last_lines(one: Printed, kernel: Kernel, slack: Slack, name:
     assert looks(result, listings=False) == looks(bare, listings=False)
 
 
-def test_output_is_not_sent_without_tail(kernel: Kernel, slack: Slack, name: str):
+def test_output_is_not_sent_without_tail(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\nprint('hush')")
 
     assert "hush" not in alert_text(wait_for_alert(slack, name)).replace("print('hush')", "")
 
 
-def test_korean_alert(kernel: Kernel, slack: Slack, name: str):
+def test_korean_alert(kernel: Kernel, slack: Slack, name: str) -> None:
     result = kernel.run(f"%%notify_on_finish {name} --lang ko\n1 / 0")
 
     assert f"*{name}* 실행이" in wait_for_alert(slack, name)["text"]
@@ -580,7 +580,7 @@ def test_korean_alert(kernel: Kernel, slack: Slack, name: str):
     assert result.error.name == "ZeroDivisionError"
 
 
-def test_channel_is_sent_only_if_set(kernel: Kernel, slack: Slack, name: str):
+def test_channel_is_sent_only_if_set(kernel: Kernel, slack: Slack, name: str) -> None:
     other = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --channel '#training'\n1")
     kernel.run(f"%%notify_on_finish {other}\n1")
@@ -589,7 +589,7 @@ def test_channel_is_sent_only_if_set(kernel: Kernel, slack: Slack, name: str):
     assert "channel" not in wait_for_alert(slack, other)
 
 
-def test_alert_names_prompt_number(kernel: Kernel, slack: Slack, name: str):
+def test_alert_names_prompt_number(kernel: Kernel, slack: Slack, name: str) -> None:
     for body in ("1", "1 / 0", "for for for", "%%time\n1"):
         result = kernel.run(f"%%notify_on_finish {name}{result_id(body)}\n{body}")
 
@@ -610,7 +610,7 @@ def together(*names: str, last: str = "1") -> list[str]:
     return [f"%%notify_on_finish {name} --together\n{body}" for name, body in zip(names, bodies, strict=True)]
 
 
-def test_together_sends_one_alert_after_two_quiet_seconds(kernel: Kernel, slack: Slack):
+def test_together_sends_one_alert_after_two_quiet_seconds(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
     kernel.run_all(*together(*names))
@@ -625,7 +625,7 @@ def test_together_sends_one_alert_after_two_quiet_seconds(kernel: Kernel, slack:
     assert len(slack.delivered) == before + 2
 
 
-def test_together_survives_slow_plain_cells_of_run_all(kernel: Kernel, slack: Slack):
+def test_together_survives_slow_plain_cells_of_run_all(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
     first, second, third = together(*names)
@@ -641,7 +641,7 @@ def test_together_survives_slow_plain_cells_of_run_all(kernel: Kernel, slack: Sl
     assert len(slack.delivered) == before + 2
 
 
-def test_together_does_not_wait_for_later_plain_cell(kernel: Kernel, slack: Slack):
+def test_together_does_not_wait_for_later_plain_cell(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     kernel.run_all(*together(next(NAMES), next(NAMES)))
     ended = time.time()
@@ -652,7 +652,7 @@ def test_together_does_not_wait_for_later_plain_cell(kernel: Kernel, slack: Slac
     assert one.at - ended < 3.0
 
 
-def test_together_ends_when_plain_cell_fails(kernel: Kernel, slack: Slack):
+def test_together_ends_when_plain_cell_fails(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
     first, second, third = together(*names)
@@ -663,7 +663,7 @@ def test_together_ends_when_plain_cell_fails(kernel: Kernel, slack: Slack):
     assert "2 cells finished" in slack.delivered[before].payload["text"]
 
 
-def test_together_reports_failure_at_once(kernel: Kernel, slack: Slack):
+def test_together_reports_failure_at_once(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
     results = kernel.run_all(*together(*names[:2], last="1 / 0"), *together(names[2]))
@@ -680,7 +680,7 @@ def test_together_reports_failure_at_once(kernel: Kernel, slack: Slack):
     assert len(slack.delivered) == before + 2
 
 
-def test_together_reports_killed_kernel_at_once(slack: Slack, tmp_path: Path):
+def test_together_reports_killed_kernel_at_once(slack: Slack, tmp_path: Path) -> None:
     names = [next(NAMES) for _ in range(2)]
     with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")

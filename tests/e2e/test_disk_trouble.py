@@ -42,7 +42,7 @@ def fill_the_disk(world: World, room: int = 0) -> int:
     return pid
 
 
-def test_disk_full_during_run_delays_no_alert(world: World, kernel: Kernel, slack: Slack):
+def test_disk_full_during_run_delays_no_alert(world: World, kernel: Kernel, slack: Slack) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish first\n{UNTIL_GO}")
     cell.wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
@@ -68,7 +68,7 @@ def test_disk_full_during_run_delays_no_alert(world: World, kernel: Kernel, slac
     assert len(slack.delivered) == 3
 
 
-def test_kernel_death_with_full_disk_is_reported_once(world: World, kernel: Kernel, slack: Slack):
+def test_kernel_death_with_full_disk_is_reported_once(world: World, kernel: Kernel, slack: Slack) -> None:
     kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}").wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
     fill_the_disk(world)
@@ -87,7 +87,7 @@ def test_kernel_death_with_full_disk_is_reported_once(world: World, kernel: Kern
     assert len(slack.delivered) == 2
 
 
-def test_sent_alert_is_not_repeated_if_disk_rejects_record(world: World, kernel: Kernel, slack: Slack):
+def test_sent_alert_is_not_repeated_if_disk_rejects_record(world: World, kernel: Kernel, slack: Slack) -> None:
     slack.refuse_connections()
     kernel.run("%%notify_on_finish waiting\n1")
     until(lambda: any(message.reason for message in world.outbox_messages("pending")), 10, "an attempt")
@@ -117,7 +117,7 @@ def mounted(place: Path, size: str, *files: tuple[str, int]) -> Iterator[None]:
 
 @root_only
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
-def test_disk_full_at_start_delays_no_alert(trouble: str, world: World, kernel: Kernel, slack: Slack):
+def test_disk_full_at_start_delays_no_alert(trouble: str, world: World, kernel: Kernel, slack: Slack) -> None:
     with mounted(world.state_dir, "64k", ("ballast", 64 << 10) if trouble == "full" else ("ballast", 1)):
         if trouble == "read-only":
             subprocess.run(["mount", "-o", "remount,ro", world.state_dir], check=True)
@@ -149,7 +149,7 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, head, 0, 0) == 0, c
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="written for these processors")
-def test_file_system_without_locks_delays_no_alert(world: World, kernel: Kernel, slack: Slack):
+def test_file_system_without_locks_delays_no_alert(world: World, kernel: Kernel, slack: Slack) -> None:
     assert kernel.run(NO_LOCKS).status == "ok"
     said = kernel.run("%%notify_on_finish first\n1").text
     wait_for_alert(slack, "first")
@@ -159,7 +159,7 @@ def test_file_system_without_locks_delays_no_alert(world: World, kernel: Kernel,
     assert "on a file system without locks; set CWNOTIFY_STATE_DIR to a local folder" in said
 
 
-def test_damaged_outbox_is_set_aside_with_warning(world: World, kernel: Kernel, slack: Slack):
+def test_damaged_outbox_is_set_aside_with_warning(world: World, kernel: Kernel, slack: Slack) -> None:
     world.state_dir.mkdir()
     (world.state_dir / "outbox.sqlite3").write_bytes(b"no database at all" * 500)
     said = kernel.run("%%notify_on_finish first\n1").text
@@ -171,7 +171,7 @@ def test_damaged_outbox_is_set_aside_with_warning(world: World, kernel: Kernel, 
     until(lambda: len(world.outbox_messages("done")) == 2, 10, "both on disk")
 
 
-def test_outbox_damaged_during_run_loses_no_alert(world: World, kernel: Kernel, slack: Slack):
+def test_outbox_damaged_during_run_loses_no_alert(world: World, kernel: Kernel, slack: Slack) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish first\n{UNTIL_GO}")
     cell.wait_for_output("begun")
     until(world.open_runs, 10, "the run on disk")
@@ -184,7 +184,7 @@ def test_outbox_damaged_during_run_loses_no_alert(world: World, kernel: Kernel, 
     assert alert_outcome(wait_for_alert(slack, "first", 30)) == "finished"
 
 
-def test_spot_notice_is_sent_with_full_disk(tmp_path: Path):
+def test_spot_notice_is_sent_with_full_disk(tmp_path: Path) -> None:
     with Imds("spot") as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as kernel:
             kernel.run("%load_ext cwnotify")
@@ -201,7 +201,7 @@ def test_spot_notice_is_sent_with_full_disk(tmp_path: Path):
         assert len(slack.delivered) == 2
 
 
-def test_alarm_change_with_full_disk_is_sent_when_disk_recovers(tmp_path: Path):
+def test_alarm_change_with_full_disk_is_sent_when_disk_recovers(tmp_path: Path) -> None:
     with CloudWatch() as aws, Slack() as slack:
         aws.put_alarm("train-busy")
         environ = {**aws.environ(), "CWNOTIFY_ROUND": "1"}

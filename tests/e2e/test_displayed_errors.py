@@ -162,7 +162,7 @@ def run(kernel: Kernel, cell: Cell) -> str:
 
 
 @pytest.mark.parametrize("cell", FAILED.values(), ids=FAILED)
-def test_error_displayed_by_ipython_fails_cell(cell: Cell, kernel: Kernel, slack: Slack):
+def test_error_displayed_by_ipython_fails_cell(cell: Cell, kernel: Kernel, slack: Slack) -> None:
     told = wait_for_alert(slack, run(kernel, cell))
 
     assert alert_outcome(told) == "failed"
@@ -170,11 +170,11 @@ def test_error_displayed_by_ipython_fails_cell(cell: Cell, kernel: Kernel, slack
 
 
 @pytest.mark.parametrize("cell", FINISHED.values(), ids=FINISHED)
-def test_error_of_other_code_does_not_fail_cell(cell: Cell, kernel: Kernel, slack: Slack):
+def test_error_of_other_code_does_not_fail_cell(cell: Cell, kernel: Kernel, slack: Slack) -> None:
     assert alert_outcome(wait_for_alert(slack, run(kernel, cell))) == "finished"
 
 
-def test_automagic_below_notify_all_is_reported(kernel: Kernel, slack: Slack):
+def test_automagic_below_notify_all_is_reported(kernel: Kernel, slack: Slack) -> None:
     kernel.run("%notify_all --min 0")
     number = kernel.run("run broken.py").execution_count
     kernel.run("%notify_all --off")
@@ -182,13 +182,13 @@ def test_automagic_below_notify_all_is_reported(kernel: Kernel, slack: Slack):
     assert alert_outcome(wait_for_alert(slack, f"Cell [{number}]")) == "failed"
 
 
-def test_statement_that_runs_script_is_reported(kernel: Kernel, slack: Slack):
+def test_statement_that_runs_script_is_reported(kernel: Kernel, slack: Slack) -> None:
     kernel.run("%notify_on_finish %run broken.py")
 
     assert alert_outcome(wait_for_alert(slack, "%run broken.py")) == "failed"
 
 
-def test_subshell_cell_does_not_fail_running_cell(kernel: Kernel, slack: Slack):
+def test_subshell_cell_does_not_fail_running_cell(kernel: Kernel, slack: Slack) -> None:
     """Cells of subshells run in threads of their own, at the same time."""
     name = next(NAMES)
     kernel.run(
@@ -207,7 +207,7 @@ def notebook(kernel: Kernel, *cells: str) -> str:
     return path.name
 
 
-def test_registered_cells_of_run_notebook_have_own_names(kernel: Kernel, slack: Slack):
+def test_registered_cells_of_run_notebook_have_own_names(kernel: Kernel, slack: Slack) -> None:
     outer, first, future, broken, never = (next(NAMES) for _ in range(5))
     path = notebook(
         kernel,
@@ -225,21 +225,21 @@ def test_registered_cells_of_run_notebook_have_own_names(kernel: Kernel, slack: 
     assert not delivered_alerts(slack, never)
 
 
-def test_run_notebook_needs_no_registered_cell_around_it(kernel: Kernel, slack: Slack):
+def test_run_notebook_needs_no_registered_cell_around_it(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%run {notebook(kernel, f'%%notify_on_finish {name}{chr(10)}1')}")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
-def test_failed_plain_cell_of_run_notebook_fails_cell(kernel: Kernel, slack: Slack):
+def test_failed_plain_cell_of_run_notebook_fails_cell(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n%run {notebook(kernel, 'x = 1', '1 / 0')}")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
-def test_unload_restores_shell_methods(kernel: Kernel):
+def test_unload_restores_shell_methods(kernel: Kernel) -> None:
     look = (
         "import importlib.util, ipykernel.zmqshell, IPython.utils._process_common as common\nip = get_ipython()\n"
         "ours = importlib.util.find_spec('cwnotify').submodule_search_locations[0]\n"

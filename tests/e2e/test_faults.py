@@ -24,13 +24,13 @@ SHORT: dict[str, FaultRunner] = {
 
 @pytest.mark.flaky(reruns=1)  # each fault befalls a kernel
 @pytest.mark.parametrize("fault", SHORT)
-def test_promise_holds_under_fault(fault: str, tmp_path: Path):
+def test_promise_holds_under_fault(fault: str, tmp_path: Path) -> None:
     found = SHORT[fault](tmp_path)
 
     assert found.has_passed, format_table([found])
 
 
-def test_bench_detects_missing_repeated_and_false_alerts():
+def test_bench_detects_missing_repeated_and_false_alerts() -> None:
     good = FaultResult("x", runs=3, expected=3, received=3, duplicates=0, false=0)
     bad = [{"received": 2}, {"doubled": 1}, {"false": 1}, {"expected": 0, "received": 0}]
 
@@ -39,7 +39,7 @@ def test_bench_detects_missing_repeated_and_false_alerts():
     assert FaultResult(**{**vars(good), "doubled": 1, "crashes": 1}).has_passed
 
 
-def test_documented_table_is_written_by_bench():
+def test_documented_table_is_written_by_bench() -> None:
     document = Path("docs/faults.md").read_text()
     once = replace_table(
         document,
@@ -54,7 +54,7 @@ def test_documented_table_is_written_by_bench():
     assert once.splitlines()[-5:] == document.splitlines()[-5:]
 
 
-def test_simulated_day_of_faults_loses_nothing():
+def test_simulated_day_of_faults_loses_nothing() -> None:
     lived = day.simulate_day(seed=1)
 
     assert not lived.violations()
@@ -66,5 +66,5 @@ def test_simulated_day_of_faults_loses_nothing():
 
 
 @pytest.mark.parametrize("kind", fuzz.FUZZERS)
-def test_fuzzing_ten_thousand_inputs_raises_nothing(kind: str):
+def test_fuzzing_ten_thousand_inputs_raises_nothing(kind: str) -> None:
     fuzz.FUZZERS[kind](fuzz.DEFAULT_CASES, 1)

@@ -104,7 +104,7 @@ def values(told: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_training_metrics_are_in_alert(name: str, python: Path, world: World, slack: Slack):
+def test_training_metrics_are_in_alert(name: str, python: Path, world: World, slack: Slack) -> None:
     setup, field, progress, metrics = FRAMEWORKS[name]
 
     done = world.execute(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
@@ -117,7 +117,7 @@ def test_training_metrics_are_in_alert(name: str, python: Path, world: World, sl
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_killed_training_leaves_metrics(name: str, python: Path, world: World, slack: Slack):
+def test_killed_training_leaves_metrics(name: str, python: Path, world: World, slack: Slack) -> None:
     setup, field, progress, metrics = FRAMEWORKS[name]
     cell = f"{shown(name)}\nimport os\nos.kill(os.getpid(), 9)"
 
@@ -150,7 +150,7 @@ def train():
 STRATEGY = LIGHTNING + "import cwnotify.callbacks\n"
 
 
-def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack: Slack):
+def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack: Slack) -> None:
     cell = "%%notify_on_finish load\nParallel(2)(delayed(load)(row) for row in '1x')"
     world.execute(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
 
@@ -175,7 +175,7 @@ def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack:
 )
 def test_note_of_rank_0_process_reaches_cell(
     setup: str, cell: str, noted: dict[str, str], python: Path, world: World, slack: Slack
-):
+) -> None:
     done = world.execute(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
 
     told = wait_for_alert(slack, "train")
@@ -184,7 +184,7 @@ def test_note_of_rank_0_process_reaches_cell(
 
 
 @pytest.mark.parametrize("callback", ["", "cwnotify.callbacks.lightning()"])
-def test_stopped_lightning_training_is_interrupted(callback: str, python: Path, world: World, slack: Slack):
+def test_stopped_lightning_training_is_interrupted(callback: str, python: Path, world: World, slack: Slack) -> None:
     """Lightning catches the interrupt and exits."""
     cell = (
         f"%%notify_on_finish stopped{len(callback)}\nimport signal\nimport cwnotify.callbacks\n"

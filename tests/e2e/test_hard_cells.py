@@ -119,7 +119,7 @@ HARD = {
 
 
 @pytest.mark.parametrize("hard", HARD.values(), ids=HARD)
-def test_hard_cell_is_reported_and_unchanged(hard: Hard, kernel: Kernel, slack: Slack):
+def test_hard_cell_is_reported_and_unchanged(hard: Hard, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name} {hard.options}\n{hard.body}")
     told = wait_for_alert(slack, name, 20)
@@ -131,7 +131,7 @@ def test_hard_cell_is_reported_and_unchanged(hard: Hard, kernel: Kernel, slack: 
     assert_valid_payload(told)
 
 
-def test_cell_without_descriptor_is_reported_when_one_is_free(kernel: Kernel, slack: Slack):
+def test_cell_without_descriptor_is_reported_when_one_is_free(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run("import resource\nlimit = resource.getrlimit(resource.RLIMIT_NOFILE)")
     few = kernel.run(f"%%notify_on_finish {name}\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))\n40 + 2")
@@ -141,7 +141,7 @@ def test_cell_without_descriptor_is_reported_when_one_is_free(kernel: Kernel, sl
     assert alert_outcome(wait_for_alert(slack, name, 40)) == "finished"
 
 
-def test_sidecar_starts_from_exhausted_process(kernel: Kernel, slack: Slack, world: World):
+def test_sidecar_starts_from_exhausted_process(kernel: Kernel, slack: Slack, world: World) -> None:
     name = next(NAMES)
     (world.home / "own").mkdir()
     (world.home / "own" / "requests.py").write_text("raise SystemExit")
@@ -154,7 +154,7 @@ def test_sidecar_starts_from_exhausted_process(kernel: Kernel, slack: Slack, wor
     assert alert_outcome(wait_for_alert(slack, name, 20)) == "finished"
 
 
-def test_sidecar_start_failure_is_printed(tmp_path: Path, slack: Slack):
+def test_sidecar_start_failure_is_printed(tmp_path: Path, slack: Slack) -> None:
     large = {f"LARGE{n}": 1_000 * "x" for n in range(1000)}
     with World(tmp_path, slack.url, **large) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -166,7 +166,7 @@ def test_sidecar_start_failure_is_printed(tmp_path: Path, slack: Slack):
     assert "could not be started" in result.text
 
 
-def test_thousand_cells_are_all_reported(kernel: Kernel, slack: Slack, world: World):
+def test_thousand_cells_are_all_reported(kernel: Kernel, slack: Slack, world: World) -> None:
     name = next(NAMES)
     kernel.run(f"for n in range(1000):\n    get_ipython().run_cell('%%notify_on_finish --min 1h {name}\\n1')", 90)
 
@@ -183,7 +183,7 @@ CLOSES = (
 )
 
 
-def test_cell_that_clears_hooks_is_followed_by_warning(kernel: Kernel, slack: Slack):
+def test_cell_that_clears_hooks_is_followed_by_warning(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}a\nfor hooks in get_ipython().events.callbacks.values(): hooks.clear()")
     told = kernel.run(f"%%notify_on_finish {name}b\n40 + 2")
@@ -196,7 +196,7 @@ def test_cell_that_clears_hooks_is_followed_by_warning(kernel: Kernel, slack: Sl
     assert alert_outcome(wait_for_alert(slack, f"{name}c")) == "finished"
 
 
-def test_panel_and_extension_close_after_cleared_registrations(kernel: Kernel):
+def test_panel_and_extension_close_after_cleared_registrations(kernel: Kernel) -> None:
     kernel.run("import cwnotify\npanel = cwnotify.panel()")
     kernel.run("for hooks in get_ipython().events.callbacks.values(): hooks.clear()")
     kernel.run("get_ipython().input_transformers_cleanup.clear()")
@@ -205,7 +205,7 @@ def test_panel_and_extension_close_after_cleared_registrations(kernel: Kernel):
     assert [(one.status, one.errors) for one in closed] == [("ok", [])] * 3
 
 
-def test_detached_sidecars_leave_to_last_one(kernel: Kernel, slack: Slack, world: World):
+def test_detached_sidecars_leave_to_last_one(kernel: Kernel, slack: Slack, world: World) -> None:
     name = next(NAMES)
     for which in "abc":
         kernel.run(f"%%notify_on_finish {name}{which}\n{CLOSES}")
@@ -219,7 +219,7 @@ def test_detached_sidecars_leave_to_last_one(kernel: Kernel, slack: Slack, world
     assert [len(delivered_alerts(slack, f"{name}{which}")) for which in "abcd"] == [1, 1, 1, 1]
 
 
-def test_files_opened_under_our_descriptors_stay_intact(kernel: Kernel, slack: Slack, world: World):
+def test_files_opened_under_our_descriptors_stay_intact(kernel: Kernel, slack: Slack, world: World) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}a\n1")
     wait_for_alert(slack, f"{name}a")
@@ -231,7 +231,7 @@ def test_files_opened_under_our_descriptors_stay_intact(kernel: Kernel, slack: S
     assert {path.read_text() for path in world.home.glob("mine*")} == {""}
 
 
-def test_closing_every_descriptor_leaves_user_files_clean(slack: Slack, world: World):
+def test_closing_every_descriptor_leaves_user_files_clean(slack: Slack, world: World) -> None:
     # In a program, for a kernel loses its sockets too, and ZeroMQ ends it at some moment.
     name = next(NAMES)
     body = (
@@ -247,7 +247,7 @@ def test_closing_every_descriptor_leaves_user_files_clean(slack: Slack, world: W
     assert [path.read_text() for path in world.home.glob("closed*")] == ["own\n"] * 40
 
 
-def test_interrupt_during_value_evaluation_ends_only_that(kernel: Kernel, slack: Slack):
+def test_interrupt_during_value_evaluation_ends_only_that(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     cell = kernel.submit_cell(
         f"%%notify_on_finish {name} --show wait()\ndef wait():\n{indent(LONG_RUNNING_CODE, '    ')}"
@@ -263,7 +263,7 @@ def test_interrupt_during_value_evaluation_ends_only_that(kernel: Kernel, slack:
 # Secrets
 
 
-def test_notebook_cannot_redirect_alerts(kernel: Kernel, slack: Slack):
+def test_notebook_cannot_redirect_alerts(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     with Slack() as stranger:
         asked = [
@@ -287,7 +287,7 @@ for name in ("urllib3", "botocore", "requests", "cwnotify"):
 """
 
 
-def test_webhook_is_in_no_file_or_output(tmp_path: Path):
+def test_webhook_is_in_no_file_or_output(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config")) as world, Kernel(world) as kernel:
         kept = tmp_path / "config" / "cwnotify" / "webhook"
         kept.parent.mkdir(parents=True, mode=0o700)
@@ -322,7 +322,7 @@ def test_webhook_is_in_no_file_or_output(tmp_path: Path):
     assert not [one for one in seen if slack.canary in str(one.outputs)]
 
 
-def test_webhook_variable_does_not_reach_sidecar(world: World, kernel: Kernel, slack: Slack):
+def test_webhook_variable_does_not_reach_sidecar(world: World, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n1")
     wait_for_alert(slack, name)

@@ -51,7 +51,9 @@ def delivered(world: World, slack: Slack) -> list[str]:
     [BATCH, {**BATCH, "SLURM_NTASKS": "4"}, TORCH, {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"}],
     ids=["a batch job", "a batch job of four tasks", "torchrun's variables", "a rank of Open MPI"],
 )
-def test_kernel_reports_each_run_despite_inherited_variables(variables: dict[str, str], world: World, slack: Slack):
+def test_kernel_reports_each_run_despite_inherited_variables(
+    variables: dict[str, str], world: World, slack: Slack
+) -> None:
     world.environ |= variables
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -67,7 +69,7 @@ def test_kernel_reports_each_run_despite_inherited_variables(variables: dict[str
     assert "[rank" not in "".join(told)
 
 
-def test_torchrun_retry_attempts_are_reported(world: World, slack: Slack):
+def test_torchrun_retry_attempts_are_reported(world: World, slack: Slack) -> None:
     world.execute("python", "-c", RETRIES, env=TORCH)
     told = delivered(world, slack)
 
@@ -75,7 +77,7 @@ def test_torchrun_retry_attempts_are_reported(world: World, slack: Slack):
     assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
 
 
-def test_retry_attempts_of_two_ranks_are_reported_once(world: World, slack: Slack):
+def test_retry_attempts_of_two_ranks_are_reported_once(world: World, slack: Slack) -> None:
     (world.home / "train.py").write_text(TRAIN)
     world.execute("bash", "-c", SHELL, env=PYTHON | {"WORLD_SIZE": "2", "MASTER_PORT": "29500"})
     told = delivered(world, slack)
@@ -84,7 +86,7 @@ def test_retry_attempts_of_two_ranks_are_reported_once(world: World, slack: Slac
     assert all(any(f"attempt {number}" in one for one in told) for number in (1, 2, 3))
 
 
-def test_eight_failing_ranks_send_one_alert(world: World, slack: Slack):
+def test_eight_failing_ranks_send_one_alert(world: World, slack: Slack) -> None:
     code = "import time\nfrom cwnotify import notify\nwith notify('train'):\n    [][0]"
     script = world.home / "train.py"
     script.write_text(code)
@@ -110,7 +112,7 @@ with notify('fit', min=0):
 
 
 @pytest.mark.parametrize(("fails", "word"), [("pass", "finished"), ("[][0]", "failed")])
-def test_lightning_worker_processes_belong_to_same_run(fails: str, word: str, world: World, slack: Slack):
+def test_lightning_worker_processes_belong_to_same_run(fails: str, word: str, world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(LIGHTNING.replace("FAIL", fails))
     world.execute("python", script)
@@ -119,14 +121,14 @@ def test_lightning_worker_processes_belong_to_same_run(fails: str, word: str, wo
     assert alert_outcome(slack.payloads[0]) == word
 
 
-def test_late_secondary_rank_sends_nothing_when_finished(world: World, slack: Slack):
+def test_late_secondary_rank_sends_nothing_when_finished(world: World, slack: Slack) -> None:
     body = "os.environ |= dict(RANK='1', WORLD_SIZE='2')"
     world.execute("python", "-c", f"import os\nfrom cwnotify import notify\nwith notify('train'):\n    {body}")
 
     assert delivered(world, slack) == []
 
 
-def test_rank_dependent_name_hides_no_failure(world: World, slack: Slack):
+def test_rank_dependent_name_hides_no_failure(world: World, slack: Slack) -> None:
     code = "import os\nfrom cwnotify import notify\nwith notify('train ' + os.environ['RANK']):\n    [][0]"
     (world.home / "train.py").write_text(code)
     world.execute("bash", "-c", "for r in 0 1; do RANK=$r WORLD_SIZE=2 $PYTHON train.py & done; wait", env=PYTHON)

@@ -74,7 +74,7 @@ RENDERERS: dict[str, Callable[[str, str], list[Any]]] = {
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 @pytest.mark.parametrize("kind", RENDERERS)
-def test_message_contains_no_foreign_markup(kind: str, lang: str):
+def test_message_contains_no_foreign_markup(kind: str, lang: str) -> None:
     for text in HOSTILE:
         for payload in RENDERERS[kind](text, lang):
             assert_valid_payload(payload)
@@ -102,12 +102,12 @@ def ran(browser_page: Page, path: Path, html: str) -> object:
     return browser_page.evaluate("window.ran")
 
 
-def test_injected_script_is_detected(browser_page: Page, tmp_path: Path):
+def test_injected_script_is_detected(browser_page: Page, tmp_path: Path) -> None:
     assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[0]}</p>") == 1
     assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[1]}</p>") == 1
 
 
-def test_message_page_runs_no_foreign_script(browser_page: Page, tmp_path: Path):
+def test_message_page_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
     payloads = [payload for text in HOSTILE for make in RENDERERS.values() for payload in make(text, "en")]
     # And what no message of ours would be: another program's, with everything unescaped.
     payloads += [{"text": text, "blocks": [{"type": text}], "attachments": [{"color": text}]} for text in HOSTILE]
@@ -116,7 +116,7 @@ def test_message_page_runs_no_foreign_script(browser_page: Page, tmp_path: Path)
     assert ran(browser_page, tmp_path / "page.html", "".join(map(render_entry_html, payloads))) is None
 
 
-def test_demo_report_runs_no_foreign_script(browser_page: Page, tmp_path: Path):
+def test_demo_report_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, [], [Check(text, text, text, has_passed=False) for text in SCRIPTS])
     html = path.read_text()
@@ -125,7 +125,7 @@ def test_demo_report_runs_no_foreign_script(browser_page: Page, tmp_path: Path):
     assert ran(browser_page, path, html.replace("Content-Security-Policy", "nothing")) is None
 
 
-def test_panel_html_runs_no_foreign_script(browser_page: Page, tmp_path: Path):
+def test_panel_html_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
     shown = []
     for text in HOSTILE:
         one = healthy_snapshot(AT)

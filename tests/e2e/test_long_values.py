@@ -8,7 +8,7 @@ from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_
 from tests.support.slack import Slack
 
 
-def test_cell_with_2500_values_is_reported_as_finished(world: World, slack: Slack):
+def test_cell_with_2500_values_is_reported_as_finished(world: World, slack: Slack) -> None:
     names = [f"v{number}" for number in range(2_500)]
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify\n" + "\n".join(f"{name} = '가' * 400" for name in names))
@@ -20,7 +20,7 @@ def test_cell_with_2500_values_is_reported_as_finished(world: World, slack: Slac
     assert "… and 2,450 more values" in alert_text(payload)
 
 
-def test_cell_with_megabyte_of_expressions_is_reported(world: World, slack: Slack):
+def test_cell_with_megabyte_of_expressions_is_reported(world: World, slack: Slack) -> None:
     expressions = ",".join(f"len('{'x' * 30_000}') + {number}" for number in range(60))
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -60,7 +60,7 @@ KILLED = ("10,000 notes", "notes again")
 @pytest.mark.parametrize(
     ("case", "word"), [*((case, "finished") for case in BODIES), *((case, "lost") for case in KILLED)]
 )
-def test_program_is_reported_whatever_it_shows(case: str, word: str, world: World, slack: Slack):
+def test_program_is_reported_whatever_it_shows(case: str, word: str, world: World, slack: Slack) -> None:
     show, body, has_more = BODIES[case]
     end = "    os.kill(os.getpid(), 9)\n" if word == "lost" else ""
 
@@ -89,7 +89,7 @@ with cwnotify.notify('train'):
 
 @pytest.mark.parametrize("size", [3_000_000, 20_000_000])
 @pytest.mark.parametrize(("word", "end"), [("finished", "pass"), ("failed", "raise ValueError('no')")])
-def test_long_line_of_other_version_reports_outcome(word: str, end: str, size: int, world: World, slack: Slack):
+def test_long_line_of_other_version_reports_outcome(word: str, end: str, size: int, world: World, slack: Slack) -> None:
     code = ANOTHER_VERSION.replace("SIZE", str(size)).replace("END", end)
     done = world.execute("python", "-c", code)
 
@@ -98,7 +98,7 @@ def test_long_line_of_other_version_reports_outcome(word: str, end: str, size: i
         assert "the alert about train has no details" in done.stderr
 
 
-def test_end_larger_than_pipe_is_sent_without_next_event(world: World, slack: Slack):
+def test_end_larger_than_pipe_is_sent_without_next_event(world: World, slack: Slack) -> None:
     code = ANOTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
     running = world.launch("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
 

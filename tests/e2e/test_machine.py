@@ -26,7 +26,7 @@ LINK = "ec2/home?region=ap-northeast-2#InstanceDetails:instanceId=i-0abc12f9d8e7
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.5])
-def test_alert_names_and_links_instance(tmp_path: Path, delay: float):
+def test_alert_names_and_links_instance(tmp_path: Path, delay: float) -> None:
     imds = Imds(delay=delay)
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -40,7 +40,7 @@ def test_alert_names_and_links_instance(tmp_path: Path, delay: float):
         assert LINK in str(payload)
 
 
-def test_alert_of_immediately_lost_run_names_instance(tmp_path: Path):
+def test_alert_of_immediately_lost_run_names_instance(tmp_path: Path) -> None:
     with Imds(delay=0.5) as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as kernel:
             kernel.run("%load_ext cwnotify")
@@ -53,7 +53,7 @@ def test_alert_of_immediately_lost_run_names_instance(tmp_path: Path):
     assert NAME in str(alert)
 
 
-def test_alert_waits_briefly_for_hanging_metadata_service(tmp_path: Path):
+def test_alert_waits_briefly_for_hanging_metadata_service(tmp_path: Path) -> None:
     imds = Imds(delay=60.0)
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -68,7 +68,7 @@ def test_alert_waits_briefly_for_hanging_metadata_service(tmp_path: Path):
     assert "i-0abc" not in str(slack.payloads)
 
 
-def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path):
+def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path) -> None:
     imds = Imds(delay=60.0)
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -82,7 +82,7 @@ def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path):
     assert len(slack.payloads) == 2
 
 
-def test_spot_notice_is_sent_once_during_cell(tmp_path: Path):
+def test_spot_notice_is_sent_once_during_cell(tmp_path: Path) -> None:
     with Imds("spot") as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as one, Kernel(world) as two:
             cells = []

@@ -59,27 +59,27 @@ def kernel(python: Path, slack: Slack, tmp_path_factory: pytest.TempPathFactory)
         yield one
 
 
-def test_environment_has_requested_versions(python: Path, request: pytest.FixtureRequest):
+def test_environment_has_requested_versions(python: Path, request: pytest.FixtureRequest) -> None:
     told = "import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)"
     versions = subprocess.run([python, "-c", told], capture_output=True, text=True, check=True).stdout.split()
 
     assert tuple(versions) == request.node.callspec.params["python"]
 
 
-def test_finished_cell_shows_value_once(kernel: Kernel, slack: Slack, name: str):
+def test_finished_cell_shows_value_once(kernel: Kernel, slack: Slack, name: str) -> None:
     result = kernel.run(f"%%notify_on_finish {name}\nx = 6\nx * 7")
 
     assert (result.status, result.values) == ("ok", ["42"])
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
-def test_unnamed_cell_is_called_by_number(kernel: Kernel, slack: Slack):
+def test_unnamed_cell_is_called_by_number(kernel: Kernel, slack: Slack) -> None:
     number = kernel.run("%%notify_on_finish\n'unnamed'").execution_count
 
     assert alert_outcome(wait_for_alert(slack, f"Cell [{number}]")) == "finished"
 
 
-def test_failed_cell_shows_one_traceback_and_aborts_rest(kernel: Kernel, slack: Slack, name: str):
+def test_failed_cell_shows_one_traceback_and_aborts_rest(kernel: Kernel, slack: Slack, name: str) -> None:
     failed, followed = kernel.run_all(f"%%notify_on_finish {name}\nx = 1\n1 / 0", "'never'")
 
     assert failed.status == "error"
@@ -88,7 +88,7 @@ def test_failed_cell_shows_one_traceback_and_aborts_rest(kernel: Kernel, slack: 
     assert "line 3" in alert_text(wait_for_alert(slack, name))
 
 
-def test_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str):
+def test_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
     result = kernel.run(f"%%notify_on_finish {name}\nimport asyncio\nawait asyncio.sleep(0, 'slept')")
 
     assert result.values == ["'slept'"]
@@ -96,7 +96,7 @@ def test_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str):
 
 
 @pytest.mark.parametrize("magic", ["%%time", "%%capture"])
-def test_error_swallowed_by_magic_is_not_failure(kernel: Kernel, slack: Slack, name: str, magic: str):
+def test_error_swallowed_by_magic_is_not_failure(kernel: Kernel, slack: Slack, name: str, magic: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\n{magic}\n1 / 0")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "failed"
@@ -116,7 +116,7 @@ def test_error_swallowed_by_magic_is_not_failure(kernel: Kernel, slack: Slack, n
         ("import asyncio\nt = asyncio.ensure_future(asyncio.sleep(9))\nt.cancel()\nawait t", "`CancelledError`"),
     ],
 )
-def test_displayed_error_is_failure(kernel: Kernel, slack: Slack, name: str, body: str, told: str):
+def test_displayed_error_is_failure(kernel: Kernel, slack: Slack, name: str, body: str, told: str) -> None:
     (kernel.world.home / "broken.py").write_text("1 / 0")
     (kernel.world.home / "broken.ipy").write_text("!true\n1 / 0\n")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
@@ -124,7 +124,7 @@ def test_displayed_error_is_failure(kernel: Kernel, slack: Slack, name: str, bod
     assert told in wait_for_alert(slack, name)["text"]
 
 
-def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name: str):
+def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run("epoch = 1")
     kernel.run(f'%%notify_on_finish {name} --show f"{{epoch}}/90"\nepoch = 7')
 
@@ -139,7 +139,7 @@ def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name:
         ("import pdb\npdb.set_trace()\nx = 1", "c", "waits for you in the debugger"),
     ],
 )
-def test_waiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str):
+def test_waiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}", typed)
     slack.wait_for(lambda _: any(says in payload["text"] for payload in delivered_alerts(slack, name)))
     cell.result()
@@ -148,7 +148,7 @@ def test_waiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str, body:
     assert len(delivered_alerts(slack, name)) == 2
 
 
-def test_interrupted_cell_is_reported(kernel: Kernel, slack: Slack, name: str):
+def test_interrupted_cell_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
     cell.wait_for_output("begun")
     kernel.interrupt()
@@ -157,7 +157,7 @@ def test_interrupted_cell_is_reported(kernel: Kernel, slack: Slack, name: str):
     assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
-def test_interrupted_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str):
+def test_interrupted_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
     # An await that sleeps for long hears of an interrupt only when something else wakes the loop, see test_outcomes.
     body = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
@@ -168,13 +168,13 @@ def test_interrupted_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, nam
     assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
-def test_syntax_error_is_failure(kernel: Kernel, slack: Slack, name: str):
+def test_syntax_error_is_failure(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\nx = = 1")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
-def test_unload_and_load_again_works(kernel: Kernel, slack: Slack, name: str):
+def test_unload_and_load_again_works(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run("%unload_ext cwnotify")
     kernel.run(f"%%notify_on_finish {name}\n1")
     kernel.run("%load_ext cwnotify")
@@ -185,7 +185,7 @@ def test_unload_and_load_again_works(kernel: Kernel, slack: Slack, name: str):
     assert not delivered_alerts(slack, name)
 
 
-def test_killed_kernel_is_reported(python: Path, slack: Slack, name: str, tmp_path: Path):
+def test_killed_kernel_is_reported(python: Path, slack: Slack, name: str, tmp_path: Path) -> None:
     with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
@@ -195,7 +195,7 @@ def test_killed_kernel_is_reported(python: Path, slack: Slack, name: str, tmp_pa
         assert alert_outcome(wait_for_alert(slack, name)) == "lost"
 
 
-def test_current_python_is_in_matrix():
+def test_current_python_is_in_matrix() -> None:
     """The other tests run on the newest pair, or on one of the same minor versions."""
     import ipykernel
     import IPython

@@ -36,7 +36,7 @@ def subject(world: World, slack: Slack, *arguments: str) -> str:
     ],
     ids=lambda value: " ".join(value)[:20] if isinstance(value, list) else None,
 )
-def test_program_is_named_by_script_or_module(arguments: list[str], name: str, world: World, slack: Slack):
+def test_program_is_named_by_script_or_module(arguments: list[str], name: str, world: World, slack: Slack) -> None:
     for path in ("train.py", "sub/train.py", "package/__main__.py", "package/inner.py"):
         file = world.home / path
         file.parent.mkdir(exist_ok=True)
@@ -58,11 +58,11 @@ def test_program_is_named_by_script_or_module(arguments: list[str], name: str, w
         ("notify(lambda: None)()", "python -c"),
     ],
 )
-def test_function_is_named_by_its_name(function: str, name: str, world: World, slack: Slack):
+def test_function_is_named_by_its_name(function: str, name: str, world: World, slack: Slack) -> None:
     assert subject(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
 
 
-def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slack: Slack):
+def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slack: Slack) -> None:
     world.environ["JPY_SESSION_NAME"] = "/home/me/resnet.ipynb"
     with Kernel(world) as kernel:
         kernel.run("from cwnotify import notify")
@@ -75,7 +75,7 @@ def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slac
     assert "In [3], line 2, in <module>" in alert_text(told)
 
 
-def test_run_in_unnamed_notebook_is_named_by_cell(world: World, slack: Slack):
+def test_run_in_unnamed_notebook_is_named_by_cell(world: World, slack: Slack) -> None:
     (world.home / "train.py").write_text(CODE)
     with Kernel(world) as kernel:
         kernel.run("from cwnotify import notify")
@@ -85,7 +85,7 @@ def test_run_in_unnamed_notebook_is_named_by_cell(world: World, slack: Slack):
         assert alert_outcome(wait_for_alert(slack, "train.py")) == "finished"
 
 
-def test_function_of_earlier_cell_is_placed_there(world: World, slack: Slack):
+def test_function_of_earlier_cell_is_placed_there(world: World, slack: Slack) -> None:
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run("def train():\n    1 / 0")
@@ -95,7 +95,7 @@ def test_function_of_earlier_cell_is_placed_there(world: World, slack: Slack):
     assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in told
 
 
-def test_value_has_same_form_everywhere(world: World, slack: Slack):
+def test_value_has_same_form_everywhere(world: World, slack: Slack) -> None:
     with Kernel(world) as kernel:
         kernel.run(
             "%load_ext cwnotify\nimport numpy, cwnotify\nv = {'acc': numpy.float32(0.1)}; n = numpy.array([1e7])"

@@ -46,7 +46,7 @@ def run_by(runner: str, world: World, path: Path) -> tuple[CompletedProcess[str]
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_notebook_finishes(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_notebook_finishes(runner: str, world: World, slack: Slack, tmp_path: Path) -> None:
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD))
 
     assert done.returncode == 0
@@ -57,7 +57,7 @@ def test_notebook_finishes(runner: str, world: World, slack: Slack, tmp_path: Pa
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_failing_notebook_stops_with_nonzero_exit_code(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_failing_notebook_stops_with_nonzero_exit_code(runner: str, world: World, slack: Slack, tmp_path: Path) -> None:
     done, _ = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD, BAD, AFTER))
 
     assert done.returncode != 0
@@ -69,7 +69,7 @@ def test_failing_notebook_stops_with_nonzero_exit_code(runner: str, world: World
 
 
 @pytest.mark.parametrize("runner", ["jupyter execute", "papermill"])
-def test_webhook_is_left_nowhere(runner: str, world: World, slack: Slack, tmp_path: Path):
+def test_webhook_is_left_nowhere(runner: str, world: World, slack: Slack, tmp_path: Path) -> None:
     secret = slack.canary
     slack.next_answers += [Answer(500, "rollup_error")]
     done, executed = run_by(runner, world, notebook(tmp_path / "train.ipynb", GOOD, BAD))
@@ -100,7 +100,7 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_notebook_sends_expected_alerts(name: str, world: World, slack: Slack):
+def test_shipped_notebook_sends_expected_alerts(name: str, world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", EXECUTE, ROOT / "notebooks" / name, timeout=120)
 
     assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ PRINT = (
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_borrowing_notebook_shows_expected_output(name: str, tmp_path: Path):
+def test_borrowing_notebook_shows_expected_output(name: str, tmp_path: Path) -> None:
     # No webhook and no account: the notebook's first cell brings both.
     with World(tmp_path / "world", "") as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
@@ -132,7 +132,7 @@ def test_borrowing_notebook_shows_expected_output(name: str, tmp_path: Path):
     assert "Traceback" not in done.stdout
 
 
-def test_borrowed_account_in_lab_uses_existing_slack(slack: Slack, tmp_path: Path):
+def test_borrowed_account_in_lab_uses_existing_slack(slack: Slack, tmp_path: Path) -> None:
     with World(tmp_path / "world", slack.url) as world:
         script = EXECUTE.rpartition("; ")[0] + "\n" + PRINT
         done = world.execute("python", "-c", script, ROOT / "notebooks" / "alarms.ipynb", timeout=150)
@@ -145,7 +145,7 @@ def test_borrowed_account_in_lab_uses_existing_slack(slack: Slack, tmp_path: Pat
     assert slack.canary not in done.stdout
 
 
-def test_borrowed_account_sends_nothing_to_own_slack(tmp_path: Path):
+def test_borrowed_account_sends_nothing_to_own_slack(tmp_path: Path) -> None:
     with World(tmp_path / "world", "https://hooks.slack.com/services/T000/B000/canary") as world:
         done = world.execute("python", "-c", "from cwnotify.demo.fake_account import borrow; borrow()")
 

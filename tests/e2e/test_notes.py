@@ -33,7 +33,7 @@ ENDINGS = {"finished": "pass", "failed": "raise ValueError", "lost": "os.kill(os
 
 
 @pytest.mark.parametrize(("word", "end"), ENDINGS.items(), ids=ENDINGS)
-def test_newest_value_of_each_name_is_in_alert(word: str, end: str, world: World, slack: Slack):
+def test_newest_value_of_each_name_is_in_alert(word: str, end: str, world: World, slack: Slack) -> None:
     told = run(
         world, slack, f"    for epoch in range(3): cwnotify.note(epoch=epoch, loss=1 / (epoch + 7))\n    {end}"
     ).splitlines()
@@ -43,7 +43,7 @@ def test_newest_value_of_each_name_is_in_alert(word: str, end: str, world: World
     assert "*loss*\n0.111111" in "\n".join(told)
 
 
-def test_lost_kernel_leaves_notes(world: World, slack: Slack):
+def test_lost_kernel_leaves_notes(world: World, slack: Slack) -> None:
     with Kernel(world) as kernel:
         kernel.run("import cwnotify\n%load_ext cwnotify")
         note = "cwnotify.note({'epoch': 41}, val_acc=0.91)"
@@ -57,7 +57,7 @@ def test_lost_kernel_leaves_notes(world: World, slack: Slack):
     assert "*val_acc*\n0.91" in alert_text(payload)
 
 
-def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack):
+def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack) -> None:
     body = (
         "    for step in range(200_000): cwnotify.note({f'loss of {step}': 1.0} if step % 50 else {}, step=step)\n"
         "    print(len(cwnotify.runs.recorder._under_way[-1]._notes.values))"
@@ -71,7 +71,7 @@ def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack):
     assert "loss of 1 = 1" not in told
 
 
-def test_value_without_text_form_harms_nothing(world: World, slack: Slack):
+def test_value_without_text_form_harms_nothing(world: World, slack: Slack) -> None:
     body = (
         "    class Bad:\n        def __str__(self): raise ValueError\n"
         "    cwnotify.note(bad=Bad(), good=1)\n    cwnotify.note(3)"
@@ -84,7 +84,7 @@ def test_value_without_text_form_harms_nothing(world: World, slack: Slack):
     assert "ValueError" in told
 
 
-def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack):
+def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> None:
     body = (
         "    import time\n    class Exits:\n        def __str__(self): raise SystemExit\n"
         "    class Blocks:\n        def __str__(self): time.sleep(600)\n"
@@ -103,7 +103,7 @@ def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack):
     ]
 
 
-def test_interrupt_during_note_reaches_user_handler(world: World, slack: Slack):
+def test_interrupt_during_note_reaches_user_handler(world: World, slack: Slack) -> None:
     body = (
         "    import signal\n    signal.signal(signal.SIGINT, lambda *_: print('saved'))\n"
         "    class Asked:\n        def __str__(self): signal.raise_signal(signal.SIGINT); return 'it'\n"
@@ -115,7 +115,7 @@ def test_interrupt_during_note_reaches_user_handler(world: World, slack: Slack):
     assert "*asked*\n`it`" in alert_text(payload)
 
 
-def test_error_with_blocking_text_is_reported(world: World, slack: Slack):
+def test_error_with_blocking_text_is_reported(world: World, slack: Slack) -> None:
     # Only while we ask: Python itself would wait for its text too.
     body = (
         "    import sys, time\n    class Blocks(Exception):\n        def __str__(self):\n"
@@ -129,28 +129,28 @@ def test_error_with_blocking_text_is_reported(world: World, slack: Slack):
     assert "its message cannot be shown" in alert_text(payload)
 
 
-def test_tensor_with_one_number_is_shown_as_number(world: World, slack: Slack):
+def test_tensor_with_one_number_is_shown_as_number(world: World, slack: Slack) -> None:
     told = run(world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))")
 
     assert "*a*\n0.5" in told
     assert "*b*\n0.25" in told
 
 
-def test_secret_in_notes_of_lost_run_is_redacted(world: World, slack: Slack):
+def test_secret_in_notes_of_lost_run_is_redacted(world: World, slack: Slack) -> None:
     told = run(world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)")
 
     assert told.startswith("lost")
     assert "hunter2" not in told
 
 
-def test_note_without_run_does_nothing(world: World, slack: Slack):
+def test_note_without_run_does_nothing(world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not slack.payloads
 
 
-def test_values_are_read_while_other_thread_notes():
+def test_values_are_read_while_other_thread_notes() -> None:
     noted: dict[str, object] = {f"kept {n}": n for n in range(50)}
     ended = threading.Event()
 
@@ -230,7 +230,7 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize("code", CHILDREN.values(), ids=CHILDREN)
-def test_note_of_child_process_is_in_parent_alert(code: str, world: World, slack: Slack):
+def test_note_of_child_process_is_in_parent_alert(code: str, world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(code)
     done = world.execute("python", script)
@@ -239,14 +239,14 @@ def test_note_of_child_process_is_in_parent_alert(code: str, world: World, slack
     assert "cwnotify" not in done.stderr
 
 
-def test_note_of_wrapped_command_is_in_alert(world: World, slack: Slack):
+def test_note_of_wrapped_command_is_in_alert(world: World, slack: Slack) -> None:
     code = "import cwnotify; cwnotify.note(mark=7)"
     world.execute("cwnotify", "run", "--name", "train", "--", sys.executable, "-c", code)
 
     assert "*mark*\n7" in alert_text(wait_for_alert(slack, "train", 20))
 
 
-def test_notes_of_kernel_children_reach_cell(world: World, slack: Slack):
+def test_notes_of_kernel_children_reach_cell(world: World, slack: Slack) -> None:
     with Kernel(world) as kernel:
         kernel.run("import cwnotify, multiprocessing\n%load_ext cwnotify\nfork = multiprocessing.get_context('fork')")
         kernel.run("def work(n): cwnotify.note(mark=n)")
@@ -261,7 +261,7 @@ def test_notes_of_kernel_children_reach_cell(world: World, slack: Slack):
     assert "*own*\n1" in told
 
 
-def test_note_reaches_run_of_its_thread(world: World, slack: Slack):
+def test_note_reaches_run_of_its_thread(world: World, slack: Slack) -> None:
     code = (
         "import threading, cwnotify\nbarrier = threading.Barrier(2)\n"
         "def work(name):\n    with cwnotify.notify(name):\n"
@@ -286,7 +286,7 @@ CLOSED = (
 )
 
 
-def test_child_whose_notes_cannot_arrive_prints_warning(world: World, slack: Slack):
+def test_child_whose_notes_cannot_arrive_prints_warning(world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", CLOSED)
 
     assert alert_outcome(wait_for_alert(slack, "train")) == "finished"

@@ -164,7 +164,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("code", "runs"), KINDS.values(), ids=KINDS)
-def test_each_use_is_separate_run(code: str, runs: list[tuple[str, str, str]], world: World, slack: Slack):
+def test_each_use_is_separate_run(code: str, runs: list[tuple[str, str, str]], world: World, slack: Slack) -> None:
     assert reported(world, slack, code) == runs
 
 
@@ -181,7 +181,7 @@ train(['--lr', '0.5'])
 """
 
 
-def test_decorated_command_stays_command(world: World, slack: Slack):
+def test_decorated_command_stays_command(world: World, slack: Slack) -> None:
     assert reported(world, slack, COMMAND, exit_code=1) == [("train", "failed", "0.5")]
 
 
@@ -216,7 +216,7 @@ def train(model: int, *, lr: float = 0.1) -> int:
 
 
 @pytest.mark.parametrize("function", [batches, load, stream, train])
-def test_decorated_function_keeps_its_kind(function: Any):
+def test_decorated_function_keeps_its_kind(function: Any) -> None:
     decorated = notify(function)
 
     assert (decorated.__name__, decorated.__doc__) == (function.__name__, function.__doc__)
@@ -231,7 +231,7 @@ def test_decorated_function_keeps_its_kind(function: Any):
         assert kind(decorated) == kind(function)
 
 
-def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("CWNOTIFY_STATE_DIR", str(tmp_path))
     usage = CliRunner().invoke(notify(greet), ["--help"]).output
 
@@ -253,12 +253,12 @@ def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp
     ],
     ids=["class", "property", "number", "partialmethod", "Ray"],
 )
-def test_unsupported_callable_is_rejected_with_hint(thing: object, advice: str):
+def test_unsupported_callable_is_rejected_with_hint(thing: object, advice: str) -> None:
     with pytest.raises(UsageError, match=advice.replace("(", r"\(").replace(")", r"\)")):
         notify("x")(thing)  # type: ignore[type-var]
 
 
-def test_decorated_object_is_recognizable():
+def test_decorated_object_is_recognizable() -> None:
     decorated = notify("x")(functools.lru_cache(train))
 
     assert inspect.signature(decorated) == inspect.signature(train)

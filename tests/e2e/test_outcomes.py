@@ -61,13 +61,13 @@ def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
     return alert_outcome(wait_for_alert(slack, name))
 
 
-def test_finished_run(kernel: Kernel, slack: Slack, name: str):
+def test_finished_run(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\n1 + 1")
 
     assert told_once(kernel, slack, name) == "finished"
 
 
-def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: str):
+def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: str) -> None:
     result = kernel.run(
         f"%%notify_on_finish {name}\ndef load(path):\n    raise FileNotFoundError(path)\n\nload('data.csv')"
     )
@@ -83,7 +83,7 @@ def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: st
 @pytest.mark.parametrize(
     ("body", "error"), [("x = 1\nfor for for", "SyntaxError"), ("import sys\nsys.exit(3)", "SystemExit")]
 )
-def test_failure_without_exception_of_own_code(body: str, error: str, kernel: Kernel, slack: Slack, name: str):
+def test_failure_without_exception_of_own_code(body: str, error: str, kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
     assert told_once(kernel, slack, name) == "failed"
@@ -107,7 +107,7 @@ INTERRUPTIBLE = {
 
 
 @pytest.mark.parametrize("body", INTERRUPTIBLE.values(), ids=INTERRUPTIBLE)
-def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str):
+def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     if "%%capture" in body:
         begun = kernel.world.home / "begun"
@@ -121,7 +121,7 @@ def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str):
     assert told_once(kernel, slack, name) == "interrupted"
 
 
-def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name: str):
+def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name: str) -> None:
     cell = kernel.submit_cell(
         f"%%notify_on_finish {name}\ntry:\n{indent(LONG_RUNNING_CODE, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
     )
@@ -166,7 +166,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: str):
+def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{end.body}")
@@ -183,7 +183,7 @@ def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("child", ["", CHILD, CHILD_OF_C], ids=["alone", "forked child", "child of C's"])
-def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str):
+def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         before = next(NAMES)
@@ -210,7 +210,7 @@ SHRUGS = (
 
 
 @pytest.mark.parametrize("body", [LONG_RUNNING_CODE, AWAIT, f"%%time\n{LONG_RUNNING_CODE}"])
-def test_shutdown_during_cell_is_lost(body: str, tmp_path: Path, name: str):
+def test_shutdown_during_cell_is_lost(body: str, tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, body)
@@ -223,7 +223,7 @@ def test_shutdown_during_cell_is_lost(body: str, tmp_path: Path, name: str):
         assert len(own.delivered) == 1
 
 
-def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, name: str):
+def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, LONG_RUNNING_CODE)
@@ -241,7 +241,7 @@ def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, na
         assert len(own.delivered) == 2
 
 
-def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Path, name: str):
+def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         begun(kernel, name, f"import time\n{SHRUGS}")
@@ -254,7 +254,7 @@ def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Pat
         assert len(own.delivered) == 1
 
 
-def test_kill_right_after_cell_keeps_outcome_of_cell(tmp_path: Path, name: str):
+def test_kill_right_after_cell_keeps_outcome_of_cell(tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1 / 0")
@@ -264,7 +264,7 @@ def test_kill_right_after_cell_keeps_outcome_of_cell(tmp_path: Path, name: str):
         assert [alert_outcome(payload) for payload in own.payloads] == ["failed"]
 
 
-def test_kill_while_idle_reports_nothing(tmp_path: Path, name: str):
+def test_kill_while_idle_reports_nothing(tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1")
@@ -276,7 +276,7 @@ def test_kill_while_idle_reports_nothing(tmp_path: Path, name: str):
         assert [alert_outcome(payload) for payload in own.payloads] == ["finished"]
 
 
-def test_interrupted_cell_that_continues_is_interrupted(tmp_path: Path, name: str):
+def test_interrupted_cell_that_continues_is_interrupted(tmp_path: Path, name: str) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = begun(kernel, name, LONG_RUNNING_CODE)
@@ -289,7 +289,7 @@ def test_interrupted_cell_that_continues_is_interrupted(tmp_path: Path, name: st
         assert [alert_outcome(payload) for payload in own.payloads] == ["interrupted"]
 
 
-def test_nothing_runs_without_extension(tmp_path: Path):
+def test_nothing_runs_without_extension(tmp_path: Path) -> None:
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         loaded = kernel.run("%load_ext cwnotify")
         kernel.run("1 / 0")

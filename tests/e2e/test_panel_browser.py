@@ -92,7 +92,7 @@ def moves(sheet: NotebookPage, panel: Locator) -> None:
 
 
 @pytest.mark.parametrize("app", ["lab/tree", "notebooks"])
-def test_panel_updates_while_kernel_is_busy(lab: Lab, app: str):
+def test_panel_updates_while_kernel_is_busy(lab: Lab, app: str) -> None:
     name = lab.write_notebook(f"busy-{app[:3]}.ipynb", opened(), *BUSY.values())
     with lab.open_notebook(name, app) as sheet:
         sheet.run_all()
@@ -111,7 +111,7 @@ def press(panel: Locator, name: str) -> None:
     panel.get_by_role("button", name=name, exact=True).click()
 
 
-def test_buttons_work_while_cell_runs(lab: Lab):
+def test_buttons_work_while_cell_runs(lab: Lab) -> None:
     name = lab.write_notebook("buttons.ipynb", opened("well-still"), BUSY["loop"])
     with lab.open_notebook(name) as sheet:
         sheet.run_all()
@@ -128,7 +128,7 @@ def test_buttons_work_while_cell_runs(lab: Lab):
         sheet.until(lambda: sheet.prompt(1) == "[2]:", "the end of the loop")
 
 
-def test_second_panel_and_rerun_cell(lab: Lab):
+def test_second_panel_and_rerun_cell(lab: Lab) -> None:
     count = "from cwnotify.notebook import live_panel\nprint(len(live_panel._open), 'open')"
     name = lab.write_notebook("twice.ipynb", opened(), opened(), count)
     with lab.open_notebook(name) as sheet:
@@ -142,7 +142,7 @@ def test_second_panel_and_rerun_cell(lab: Lab):
         moves(sheet, live(sheet))
 
 
-def test_reloaded_page_shows_panel(lab: Lab):
+def test_reloaded_page_shows_panel(lab: Lab) -> None:
     name = lab.write_notebook("reload.ipynb", opened(), BUSY["loop"])
     with lab.open_notebook(name) as sheet:
         sheet.run_all()
@@ -158,7 +158,7 @@ def test_reloaded_page_shows_panel(lab: Lab):
         assert not kept(sheet).count()
 
 
-def test_restarted_kernel_and_reopened_notebook(lab: Lab):
+def test_restarted_kernel_and_reopened_notebook(lab: Lab) -> None:
     name = lab.write_notebook("again.ipynb", opened("troubled"))
     with lab.open_notebook(name) as sheet:
         sheet.run_all()

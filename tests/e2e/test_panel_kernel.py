@@ -99,7 +99,7 @@ random.seed(1); np.random.seed(2)
 """
 
 
-def test_panel_leaves_training_process_untouched(kernel: Kernel):
+def test_panel_leaves_training_process_untouched(kernel: Kernel) -> None:
     kernel.run(STATE)
     kernel.run(OPEN + "panel = None; plt.plot([1, 2]); before = state()")
     kernel.run("plt.plot([1, 2]); panel = cwnotify.panel(link=feed)\nupdates(panel, 4)\nafter = state()")
@@ -111,7 +111,7 @@ def test_panel_leaves_training_process_untouched(kernel: Kernel):
     assert said(kernel, changed) == "[]"
 
 
-def test_panel_imports_nothing_heavy_and_uses_little_memory(kernel: Kernel):
+def test_panel_imports_nothing_heavy_and_uses_little_memory(kernel: Kernel) -> None:
     kernel.run("import ipywidgets, os, sys\ndisplay(ipywidgets.VBox([ipywidgets.Button(), ipywidgets.Image()]))")
     kernel.run(OPEN)
     kernel.run("""
@@ -126,7 +126,7 @@ def rss():
     assert float(said(kernel, "after - before")) < 5
 
 
-def test_closing_panel_leaks_nothing(kernel: Kernel):
+def test_closing_panel_leaks_nothing(kernel: Kernel) -> None:
     look = """
 import gc, threading
 from ipywidgets.widgets.widget import _instances
@@ -150,7 +150,7 @@ def look():
     assert said(kernel, "[name for name, seen in look().items() if seen != before[name]]") == "[]"
 
 
-def test_opening_shows_widget_and_stored_picture(kernel: Kernel):
+def test_opening_shows_widget_and_stored_picture(kernel: Kernel) -> None:
     kernel.run(OPEN)
     result = kernel.run("cwnotify.panel(link=feed)")
     live, kept = (one["data"] for one in result.outputs)
@@ -162,7 +162,7 @@ def test_opening_shows_widget_and_stored_picture(kernel: Kernel):
     assert result.values == [], "as a cell's value it shows nothing more"
 
 
-def test_quiet_sidecar_blocks_nothing(kernel: Kernel):
+def test_quiet_sidecar_blocks_nothing(kernel: Kernel) -> None:
     kernel.run(SILENT)
     result = kernel.run("panel = cwnotify.panel(link=quiet)", seconds=10)
 
@@ -170,7 +170,7 @@ def test_quiet_sidecar_blocks_nothing(kernel: Kernel):
     assert "nothing read yet" in result.displays[1]
 
 
-def test_interrupt_while_opening_leaves_nothing(kernel: Kernel):
+def test_interrupt_while_opening_leaves_nothing(kernel: Kernel) -> None:
     kernel.run(SILENT + "import cwnotify.notebook.live_panel as live")
     cell = kernel.submit_cell("cwnotify.panel(link=quiet)")
     cell.wait_for_output("watched")
@@ -180,7 +180,7 @@ def test_interrupt_while_opening_leaves_nothing(kernel: Kernel):
     assert said(kernel, "live._open, [kind for kind, _ in quiet.told]") == "([], ['watch', 'unwatch'])"
 
 
-def test_invalid_lines_are_skipped(kernel: Kernel):
+def test_invalid_lines_are_skipped(kernel: Kernel) -> None:
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)")
     lines = "{}, {'snapshot': None}, {'snapshot': {'at': 'x'}}, {'snapshot': {}, 'light': '!'}"
     kernel.run(f"for one in ({lines}): quiet.heard(one)")
@@ -189,7 +189,7 @@ def test_invalid_lines_are_skipped(kernel: Kernel):
     assert said(kernel, "panel._heard.snapshot.at, panel._heard.light") == "(1795400657.0, b'light')"
 
 
-def test_buttons_send_commands(kernel: Kernel):
+def test_buttons_send_commands(kernel: Kernel) -> None:
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nbuttons = panel._view._buttons\nquiet.told.clear()")
     kernel.run("for name in ('12 h', 'Refresh', 'Send a test', 'Mute 1 h', 'Close'): buttons[name].click()")
     told = said(kernel, "[one[0] for one in quiet.told], panel.request.span, quiet.told[3][1]")
@@ -197,7 +197,7 @@ def test_buttons_send_commands(kernel: Kernel):
     assert told == "(['watch', 'refresh', 'greet', 'mute', 'unwatch'], 43200.0, {'seconds': 3600.0})"
 
 
-def test_unload_closes_panel(kernel: Kernel):
+def test_unload_closes_panel(kernel: Kernel) -> None:
     kernel.run("%load_ext cwnotify")
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)")
     kernel.run("%unload_ext cwnotify")
@@ -205,14 +205,14 @@ def test_unload_closes_panel(kernel: Kernel):
     assert said(kernel, "[kind for kind, _ in quiet.told]") == "['watch', 'unwatch']"
 
 
-def test_config_sets_slack_options(kernel: Kernel):
+def test_config_sets_slack_options(kernel: Kernel) -> None:
     kernel.run("%load_ext cwnotify\n%config CWNotify.lang = 'ko'\n%config CWNotify.zone = 'Asia/Seoul'")
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)")
 
     assert said(kernel, "panel.request.lang, panel.request.zone") == "('ko', 'Asia/Seoul')"
 
 
-def test_text_update_keeps_last_picture(kernel: Kernel):
+def test_text_update_keeps_last_picture(kernel: Kernel) -> None:
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nquiet.heard(line(1795400657.0))")
     held = "panel._heard.snapshot.at, panel._heard.light, bytes(panel._view._pictures['cw-dark'].value)"
 
@@ -229,7 +229,7 @@ def test_text_update_keeps_last_picture(kernel: Kernel):
         ("--tag x", "'x' is no tag"),
     ],
 )
-def test_misspelled_argument_gets_suggestion(kernel: Kernel, line: str, hint: str):
+def test_misspelled_argument_gets_suggestion(kernel: Kernel, line: str, hint: str) -> None:
     kernel.run("%load_ext cwnotify")
     result = kernel.run(f"%cwnotify {line}")
 
@@ -246,7 +246,7 @@ def test_misspelled_argument_gets_suggestion(kernel: Kernel, line: str, hint: st
         ("cwnotify lo", ["login"]),
     ],
 )
-def test_tab_offers_arguments_and_options(kernel: Kernel, typed: str, offered: list[str]):
+def test_tab_offers_arguments_and_options(kernel: Kernel, typed: str, offered: list[str]) -> None:
     kernel.run("%load_ext cwnotify")
 
     assert said(kernel, f"get_ipython().complete(None, {typed!r}, {len(typed)})[1]") == str(offered)
@@ -254,7 +254,7 @@ def test_tab_offers_arguments_and_options(kernel: Kernel, typed: str, offered: l
     assert said(kernel, f"get_ipython().complete(None, {typed!r}, {len(typed)})[1]") != str(offered)
 
 
-def test_help_describes_arguments_and_options(kernel: Kernel):
+def test_help_describes_arguments_and_options(kernel: Kernel) -> None:
     kernel.run("%load_ext cwnotify")
     asked, told = kernel.run("%cwnotify?").pager_text, kernel.run("%cwnotify panel --help").stdout
 
@@ -262,7 +262,7 @@ def test_help_describes_arguments_and_options(kernel: Kernel):
     assert told in asked
 
 
-def test_normal_shutdown_leaves_last_picture(kernel: Kernel):
+def test_normal_shutdown_leaves_last_picture(kernel: Kernel) -> None:
     kernel.run(OPEN)
     kernel.run("panel = cwnotify.panel(link=feed)\nupdates(panel, 1)")
     kernel.shut_down()
@@ -271,7 +271,7 @@ def test_normal_shutdown_leaves_last_picture(kernel: Kernel):
 
 
 @pytest.mark.flaky(reruns=1)  # nbclient drives a kernel
-def test_nbclient_notebook_keeps_picture_and_text(world: World, tmp_path: Path):
+def test_nbclient_notebook_keeps_picture_and_text(world: World, tmp_path: Path) -> None:
     path = tmp_path / "train.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     later = "updates(panel, 2)\npanel.close()\nprint(panel._heard.snapshot.alarms[0].state)"
@@ -289,7 +289,7 @@ def test_nbclient_notebook_keeps_picture_and_text(world: World, tmp_path: Path):
     assert f"train-busy · {watched.outputs[0]['text'].strip()}" in kept["text/plain"]
 
 
-def test_terminal_prints_text_once(world: World):
+def test_terminal_prints_text_once(world: World) -> None:
     code = "import cwnotify\nfrom tests.support.panel_feed import PanelFeed\ncwnotify.panel(link=Feed('well'))"
     done = world.execute("python", "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code)
 

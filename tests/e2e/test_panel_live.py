@@ -32,7 +32,7 @@ def _picture(page: NotebookPage) -> str:
     return str(page.page.locator(".cwnotify-live img.cw-light").first.get_attribute("src") or "")
 
 
-def test_panel_follows_aws_and_slack_during_training(tmp_path: Path, aws: CloudWatch, slack: Slack):
+def test_panel_follows_aws_and_slack_during_training(tmp_path: Path, aws: CloudWatch, slack: Slack) -> None:
     environ = {**aws.environ(), "CWNOTIFY_INSTANCE": INSTANCE, "CWNOTIFY_ROUND": "1"}
     with World(tmp_path, slack.url, **environ) as world, Lab(world) as lab:
         name = lab.write_notebook("train.ipynb", "%load_ext cwnotify\n%cwnotify", BUSY)

@@ -88,7 +88,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world: World, slack: Slack):
+def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
 
     assert (done.returncode, done.stdout) == (program.exit_code, program.stdout)
@@ -98,7 +98,7 @@ def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world
     assert alert_outcome(slack.payloads[0]) == program.word
 
 
-def test_notify_shows_values_and_error_place(world: World, slack: Slack):
+def test_notify_shows_values_and_error_place(world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(
         "from cwnotify import notify\nloss = 0.25\n"
@@ -112,7 +112,7 @@ def test_notify_shows_values_and_error_place(world: World, slack: Slack):
     assert "0.25" in alert_text(payload)
 
 
-def test_notify_respects_min_and_on(world: World, slack: Slack):
+def test_notify_respects_min_and_on(world: World, slack: Slack) -> None:
     world.execute(
         "python",
         "-c",
@@ -125,7 +125,7 @@ def test_notify_respects_min_and_on(world: World, slack: Slack):
     assert [text.split("*")[1] for text in told(world, slack)] == ["told"]
 
 
-def test_notify_rejects_invalid_options_at_once(world: World, slack: Slack):
+def test_notify_rejects_invalid_options_at_once(world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -157,13 +157,13 @@ def launch(world: World, variables: tuple[str, str], code: str) -> str:
 
 
 @pytest.mark.parametrize("variables", [TORCH, SLURM, MPI], ids=["torchrun", "SLURM", "MPI"])
-def test_only_first_rank_sends_alert(variables: tuple[str, str], world: World, slack: Slack):
+def test_only_first_rank_sends_alert(variables: tuple[str, str], world: World, slack: Slack) -> None:
     assert launch(world, variables, "with notify('job'):\n    pass") == "0 0 0"
     assert len(told(world, slack)) == 1
     assert alert_outcome(slack.payloads[0]) == "finished"
 
 
-def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack):
+def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack) -> None:
     # Rank 2 fails; the first hears of it, as it would through a collective operation, and fails as well.
     code = (
         "with notify('job'):\n"
@@ -181,7 +181,7 @@ def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack):
     assert alert_outcome(slack.payloads[0]) == "failed"
 
 
-def test_failure_of_other_rank_names_rank(world: World, slack: Slack):
+def test_failure_of_other_rank_names_rank(world: World, slack: Slack) -> None:
     code = "with notify('job'):\n    if rank == '2':\n        raise ValueError('bad batch')\n"
 
     assert launch(world, TORCH, code) == "0 0 1"
@@ -189,7 +189,7 @@ def test_failure_of_other_rank_names_rank(world: World, slack: Slack):
     assert any("ValueError: [rank 2] bad batch" in alert_text(payload) for payload in slack.payloads)
 
 
-def test_single_rank_is_not_distributed(world: World, slack: Slack):
+def test_single_rank_is_not_distributed(world: World, slack: Slack) -> None:
     done = world.execute(
         "python",
         "-c",
@@ -211,7 +211,7 @@ def run(world: World, *arguments: str, **more: object) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 42, 255])
-def test_exit_code_is_passed_on(code: int, world: World, slack: Slack):
+def test_exit_code_is_passed_on(code: int, world: World, slack: Slack) -> None:
     done = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
 
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
@@ -221,7 +221,7 @@ def test_exit_code_is_passed_on(code: int, world: World, slack: Slack):
 
 
 @pytest.mark.parametrize("options", [[], ["--tail", "1"]], ids=["plain", "with --tail"])
-def test_output_is_unchanged_to_the_byte(options: list[str], world: World, slack: Slack):
+def test_output_is_unchanged_to_the_byte(options: list[str], world: World, slack: Slack) -> None:
     bare = world.execute("python", "-c", BYTES, text=False)
     done = run(world, *options, "--", "python3", "-c", BYTES, text=False)
 
@@ -230,11 +230,11 @@ def test_output_is_unchanged_to_the_byte(options: list[str], world: World, slack
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
 
 
-def test_command_reads_its_input(world: World):
+def test_command_reads_its_input(world: World) -> None:
     assert run(world, "--", "cat", input="a line\n").stdout == "a line\n"
 
 
-def test_options_after_command_belong_to_command(world: World, slack: Slack):
+def test_options_after_command_belong_to_command(world: World, slack: Slack) -> None:
     done = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
 
     assert done.stdout == "--name x --tail 3\n"
@@ -242,7 +242,7 @@ def test_options_after_command_belong_to_command(world: World, slack: Slack):
 
 
 @pytest.mark.parametrize("wrong", [["--nonsense"], ["--min", "soon"], ["--on", "never"], ["--mim", "5m"]])
-def test_invalid_option_starts_nothing(wrong: list[str], world: World, slack: Slack):
+def test_invalid_option_starts_nothing(wrong: list[str], world: World, slack: Slack) -> None:
     done = run(world, *wrong, "--", "echo", "ran")
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -253,7 +253,7 @@ def test_invalid_option_starts_nothing(wrong: list[str], world: World, slack: Sl
 @pytest.mark.parametrize(
     ("number", "why"), [(signal.SIGKILL, "was killed by SIGKILL"), (signal.SIGSEGV, "crashed with SIGSEGV")]
 )
-def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack):
+def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack) -> None:
     done = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
 
     assert done.returncode == -number
@@ -263,7 +263,7 @@ def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: 
 
 
 @pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./not-executable", 126)])
-def test_missing_command_exits_as_in_shell(program: str, code: int, world: World, slack: Slack):
+def test_missing_command_exits_as_in_shell(program: str, code: int, world: World, slack: Slack) -> None:
     (world.home / "not-executable").write_text("#!/bin/sh\n")
     done = run(world, "--name", "train", "--", program)
 
@@ -272,14 +272,14 @@ def test_missing_command_exits_as_in_shell(program: str, code: int, world: World
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
 
 
-def test_name_without_option_gets_hint(world: World, slack: Slack):
+def test_name_without_option_gets_hint(world: World, slack: Slack) -> None:
     done = run(world, "nightly", "--", "sh", "-c", "exit 0")
 
     assert done.returncode == 127
     assert "to call the run so: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
 
 
-def test_tail_of_command_is_sent(world: World, slack: Slack):
+def test_tail_of_command_is_sent(world: World, slack: Slack) -> None:
     run(world, "--name", "train", "--tail", "2", "--", "sh", "-c", "echo one; echo two; echo three; exit 1")
 
     assert "two\nthree" in alert_text(wait_for_alert(slack, "train"))
@@ -290,7 +290,7 @@ TRAPS = "trap 'echo caught; exit 9' {0}; echo begun; while :; do sleep 0.05; don
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1"])
-def test_signals_are_forwarded_and_exit_status_counts(name: str, world: World, slack: Slack):
+def test_signals_are_forwarded_and_exit_status_counts(name: str, world: World, slack: Slack) -> None:
     running = world.launch(
         "cwnotify", "run", "--name", "train", "--", "sh", "-c", TRAPS.format(name), stdin=subprocess.DEVNULL
     )
@@ -304,7 +304,7 @@ def test_signals_are_forwarded_and_exit_status_counts(name: str, world: World, s
     assert len(told(world, slack)) == 1
 
 
-def test_interrupted_program_is_interrupted(world: World, slack: Slack):
+def test_interrupted_program_is_interrupted(world: World, slack: Slack) -> None:
     running = world.launch(
         "cwnotify", "run", "--name", "train", "--", "python3", "-c", LONG_RUNNING_CODE, stdin=subprocess.DEVNULL
     )
@@ -317,7 +317,7 @@ def test_interrupted_program_is_interrupted(world: World, slack: Slack):
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["interrupted"]
 
 
-def test_killed_wrapper_reports_lost_run(world: World, slack: Slack):
+def test_killed_wrapper_reports_lost_run(world: World, slack: Slack) -> None:
     running = world.launch("cwnotify", "run", "--name", "train", "--", "sh", "-c", "echo begun; exec sleep 60")
     assert running.stdout
     assert running.stdout.readline() == "begun\n"
@@ -328,7 +328,7 @@ def test_killed_wrapper_reports_lost_run(world: World, slack: Slack):
     assert len(told(world, slack)) == 1
 
 
-def test_program_runs_without_webhook(tmp_path: Path):
+def test_program_runs_without_webhook(tmp_path: Path) -> None:
     with World(tmp_path) as world:
         done = run(world, "--", "sh", "-c", "echo out; exit 4")
 
@@ -365,7 +365,7 @@ def walk(tmp_path: Path, slack: Slack) -> Iterator[Walk]:
         yield Walk(world, slack)
 
 
-def test_secret_stays_in_its_file(walk: Walk, slack: Slack):
+def test_secret_stays_in_its_file(walk: Walk, slack: Slack) -> None:
     # Given nothing, every command says what to do next.
     without = walk("test")
     assert without.returncode == 1
@@ -398,7 +398,7 @@ def test_secret_stays_in_its_file(walk: Walk, slack: Slack):
     assert walk.files_with_the_secret() == [webhook]
 
 
-def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack):
+def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> None:
     walk("login", "--stdin", typed=slack.url)
     slack.answer = Answer(mode="hang")
     testing = walk.world.launch("cwnotify", "test")
@@ -428,7 +428,7 @@ def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack):
         ("SLACK_WEBHOOK_URL='https://hooks.slack-gov.com/triggers/T/1/{canary}'", "cwnotify manifest"),
     ],
 )
-def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk: Walk, slack: Slack):
+def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk: Walk, slack: Slack) -> None:
     done = walk("login", "--stdin", typed=url.format(canary=slack.canary))
 
     assert done.returncode == 1
@@ -440,12 +440,12 @@ def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk
 @pytest.mark.parametrize(
     "shape", ["'{url}'\n", "\ufeff<{url}>\r\n", "# ours\nexport HOOK={url}\n", '{{\n "a": "x",\n "b": "{url}"\n}}\n']
 )
-def test_quoted_webhook_is_accepted(walk: Walk, slack: Slack, shape: str):
+def test_quoted_webhook_is_accepted(walk: Walk, slack: Slack, shape: str) -> None:
     assert walk("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
     assert walk("test").returncode == 0
 
 
-def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Slack):
+def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
     done = walk("login", "--stdin", typed=slack.url)
 
@@ -455,7 +455,7 @@ def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Sl
     assert walk.files_with_the_secret() == []
 
 
-def test_unreachable_slack_is_explained(walk: Walk, slack: Slack):
+def test_unreachable_slack_is_explained(walk: Walk, slack: Slack) -> None:
     slack.refuse_connections()
     done = walk("login", "--stdin", typed=slack.url)
 
@@ -464,7 +464,7 @@ def test_unreachable_slack_is_explained(walk: Walk, slack: Slack):
     assert slack.canary not in walk.said
 
 
-def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack):
+def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack) -> None:
     walk("login", "--stdin", typed=slack.url)
     webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
     webhook.chmod(0o644)
@@ -475,7 +475,7 @@ def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack):
     assert len(slack.received) == 1
 
 
-def test_manifest_creates_app_with_incoming_webhook(walk: Walk):
+def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
     done = walk("manifest")
     manifest = json.loads(done.stdout)
     link = next(line.strip() for line in done.stderr.splitlines() if "https://" in line)
@@ -486,7 +486,7 @@ def test_manifest_creates_app_with_incoming_webhook(walk: Walk):
     assert json.loads(query["manifest_json"][0]) == manifest
 
 
-def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack):
+def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack) -> None:
     with Kernel(walk.world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell("%cwnotify login", input_text=slack.url)

@@ -57,7 +57,7 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
         ("!exit 2; echo `*<!channel>*`", "exited with code 2"),
     ],
 )
-def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Kernel, slack: Slack):
+def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name}\n{body}")
     told = wait_for_alert(slack, name)
@@ -78,7 +78,7 @@ def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Ker
         "import subprocess\nsubprocess.run(['false'])",
     ],
 )
-def test_command_of_other_cell_is_not_named(body: str, kernel: Kernel, slack: Slack):
+def test_command_of_other_cell_is_not_named(body: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run("!exit 9")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
@@ -88,7 +88,7 @@ def test_command_of_other_cell_is_not_named(body: str, kernel: Kernel, slack: Sl
     assert told["attachments"][0]["color"] == COLOR_GOOD
 
 
-def test_python_values_in_command_are_not_sent(kernel: Kernel, slack: Slack):
+def test_python_values_in_command_are_not_sent(kernel: Kernel, slack: Slack) -> None:
     first, second = next(NAMES), next(NAMES)
     kernel.run("word = 'hunter' + str(2)")
     kernel.run(f"%%notify_on_finish {first}\n!echo {{word}}; exit 2")
@@ -99,7 +99,7 @@ def test_python_values_in_command_are_not_sent(kernel: Kernel, slack: Slack):
     assert "hunter2" not in alert_text(wait_for_alert(slack, first)) + alert_text(wait_for_alert(slack, second))
 
 
-def test_error_after_command_is_outcome(kernel: Kernel, slack: Slack):
+def test_error_after_command_is_outcome(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\n!python train.py\nopen('no such model')")
 
@@ -108,7 +108,7 @@ def test_error_after_command_is_outcome(kernel: Kernel, slack: Slack):
 
 
 @pytest.mark.parametrize("body", [PYTHON, f"x = {PYTHON}"])
-def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Slack):
+def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     shown = "print('begun', flush=True)\n" if body.startswith("x") else ""
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
@@ -123,14 +123,14 @@ def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Sl
 
 
 @pytest.mark.parametrize(("on", "names"), [("error", 1), ("finish", 1), ("always", 1)])
-def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Kernel, slack: Slack):
+def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --on {on}\n!python train.py")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
-def test_command_in_terminal_ipython_is_reported(tmp_path, slack: Slack):
+def test_command_in_terminal_ipython_is_reported(tmp_path, slack: Slack) -> None:
     """There IPython runs commands another way, and expands the names of the caller's frame."""
     with World(tmp_path, slack.url) as world:
         names = [next(NAMES) for _ in range(4)]

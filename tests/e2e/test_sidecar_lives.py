@@ -37,7 +37,7 @@ def begun(world: World) -> tuple[subprocess.Popen[str], list[int]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("times", [1, 3])
-def test_signal_to_all_processes_is_reported(number: signal.Signals, times: int, world: World, slack: Slack):
+def test_signal_to_all_processes_is_reported(number: signal.Signals, times: int, world: World, slack: Slack) -> None:
     running, sidecars = begun(world)
     for _ in range(times):
         for pid in sidecars:
@@ -51,7 +51,7 @@ def test_signal_to_all_processes_is_reported(number: signal.Signals, times: int,
     until(lambda: not world.sidecar_ids(), 12, "the sidecar's end")
 
 
-def test_exit_waits_at_most_ten_seconds_for_slack(world: World, slack: Slack):
+def test_exit_waits_at_most_ten_seconds_for_slack(world: World, slack: Slack) -> None:
     slack.refuse_connections()
     running, sidecars = begun(world)
     began = time.monotonic()
@@ -72,7 +72,7 @@ def owners(world: World) -> set[str]:
         return {owner for (owner,) in db.execute("SELECT owner FROM runs")}
 
 
-def test_signal_to_sidecar_only_starts_successor(world: World, slack: Slack):
+def test_signal_to_sidecar_only_starts_successor(world: World, slack: Slack) -> None:
     running, sidecars = begun(world)
     before = owners(world)
     os.kill(sidecars[0], signal.SIGTERM)
@@ -118,7 +118,7 @@ def complaints(stderr: str) -> list[str]:
 @pytest.mark.parametrize(
     "program", [["python", "-c", NOTIFIES], ["cwnotify", "run", "--", "true"]], ids=["notify", "run"]
 )
-def test_missing_module_is_named_once(module: str, what: str, program: Sequence[str], world: World):
+def test_missing_module_is_named_once(module: str, what: str, program: Sequence[str], world: World) -> None:
     done = world.execute(*program, env=without(module, world))
 
     (line,) = complaints(done.stderr)
@@ -126,7 +126,7 @@ def test_missing_module_is_named_once(module: str, what: str, program: Sequence[
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
 
 
-def test_alert_unsent_without_module_is_sent_by_next_sidecar(world: World, slack: Slack):
+def test_alert_unsent_without_module_is_sent_by_next_sidecar(world: World, slack: Slack) -> None:
     world.execute("python", "-c", NOTIFIES, env=without("requests", world))
     world.execute("python", "-c", NOTIFIES.replace("train", "next"))
 
@@ -140,7 +140,7 @@ def test_alert_unsent_without_module_is_sent_by_next_sidecar(world: World, slack
         ("import sys\nsys.executable = '/nonexistent/python'", "/nonexistent/python: not found"),
     ],
 )
-def test_python_that_does_not_start_is_reported_once(setup: str, what: str, world: World):
+def test_python_that_does_not_start_is_reported_once(setup: str, what: str, world: World) -> None:
     done = world.execute("python", "-c", f"{setup}\n{NOTIFIES}\n{NOTIFIES}\nprint('unharmed')")
 
     (line,) = complaints(done.stderr)
@@ -148,7 +148,7 @@ def test_python_that_does_not_start_is_reported_once(setup: str, what: str, worl
     assert (done.returncode, done.stdout) == (0, "unharmed\n")
 
 
-def test_notebook_prints_sidecar_failure_while_cell_runs(world: World):
+def test_notebook_prints_sidecar_failure_while_cell_runs(world: World) -> None:
     world.environ |= without("sqlite3", world)
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify\nimport time")
@@ -159,7 +159,7 @@ def test_notebook_prints_sidecar_failure_while_cell_runs(world: World):
     assert len(complaints(result.stderr + later.stderr)) == 1
 
 
-def test_unwritable_state_directory_is_reported_and_alert_arrives(world: World, slack: Slack):
+def test_unwritable_state_directory_is_reported_and_alert_arrives(world: World, slack: Slack) -> None:
     done = world.execute("python", "-c", NOTIFIES, env={"CWNOTIFY_STATE_DIR": "/proc/nowhere"})
 
     assert "/proc/nowhere cannot be used" in done.stderr
@@ -170,7 +170,7 @@ def test_unwritable_state_directory_is_reported_and_alert_arrives(world: World, 
 @pytest.mark.parametrize("planted", ["link", "key", "folder"])
 def test_state_directory_of_other_user_is_untouched_and_alert_arrives(
     planted: str, world: World, slack: Slack, tmp_path: Path
-):
+) -> None:
     home, state = tmp_path / "mine", tmp_path / "shared" / "cwnotify"
     home.mkdir(mode=0o755)
     state.parent.mkdir()
@@ -191,7 +191,7 @@ def test_state_directory_of_other_user_is_untouched_and_alert_arrives(
     assert planted == "link" or [path.name for path in state.iterdir()] == ["key"]
 
 
-def test_repeatedly_killed_sidecars_are_reported_once(world: World, slack: Slack):
+def test_repeatedly_killed_sidecars_are_reported_once(world: World, slack: Slack) -> None:
     running, _ = begun(world)
     killed: set[int] = set()
     while len(killed) < 3:
@@ -214,7 +214,7 @@ def test_repeatedly_killed_sidecars_are_reported_once(world: World, slack: Slack
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_program_with_closed_streams_is_reported(closed: str, world: World, slack: Slack):
+def test_program_with_closed_streams_is_reported(closed: str, world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(NOTIFIES)
     done = world.execute("bash", "-c", f"{sys.executable} {script} {closed}")
@@ -248,7 +248,7 @@ print(len(ticks) > 10)
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("library", PATCHES)
-def test_patched_threads_do_not_block(library: str, order: str, world: World, slack: Slack):
+def test_patched_threads_do_not_block(library: str, order: str, world: World, slack: Slack) -> None:
     first, then = (PATCHES[library], "import cwnotify")[:: 1 if order == "before" else -1]
     done = world.execute("python", "-c", f"{first}\n{then}\n{COUNTS.format(green=GREEN[library])}", timeout=30)
 
@@ -256,7 +256,7 @@ def test_patched_threads_do_not_block(library: str, order: str, world: World, sl
     assert alert_outcome(wait_for_alert(slack, "train", 20)) == "finished"
 
 
-def test_sidecar_killed_under_gevent_is_replaced(world: World, slack: Slack):
+def test_sidecar_killed_under_gevent_is_replaced(world: World, slack: Slack) -> None:
     running = world.launch("python", "-c", f"{PATCHES['gevent']}\n{SLEEPS}")
     until(world.open_runs, 20, "the run's beginning")
     (first,) = world.sidecar_ids()
@@ -286,7 +286,7 @@ FIRST = {
 
 @in_container
 @pytest.mark.parametrize("program", FIRST.values(), ids=FIRST)
-def test_container_program_waits_for_delivery(program: list[str], world: World, slack: Slack):
+def test_container_program_waits_for_delivery(program: list[str], world: World, slack: Slack) -> None:
     slack.answer = Answer(mode="drip", headers={f"X-Slow-{n}": "x" * 8 for n in range(4)})
     (world.home / "train.py").write_text(SCRIPT)
     (world.home / "train.ipy").write_text("%load_ext cwnotify\n%notify_on_finish print('end')\n")
@@ -305,7 +305,7 @@ def inside(program: list[str], world: World) -> list[str]:
 
 
 @in_container
-def test_container_program_waits_ten_seconds_at_most(world: World, slack: Slack):
+def test_container_program_waits_ten_seconds_at_most(world: World, slack: Slack) -> None:
     slack.refuse_connections()
     began = time.monotonic()
     world.execute(*CONTAINER, sys.executable, "-c", NOTIFIES)
@@ -314,7 +314,7 @@ def test_container_program_waits_ten_seconds_at_most(world: World, slack: Slack)
 
 
 @in_container
-def test_unwanted_alert_is_not_waited_for(world: World, slack: Slack):
+def test_unwanted_alert_is_not_waited_for(world: World, slack: Slack) -> None:
     slack.refuse_connections()
     began = time.monotonic()
     world.execute(*CONTAINER, sys.executable, "-c", NOTIFIES.replace("'train'", "'train', min='1h'"))

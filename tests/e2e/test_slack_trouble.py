@@ -86,7 +86,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scen
         yield scenes
 
 
-def test_hanging_slack_delays_no_cell(scene: Scene):
+def test_hanging_slack_delays_no_cell(scene: Scene) -> None:
     scene.slack.next_answers += [Answer(mode="hang")] * 9
     scene.run("first")
     until(lambda: len(scene.slack.received) == 1, 10, "the first request")
@@ -101,7 +101,7 @@ def test_hanging_slack_delays_no_cell(scene: Scene):
     until(lambda: len(scene.world.outbox_messages("pending")) == 4, 15, "every alert on disk")
 
 
-def test_refused_connections_delay_no_cell(scene: Scene):
+def test_refused_connections_delay_no_cell(scene: Scene) -> None:
     scene.slack.refuse_connections()
     scene.run("away")
     assert "the connection was refused" in scene.tried("away")
@@ -121,7 +121,7 @@ def test_refused_connections_delay_no_cell(scene: Scene):
     ],
     ids=["500 and 503", "a proxy's 502", "reset", "cut off"],
 )
-def test_alert_arrives_once_slack_recovers(answers: list[Answer], scene: Scene):
+def test_alert_arrives_once_slack_recovers(answers: list[Answer], scene: Scene) -> None:
     scene.slack.next_answers += answers
     scene.run("later")
 
@@ -130,7 +130,7 @@ def test_alert_arrives_once_slack_recovers(answers: list[Answer], scene: Scene):
     assert len(scene.everything_told()) == 1
 
 
-def test_retry_after_is_respected(scene: Scene):
+def test_retry_after_is_respected(scene: Scene) -> None:
     scene.slack.next_answers += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
     scene.run("slowly")
 
@@ -141,7 +141,7 @@ def test_retry_after_is_respected(scene: Scene):
 
 
 @pytest.mark.parametrize("word", ["invalid_blocks", "invalid_payload", "invalid_attachments"])
-def test_message_slack_cannot_read_is_sent_as_text(word: str, scene: Scene):
+def test_message_slack_cannot_read_is_sent_as_text(word: str, scene: Scene) -> None:
     scene.slack.next_answers += [Answer(400, word)]
     scene.run("simpler")
 
@@ -169,7 +169,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene: Scene):
+def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene: Scene) -> None:
     scene.slack.next_answers += refusal.answers
     scene.run("unwanted")
     until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
@@ -186,7 +186,7 @@ def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene
     assert scene.slack.canary not in listed + sent
 
 
-def test_undeliverable_alert_can_be_removed(scene: Scene):
+def test_undeliverable_alert_can_be_removed(scene: Scene) -> None:
     scene.slack.next_answers += [WEBHOOK_REMOVED]
     scene.run("unwanted")
     until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
@@ -196,7 +196,7 @@ def test_undeliverable_alert_can_be_removed(scene: Scene):
     assert scene.everything_told() == []
 
 
-def test_waiting_alerts_of_two_kernels_arrive_once(scene: Scene):
+def test_waiting_alerts_of_two_kernels_arrive_once(scene: Scene) -> None:
     scene.slack.refuse_connections()
     with Kernel(scene.world) as other:
         other.run("%load_ext cwnotify")
@@ -212,7 +212,7 @@ def test_waiting_alerts_of_two_kernels_arrive_once(scene: Scene):
     assert sorted(text.split("*")[1] for text in told) == names
 
 
-def test_alert_of_kernel_that_ended_during_outage_arrives_later(scene: Scene):
+def test_alert_of_kernel_that_ended_during_outage_arrives_later(scene: Scene) -> None:
     scene.slack.refuse_connections()
     scene.run("orphan")
     scene.kernel.shut_down()
@@ -233,7 +233,7 @@ def the_sidecar(world: World, other_than: int = 0) -> int:
     return pid
 
 
-def test_sidecar_killed_during_run_is_replaced(scene: Scene):
+def test_sidecar_killed_during_run_is_replaced(scene: Scene) -> None:
     go = scene.world.home / "go"
     cell = scene.kernel.submit_cell(
         "%%notify_on_finish longer\nprint('begun', flush=True)\nimport os, time\n"
@@ -251,7 +251,7 @@ def test_sidecar_killed_during_run_is_replaced(scene: Scene):
     assert len(scene.everything_told()) == 1
 
 
-def test_second_sidecar_reports_killed_kernel(scene: Scene):
+def test_second_sidecar_reports_killed_kernel(scene: Scene) -> None:
     cell = scene.kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}")
     cell.wait_for_output("begun")
     first = the_sidecar(scene.world)
@@ -263,7 +263,7 @@ def test_second_sidecar_reports_killed_kernel(scene: Scene):
     assert "SIGKILL" in text
 
 
-def test_next_sidecar_sends_waiting_alerts_without_new_run(scene: Scene):
+def test_next_sidecar_sends_waiting_alerts_without_new_run(scene: Scene) -> None:
     scene.slack.refuse_connections()
     scene.run("early")
     scene.tried("early")
@@ -276,7 +276,7 @@ def test_next_sidecar_sends_waiting_alerts_without_new_run(scene: Scene):
     assert len(scene.everything_told()) == 1
 
 
-def test_attempt_of_killed_sidecar_is_left_to_next(scene: Scene):
+def test_attempt_of_killed_sidecar_is_left_to_next(scene: Scene) -> None:
     scene.slack.next_answers += [Answer(mode="hang")]
     scene.run("early")
     until(lambda: scene.slack.received, 10, "an attempt")
@@ -287,7 +287,7 @@ def test_attempt_of_killed_sidecar_is_left_to_next(scene: Scene):
     assert len(scene.everything_told()) == 1
 
 
-def test_next_start_reports_loss_of_kernel_and_sidecar(scene: Scene):
+def test_next_start_reports_loss_of_kernel_and_sidecar(scene: Scene) -> None:
     cell = scene.kernel.submit_cell(f"%%notify_on_finish forgotten\n{LONG_RUNNING_CODE}")
     cell.wait_for_output("begun")
     until(lambda: scene.world.open_runs(), 10, "the run on disk")
@@ -312,7 +312,7 @@ def test_next_start_reports_loss_of_kernel_and_sidecar(scene: Scene):
 # Settings that stand in the way
 
 
-def test_notebook_shows_alerts_without_webhook_and_sends_them_later(tmp_path: Path):
+def test_notebook_shows_alerts_without_webhook_and_sends_them_later(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         first = kernel.run("%%notify_on_finish unheard\n40 + 2")
@@ -329,7 +329,7 @@ def test_notebook_shows_alerts_without_webhook_and_sends_them_later(tmp_path: Pa
         assert [alert_outcome(payload) for payload in slack.wait_for(2)] == ["finished", "failed"]
 
 
-def test_unusable_state_directory_delays_no_alert(tmp_path: Path):
+def test_unusable_state_directory_delays_no_alert(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         world.state_dir.write_text("a file where the directory should be")
         kernel.run("%load_ext cwnotify")
@@ -338,7 +338,7 @@ def test_unusable_state_directory_delays_no_alert(tmp_path: Path):
         assert alert_outcome(wait_for_alert(slack, "stateless")) == "finished"
 
 
-def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path):
+def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path) -> None:
     """A cell may rewrite the webhook's file; alerts still go where they went before."""
     with Slack() as slack, Slack() as other, World(tmp_path) as world, ExitStack() as kernels:
         other.refuse_connections()
@@ -361,7 +361,7 @@ def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path):
 
 
 @pytest.mark.parametrize("trouble", PATIENT)
-def test_alert_is_sent_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]):
+def test_alert_is_sent_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]) -> None:
     scene = patient[trouble]
 
     assert alert_outcome(wait_for_alert(scene.slack, "first", 45)) == "finished"

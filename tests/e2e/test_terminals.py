@@ -27,7 +27,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 
 @pytest.mark.flaky(reruns=1)  # one of them drives a kernel
 @pytest.mark.parametrize("name", TERMINALS)
-def test_statement_in_terminal_is_reported(name: str, tmp_path: Path):
+def test_statement_in_terminal_is_reported(name: str, tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, slack.url, TERM="dumb") as world:
         terminal = pexpect.spawn(
             sys.executable, TERMINALS[name], env=world.environ, cwd=str(world.home), encoding="utf-8", timeout=40
@@ -52,11 +52,11 @@ def test_statement_in_terminal_is_reported(name: str, tmp_path: Path):
         ("%cwnotify do", {"doctor"}),
     ],
 )
-def test_tab_completes_magic_options(line: str, some: set[str], kernel: Kernel):
+def test_tab_completes_magic_options(line: str, some: set[str], kernel: Kernel) -> None:
     assert some <= set(kernel.complete(line))
 
 
-def test_shell_tab_completes_commands(tmp_path: Path):
+def test_shell_tab_completes_commands(tmp_path: Path) -> None:
     with World(tmp_path) as world:
         asked = {"_CWNOTIFY_COMPLETE": "bash_complete", "COMP_WORDS": "cwnotify do", "COMP_CWORD": "1"}
         # click names the variable after the program.

@@ -65,7 +65,9 @@ DEBUGGER, INPUT = "waits for you in the debugger (in the notebook)", "waits for 
         ("%debug x = 1", "c", DEBUGGER, "finished"),
     ],
 )
-def test_waiting_cell_is_reported_once(body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack):
+def test_waiting_cell_is_reported_once(
+    body: str, typed: str, says: str, end: str, kernel: Kernel, slack: Slack
+) -> None:
     name = next(NAMES)
     cell = kernel.submit_cell(
         f"%%notify_on_finish {name} --on {'error' if end == 'failed' else 'always'}\n{body}", typed
@@ -83,7 +85,7 @@ def test_waiting_cell_is_reported_once(body: str, typed: str, says: str, end: st
     assert end in messages[-1]["text"]
 
 
-def test_front_end_debugger_breakpoint_is_reported(kernel: Kernel, slack: Slack):
+def test_front_end_debugger_breakpoint_is_reported(kernel: Kernel, slack: Slack) -> None:
     """As JupyterLab does when its debugger is switched on: messages of the debug adapter protocol."""
     name = next(NAMES)
     with kernel.debugger() as debug:
@@ -101,7 +103,7 @@ def test_front_end_debugger_breakpoint_is_reported(kernel: Kernel, slack: Slack)
     assert ("finished" in messages[1]["text"], len(messages)) == (True, 2)
 
 
-def test_nothing_waits_without_input_channel(kernel: Kernel, slack: Slack):
+def test_nothing_waits_without_input_channel(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name}\ninput()")
 
@@ -109,7 +111,7 @@ def test_nothing_waits_without_input_channel(kernel: Kernel, slack: Slack):
     assert "`StdinNotImplementedError`" in message["text"]
 
 
-def test_wait_in_short_run_is_reported_after_min(kernel: Kernel, slack: Slack):
+def test_wait_in_short_run_is_reported_after_min(kernel: Kernel, slack: Slack) -> None:
     quick, slow = next(NAMES), next(NAMES)
     kernel.submit_cell(f"%%notify_on_finish {quick} --min 1h\ninput()", "y").result()
     begun = time.monotonic()
@@ -125,7 +127,7 @@ def test_wait_in_short_run_is_reported_after_min(kernel: Kernel, slack: Slack):
     until(lambda: not kernel.world.outbox_messages("pending"), 5, "an outbox without a message that is not wanted")
 
 
-def test_unregistered_cell_may_wait(kernel: Kernel, slack: Slack):
+def test_unregistered_cell_may_wait(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.payloads)
     kernel.submit_cell("input()", "y").result()
     name = next(NAMES)
@@ -135,7 +137,7 @@ def test_unregistered_cell_may_wait(kernel: Kernel, slack: Slack):
     assert len(slack.payloads) == before + 1
 
 
-def test_unsent_wait_is_dropped_when_run_ends(tmp_path: Path):
+def test_unsent_wait_is_dropped_when_run_ends(tmp_path: Path) -> None:
     name = next(NAMES)
     with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -188,7 +190,9 @@ def at_a_terminal(world: World, program: list[str], answers: list[tuple[str, str
         ("breakpoint(); x = 1", "(Pdb)", "c\n", "waits for you in the debugger (in its terminal)"),
     ],
 )
-def test_program_at_terminal_is_reported(body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack):
+def test_program_at_terminal_is_reported(
+    body: str, prompt: str, typed: str, says: str, tmp_path: Path, slack: Slack
+) -> None:
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
         script = tmp_path / "train.py"
@@ -200,7 +204,7 @@ def test_program_at_terminal_is_reported(body: str, prompt: str, typed: str, say
     assert [says in messages[0]["text"], "finished" in messages[1]["text"]] == [True, True]
 
 
-def test_program_without_terminal_waits_for_nothing(tmp_path: Path, slack: Slack):
+def test_program_without_terminal_waits_for_nothing(tmp_path: Path, slack: Slack) -> None:
     name = next(NAMES)
     with World(tmp_path, slack.url) as world:
         done = world.execute("python", "-c", SCRIPT.format(name=name, body="input()"), input="y\n")

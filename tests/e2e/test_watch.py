@@ -85,7 +85,7 @@ def state_of(name: str, state: str) -> Any:
     return lambda snapshot: (name, state) in [(one.name, one.state) for one in snapshot.alarms]
 
 
-def test_watch_shows_instance_cpu_and_alarms(aws, world, instance):
+def test_watch_shows_instance_cpu_and_alarms(aws, world, instance) -> None:
     feed(aws, instance, 10, 20, 90)
     alarm(aws, f"{instance}-busy", instance)
     alarm(aws, "of-another", "i-00000000000000001")
@@ -105,7 +105,7 @@ def test_watch_shows_instance_cpu_and_alarms(aws, world, instance):
         watch.wait_for_snapshot(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
 
 
-def test_change_is_sent_once_to_many_watchers(aws, world, instance):
+def test_change_is_sent_once_to_many_watchers(aws, world, instance) -> None:
     name = f"{instance}-busy"
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as one, watching(world, aws, "--instance", instance) as two:
@@ -127,7 +127,7 @@ def test_change_is_sent_once_to_many_watchers(aws, world, instance):
     assert "is OK again" in texts[1]
 
 
-def test_missed_change_is_sent_with_late_note(aws, world, instance):
+def test_missed_change_is_sent_with_late_note(aws, world, instance) -> None:
     name = f"{instance}-off"
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as watch:
@@ -154,7 +154,7 @@ def _age(world: World, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(("policy", "told"), [("auto", 0), ("never", 0), ("always", 1)])
-def test_routed_alarm_is_not_sent_again(aws, world, instance, policy, told):
+def test_routed_alarm_is_not_sent_again(aws, world, instance, policy, told) -> None:
     topic = _topic_of_a_stack(aws)
     name = f"{instance}-busy"
     alarm(aws, name, instance, AlarmActions=[topic])
@@ -167,7 +167,7 @@ def test_routed_alarm_is_not_sent_again(aws, world, instance, policy, told):
     assert len(world.slack.payloads) == told
 
 
-def test_fleet_alarm_is_not_sent_again(aws, world, instance):
+def test_fleet_alarm_is_not_sent_again(aws, world, instance) -> None:
     events = aws.client("events")
     pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": [{"prefix": f"{instance}-fleet"}]}}
     events.put_rule(Name="vision", EventPattern=json.dumps(pattern))
@@ -194,7 +194,7 @@ def _topic_of_a_stack(aws: Ministack) -> str:
     return topic
 
 
-def test_missing_permission_is_named_and_recovers(aws, world, instance):
+def test_missing_permission_is_named_and_recovers(aws, world, instance) -> None:
     feed(aws, instance, 10, 20)
     key = _a_user(aws, "notebook")
     with watching(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
@@ -219,7 +219,7 @@ def _allow(aws: Ministack, name: str) -> None:
     aws.client("iam").put_user_policy(UserName=name, PolicyName="watch", PolicyDocument=json.dumps(policy))
 
 
-def test_credentials_added_during_run_are_used(aws, world, instance, tmp_path):
+def test_credentials_added_during_run_are_used(aws, world, instance, tmp_path) -> None:
     feed(aws, instance, 10, 20)
     file = tmp_path / "credentials"
     environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
@@ -233,14 +233,14 @@ def test_credentials_added_during_run_are_used(aws, world, instance, tmp_path):
         watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
 
 
-def test_unknown_instance_is_reported(aws, world):
+def test_unknown_instance_is_reported(aws, world) -> None:
     with watching(world, aws, "--instance", "i-00000000000000042") as watch:
         trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
 
     assert "there is no instance i-00000000000000042 in ap-northeast-2" in trouble.text.lower()
 
 
-def test_watch_without_aws_shows_host(world):
+def test_watch_without_aws_shows_host(world) -> None:
     quiet = {"AWS_EC2_METADATA_DISABLED": "true"}
     with WatchProcess(world, environ=quiet) as watch:
         snapshot = watch.wait_for_snapshot(lambda one: one.lines, "this host's load")
@@ -289,7 +289,7 @@ def messages(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_change_arrives_within_poll_despite_aws_failure(world, cloud, name):
+def test_change_arrives_within_poll_despite_aws_failure(world, cloud, name) -> None:
     with WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "CPU and the alarm")
         cloud.fault = REFUSALS[name]
@@ -312,7 +312,7 @@ def test_change_arrives_within_poll_despite_aws_failure(world, cloud, name):
 
 
 @pytest.mark.parametrize("name", ["500", "hangs"])
-def test_missed_changes_are_sent_once_when_history_returns(world, cloud, name):
+def test_missed_changes_are_sent_once_when_history_returns(world, cloud, name) -> None:
     with (
         WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as one,
         WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as two,

@@ -41,7 +41,7 @@ def world(tmp_path: Path, slack: Slack, aws: CloudWatch) -> Iterator[World]:
         yield world
 
 
-def test_once_prints_state_and_exits(world):
+def test_once_prints_state_and_exits(world) -> None:
     done = world.command("cwnotify", "watch", "--once")
 
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_once_prints_state_and_exits(world):
     assert any(line.startswith(("● train-busy · ", "○ train-busy · ")) for line in rest)
 
 
-def test_pipe_gets_line_for_each_news(world, aws, slack):
+def test_pipe_gets_line_for_each_news(world, aws, slack) -> None:
     process = world.begin("cwnotify", "watch")
     try:
         lines = iter(process.stdout.readline, "")
@@ -67,7 +67,7 @@ def test_pipe_gets_line_for_each_news(world, aws, slack):
     assert "Traceback" not in process.stderr.read()
 
 
-def test_terminal_shows_live_picture(world):
+def test_terminal_shows_live_picture(world) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), "watch"],
@@ -92,14 +92,14 @@ def test_terminal_shows_live_picture(world):
     assert process.returncode == 0
 
 
-def test_invalid_argument_is_explained(world):
+def test_invalid_argument_is_explained(world) -> None:
     done = world.command("cwnotify", "watch", "--instance", "web-1")
 
     assert done.returncode == 1
     assert "'web-1' is no instance id" in done.stderr
 
 
-def test_thousand_instances_take_two_calls(world, aws):
+def test_thousand_instances_take_two_calls(world, aws) -> None:
     now = time.time()
     for n in range(1000):
         aws.put_instance(f"i-{n:017x}", team="ml")
@@ -122,7 +122,7 @@ def test_thousand_instances_take_two_calls(world, aws):
     ],
     ids=["throttled", "expired", "denied", "hanging"],
 )
-def test_problem_is_named_and_recovers(world, aws, slack, fault, said):
+def test_problem_is_named_and_recovers(world, aws, slack, fault, said) -> None:
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "a good beginning", 40)
         aws.fault = fault
@@ -138,7 +138,7 @@ def test_problem_is_named_and_recovers(world, aws, slack, fault, said):
         slack.wait_for(1)
 
 
-def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack):
+def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack) -> None:
     states = [*["ALARM", "OK"] * MAX_CHANGES_PER_WINDOW, "ALARM"]
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.alarms, "the alarm", 40)
@@ -153,7 +153,7 @@ def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack):
     assert f"{len(states) - MAX_CHANGES_PER_WINDOW} times" in texts[-1]
 
 
-def test_cost_of_watching_is_counted(world, aws):
+def test_cost_of_watching_is_counted(world, aws) -> None:
     import sqlite3
     from contextlib import closing
 

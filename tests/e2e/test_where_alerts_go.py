@@ -59,7 +59,7 @@ os.environ["XDG_CONFIG_HOME"] = os.environ["HOME"] = str(folder.parent.absolute(
 """
 
 
-def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path):
+def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path) -> None:
     with Slack() as slack, Slack() as theirs, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
@@ -74,7 +74,7 @@ def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path):
         assert not theirs.received
 
 
-def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path):
+def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path) -> None:
     with Slack() as slack, Slack() as theirs, World(tmp_path) as world, Kernel(world) as kernel:
         path = store_webhook(Secret(slack.url), world.environ)
         kernel.run("%load_ext cwnotify")
@@ -87,7 +87,7 @@ def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path):
         assert not theirs.received
 
 
-def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path):
+def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}")
@@ -98,7 +98,7 @@ def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path):
         assert not told.stderr
 
 
-def test_custom_wording_is_used_as_of_run_start(tmp_path: Path):
+def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         config = world.home / ".config" / "cwnotify" / "config.toml"
         config.parent.mkdir(parents=True)
@@ -154,7 +154,7 @@ def settings(trap: Trap) -> str:
     return SETTINGS.replace("TRAP", trap.url)
 
 
-def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path):
+def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path) -> None:
     with Slack() as slack, Trap() as trap, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         assert not kernel.run(settings(trap)).errors
@@ -172,7 +172,7 @@ def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path):
         assert not (world.home / "theirs" / "state").exists()
 
 
-def test_first_cell_settings_do_not_reach_sidecar(tmp_path: Path):
+def test_first_cell_settings_do_not_reach_sidecar(tmp_path: Path) -> None:
     with Slack() as slack, Trap() as trap, World(tmp_path) as world, Kernel(world) as kernel:
         store_webhook(Secret(slack.url), world.environ)
         kernel.run(settings(trap))
@@ -189,7 +189,7 @@ KEYS = {"AWS_DEFAULT_REGION": "ap-northeast-2", "AWS_ACCESS_KEY_ID": "test", "AW
 
 
 @pytest.mark.parametrize("panel_first", [False, True])
-def test_stored_webhook_is_read_in_start_environment(panel_first: bool, tmp_path: Path):
+def test_stored_webhook_is_read_in_start_environment(panel_first: bool, tmp_path: Path) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()
@@ -221,7 +221,7 @@ def test_stored_webhook_is_read_in_start_environment(panel_first: bool, tmp_path
         server.stop()
 
 
-def test_kernel_keeps_webhook_when_file_is_overwritten(tmp_path: Path):
+def test_kernel_keeps_webhook_when_file_is_overwritten(tmp_path: Path) -> None:
     with Slack() as slack, Slack() as theirs, World(tmp_path) as world, Kernel(world) as kernel:
         path = store_webhook(Secret(slack.url), world.environ)
         kernel.run("%load_ext cwnotify")
@@ -236,7 +236,7 @@ def test_kernel_keeps_webhook_when_file_is_overwritten(tmp_path: Path):
         assert not get_webhook_path(world.environ).exists()
 
 
-def test_kernel_keeps_channel_when_file_changes(tmp_path: Path):
+def test_kernel_keeps_channel_when_file_changes(tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish first\n1")
@@ -250,7 +250,7 @@ def test_kernel_keeps_channel_when_file_changes(tmp_path: Path):
         assert f"the channel in {config} changed" in told.stderr
 
 
-def test_cell_may_set_connection_before_webhook_is_configured(tmp_path: Path):
+def test_cell_may_set_connection_before_webhook_is_configured(tmp_path: Path) -> None:
     with Slack() as slack, Trap() as proxy, World(tmp_path) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}\n%env HTTP_PROXY={proxy.url}")

@@ -105,7 +105,7 @@ def shell(world: World, script: str, wrapper: list[str]) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("script", SEEN.values(), ids=SEEN)
-def test_command_sees_no_wrapper(script: str, world: World):
+def test_command_sees_no_wrapper(script: str, world: World) -> None:
     bare = shell(world, script, ["env"])
 
     for name, wrapper in OURS.items():
@@ -114,7 +114,7 @@ def test_command_sees_no_wrapper(script: str, world: World):
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("options", ["", "--tail 2"])
-def test_run_with_closed_streams_is_reported(closed: str, options: str, world: World, slack: Slack):
+def test_run_with_closed_streams_is_reported(closed: str, options: str, world: World, slack: Slack) -> None:
     name = f"closed{closed}{options}".translate(str.maketrans("<>&- ", "iodxy"))
     assert shell(world, f'"$@" {options} --name {name} -- sleep 0.1 {closed}', RUN)[1] == 0
 
@@ -125,7 +125,7 @@ def test_run_with_closed_streams_is_reported(closed: str, options: str, world: W
 
 
 @pytest.mark.parametrize("target", ["> log", ">> log", "2>&1 | cat", "> /dev/null", "> log 2>&1"])
-def test_tail_is_sent_wherever_output_goes(target: str, world: World, slack: Slack):
+def test_tail_is_sent_wherever_output_goes(target: str, world: World, slack: Slack) -> None:
     (world.home / "log").write_text("old\n")
     name = f"lines{'-'.join(re.findall('[a-z]+|>+', target))}".replace(">", "to")
     shell(
@@ -139,7 +139,7 @@ def test_tail_is_sent_wherever_output_goes(target: str, world: World, slack: Sla
     assert "old" not in text
 
 
-def test_daemon_does_not_delay_alert(world: World, slack: Slack):
+def test_daemon_does_not_delay_alert(world: World, slack: Slack) -> None:
     began = time.monotonic()
     running = world.launch(*RUN, "--tail", "2", "--name", "daemon", "--", "sh", "-c", "sleep 20 & echo main")
 
@@ -187,7 +187,7 @@ WAYS: dict[str, Callable[[int, int], None]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("wrapper", OURS)
-def test_signal_reaches_command_once(wrapper: str, way: str, world: World):
+def test_signal_reaches_command_once(wrapper: str, way: str, world: World) -> None:
     running = world.launch(
         *OURS[wrapper], sys.executable, "-c", RECORDER, stdin=subprocess.DEVNULL, start_new_session=True
     )
@@ -202,7 +202,7 @@ def test_signal_reaches_command_once(wrapper: str, way: str, world: World):
     assert running.communicate(timeout=20)[0] == ""
 
 
-def test_descriptors_before_command_are_kept(world: World):
+def test_descriptors_before_command_are_kept(world: World) -> None:
     running = world.launch(*OURS["run"], "sleep", "30", stdin=subprocess.DEVNULL)
     until(lambda: _blocks(running.pid), 20, "its start")
     running.send_signal(signal.SIGTERM)
@@ -215,7 +215,7 @@ def _blocks(pid: int) -> bool:
     return bool(int(status.partition("SigBlk:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-def test_self_stopped_command_is_waited_for(world: World, slack: Slack):
+def test_self_stopped_command_is_waited_for(world: World, slack: Slack) -> None:
     code = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(1.5)"
     running = world.launch(*RUN, "--name", "paused", "--", sys.executable, "-c", code)
     assert running.stdout
@@ -267,7 +267,7 @@ def terminal(request: pytest.FixtureRequest, world: World) -> Iterator[Terminal]
 
 
 @pytest.mark.parametrize("stdin", ["", "</dev/null"])
-def test_keys_reach_command_once(stdin: str, terminal: Terminal, world: World):
+def test_keys_reach_command_once(stdin: str, terminal: Terminal, world: World) -> None:
     (world.home / "recorder.py").write_text(RECORDER)
     terminal.send(f"$W {sys.executable} recorder.py {stdin}")
     terminal.bash.expect_exact("ready")
@@ -283,7 +283,7 @@ def test_keys_reach_command_once(stdin: str, terminal: Terminal, world: World):
     assert terminal.bash.expect([r"\d", pexpect.TIMEOUT], timeout=0.5) == 1
 
 
-def test_interrupt_ends_shell_loop(terminal: Terminal):
+def test_interrupt_ends_shell_loop(terminal: Terminal) -> None:
     terminal.send("for i in 1 2; do $W sh -c 'echo begun; exec sleep 20'; echo again; done")
     terminal.bash.expect_exact("begun")
     terminal.press("c")
@@ -291,7 +291,7 @@ def test_interrupt_ends_shell_loop(terminal: Terminal):
     assert "again" not in terminal.until_prompt()
 
 
-def test_job_can_be_stopped_and_continued(terminal: Terminal):
+def test_job_can_be_stopped_and_continued(terminal: Terminal) -> None:
     # A single process: one that is stopped just as it forks may leave its shell waiting for ever.
     terminal.send("$W sh -c 'echo begun; exec sleep 1'")
     terminal.bash.expect_exact("begun")
@@ -302,7 +302,7 @@ def test_job_can_be_stopped_and_continued(terminal: Terminal):
     terminal.bash.expect_exact("left 0")
 
 
-def test_command_that_stops_itself_stops_job(terminal: Terminal):
+def test_command_that_stops_itself_stops_job(terminal: Terminal) -> None:
     terminal.send("$W sh -c 'kill -STOP $$; echo on'")
     assert "Stopped" in terminal.until_prompt()
     terminal.send("echo stopped $?; fg; echo left $?")
@@ -313,7 +313,7 @@ def test_command_that_stops_itself_stops_job(terminal: Terminal):
 
 @pytest.mark.parametrize(("prefix", "lives"), [("nohup ", True), ("", False)])
 @pytest.mark.parametrize("wrapper", ["env", *OURS])
-def test_only_nohup_keeps_command_after_hangup(wrapper: str, prefix: str, lives: bool, world: World):
+def test_only_nohup_keeps_command_after_hangup(wrapper: str, prefix: str, lives: bool, world: World) -> None:
     sign = world.home / f"sign-{wrapper}-{lives}"
     terminal = Terminal(world, OURS.get(wrapper, ["env"]))
     script = f"echo begun >{sign}; sleep 1.5; echo ended >>{sign}".replace(" --tail", "")

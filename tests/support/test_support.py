@@ -16,7 +16,7 @@ def post_message(slack: Slack, path: str = "", seconds: float = 5.0) -> requests
     return requests.post(url, json={"text": "hi"}, timeout=seconds, allow_redirects=False)
 
 
-def test_what_is_answered_with_ok_is_delivered():
+def test_what_is_answered_with_ok_is_delivered() -> None:
     with Slack() as slack:
         reply = post_message(slack)
 
@@ -26,7 +26,7 @@ def test_what_is_answered_with_ok_is_delivered():
 
 
 @pytest.mark.parametrize("answer", [RATE_LIMITED, WEBHOOK_REMOVED, REDIRECT, LOGIN_PAGE, Answer(503, "")], ids=str)
-def test_any_other_answer_is_received_and_not_delivered(answer: Answer):
+def test_any_other_answer_is_received_and_not_delivered(answer: Answer) -> None:
     with Slack(answer) as slack:
         reply = post_message(slack)
 
@@ -36,20 +36,20 @@ def test_any_other_answer_is_received_and_not_delivered(answer: Answer):
         assert not slack.delivered
 
 
-def test_a_script_is_used_up_first():
+def test_a_script_is_used_up_first() -> None:
     with Slack() as slack:
         slack.next_answers += [RATE_LIMITED, WEBHOOK_REMOVED]
 
         assert [post_message(slack).status_code for _ in range(3)] == [429, 404, 200]
 
 
-def test_another_path_is_no_webhook():
+def test_another_path_is_no_webhook() -> None:
     with Slack() as slack:
         assert post_message(slack, "/services/other").text == "no_service"
         assert not slack.delivered
 
 
-def test_refused_connections_are_taken_again_on_the_same_port():
+def test_refused_connections_are_taken_again_on_the_same_port() -> None:
     with Slack() as slack:
         slack.refuse_connections()
         with pytest.raises(requests.ConnectionError, match="refused"):
@@ -69,20 +69,20 @@ def test_refused_connections_are_taken_again_on_the_same_port():
         ("cut", (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)),
     ],
 )
-def test_bad_ways_are_as_bad_as_they_sound(mode, error):
+def test_bad_ways_are_as_bad_as_they_sound(mode, error) -> None:
     with Slack(Answer(mode=mode)) as slack:
         with pytest.raises(error):
             post_message(slack, seconds=0.3)
         assert not slack.delivered
 
 
-def test_a_dripping_answer_arrives_in_the_end():
+def test_a_dripping_answer_arrives_in_the_end() -> None:
     with Slack(Answer(mode="drip")) as slack:
         assert post_message(slack).text == "ok"
         slack.wait_for(1)
 
 
-def test_waiting_ends_with_the_reason():
+def test_waiting_ends_with_the_reason() -> None:
     with Slack() as slack:
         Timer(0.05, post_message, [slack]).start()
         slack.wait_for(lambda messages: messages and messages[0]["text"] == "hi")
@@ -92,6 +92,6 @@ def test_waiting_ends_with_the_reason():
         until(lambda: None, 0.02, "a unicorn")
 
 
-def test_ok_is_the_only_delivery():
+def test_ok_is_the_only_delivery() -> None:
     assert OK.is_delivered
     assert not Answer(200, "ok\n").is_delivered

@@ -12,7 +12,8 @@ from tests.support.panel_feed import healthy_snapshot
 
 def measure(quick: bool) -> BenchmarkResult:
     """The panel's picture, light and dark in turn."""
-    plot, sizes = PlotRenderer(), []
+    plot = PlotRenderer()
+    sizes: list[float] = []
 
     def ours() -> float:
         at = time.time()

@@ -22,6 +22,7 @@ from cwnotify.demo.notebook import execute_notebook
 from cwnotify.demo.slack import FakeSlack
 from tests.support.kernel import World
 from tests.support.lab import CHROMIUM_FLAGS, Lab
+from tests.support.waiting import until
 
 PICTURES = Path(__file__).with_name("pictures")
 TRAIN = """%%notify_on_finish resnet50
@@ -36,7 +37,7 @@ def alerts(notebook: str, count: int, picture: str) -> None:
     with tempfile.TemporaryDirectory() as home, FakeSlack() as slack:
         os.environ |= {"CWNOTIFY_WEBHOOK_URL": slack.webhook_url, "CWNOTIFY_STATE_DIR": home}
         execute_notebook(Path("notebooks", notebook))
-        slack.wait_for(lambda message: len(slack.messages) == count, 20)
+        until(lambda: len(slack.messages) == count, 20, "the alerts")
         _photograph(lambda page: page.goto(slack.page_url), picture)
 
 
@@ -72,8 +73,8 @@ def panel() -> None:
         deployed = world.execute("cwnotify", "deploy", "--instance", instance)
         assert deployed.returncode == 0, deployed.stderr
         with world, Lab(world) as lab:
-            lab.notebook("train.ipynb", "import time\n%load_ext cwnotify", "%cwnotify", TRAIN)
-            with lab.page("train.ipynb", width=1400) as sheet:
+            lab.write_notebook("train.ipynb", "import time\n%load_ext cwnotify", "%cwnotify", TRAIN)
+            with lab.open_notebook("train.ipynb", width=1400) as sheet:
                 sheet.run_all()
                 output = sheet.page.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".jp-OutputArea")
                 sheet.until(lambda: output.locator("img").count() and "resnet50" in output.inner_text(), "the panel")

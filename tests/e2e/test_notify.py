@@ -6,7 +6,8 @@ import asyncio
 import functools
 import inspect
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import click
 import pytest
@@ -219,7 +220,7 @@ def train(model: int, *, lr: float = 0.1) -> int:
 def test_decorated_function_keeps_its_kind(function: Any) -> None:
     decorated = notify(function)
 
-    assert (decorated.__name__, decorated.__doc__) == (function.__name__, function.__doc__)
+    assert (getattr(decorated, "__name__", ""), decorated.__doc__) == (function.__name__, function.__doc__)
     assert inspect.signature(decorated) == inspect.signature(function)
     for kind in (
         inspect.iscoroutinefunction,
@@ -231,9 +232,9 @@ def test_decorated_function_keeps_its_kind(function: Any) -> None:
         assert kind(decorated) == kind(function)
 
 
-def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CWNOTIFY_STATE_DIR", str(tmp_path))
-    usage = CliRunner().invoke(notify(greet), ["--help"]).output
+    usage = CliRunner().invoke(cast(click.Command, notify(greet)), ["--help"]).output
 
     assert "Usage: greet [OPTIONS] NAME" in usage
     assert "Greet." in usage
@@ -264,4 +265,4 @@ def test_decorated_object_is_recognizable() -> None:
     assert inspect.signature(decorated) == inspect.signature(train)
     assert repr(decorated).startswith("<cwnotify.notify of <functools._lru_cache_wrapper")
     with pytest.raises(AttributeError):
-        _ = decorated.missing
+        _ = getattr(decorated, "missing")  # noqa: B009

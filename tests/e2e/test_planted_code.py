@@ -66,8 +66,9 @@ def deploy(client: AwsSession, slack: Slack, instance: str) -> list[str]:
 
 
 def the_key(aws: Ministack) -> str:
-    (found,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
-    return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}["CodeKey"]
+    (stack,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
+    parameters: dict[str, str] = {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]}
+    return parameters["CodeKey"]
 
 
 def test_existing_bucket_and_object_are_not_deployed(aws: Ministack, slack: Slack, client: AwsSession) -> None:
@@ -210,7 +211,7 @@ class Strict(BaseHTTPRequestHandler):
 
 
 def test_bucket_of_other_account_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    handler = type("Theirs", (Strict,), {"seen": []})
+    handler: Any = type("Theirs", (Strict,), {"seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc from pathlib import Path
+import Iterator
 from itertools import count
 
 import pytest
@@ -130,7 +131,7 @@ def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Ker
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
-def test_command_in_terminal_ipython_is_reported(tmp_path, slack: Slack) -> None:
+def test_command_in_terminal_ipython_is_reported(tmp_path: Path, slack: Slack) -> None:
     """There IPython runs commands another way, and expands the names of the caller's frame."""
     with World(tmp_path, slack.url) as world:
         names = [next(NAMES) for _ in range(4)]

@@ -437,7 +437,8 @@ def test_key_and_other_accounts_are_stored_and_removed(aws: Ministack, instance:
     # This CloudFormation passes over the topic's key; test_template.py holds that the topic gets it.
     def encrypted_by() -> str:
         (stack,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
-        return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}["KmsKey"]
+        parameters: dict[str, str] = {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]}
+        return parameters["KmsKey"]
 
     def allowed() -> list[Any]:
         policy = aws.client("sns").get_topic_attributes(TopicArn=TOPIC)["Attributes"]["Policy"]

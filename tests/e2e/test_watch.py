@@ -37,10 +37,17 @@ def instance(aws: Ministack) -> str:
     return str(reply["Instances"][0]["InstanceId"])
 
 
+class WatchWorld(World):
+    """A world with its Slack stand-in."""
+
+    def __init__(self, folder: Path, slack: Slack) -> None:
+        super().__init__(folder, slack.url)
+        self.slack = slack
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with Slack() as slack, World(tmp_path, slack.url) as world:
-        world.slack = slack  # type: ignore[attr-defined]
+def world(tmp_path: Path) -> Iterator[WatchWorld]:
+    with Slack() as slack, WatchWorld(tmp_path, slack) as world:
         yield world
 
 
@@ -77,7 +84,7 @@ def set_state(aws: Ministack, name: str, state: str) -> None:
     aws.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason=f"a test says {state}")
 
 
-def watching(world: World, aws: Ministack, *options: str, **environ: str) -> WatchProcess:
+def watching(world: WatchWorld, aws: Ministack, *options: str, **environ: str) -> WatchProcess:
     return WatchProcess(world, *options, environ={**aws.environ(), "CWNOTIFY_ROUND": ROUND, **environ})
 
 
@@ -85,7 +92,7 @@ def state_of(name: str, state: str) -> Any:
     return lambda snapshot: (name, state) in [(one.name, one.state) for one in snapshot.alarms]
 
 
-def test_watch_shows_instance_cpu_and_alarms(aws, world, instance) -> None:
+def test_watch_shows_instance_cpu_and_alarms(aws: Ministack, world: WatchWorld, instance: str) -> None:
     feed(aws, instance, 10, 20, 90)
     alarm(aws, f"{instance}-busy", instance)
     alarm(aws, "of-another", "i-00000000000000001")
@@ -105,7 +112,7 @@ def test_watch_shows_instance_cpu_and_alarms(aws, world, instance) -> None:
         watch.wait_for_snapshot(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
 
 
-def test_change_is_sent_once_to_many_watchers(aws, world, instance) -> None:
+def test_change_is_sent_once_to_many_watchers(aws: Ministack, world: WatchWorld, instance: str) -> None:
     name = f"{instance}-busy"
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as one, watching(world, aws, "--instance", instance) as two:
@@ -120,19 +127,19 @@ def test_change_is_sent_once_to_many_watchers(aws, world, instance) -> None:
         two.wait_for_snapshot(state_of(name, "OK"), "the way back")
         world.slack.wait_for(2)
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     texts = [str(payload["text"]) for payload in world.slack.payloads]
     assert len(texts) == 2
     assert "is in ALARM" in texts[0]
     assert "is OK again" in texts[1]
 
 
-def test_missed_change_is_sent_with_late_note(aws, world, instance) -> None:
+def test_missed_change_is_sent_with_late_note(aws: Ministack, world: WatchWorld, instance: str) -> None:
     name = f"{instance}-off"
     alarm(aws, name, instance)
     with watching(world, aws, "--instance", instance) as watch:
         watch.wait_for_snapshot(lambda snapshot: snapshot.alarms, "the alarm")
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     set_state(aws, name, "OK")
     set_state(aws, name, "ALARM")
     _age(world, 3600)
@@ -141,20 +148,22 @@ def test_missed_change_is_sent_with_late_note(aws, world, instance) -> None:
         watch.wait_for_snapshot(state_of(name, "ALARM"), "the alarm as it is now")
         world.slack.wait_for(1)
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     told = world.slack.payloads
     assert all("No watch was running" in str(payload["blocks"]) for payload in told)
     assert "in ALARM" in str(told[-1]["text"])
 
 
-def _age(world: World, seconds: float) -> None:
+def _age(world: WatchWorld, seconds: float) -> None:
     """Let it have been so long ago that anybody watched."""
     with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db, db:
         db.execute("UPDATE alarms SET seen = seen - ?", (seconds,))
 
 
 @pytest.mark.parametrize(("policy", "told"), [("auto", 0), ("never", 0), ("always", 1)])
-def test_routed_alarm_is_not_sent_again(aws, world, instance, policy, told) -> None:
+def test_routed_alarm_is_not_sent_again(
+    aws: Ministack, world: WatchWorld, instance: str, policy: Any, told: Any
+) -> None:
     topic = _topic_of_a_stack(aws)
     name = f"{instance}-busy"
     alarm(aws, name, instance, AlarmActions=[topic])
@@ -163,11 +172,11 @@ def test_routed_alarm_is_not_sent_again(aws, world, instance, policy, told) -> N
         set_state(aws, name, "ALARM")
         watch.wait_for_snapshot(state_of(name, "ALARM"), "the change")
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert len(world.slack.payloads) == told
 
 
-def test_fleet_alarm_is_not_sent_again(aws, world, instance) -> None:
+def test_fleet_alarm_is_not_sent_again(aws: Ministack, world: WatchWorld, instance: str) -> None:
     events = aws.client("events")
     pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": [{"prefix": f"{instance}-fleet"}]}}
     events.put_rule(Name="vision", EventPattern=json.dumps(pattern))
@@ -181,7 +190,7 @@ def test_fleet_alarm_is_not_sent_again(aws, world, instance) -> None:
             set_state(aws, name, "ALARM")
             watch.wait_for_snapshot(state_of(name, "ALARM"), "the change")
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert [f"{instance}-busy" in payload["text"] for payload in world.slack.payloads] == [True]
 
 
@@ -194,7 +203,7 @@ def _topic_of_a_stack(aws: Ministack) -> str:
     return topic
 
 
-def test_missing_permission_is_named_and_recovers(aws, world, instance) -> None:
+def test_missing_permission_is_named_and_recovers(aws: Ministack, world: WatchWorld, instance: str) -> None:
     feed(aws, instance, 10, 20)
     key = _a_user(aws, "notebook")
     with watching(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
@@ -219,7 +228,9 @@ def _allow(aws: Ministack, name: str) -> None:
     aws.client("iam").put_user_policy(UserName=name, PolicyName="watch", PolicyDocument=json.dumps(policy))
 
 
-def test_credentials_added_during_run_are_used(aws, world, instance, tmp_path) -> None:
+def test_credentials_added_during_run_are_used(
+    aws: Ministack, world: WatchWorld, instance: str, tmp_path: Path
+) -> None:
     feed(aws, instance, 10, 20)
     file = tmp_path / "credentials"
     environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
@@ -233,14 +244,14 @@ def test_credentials_added_during_run_are_used(aws, world, instance, tmp_path) -
         watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
 
 
-def test_unknown_instance_is_reported(aws, world) -> None:
+def test_unknown_instance_is_reported(aws: Ministack, world: WatchWorld) -> None:
     with watching(world, aws, "--instance", "i-00000000000000042") as watch:
         trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
 
     assert "there is no instance i-00000000000000042 in ap-northeast-2" in trouble.text.lower()
 
 
-def test_watch_without_aws_shows_host(world) -> None:
+def test_watch_without_aws_shows_host(world: WatchWorld) -> None:
     quiet = {"AWS_EC2_METADATA_DISABLED": "true"}
     with WatchProcess(world, environ=quiet) as watch:
         snapshot = watch.wait_for_snapshot(lambda one: one.lines, "this host's load")
@@ -279,17 +290,17 @@ def cloud() -> Iterator[CloudWatch]:
         yield cloud
 
 
-def seen_in_outbox(world: World) -> list[tuple[str, float]]:
+def seen_in_outbox(world: WatchWorld) -> list[tuple[str, float]]:
     with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db:
         return list(db.execute("SELECT state, since FROM alarms"))
 
 
-def messages(world: World) -> list[str]:
+def messages(world: WatchWorld) -> list[str]:
     return [str(payload["text"]) for payload in world.slack.payloads]
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_change_arrives_within_poll_despite_aws_failure(world, cloud, name) -> None:
+def test_change_arrives_within_poll_despite_aws_failure(world: WatchWorld, cloud: Any, name: str) -> None:
     with WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "CPU and the alarm")
         cloud.fault = REFUSALS[name]
@@ -306,13 +317,13 @@ def test_change_arrives_within_poll_despite_aws_failure(world, cloud, name) -> N
         calls = cloud.calls["cloudwatch:DescribeAlarms"]
         watch.wait_for_snapshot(lambda one: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     assert len(messages(world)) == 3
     assert ["is in ALARM" in one for one in messages(world)] == [True, False, True]
 
 
 @pytest.mark.parametrize("name", ["500", "hangs"])
-def test_missed_changes_are_sent_once_when_history_returns(world, cloud, name) -> None:
+def test_missed_changes_are_sent_once_when_history_returns(world: WatchWorld, cloud: Any, name: str) -> None:
     with (
         WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as one,
         WatchProcess(world, "--instance", WATCHED, environ={**cloud.environ(), "CWNOTIFY_ROUND": ROUND}) as two,
@@ -341,7 +352,7 @@ def test_missed_changes_are_sent_once_when_history_returns(world, cloud, name) -
             lambda snapshot: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40
         )
 
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
     first, second, third = messages(world)
     assert "OK" in first
     assert "ALARM" in second

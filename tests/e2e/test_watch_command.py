@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,8 @@ def world(tmp_path: Path, slack: Slack, aws: CloudWatch) -> Iterator[World]:
         yield world
 
 
-def test_once_prints_state_and_exits(world) -> None:
-    done = world.command("cwnotify", "watch", "--once")
+def test_once_prints_state_and_exits(world: World) -> None:
+    done = world.execute("cwnotify", "watch", "--once")
 
     assert done.returncode == 0, done.stderr
     head, *rest = done.stdout.splitlines()
@@ -51,8 +52,8 @@ def test_once_prints_state_and_exits(world) -> None:
     assert any(line.startswith(("● train-busy · ", "○ train-busy · ")) for line in rest)
 
 
-def test_pipe_gets_line_for_each_news(world, aws, slack) -> None:
-    process = world.begin("cwnotify", "watch")
+def test_pipe_gets_line_for_each_news(world: World, aws: CloudWatch, slack: Slack) -> None:
+    process = world.launch("cwnotify", "watch")
     try:
         lines = iter(process.stdout.readline, "")
         first = [next(line for line in lines if word in line) for word in ("CPU", "train-busy")]
@@ -67,7 +68,7 @@ def test_pipe_gets_line_for_each_news(world, aws, slack) -> None:
     assert "Traceback" not in process.stderr.read()
 
 
-def test_terminal_shows_live_picture(world) -> None:
+def test_terminal_shows_live_picture(world: World) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), "watch"],
@@ -92,18 +93,18 @@ def test_terminal_shows_live_picture(world) -> None:
     assert process.returncode == 0
 
 
-def test_invalid_argument_is_explained(world) -> None:
-    done = world.command("cwnotify", "watch", "--instance", "web-1")
+def test_invalid_argument_is_explained(world: World) -> None:
+    done = world.execute("cwnotify", "watch", "--instance", "web-1")
 
     assert done.returncode == 1
     assert "'web-1' is no instance id" in done.stderr
 
 
-def test_thousand_instances_take_two_calls(world, aws) -> None:
+def test_thousand_instances_take_two_calls(world: World, aws: CloudWatch) -> None:
     now = time.time()
     for n in range(1000):
         aws.put_instance(f"i-{n:017x}", team="ml")
-        aws.feed(cpu_metric(f"i-{n:017x}"), wave_datapoints(now - 900, now, 300))
+        aws.add_datapoints(cpu_metric(f"i-{n:017x}"), wave_datapoints(now - 900, now, 300))
 
     with WatchProcess(world, "--tag", "team=ml", "--range", "1h", environ={}) as watch:
         snapshot = watch.wait_for_snapshot(lambda one: one.lines, "the fleet", 40)
@@ -122,7 +123,7 @@ def test_thousand_instances_take_two_calls(world, aws) -> None:
     ],
     ids=["throttled", "expired", "denied", "hanging"],
 )
-def test_problem_is_named_and_recovers(world, aws, slack, fault, said) -> None:
+def test_problem_is_named_and_recovers(world: World, aws: CloudWatch, slack: Slack, fault: Any, said: Any) -> None:
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "a good beginning", 40)
         aws.fault = fault
@@ -138,7 +139,7 @@ def test_problem_is_named_and_recovers(world, aws, slack, fault, said) -> None:
         slack.wait_for(1)
 
 
-def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack) -> None:
+def test_flapping_alarm_sends_few_messages_and_loses_none(world: World, aws: CloudWatch, slack: Slack) -> None:
     states = [*["ALARM", "OK"] * MAX_CHANGES_PER_WINDOW, "ALARM"]
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.alarms, "the alarm", 40)
@@ -146,14 +147,14 @@ def test_flapping_alarm_sends_few_messages_and_loses_none(world, aws, slack) -> 
             aws.set_state("train-busy", state)
         last = aws.alarms["train-busy"]["StateTransitionedTimestamp"]
         watch.wait_for_snapshot(lambda one: one.alarms[0].since == pytest.approx(last, abs=0.001), "the last change")
-    world.wait_until_quiet()
+    world.wait_for_sidecars_to_exit()
 
     texts = [str(payload["text"]) for payload in slack.payloads]
     assert len(texts) == MAX_CHANGES_PER_WINDOW + 1
     assert f"{len(states) - MAX_CHANGES_PER_WINDOW} times" in texts[-1]
 
 
-def test_cost_of_watching_is_counted(world, aws) -> None:
+def test_cost_of_watching_is_counted(world: World, aws: CloudWatch) -> None:
     import sqlite3
     from contextlib import closing
 
@@ -161,7 +162,7 @@ def test_cost_of_watching_is_counted(world, aws) -> None:
         watch.wait_for_snapshot(lambda one: one.lines, "the datapoints", 40)
 
         def counted() -> dict[str, int]:
-            with closing(sqlite3.connect(world.state / "outbox.sqlite3")) as db:
+            with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db:
                 return dict(db.execute("SELECT call, count FROM calls"))
 
         calls = until(counted, 10, "the count")

@@ -130,7 +130,7 @@ class CloudWatch:
             **settings,
         }
 
-    def put_training_instance(self, instance: str, period: float, hours: float) -> None:
+    def put_training_instance(self, instance: str, period: int, hours: float) -> None:
         """An instance that has trained for so long, a datapoint each `period`, with the alarm ``train-busy``."""
         self.put_instance(instance)
         self.add_datapoints(cpu_metric(instance), wave_datapoints(self._clock() - 3600 * hours, self._clock(), period))
@@ -195,7 +195,7 @@ class CloudWatch:
 
     def _metric_data(self, asked: RequestParameters) -> Mapping[str, Any]:
         if "NextToken" in asked:
-            return self._page_of_points(self._taken(asked["NextToken"]))
+            return self._page_of_points(self._take_page(asked["NextToken"]))
         queries, start, end = asked["MetricDataQueries"], float(asked["StartTime"]), float(asked["EndTime"])
         validate_query(queries, start, end, self._clock())
         ascending = asked.get("ScanBy") == "TimestampAscending"
@@ -292,7 +292,7 @@ class CloudWatch:
     # Pages
 
     def _paged(self, asked: RequestParameters, found: list[Any], most: int) -> tuple[list[Any], Mapping[str, str]]:
-        rest = self._taken(asked["NextToken"]) if "NextToken" in asked else found
+        rest = self._take_page(asked["NextToken"]) if "NextToken" in asked else found
         size = min(most, self.page_items)
         return rest[:size], self._more(rest[size:])
 
@@ -303,10 +303,11 @@ class CloudWatch:
         self._tokens[token] = rest
         return {"NextToken": token}
 
-    def _taken(self, token: str) -> list[Any]:
+    def _take_page(self, token: str) -> list[Any]:
         if token not in self._tokens:
             raise Fault("InvalidNextToken", "The next token specified is invalid.")
-        return self._tokens.pop(token)
+        page: list[Any] = self._tokens.pop(token)
+        return page
 
     def _asked_types(self, asked: RequestParameters) -> list[str]:
         types: list[str] = asked.get("AlarmTypes", ["MetricAlarm"])

@@ -63,7 +63,7 @@ class LambdaFunction:
     def __enter__(self) -> LambdaFunction:
         self._thread.start()
         python = venv_python("lambda", locked=True, with_project=False)
-        command = [python, "-m", "awslambdaric", "lambda_function.lambda_handler"]
+        command = [str(python), "-m", "awslambdaric", "lambda_function.lambda_handler"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=self._task, env=self._environ, stdout=log, stderr=log)
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Timer
+from threading from typing import Any
+import Timer
 
 import pytest
 import requests
@@ -69,7 +70,7 @@ def test_refused_connections_are_taken_again_on_the_same_port() -> None:
         ("cut", (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)),
     ],
 )
-def test_bad_ways_are_as_bad_as_they_sound(mode, error) -> None:
+def test_bad_ways_are_as_bad_as_they_sound(mode: Any, error: Any) -> None:
     with Slack(Answer(mode=mode)) as slack:
         with pytest.raises(error):
             post_message(slack, seconds=0.3)

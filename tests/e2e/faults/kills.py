@@ -91,7 +91,8 @@ def kill_kernels(number: int, folder: Path) -> FaultResult:
 
 def kill_sidecars(number: int, folder: Path) -> FaultResult:
     """The sidecar is killed; the kernel lives on, and starts another."""
-    count, crashes = AlertExpectations(), []
+    count = AlertExpectations()
+    crashes: list[float] = []
     with _scene(folder) as (slack, shells):
 
         def one(n: int, dice: random.Random) -> None:
@@ -108,7 +109,8 @@ def kill_sidecars(number: int, folder: Path) -> FaultResult:
 
 def kill_kernels_and_sidecars(number: int, folder: Path) -> FaultResult:
     """Kernel and sidecar are killed together; of what had reached the disk the next start tells."""
-    count, crashes = AlertExpectations(), []
+    count = AlertExpectations()
+    crashes: list[float] = []
     with _scene(folder) as (slack, shells):
 
         def one(n: int, dice: random.Random) -> None:

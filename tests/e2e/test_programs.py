@@ -276,7 +276,7 @@ def test_a_name_without_its_option_is_told_what_to_type(world: World, slack: Sla
     done = run(world, "nightly", "--", "sh", "-c", "exit 0")
 
     assert done.returncode == 127
-    assert "to call the run so: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
+    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
 
 
 def test_the_last_lines_are_told_if_asked_for(world: World, slack: Slack):

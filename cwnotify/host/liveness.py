@@ -29,13 +29,13 @@ class HeartbeatMonitor:
         # By run: the time of its last heartbeat, and when that was first observed, by the monotonic clock.
         self._observations: dict[str, tuple[float, float]] = {}
 
-    def seconds_since_heartbeat(self, run: str, seen: float, now: float) -> float:
-        """Return the age of the heartbeat that `run` sent at `seen`, in seconds; 0.0 until it was observed long enough.
+    def seconds_since_heartbeat(self, run: str, heartbeat_at: float, now: float) -> float:
+        """Return the age of the heartbeat of `run`, in seconds; 0.0 until it was observed long enough.
 
-        `seen` and `now` are Unix seconds.
+        `heartbeat_at` and `now` are Unix seconds.
         """
         last, since = self._observations.get(run, (None, 0.0))
-        if last != seen:
-            self._observations[run] = seen, self._steady()
+        if last != heartbeat_at:
+            self._observations[run] = heartbeat_at, self._steady()
             return 0.0
-        return now - seen if self._steady() - since > MIN_OBSERVATION_SECONDS else 0.0
+        return now - heartbeat_at if self._steady() - since > MIN_OBSERVATION_SECONDS else 0.0

@@ -491,9 +491,9 @@ class Recording:
 def _resolve_options(options: Mapping[str, Any], run_settings: settings.Settings) -> RunOptions:
     """Return the user's options, with the settings as defaults."""
     # Not `dataclasses.replace`: it would make RunOptions a full dataclass, which delays the first cell.
-    given = {name: value for name, value in options.items() if value is not None}
+    user_options = {name: value for name, value in options.items() if value is not None}
     defaults = {name: getattr(run_settings, name) for name in ("min_seconds", "mention", "lang", "channel", "zone")}
-    return RunOptions(**defaults | given)
+    return RunOptions(**defaults | user_options)
 
 
 def locate_run(notebook: str = "", cell: int | None = None) -> RunLocation:

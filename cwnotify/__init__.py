@@ -1,4 +1,4 @@
-"""Slack tells you how your notebook cell ended, and what your EC2 instance's CPU alarm says.
+"""Slack alerts for notebook cells, scripts and EC2 alarms.
 
 In a notebook::
 
@@ -7,12 +7,12 @@ In a notebook::
     %%notify_on_finish resnet50
     train()
 
-In a program: `notify`, as a context manager or a decorator. In a shell: ``cwnotify run -- python train.py``.
+In a script, use `notify` as a context manager or a decorator. In a shell, run ``cwnotify run -- python train.py``.
 """
 
 from __future__ import annotations
 
-# As `typing` has it; its import takes 5 ms, and the Lambda function imports this module too.
+# Instead of the constant in `typing`, whose import takes 5 ms. The Lambda function imports this module too.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -28,14 +28,14 @@ __all__ = ["load_ipython_extension", "note", "notify", "panel", "unload_ipython_
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """``%load_ext cwnotify``: register the magics and the hooks that follow a cell."""
+    """Register the magics and the cell hooks, for ``%load_ext cwnotify``."""
     from cwnotify.notebook.magics import register_extension
 
     register_extension(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """``%unload_ext cwnotify``: leave the shell as it was."""
+    """Remove the magics and the cell hooks, for ``%unload_ext cwnotify``."""
     from cwnotify.notebook.magics import unregister_extension
 
     unregister_extension(shell)

@@ -1,4 +1,7 @@
-"""``python -m cwnotify``, and by path from a kernel that found cwnotify where a new Python would not look."""
+"""Run the command line: ``python -m cwnotify``, or by path.
+
+A kernel runs it by path, because it may have found cwnotify in a folder that is not on a new Python's search path.
+"""
 
 from __future__ import annotations
 

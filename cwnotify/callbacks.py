@@ -1,12 +1,13 @@
-"""A training's metrics for its alert, told by the framework that trains: Keras, Lightning, Hugging Face.
+"""Callbacks that put training metrics into the alert, for Keras, Lightning and Hugging Face.
 
-Each function gives one callback to hand to the framework. It does nothing but call `cwnotify.note`, so it is the
-registered cell, or `cwnotify.notify` around the training, that tells how it ended::
+Each function returns a callback for its framework. The callback only calls `cwnotify.note`. The end of the training is
+reported by the registered cell, or by `cwnotify.notify` around it::
 
     with cwnotify.notify("resnet50"):
         model.fit(x, y, epochs=90, callbacks=[cwnotify.callbacks.keras()])
 
-A framework is imported when its callback is asked for. Apart from that, standard library and `recording` only.
+A framework is imported when its callback is created. Otherwise this module imports the standard library and
+`runs.recorder` only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from cwnotify.runs.recorder import note, record_interrupt
 
 
 def keras() -> Any:
-    """For ``model.fit(..., callbacks=[keras()])``: the epoch and its metrics, after each epoch.
+    """Return a callback that notes the epoch and its metrics after each epoch.
+
+    Use it as ``model.fit(..., callbacks=[keras()])``.
 
     Returns
     -------
@@ -27,18 +30,20 @@ def keras() -> Any:
 
     class Note(Callback):
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            note({"epoch": _of(epoch + 1, self.params.get("epochs")), **(logs or {})})
+            note({"epoch": _format_progress(epoch + 1, self.params.get("epochs")), **(logs or {})})
 
     return Note()
 
 
 def lightning() -> Any:
-    """For ``Trainer(callbacks=[lightning()])``: the epoch, the step and what ``self.log`` logged, after each epoch.
+    """Return a callback that notes the epoch, the step and the logged metrics after each epoch.
+
+    Use it as ``Trainer(callbacks=[lightning()])``.
 
     Returns
     -------
     lightning.pytorch.Callback
-        Or that of ``pytorch_lightning``, where Lightning is installed under its former name.
+        The one of ``pytorch_lightning`` if Lightning is installed under its former name.
     """
     try:
         from lightning.pytorch import Callback
@@ -47,12 +52,12 @@ def lightning() -> Any:
 
     class Note(Callback):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            _note(trainer)
+            note_progress(trainer)
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            # Before the training there is a trial of the validation, whose metrics mean nothing.
+            # The metrics of the sanity check before the training mean nothing.
             if not trainer.sanity_checking:
-                _note(trainer)
+                note_progress(trainer)
 
         def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
             # Up to version 2.1, `fit` returns normally after an interrupt.
@@ -63,18 +68,20 @@ def lightning() -> Any:
             # Strategies that spawn processes pickle their callbacks.
             return lightning, ()
 
-    def _note(trainer: Any) -> None:
+    def note_progress(trainer: Any) -> None:
+        # The strategy may have launched this process without a rank in its environment.
         if not trainer.is_global_zero:
-            # The strategy may have launched it without a variable that says so.
             return
-        epoch = _of(trainer.current_epoch + 1, trainer.max_epochs)
+        epoch = _format_progress(trainer.current_epoch + 1, trainer.max_epochs)
         note({"epoch": epoch, "step": trainer.global_step, **trainer.callback_metrics})
 
     return Note()
 
 
 def hugging_face() -> Any:
-    """For ``Trainer(callbacks=[hugging_face()])``: the step and what is logged, every ``logging_steps``.
+    """Return a callback that notes the step and the logged values every ``logging_steps``.
+
+    Use it as ``Trainer(callbacks=[hugging_face()])``.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def hugging_face() -> Any:
     class Note(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **more: Any) -> None:
             if state.is_world_process_zero:
-                note({"step": _of(state.global_step, state.max_steps), **(logs or {})})
+                note({"step": _format_progress(state.global_step, state.max_steps), **(logs or {})})
 
         def __reduce__(self) -> Any:
             return hugging_face, ()
@@ -93,5 +100,5 @@ def hugging_face() -> Any:
     return Note()
 
 
-def _of(now: int, last: int | None) -> str:
-    return f"{now} of {last}" if last and last > 0 else str(now)
+def _format_progress(number: int, total: int | None) -> str:
+    return f"{number} of {total}" if total and total > 0 else str(number)

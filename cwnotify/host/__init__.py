@@ -1,1 +1,1 @@
-"""This machine: its processes, load and memory."""
+"""Facts about this machine: its processes, CPU load, memory and EC2 identity."""

@@ -1,4 +1,8 @@
-"""What a dead process left to read: its exit status, and whether memory ran out. Linux; elsewhere nothing is known."""
+"""Find out why a process ended: its exit status, and whether the kernel killed it for lack of memory.
+
+Works on Linux; other systems report no status and no kills. Imports the standard library, `alerts` and
+`host.memory_limit`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,11 @@ from cwnotify.host.memory_limit import list_memory_cgroups
 
 
 def read_wait_status(pid: int) -> int | None:
-    """The wait status of a zombie, or None once its parent has fetched it (proc(5), field 52, needs no parenthood)."""
+    """Return the wait status of a zombie, or None if it still runs or its parent has collected it.
+
+    The status is field 52 of ``/proc/PID/stat``. Only its parent could get it through wait(2).
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -22,15 +30,19 @@ def read_wait_status(pid: int) -> int | None:
 def create_oom_kill_counter(
     pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
 ) -> Callable[[], int]:
-    """A function that tells how often memory has run out where `pid` lives: its cgroup (v2, v1), else the host."""
+    """Return a function that counts the out-of-memory kills in the cgroup of `pid`, since that was created.
+
+    It reads the innermost cgroup (v2 or v1) with a counter. If none has one, it counts for the whole machine since
+    boot. If the machine has no counter either, it returns 0.
+    """
     levels = list_memory_cgroups(pid, proc, cgroups)
-    candidates = [folder / name for folder in levels for name in ("memory.events", "memory.oom_control")]
-    candidates.append(proc / "vmstat")
-    source = next((c for c in candidates if _count(c) is not None), None)
-    return lambda: (_count(source) or 0) if source else 0
+    paths = [folder / name for folder in levels for name in ("memory.events", "memory.oom_control")]
+    paths.append(proc / "vmstat")
+    source = next((path for path in paths if _read_oom_kills(path) is not None), None)
+    return lambda: (_read_oom_kills(source) or 0) if source else 0
 
 
-def _count(path: Path) -> int | None:
+def _read_oom_kills(path: Path) -> int | None:
     try:
         for line in path.read_text().splitlines():
             name, _, value = line.partition(" ")
@@ -42,22 +54,22 @@ def _count(path: Path) -> int | None:
 
 
 def infer_loss(status: int | None, oom_kills: int, announced_exit: bool) -> RunLoss:
-    """Name the cause, from the most certain sign to the least.
+    """Infer why a run was lost, from the most certain evidence to the least.
 
     Parameters
     ----------
     status
-        Wait status, if it could be read.
+        Wait status; None if it could not be read.
     oom_kills
-        By how much the counter rose during the run.
-    goodbye
-        Whether the process said that it was leaving.
+        How many out-of-memory kills were counted during the run.
+    announced_exit
+        Whether the process reported that it was exiting.
     """
     if announced_exit:
         return RunLoss(LossCause.SHUTDOWN)
     number = status & 0x7F if status is not None else 0
     code = status >> 8 if status is not None and not number else None
-    name = _signal_name(number) if number else ""
+    name = _get_signal_name(number) if number else ""
     if oom_kills > 0 and (status is None or name == "SIGKILL"):
         return RunLoss(LossCause.OUT_OF_MEMORY, name, oom_kills=oom_kills)
     if name:
@@ -67,7 +79,7 @@ def infer_loss(status: int | None, oom_kills: int, announced_exit: bool) -> RunL
     return RunLoss(LossCause.UNKNOWN)
 
 
-def _signal_name(number: int) -> str:
+def _get_signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,34 +1,41 @@
-"""How long nothing was heard of a run whose process cannot be looked up from here. Standard library only."""
+"""Measure how long a run has sent no heartbeat, for a run whose process is on another machine or in another container.
+
+Imports the standard library only.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# A run's watcher writes every minute. Who has waited so long without a further word has missed two.
+# A run's sidecar records a heartbeat every 60 s. After this long without one, two are missing.
 MIN_OBSERVATION_SECONDS = 130.0
 
 
 class HeartbeatMonitor:
-    """Tells silence from a clock that was set.
+    """Distinguish a missing heartbeat from a changed system clock.
 
-    The watcher's last word bears the time of the wall's clock. Where that was set ahead meanwhile, by a day say, a run
-    that lives looks silent: so it counts only once we have listened ourselves, by a clock that nobody sets.
+    A heartbeat holds a wall-clock time. If the system clock jumps ahead by a day, the heartbeat of a live run looks a
+    day old. So its age counts only after this monitor has itself seen no newer one, by a clock that cannot be set.
 
     Parameters
     ----------
     steady
-        Gives seconds that only pass.
+        Returns seconds on a monotonic clock.
     """
 
     def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
         self._steady = steady
-        self._heard: dict[str, tuple[float, float]] = {}
+        # By run: the time of its last heartbeat, and when that was first observed, by the monotonic clock.
+        self._observations: dict[str, tuple[float, float]] = {}
 
-    def seconds_since_heartbeat(self, run: str, seen: float, now: float) -> float:
-        """Seconds since `run` was heard of at `seen` (both Unix seconds); none before we have listened long enough."""
-        last, since = self._heard.get(run, (None, 0.0))
-        if last != seen:
-            self._heard[run] = seen, self._steady()
+    def seconds_since_heartbeat(self, run: str, heartbeat_at: float, now: float) -> float:
+        """Return the age of the heartbeat of `run`, in seconds; 0.0 until it was observed long enough.
+
+        `heartbeat_at` and `now` are Unix seconds.
+        """
+        last, since = self._observations.get(run, (None, 0.0))
+        if last != heartbeat_at:
+            self._observations[run] = heartbeat_at, self._steady()
             return 0.0
-        return now - seen if self._steady() - since > MIN_OBSERVATION_SECONDS else 0.0
+        return now - heartbeat_at if self._steady() - since > MIN_OBSERVATION_SECONDS else 0.0

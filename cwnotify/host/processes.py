@@ -1,9 +1,9 @@
-"""Which process on which machine, and whether it is still there.
+"""Identify a process across machines, and find out whether it still runs.
 
-Standard library and `alerts.frozen` only; psutil where there is no /proc.
+Imports the standard library and `alerts.light_dataclass`; psutil where there is no ``/proc``.
 
-A state directory may be shared: by containers with one home, by machines with one file server. So a process is
-named together with the machine, its boot and its pid namespace, and a verdict is given only where it can be known.
+Containers may share a home directory, and machines may share a file server, so a state directory may hold processes of
+several machines. A process is therefore identified together with its machine, boot and pid namespace.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from cwnotify.alerts.light_dataclass import frozen
 
+# How old a heartbeat may be before its process counts as gone, in seconds: on this machine, on another one.
 LOCAL_HEARTBEAT_TIMEOUT = 180.0
 REMOTE_HEARTBEAT_TIMEOUT = 1800.0
 
 
 @frozen
 class ProcessIdentity:
-    """A process, named so that no other process anywhere is taken for it."""
+    """What identifies a process among the processes of all machines."""
 
     pid: int
     start: str
@@ -32,7 +33,7 @@ class ProcessIdentity:
 
 
 class ProcessState(Enum):
-    """What can be said of a watched process from here."""
+    """What this process can find out about another one."""
 
     ALIVE = "alive"
     GONE = "gone"
@@ -41,28 +42,28 @@ class ProcessState(Enum):
 
 
 def is_process_gone(watched: ProcessIdentity, heartbeat_age: float) -> bool:
-    """Whether `watched` is known to be gone, for whatever reason."""
+    """Return whether `watched` has ended; `heartbeat_age` is in seconds."""
     return get_process_state(watched, heartbeat_age) in (ProcessState.GONE, ProcessState.REBOOTED)
 
 
 def identify_process(pid: int) -> ProcessIdentity:
-    """Name the live process `pid` of this machine."""
-    return ProcessIdentity(pid, read_start_time(pid), socket.gethostname(), _boot(), _namespace())
+    """Return the identity of the live process `pid` on this machine."""
+    return ProcessIdentity(pid, read_start_time(pid), socket.gethostname(), _get_boot_id(), _get_pid_namespace())
 
 
 def read_start_time(pid: int) -> str:
-    """When `pid` started, in a form that never changes while it lives; empty if there is no such process."""
+    """Return a text for when `pid` started, which stays the same while it lives; empty if it does not run."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except FileNotFoundError:
-        return "" if Path("/proc/self").exists() else _start_without_proc(pid)
+        return "" if Path("/proc/self").exists() else _read_start_time_with_psutil(pid)
     except OSError:
         return ""
     # Fields of proc(5) after the name: 0 is the state, 19 the start in clock ticks since boot. Z and X are dead.
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _start_without_proc(pid: int) -> str:
+def _read_start_time_with_psutil(pid: int) -> str:
     import psutil
 
     try:
@@ -72,25 +73,24 @@ def _start_without_proc(pid: int) -> str:
 
 
 def get_process_state(watched: ProcessIdentity, heartbeat_age: float) -> ProcessState:
-    """What became of `watched`, which was last heard of `silent` seconds ago.
+    """Return the state of `watched`, whose last heartbeat is `heartbeat_age` seconds old.
 
-    On this machine and in this pid namespace it is looked up. Where the same host has booted since, it is gone with
-    certainty. Elsewhere only a long silence tells: a neighbour container's watcher writes every minute.
+    A process on this machine and in this pid namespace is looked up. If this machine has booted since, the process is
+    gone. For any other process only the age of its heartbeat counts: its sidecar records one every 60 s.
     """
-    here = identify_process(os.getpid())
-    if (watched.boot, watched.namespace) == (here.boot, here.namespace):
-        # Without a start it was dead already when it was named.
-        return (
-            ProcessState.ALIVE if watched.start and read_start_time(watched.pid) == watched.start else ProcessState.GONE
-        )
-    if watched.host == here.host and watched.boot != here.boot:
+    own = identify_process(os.getpid())
+    if (watched.boot, watched.namespace) == (own.boot, own.namespace):
+        # An empty start means that it was dead when it was identified.
+        is_alive = watched.start and read_start_time(watched.pid) == watched.start
+        return ProcessState.ALIVE if is_alive else ProcessState.GONE
+    if watched.host == own.host and watched.boot != own.boot:
         return ProcessState.REBOOTED
-    patience = LOCAL_HEARTBEAT_TIMEOUT if watched.boot == here.boot else REMOTE_HEARTBEAT_TIMEOUT
-    return ProcessState.GONE if heartbeat_age > patience else ProcessState.UNKNOWN
+    timeout = LOCAL_HEARTBEAT_TIMEOUT if watched.boot == own.boot else REMOTE_HEARTBEAT_TIMEOUT
+    return ProcessState.GONE if heartbeat_age > timeout else ProcessState.UNKNOWN
 
 
 @cache
-def _boot() -> str:
+def _get_boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -100,7 +100,7 @@ def _boot() -> str:
 
 
 @cache
-def _namespace() -> str:
+def _get_pid_namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:

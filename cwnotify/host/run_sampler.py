@@ -1,4 +1,7 @@
-"""The machine's CPU over each open run: sampled while one is open or a panel is watched."""
+"""Sample this machine's load each second while a run is open or a panel is watched.
+
+Imports `alerts` and `host.load`.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from cwnotify.host.load import SAMPLE_INTERVAL, DownsampledSeries, measure_load
 
 
 class LoadSampler:
-    """The courses of all open runs.
+    """The CPU series of all open runs.
 
     Parameters
     ----------
     later
-        Calls an action once, a number of seconds from now.
+        Calls an action once, after a number of seconds.
     is_watched
-        Whether somebody looks at the machine though no run is open.
+        Whether a panel shows this machine's load, even if no run is open.
     sampled
-        Called with each sample and whether it covers a time: the first after a pause only sets the mark.
+        Called with each sample, and with whether the sample's CPU load covers only the last seconds. After a pause
+        the first sample covers the whole pause.
     """
 
     def __init__(
@@ -31,43 +35,43 @@ class LoadSampler:
         self._is_watched = is_watched
         self._sampled = sampled
         self._series: dict[str, DownsampledSeries] = {}
-        self._sampling = False
-        self._last = 0.0
+        self._is_sampling = False
+        self._last_sample_at = 0.0
 
     def start_run(self, id: str) -> None:
-        """A run is open."""
+        """Start a CPU series for an open run."""
         self._series.setdefault(id, DownsampledSeries())
         self.ensure_sampling()
 
     def finish_run(self, id: str) -> tuple[float, ...]:
-        """A run ended; gives its course."""
+        """End the CPU series of a run, and return it in percent."""
         series = self._series.pop(id, None)
         return series.values() if series else ()
 
     def open_run_ids(self) -> list[str]:
-        """The ids of the open runs."""
+        """Return the IDs of the open runs."""
         return list(self._series)
 
     def cpu_by_run(self) -> dict[str, tuple[float, ...]]:
-        """CPU over the open runs; other threads may ask too."""
+        """Return the CPU series of each open run, in percent. Any thread may call this."""
         return {id: series.values() for id, series in dict(self._series).items()}
 
     def ensure_sampling(self) -> None:
-        """Begin to sample, unless that is under way."""
-        if not self._sampling:
-            self._sampling = True
+        """Start sampling unless it is already running."""
+        if not self._is_sampling:
+            self._is_sampling = True
             self._later(0.0, self._sample)
 
     def _sample(self) -> None:
-        self._sampling = bool(self._series) or self._is_watched()
-        if not self._sampling:
+        self._is_sampling = bool(self._series) or self._is_watched()
+        if not self._is_sampling:
             return
-        vitals = measure_load()
-        # A reading covers the time since the one before, which may be hours.
-        covers = vitals.at - self._last <= 3 * SAMPLE_INTERVAL
-        self._last = vitals.at
-        self._sampled(vitals, covers)
-        if covers:
+        sample = measure_load()
+        # The CPU load is the average since the previous sample, which may be hours old.
+        is_current = sample.at - self._last_sample_at <= 3 * SAMPLE_INTERVAL
+        self._last_sample_at = sample.at
+        self._sampled(sample, is_current)
+        if is_current:
             for series in self._series.values():
-                series.add(vitals.cpu)
+                series.add(sample.cpu)
         self._later(SAMPLE_INTERVAL, self._sample)

@@ -1,1 +1,1 @@
-"""Record a run in the process that runs it."""
+"""Record runs in the user's process: cells, `notify` blocks and commands."""

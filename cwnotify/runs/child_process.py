@@ -1,7 +1,7 @@
-"""A command as a child that begins as it would have begun in our place. Standard library only.
+"""Start a command as a child in the same state as if the shell had started it directly.
 
-It gets the signals, the descriptors, the environment and the search of execvp(3) that this process was started with,
-without what Python changes in all of these.
+The child gets the signals, descriptors and environment that this process started with, and execvp(3)'s search,
+without Python's own changes to them. Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -13,36 +13,41 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_SEARCHED = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)
-# What Python ignores in every process; whether it was ignored before can only be guessed from the parent.
+# Errors after which execvp(3) tries the next folder of PATH.
+_SEARCH_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)
+# Signals that Python always ignores. Whether they were ignored before is inferred from the parent.
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
-# Programs that start others with the signals that they ignore themselves.
+# Programs whose children inherit the signals that they ignore.
 _PASS_ON_IGNORED = ("sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "busybox", "systemd", "timeout", "make")
 
 
 class InheritedSignals:
-    """The signals as this process found them; from then on all that can be passed on are blocked.
+    """The signal state that this process inherited. From here on all signals that can be forwarded are blocked.
 
     Attributes
     ----------
-    passed
-        What is passed on: neither what was ignored, nor what stops a background process at its terminal, because the
-        terminal sends it to the whole group.
+    ignored
+        Signals that were ignored at the start.
+    forwarded
+        Signals to forward to the child. Not the ignored ones, and not those with which a terminal stops background
+        processes, because it sends them to the whole group.
+    original_mask
+        The signals that were blocked at the start.
     """
 
     def __init__(self) -> None:
         self.ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
         self.ignored -= {number for number in _PYTHON_IGNORES if not _parent_ignores(number)}
-        kept = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ}
-        self.forwarded = {number for number in signal.valid_signals() if number not in self.ignored | kept}
+        unforwardable = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGXFSZ}
+        self.forwarded = {number for number in signal.valid_signals() if number not in self.ignored | unforwardable}
         self.original_mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.forwarded | {signal.SIGCHLD})
         self._ignores_children = signal.SIGCHLD in self.ignored
         if self._ignores_children:
-            # Otherwise the system would forget how the child ended.
+            # Otherwise the kernel would discard the child's wait status.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def restore(self) -> None:
-        """Put everything back, in the child. What came meanwhile arrives now."""
+        """Restore the inherited state, in the child. Blocked signals arrive now."""
         for number in (signal.SIGINT, *_PYTHON_IGNORES):
             if number not in self.ignored:
                 signal.signal(number, signal.SIG_DFL)
@@ -52,7 +57,7 @@ class InheritedSignals:
 
 
 def _parent_ignores(number: int) -> bool:
-    """Return whether the parent ignores a signal, and lets its children inherit that."""
+    """Return whether the parent ignores a signal and passes that on to its children."""
     folder = Path(f"/proc/{os.getppid()}")
     try:
         if (folder / "comm").read_text().strip() not in _PASS_ON_IGNORED:
@@ -65,113 +70,116 @@ def _parent_ignores(number: int) -> bool:
 
 
 def reserve_standard_streams() -> set[int]:
-    """Keep the numbers 0 to 2 from files of ours; return those that were closed, as they are for the child."""
+    """Occupy the descriptors 0 to 2 so that no other file gets them; return those that were closed."""
     closed = set()
     for number in range(3):
         try:
             if fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
-                # A file of ours has taken it already.
+                # A file of this process has taken the number already.
                 closed.add(number)
         except OSError:
-            # The lowest free number. It closes itself when the child begins.
+            # This takes the lowest free number, and closes when the child executes the command.
             os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             closed.add(number)
     return closed
 
 
 class DeferredChild:
-    """A child that waits for `begin`.
+    """A child that executes the command only after `start_command`.
 
-    It is forked before this process has threads. What a terminal sends to both of us meanwhile waits in it.
+    Fork it before this process has threads. Signals that a terminal sends to both processes stay pending in the child.
 
     Parameters
     ----------
     command
         The program and its arguments.
     streams
-        Ends of pipes that are its standard streams, by their number.
+        Pipe ends for the child's standard streams, by descriptor number.
 
     Raises
     ------
     OSError
-        If no process can be had.
+        If the process cannot be created.
     """
 
     def __init__(self, command: Sequence[str], signals: InheritedSignals, streams: Mapping[int, int]) -> None:
-        go, self._go = os.pipe()
-        self._trouble, trouble = os.pipe()
+        start_reader, self._start_writer = os.pipe()
+        self._error_reader, error_writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                os.close(self._go)
-                # At the end of file our parent is gone.
-                if os.read(go, 1):
-                    _become(command, signals, streams, trouble)
+                os.close(self._start_writer)
+                # EOF means that the parent is gone.
+                if os.read(start_reader, 1):
+                    _exec_in_child(command, signals, streams, error_writer)
             finally:
                 os._exit(127)
-        os.close(go)
-        os.close(trouble)
+        os.close(start_reader)
+        os.close(error_writer)
 
     def start_command(self) -> None:
-        """Let it become the command."""
+        """Let the child execute the command."""
         try:
-            os.write(self._go, b"!")
+            os.write(self._start_writer, b"!")
         except BrokenPipeError:
-            # A signal has ended it.
+            # A signal has ended the child.
             pass
-        os.close(self._go)
+        os.close(self._start_writer)
 
     def read_exec_error(self) -> OSError | None:
-        """Why it could not become the command, once it has ended."""
-        text = os.read(self._trouble, 64)
-        os.close(self._trouble)
+        """Return why the command could not be executed, or None. Call it after the child has ended."""
+        text = os.read(self._error_reader, 64)
+        os.close(self._error_reader)
         return OSError(int(text), os.strerror(int(text))) if text else None
 
 
-def _become(command: Sequence[str], signals: InheritedSignals, streams: Mapping[int, int], trouble: int) -> None:
+def _exec_in_child(
+    command: Sequence[str], signals: InheritedSignals, streams: Mapping[int, int], error_writer: int
+) -> None:
     for number, end in streams.items():
         os.dup2(end, number)
-    # Python sets it where the locale is C.
-    if not _was_set("LC_CTYPE"):
+    # Python sets LC_CTYPE if the locale is C: https://peps.python.org/pep-0538/
+    if not _was_set_at_start("LC_CTYPE"):
         os.environ.pop("LC_CTYPE", None)
     signals.restore()
     try:
         exec_command(command)
     except (OSError, ValueError) as error:
-        os.write(trouble, str(getattr(error, "errno", None) or errno.EINVAL).encode())
+        os.write(error_writer, str(getattr(error, "errno", None) or errno.EINVAL).encode())
 
 
-def _was_set(name: str) -> bool:
-    """Return whether a variable was in the environment that this process was started with."""
+def _was_set_at_start(name: str) -> bool:
+    """Return whether a variable was in the environment when this process started."""
     try:
-        return any(one.startswith(f"{name}=".encode()) for one in Path("/proc/self/environ").read_bytes().split(b"\0"))
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+        return any(entry.startswith(f"{name}=".encode()) for entry in entries)
     except OSError:
         return name in os.environ
 
 
 def exec_command(command: Sequence[str]) -> None:
-    """Become `command` as execvp(3) does, which also runs scripts without an interpreter's line.
+    """Replace this process by `command`, as execvp(3) does: it also runs scripts without a ``#!`` line.
 
     Raises
     ------
     OSError
-        Why that is not possible.
+        If the command cannot be executed.
     """
     program = command[0]
     if not program:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if "/" in program:
         _execute_file(program, command)
-    last: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    last_error: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     for folder in os.environ.get("PATH", "/bin:/usr/bin").split(":"):
         try:
             _execute_file(f"{folder}/{program}" if folder else program, command)
         except OSError as error:
             if error.errno == errno.EACCES:
-                last = error
-            elif error.errno not in _SEARCHED:
+                last_error = error
+            elif error.errno not in _SEARCH_ERRORS:
                 raise
-    raise last
+    raise last_error
 
 
 def _execute_file(path: str, command: Sequence[str]) -> None:

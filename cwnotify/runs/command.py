@@ -1,7 +1,6 @@
-"""`run_program`: a whole command as a run, for ``cwnotify run``.
+"""Run a command and report how it ended, for ``cwnotify run``.
 
-Standard library, `alerts`, `child`, `copying`, `forwarding`, `programs`, `recording`, `screen`, `tail` and the
-sidecar's link and postmortem only.
+Imports the standard library, `alerts`, `console`, `host.exit_cause`, other modules of `runs`, and `sidecar.client`.
 """
 
 from __future__ import annotations
@@ -26,80 +25,80 @@ from cwnotify.runs.signal_forwarding import GroupSignalProbe, wait_and_forward_s
 from cwnotify.runs.stream_copy import OutputTee
 from cwnotify.sidecar.client import get_sidecar_client
 
-# How long it waits until the alert is on disk, in seconds.
-RUN_STORE_TIMEOUT = 10.0
+# How long to wait until the alert is on disk.
+RUN_STORE_TIMEOUT = 10.0  # seconds
 
 
-def run_program(command: Sequence[str], name: str, asked: Mapping[str, Any]) -> int:
-    """Run `command`, report how it ended, and return how to `exit_like_command`.
+def run_program(command: Sequence[str], name: str, options: Mapping[str, Any]) -> int:
+    """Run `command`, report how it ended, and return the code for `exit_like_command`.
 
-    Nothing but its parent tells the command that it does not run in our place.
+    The command runs as it would without cwnotify. Only its parent process differs.
 
     Parameters
     ----------
     command
         The program and its arguments.
     name
-        What the alert calls it; the command itself if empty.
-    asked
-        Fields of `RunOptions` that were given. With ``tail``, what it prints passes through a pipe.
+        The run's name in the alert. If empty, the command itself.
+    options
+        Fields of `RunOptions` that the user gave. With ``tail``, the output passes through a pipe.
 
     Returns
     -------
     int
-        The program's own exit code; -n if signal n ended it; 127 or 126 if it could not be started.
+        The program's exit code; -n if signal n ended it; 127 or 126 if it could not be started.
     """
     closed, signals = reserve_standard_streams(), InheritedSignals()
-    recording = _register(name or shorten_derived_name(" ".join(command)), asked)
+    recording = _register(name or shorten_derived_name(" ".join(command)), options)
     tail = OutputTail(recording.run.options.tail) if recording and recording.run.options.tail else None
-    copies = OutputTee(tail, closed) if tail else None
+    tee = OutputTee(tail, closed) if tail else None
     try:
-        child = DeferredChild(command, signals, copies.child_streams if copies else {})
+        child = DeferredChild(command, signals, tee.child_streams if tee else {})
     except OSError as error:
-        return _not_started(command, recording, error)
-    witness = GroupSignalProbe(signals.forwarded, child.pid)
+        return _report_not_started(command, recording, error)
+    probe = GroupSignalProbe(signals.forwarded, child.pid)
     if recording:
         recording.begin()
-    if copies:
-        copies.start()
-    oom_count = create_oom_kill_counter(child.pid)
-    before = oom_count()
+    if tee:
+        tee.start()
+    count_oom_kills = create_oom_kill_counter(child.pid)
+    earlier_oom_kills = count_oom_kills()
     child.start_command()
-    status = os.waitstatus_to_exitcode(wait_and_forward_signals(child.pid, signals.forwarded, witness))
+    status = os.waitstatus_to_exitcode(wait_and_forward_signals(child.pid, signals.forwarded, probe))
     if recording:
         recording.stop_timer()
-    witness.stop()
-    if copies:
-        copies.finish()
-    if trouble := child.read_exec_error():
-        return _not_started(command, recording, trouble)
+    probe.stop()
+    if tee:
+        tee.finish()
+    if exec_error := child.read_exec_error():
+        return _report_not_started(command, recording, exec_error)
     if recording:
-        outcome, failure, loss = _verdict(status, oom_count() - before)
-        recording.report_end(outcome, failure, loss, tail=_last_lines(tail, copies))
+        outcome, failure, loss = _classify_exit(status, count_oom_kills() - earlier_oom_kills)
+        recording.report_end(outcome, failure, loss, tail=_get_last_lines(tail, tee))
         recording.wait_until_stored(RUN_STORE_TIMEOUT)
-    if copies:
-        copies.hand_over(signals.forwarded, signals.original_mask)
+    if tee:
+        tee.hand_over(signals.forwarded, signals.original_mask)
     return status
 
 
 def exit_like_command(code: int) -> NoReturn:
-    """End this process as the command ended, also by the same signal: a shell's loop stops at an interrupt only so."""
+    """End this process as the command ended, by the same signal if any. Otherwise Ctrl-C does not stop a shell loop."""
     if code < 0:
         get_sidecar_client().close()
-        # The command has left the core file that there is to leave; see `sidecar.__main__` for the limit.
+        # The command has written its core file already; see `sidecar.__main__` for the limit.
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (min(hard, 1) if hard >= 0 else 1, hard))
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
-    # A container's first process survives its own signals.
+    # The first process of a container survives its own signals.
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def _register(name: str, asked: Mapping[str, Any]) -> Recording | None:
+def _register(name: str, options: Mapping[str, Any]) -> Recording | None:
     try:
-        recording = Recording(name, RunKind.COMMAND, locate_run(), asked)
+        recording = Recording(name, RunKind.COMMAND, locate_run(), options)
     except Exception as error:
         warn(f"this run could not be registered: {type(error).__name__}")
         return None
@@ -108,29 +107,29 @@ def _register(name: str, asked: Mapping[str, Any]) -> Recording | None:
     return recording
 
 
-def _not_started(command: Sequence[str], recording: Recording | None, error: OSError) -> int:
-    warn(f"{command[0]}: {error.strerror}{_meant_as_name(command)}")
+def _report_not_started(command: Sequence[str], recording: Recording | None, error: OSError) -> int:
+    warn(f"{command[0]}: {error.strerror}{_suggest_name_option(command)}")
     if recording:
         recording.report_end(Outcome.FAILED, RunFailure("could not be started", f"{command[0]}: {error.strerror}"))
         recording.wait_until_stored(RUN_STORE_TIMEOUT)
     return 127 if isinstance(error, FileNotFoundError) else 126
 
 
-def _last_lines(tail: OutputTail | None, copies: OutputTee | None) -> str:
+def _get_last_lines(tail: OutputTail | None, tee: OutputTee | None) -> str:
     text = tail.stop() if tail else ""
-    if copies and copies.write_error:
-        return f"{text}\n(not all of it could be written: {copies.write_error.strerror})".lstrip()
+    if tee and tee.write_error:
+        return f"{text}\n(not all of it could be written: {tee.write_error.strerror})".lstrip()
     return text
 
 
-def _meant_as_name(command: Sequence[str]) -> str:
-    """What to type, if the program that does not exist was to be the run's name."""
+def _suggest_name_option(command: Sequence[str]) -> str:
+    """Return what to type if the missing program was meant as the run's name: ``cwnotify run NAME -- COMMAND``."""
     if "--" not in command[1:2]:
         return ""
-    return f"; to call the run so: cwnotify run --name {shlex.quote(command[0])} -- {shlex.join(command[2:])}"
+    return f"; to name the run: cwnotify run --name {shlex.quote(command[0])} -- {shlex.join(command[2:])}"
 
 
-def _verdict(status: int, oom_kills: int) -> tuple[Outcome, RunFailure | None, RunLoss | None]:
+def _classify_exit(status: int, oom_kills: int) -> tuple[Outcome, RunFailure | None, RunLoss | None]:
     if status == 0:
         return Outcome.FINISHED, None, None
     if status in (-signal.SIGINT, 128 + signal.SIGINT):
@@ -138,6 +137,6 @@ def _verdict(status: int, oom_kills: int) -> tuple[Outcome, RunFailure | None, R
     if status < 0:
         return Outcome.LOST, None, infer_loss(-status, oom_kills, announced_exit=False)
     if status == 128 + signal.SIGKILL and oom_kills > 0:
-        # A shell in between reports its child's signal so.
+        # A shell in between reports its child's signal in this way.
         return Outcome.LOST, None, RunLoss(LossCause.OUT_OF_MEMORY, "SIGKILL", oom_kills=oom_kills)
     return Outcome.FAILED, RunFailure(f"exit code {status}"), None

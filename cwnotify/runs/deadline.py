@@ -1,7 +1,7 @@
-"""Asking the user's objects for words, which may take for ever. Standard library and `native` only.
+"""Evaluate user code under a time limit. Imports the standard library and `sidecar.native_threads`.
 
-After a cell its objects are asked what they hold (``--show``) and what went wrong (an exception's text). That is the
-user's code, and it belongs in the main thread, but nobody who walked away expects it to hold up the next cell.
+After a cell, ``--show`` evaluates the user's values, and a failure reads the exception's text. Both run user code on
+the main thread, which must not delay the next cell.
 """
 
 from __future__ import annotations
@@ -14,80 +14,79 @@ from typing import TypeVar
 from cwnotify.sidecar import native_threads
 
 T = TypeVar("T")
-USER_CODE_TIMEOUT = 2.0
+USER_CODE_TIMEOUT = 2.0  # seconds
 
 
-def call_with_timeout(seconds: float, ask: Callable[[], T]) -> T:
-    """What `ask` gives, if it gives it in so many seconds.
+def call_with_timeout(seconds: float, function: Callable[[], T]) -> T:
+    """Return what `function` returns, or interrupt it after `seconds`.
 
-    An interrupt ends it, as Jupyter's stop button would. Code that catches even that, or that waits in C without
-    heeding signals, is waited for; so it is in other threads than the main one, where there are no signals, and where
-    no thread is to be had that could interrupt.
+    The interrupt is a SIGINT, as from Jupyter's stop button. There is no time limit for code that catches it, or that
+    blocks in C; nor outside the main thread, which alone receives signals; nor if no thread can be started.
 
     Raises
     ------
     TimeoutError
-        If it took longer.
+        If `function` took longer.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:
-        # Somebody's in C: it could not be put back.
-        return ask()
-    limit = _Limit(seconds)
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is None:
+        # The handler was set in C, so it could not be restored.
+        return function()
+    timer = _InterruptTimer(seconds)
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        # The user's interrupt goes where it would have gone.
-        if limit.is_reached or before is signal.SIG_DFL:
+    def handle_interrupt(number: int, frame: FrameType | None) -> None:
+        # The user's own interrupt goes to the previous handler.
+        if timer.has_fired or previous is signal.SIG_DFL:
             raise KeyboardInterrupt
-        if callable(before):
-            before(number, frame)
+        if callable(previous):
+            previous(number, frame)
 
     try:
-        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGINT, handle_interrupt)
     except ValueError:
         # Only the main thread may set handlers.
-        return ask()
+        return function()
     try:
-        limit.begin()
-        return ask()
+        timer.start()
+        return function()
     except KeyboardInterrupt:
-        if limit.is_reached:
+        if timer.has_fired:
             raise TimeoutError from None
         raise
     finally:
-        limit.end()
-        signal.signal(signal.SIGINT, before)
+        timer.cancel()
+        signal.signal(signal.SIGINT, previous)
 
 
-class _Limit:
-    """Interrupts the thread that made it once, unless it is ended before."""
+class _InterruptTimer:
+    """Interrupts the thread that created it once, unless it is cancelled before."""
 
     def __init__(self, seconds: float) -> None:
-        self.is_reached = False
+        self.has_fired = False
         self._seconds = seconds
         self._thread = native_threads.get_thread_id()
-        self._is_ended = False
-        self._changed = native_threads.Condition()
+        self._is_cancelled = False
+        self._condition = native_threads.Condition()
 
-    def begin(self) -> None:
-        """Count from now, where a thread can be had: an error that tells of too few threads must still be described."""
+    def start(self) -> None:
+        """Start to count. Without a free thread nothing happens, because that very error must still be described."""
         try:
-            native_threads.start_thread(self._count, ())
+            native_threads.start_thread(self._wait, ())
         except RuntimeError:
             pass
 
-    def _count(self) -> None:
-        if self._changed.wait_for(lambda: self._is_ended, self._seconds):
+    def _wait(self) -> None:
+        if self._condition.wait_for(lambda: self._is_cancelled, self._seconds):
             return
-        with self._changed:
-            if not self._is_ended:
-                self.is_reached = True
+        with self._condition:
+            if not self._is_cancelled:
+                self.has_fired = True
                 signal.pthread_kill(self._thread, signal.SIGINT)
 
-    def end(self) -> None:
-        """After this it interrupts nobody: what it has sent has arrived, for we hold its lock."""
+    def cancel(self) -> None:
+        """Send no more interrupts. An interrupt sent before has arrived, because this takes the timer's lock."""
         try:
-            self._is_ended = True
-            self._changed.notify_all()
+            self._is_cancelled = True
+            self._condition.notify_all()
         except KeyboardInterrupt:
-            self._is_ended = True
+            self._is_cancelled = True

@@ -1,6 +1,6 @@
-"""`notify` as a decorator, for each kind of callable: a call of it is a run. Standard library, `errors` only.
+"""Decorate any kind of callable so that each call is a run. Imports the standard library and `errors`.
 
-What is decorated stays what it was: a coroutine function, a generator function, a method, a command.
+The decorated object keeps its kind: coroutine function, generator function, method, command.
 """
 
 from __future__ import annotations
@@ -14,53 +14,58 @@ from typing import Any, Protocol
 
 from cwnotify.errors import UsageError
 
-# Calls that some objects run later or elsewhere, where they would not be runs: Ray, Celery, Dask, Dramatiq, Modal.
-_DEFERRED = ("remote", "delay", "apply_async", "send_with_options", "spawn_map")
+# Methods of objects that run their function later or elsewhere: Ray, Celery, Dask, Dramatiq, Modal.
+_DEFERRED_CALL_METHODS = ("remote", "delay", "apply_async", "send_with_options", "spawn_map")
 
 
 class RunContext(Protocol):
-    """A `cwnotify.notify` for one call."""
+    """A `cwnotify.notify` object for one call."""
 
     def __enter__(self) -> Any: ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
     def activate(self) -> Any: ...
 
 
-def decorate(function: Any, fresh: Callable[[], RunContext]) -> Any:
-    """Return `function` with each call inside one of `fresh`.
+def decorate(function: Any, create_run: Callable[[], RunContext]) -> Any:
+    """Return `function` with each call inside a new run.
+
+    Parameters
+    ----------
+    create_run
+        Returns the context for one call.
 
     Raises
     ------
     UsageError
-        If its calls could not be followed, with the place where `notify` would work.
+        If the calls cannot be followed. The hint names where `notify` would work.
     """
     if isinstance(function, staticmethod | classmethod):
-        return type(function)(decorate(function.__func__, fresh))
+        return type(function)(decorate(function.__func__, create_run))
     if is_click_command(function):
         command: Any = function
-        command.callback = decorate(command.callback, fresh)
+        command.callback = decorate(command.callback, create_run)
         return command
-    _check(function)
+    _reject_unsupported(function)
     called = (
         function if isinstance(function, functools.partial) or not _is_object(function) else type(function).__call__
     )
     if inspect.iscoroutinefunction(called):
-        return _coroutine(function, fresh)
+        return _decorate_coroutine(function, create_run)
     if inspect.isasyncgenfunction(called):
-        return _async_generator(function, fresh)
+        return _decorate_async_generator(function, create_run)
     if inspect.isgeneratorfunction(called):
-        return _generator(function, fresh)
-    return _Decorated(function, fresh) if _is_object(function) else _function(function, fresh)
+        return _decorate_generator(function, create_run)
+    return _DecoratedObject(function, create_run) if _is_object(function) else _decorate_function(function, create_run)
 
 
 def is_click_command(function: object) -> bool:
-    """Whether `function` is a command of click's or typer's, which has to stay one."""
+    """Return whether `function` is a command of click or typer, which must stay a command."""
     click: Any = sys.modules.get("click")
     command = getattr(click, "Command", None)
     return isinstance(command, type) and isinstance(function, command) and callable(getattr(function, "callback", None))
 
 
-def _check(function: Any) -> None:
+def _reject_unsupported(function: Any) -> None:
     kind = type(function).__name__
     if isinstance(function, type):
         raise UsageError(
@@ -69,30 +74,33 @@ def _check(function: Any) -> None:
         )
     if not callable(function):
         raise UsageError(f"notify decorates functions, and a {kind} is not one", hint="put it directly above `def`")
-    if _is_object(function) and any(callable(getattr(function.__class__, name, None)) for name in _DEFERRED):
+    if _is_object(function) and any(
+        callable(getattr(function.__class__, name, None)) for name in _DEFERRED_CALL_METHODS
+    ):
         raise UsageError(
-            f"a {kind} runs its function elsewhere", hint="put @cwnotify.notify below its decorator, above `def`"
+            f"notify cannot decorate a {kind}, which runs its function elsewhere",
+            hint="put @cwnotify.notify below its decorator, above `def`",
         )
 
 
 def _is_object(function: Any) -> bool:
-    """Whether it is more than a function: an object with attributes and methods of its own."""
+    """Return whether it is more than a function: an object with its own attributes and methods."""
     return not isinstance(
         function,
         types.FunctionType | types.MethodType | types.BuiltinFunctionType | functools.partial | types.MethodWrapperType,
     )
 
 
-def _function(function: Any, fresh: Callable[[], RunContext]) -> Any:
+def _decorate_function(function: Any, create_run: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        return _call(function, fresh, args, kwargs)
+    def call_in_run(*args: Any, **kwargs: Any) -> Any:
+        return _call(function, create_run, args, kwargs)
 
-    return called
+    return call_in_run
 
 
-def _call(function: Any, fresh: Callable[[], RunContext], args: Any, kwargs: Any) -> Any:
-    run = fresh()
+def _call(function: Any, create_run: Callable[[], RunContext], args: Any, kwargs: Any) -> Any:
+    run = create_run()
     with run.activate():
         run.__enter__()
         try:
@@ -102,18 +110,18 @@ def _call(function: Any, fresh: Callable[[], RunContext], args: Any, kwargs: Any
             raise
     asyncio: Any = sys.modules.get("asyncio")
     if inspect.iscoroutine(value):
-        # A lambda, or another function that returns a coroutine: the work is in there.
-        return _awaited(run, value)
+        # A function, such as a lambda, that returns a coroutine: the work is in the coroutine.
+        return _await_in_run(run, value)
     if asyncio and isinstance(value, asyncio.Future):
-        value.add_done_callback(functools.partial(_settled, run))
+        value.add_done_callback(functools.partial(_end_with_future, run))
     elif inspect.isgenerator(value) and inspect.isgeneratorfunction(inspect.unwrap(function)):
-        return _through(_Steps(run, value, begun=True))
+        return _iterate(_GeneratorSteps(run, value, is_started=True))
     else:
         run.__exit__(None, None, None)
     return value
 
 
-async def _awaited(run: RunContext, coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def _await_in_run(run: RunContext, coroutine: Coroutine[Any, Any, Any]) -> Any:
     with run.activate():
         try:
             value = await coroutine
@@ -124,59 +132,59 @@ async def _awaited(run: RunContext, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return value
 
 
-def _settled(run: RunContext, future: Any) -> None:
+def _end_with_future(run: RunContext, future: Any) -> None:
     import asyncio
 
-    # Not `exception()`: asyncio would no longer warn of an exception that the program itself does not look at.
+    # Not `exception()`: it would suppress asyncio's warning about an exception that the program never retrieves.
     error = asyncio.CancelledError() if future.cancelled() else getattr(future, "_exception", None)
     run.__exit__(type(error) if error else None, error, getattr(error, "__traceback__", None))
 
 
-def _coroutine(function: Any, fresh: Callable[[], RunContext]) -> Any:
+def _decorate_coroutine(function: Any, create_run: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        with fresh():
+    async def await_in_run(*args: Any, **kwargs: Any) -> Any:
+        with create_run():
             return await function(*args, **kwargs)
 
-    return awaited
+    return await_in_run
 
 
-def _generator(function: Any, fresh: Callable[[], RunContext]) -> Any:
+def _decorate_generator(function: Any, create_run: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
-    def generated(*args: Any, **kwargs: Any) -> Any:
-        return (yield from _Steps(fresh(), function(*args, **kwargs)))
+    def generate_in_run(*args: Any, **kwargs: Any) -> Any:
+        return (yield from _GeneratorSteps(create_run(), function(*args, **kwargs)))
 
-    return generated
+    return generate_in_run
 
 
-def _through(steps: _Steps) -> Generator[Any, Any, Any]:
+def _iterate(steps: _GeneratorSteps) -> Generator[Any, Any, Any]:
     return (yield from steps)
 
 
-class _Steps:
-    """A generator's steps, all of one run. Between them the run is not the one that the consumer's notes belong to."""
+class _GeneratorSteps:
+    """A generator whose steps belong to one run. Between the steps, the consumer's own run is the current one."""
 
-    def __init__(self, run: RunContext, generator: Generator[Any, Any, Any], begun: bool = False) -> None:
+    def __init__(self, run: RunContext, generator: Generator[Any, Any, Any], is_started: bool = False) -> None:
         self._run = run
         self._generator = generator
-        self._begun = begun
+        self._is_started = is_started
 
-    def __iter__(self) -> _Steps:
+    def __iter__(self) -> _GeneratorSteps:
         return self
 
     def __next__(self) -> Any:
         return self._step(self._generator.__next__)
 
     def send(self, value: Any) -> Any:
-        """As a generator's."""
+        """Do what `generator.send` does."""
         return self._step(self._generator.send, value)
 
     def throw(self, *error: Any) -> Any:
-        """As a generator's."""
+        """Do what `generator.throw` does."""
         return self._step(self._generator.throw, *error)
 
     def close(self) -> None:
-        """As a generator's; a consumer that has enough ends the run in good order."""
+        """Do what `generator.close` does. The run has finished, because the consumer needs no more."""
         with self._run.activate():
             try:
                 self._generator.close()
@@ -187,8 +195,8 @@ class _Steps:
 
     def _step(self, step: Callable[..., Any], *values: Any) -> Any:
         with self._run.activate():
-            if not self._begun:
-                self._begun = True
+            if not self._is_started:
+                self._is_started = True
                 self._run.__enter__()
             try:
                 return step(*values)
@@ -200,10 +208,10 @@ class _Steps:
                 raise
 
 
-def _async_generator(function: Any, fresh: Callable[[], RunContext]) -> Any:
+def _decorate_async_generator(function: Any, create_run: Callable[[], RunContext]) -> Any:
     @functools.wraps(function)
-    async def generated(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        run, generator = fresh(), function(*args, **kwargs)
+    async def generate_in_run(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        run, generator = create_run(), function(*args, **kwargs)
         with run.activate():
             run.__enter__()
         step = generator.__anext__()
@@ -220,15 +228,15 @@ def _async_generator(function: Any, fresh: Callable[[], RunContext]) -> Any:
             try:
                 step = generator.asend((yield value))
             except GeneratorExit as error:
-                await _closed(run, generator, error)
+                await _close_async_generator(run, generator, error)
                 raise
             except BaseException as error:
                 step = generator.athrow(error)
 
-    return generated
+    return generate_in_run
 
 
-async def _closed(run: RunContext, generator: AsyncGenerator[Any, Any], reason: BaseException) -> None:
+async def _close_async_generator(run: RunContext, generator: AsyncGenerator[Any, Any], reason: BaseException) -> None:
     try:
         await generator.aclose()
     except BaseException as error:
@@ -237,16 +245,16 @@ async def _closed(run: RunContext, generator: AsyncGenerator[Any, Any], reason: 
     run.__exit__(type(reason), reason, None)
 
 
-class _Decorated:
-    """A callable object whose calls are runs; all else is the object's own."""
+class _DecoratedObject:
+    """A callable object whose calls are runs. All other attributes are the object's own."""
 
-    def __init__(self, function: Any, fresh: Callable[[], RunContext]) -> None:
+    def __init__(self, function: Any, create_run: Callable[[], RunContext]) -> None:
         self.__wrapped__ = function
-        self._fresh = fresh
+        self._create_run = create_run
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _call(self.__wrapped__, self._fresh, args, kwargs)
+        return _call(self.__wrapped__, self._create_run, args, kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None or not hasattr(type(self.__wrapped__), "__get__"):
@@ -255,7 +263,7 @@ class _Decorated:
 
     def __getattr__(self, name: str) -> Any:
         if name == "__wrapped__":
-            # Not made yet, as while it is unpickled.
+            # It does not exist yet while the object is unpickled.
             raise AttributeError(name)
         return getattr(self.__wrapped__, name)
 

@@ -1,7 +1,7 @@
-"""The rank of this process in a distributed job, and the name of the launch that it belongs to.
+"""Find this process's rank in a distributed job, and the ID that all ranks of a launch share.
 
-Only rank 0 sends alerts, except that a failure on any rank is reported once per machine. Standard library,
-`alerts.frozen` and `sidecar.processes` only.
+Only rank 0 sends alerts, except that a failure on any rank is reported once per machine. Imports the standard library,
+`alerts.light_dataclass` and `host.processes`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from cwnotify.alerts.light_dataclass import frozen
 
 @frozen
 class LauncherVariables:
-    """The variables in which one launcher passes a process its rank.
+    """The environment variables in which a launcher passes a process its rank.
 
     Parameters
     ----------
-    rank, sizes
-        The variable with the rank, and those with the number of processes; the first one that is set counts.
+    rank_variable
+        Holds the rank.
+    size_variables
+        Hold the number of processes. The first one that is set counts.
     decides
-        A job of one process ends the search: this launcher is started inside the other ones.
+        Whether a job of one process ends the search. This launcher runs inside the others.
     without_size
-        A rank above 0 counts also when no size is set.
+        Whether a rank above 0 counts if no size is set.
     """
 
     rank_variable: str
@@ -36,7 +38,7 @@ class LauncherVariables:
     without_size: bool = False
 
 
-# In this order. LOCAL_RANK and SLURM have rules of their own, see `_find`.
+# In order of precedence. `_find_in_environment` has extra rules for LOCAL_RANK and SLURM.
 LAUNCHERS = (
     # torchrun, accelerate, DeepSpeed, Ray Train, Composer: https://docs.pytorch.org/docs/stable/elastic/run.html
     LauncherVariables("RANK", ("WORLD_SIZE",), decides=True),
@@ -71,13 +73,13 @@ LAUNCHERS = (
     LauncherVariables("PADDLE_TRAINER_ID", ("PADDLE_TRAINERS_NUM",)),
     # MindSpore on Ascend: https://www.mindspore.cn/docs
     LauncherVariables("RANK_ID", ("RANK_SIZE",)),
-    # Lightning's processes beside its first have no RANK: lightning/fabric/strategies/launchers/subprocess_script.py
+    # Lightning sets no RANK for all processes but its first: lightning/fabric/strategies/launchers/subprocess_script.py
     LauncherVariables("LOCAL_RANK", ("WORLD_SIZE", "LOCAL_WORLD_SIZE"), without_size=True),
 )
-_NODES = ("NODE_RANK", "GROUP_RANK")
-_STEPS = ("SLURM_STEP_ID", "SLURM_STEPID")
-# What differs between two launches, beside the process that launched them.
-_LAUNCHES = (
+_NODE_VARIABLES = ("NODE_RANK", "GROUP_RANK")
+_SLURM_STEP_VARIABLES = ("SLURM_STEP_ID", "SLURM_STEPID")
+# Variables that differ between two launches by the same process.
+_LAUNCH_VARIABLES = (
     "TORCHELASTIC_RUN_ID",
     "TORCHELASTIC_RESTART_COUNT",
     "MASTER_ADDR",
@@ -90,12 +92,12 @@ _LAUNCHES = (
     "FLUX_JOB_ID",
 )
 _MAX_ANCESTORS = 16
-_PROCESS = os.getpid()
+_IMPORTING_PROCESS = os.getpid()
 
 
 @frozen
 class Rank:
-    """A process of a distributed job: its number, what an alert calls it, and the variable that holds it."""
+    """The rank of a process: its number, its label in an alert, and the variable that holds it."""
 
     number: int
     label: str
@@ -106,47 +108,53 @@ FIRST_RANK = Rank(0, "rank 0")
 
 
 def has_launched_ranks() -> bool:
-    """Whether this process has the local rank 0, as Lightning's first process after it has launched the other ones.
+    """Return whether this process has local rank 0, as Lightning's first process after it launched the others.
 
-    It learns of it then, and forgets the number of processes when they are done.
+    Lightning sets the variable at the launch, and removes the number of processes when they have ended.
     """
-    return os.environ.get("LOCAL_RANK") == "0" and not is_multiprocessing_child() and not _is_kernel()
+    return os.environ.get("LOCAL_RANK") == "0" and not _is_multiprocessing_child() and not _is_kernel()
 
 
 def get_rank_number(environ: Mapping[str, str] | None = None) -> int | None:
-    """Return this process's rank; None if it is not one of several.
+    """Return the number of this process's rank; None if it is not one of several processes.
 
     Parameters
     ----------
     environ
-        Only these variables count. By default the environment, and what PyTorch says of this process.
+        Variables to use alone. By default `os.environ` and PyTorch's process group.
     """
-    match = find_rank(environ)
-    return match.number if match else None
+    rank = find_rank(environ)
+    return rank.number if rank else None
 
 
 def find_rank(environ: Mapping[str, str] | None = None) -> Rank | None:
-    """As `get_rank_number`, with what an alert calls it."""
+    """Return this process's rank. As `get_rank_number`, with label and variable."""
     if environ is not None:
-        return _find(environ)
-    return None if _is_kernel() else _initialised() or _find(os.environ)
+        return _find_in_environment(environ)
+    return None if _is_kernel() else _find_in_process_group() or _find_in_environment(os.environ)
 
 
-def _find(environ: Mapping[str, str]) -> Rank | None:
+def _find_in_environment(environ: Mapping[str, str]) -> Rank | None:
     for launcher in LAUNCHERS:
-        number = _number(environ.get(launcher.rank_variable))
+        number = _parse_number(environ.get(launcher.rank_variable))
         if number is None:
             continue
-        size = next((size for name in launcher.size_variables if (size := _size(environ.get(name))) is not None), None)
+        size = next(
+            (size for name in launcher.size_variables if (size := _parse_size(environ.get(name))) is not None), None
+        )
         if launcher.rank_variable == "LOCAL_RANK":
-            match = _local(number, size, environ)
-            if match:
-                return match
+            rank = _build_local_rank(number, size, environ)
+            if rank:
+                return rank
             continue
         if size is not None and number >= max(size, 1):
             continue
-        if launcher.rank_variable == "SLURM_PROCID" and number == 0 and not any(environ.get(name) for name in _STEPS):
-            # The batch script itself, or a notebook in it: no srun has started several of them.
+        if (
+            launcher.rank_variable == "SLURM_PROCID"
+            and number == 0
+            and not any(environ.get(name) for name in _SLURM_STEP_VARIABLES)
+        ):
+            # The batch script itself, or a notebook in it: srun has started no tasks.
             continue
         if size is None:
             if launcher.without_size and number > 0:
@@ -158,37 +166,37 @@ def _find(environ: Mapping[str, str]) -> Rank | None:
     return None
 
 
-def _local(local: int, size: int | None, environ: Mapping[str, str]) -> Rank | None:
-    """The rank of a process that knows only its place on its node."""
-    node = next((node for name in _NODES if (node := _number(environ.get(name))) is not None), 0)
+def _build_local_rank(local: int, size: int | None, environ: Mapping[str, str]) -> Rank | None:
+    """Return the rank of a process that knows only its rank on its node."""
+    node = next((node for name in _NODE_VARIABLES if (node := _parse_number(environ.get(name))) is not None), 0)
     if size is not None and size <= 1:
         return None
     if node == 0:
-        # Without a size, only a number above 0 proves that there are others.
+        # Without a size, only a number above 0 proves that there are other processes.
         return Rank(local, f"rank {local}", "LOCAL_RANK") if local or size else None
-    per_node = _number(environ.get("LOCAL_WORLD_SIZE"))
+    per_node = _parse_number(environ.get("LOCAL_WORLD_SIZE"))
     if per_node and local < per_node:
         number = node * per_node + local
         return Rank(number, f"rank {number}", "LOCAL_RANK")
     return Rank(node + local, f"node {node}, local rank {local}", "LOCAL_RANK")
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     if text is None:
         return None
     text = text.strip()
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
-def _size(text: str | None) -> int | None:
-    number = _number(text)
+def _parse_size(text: str | None) -> int | None:
+    number = _parse_number(text)
     # TPU_WORKER_HOSTNAMES is a list of names.
     return len(text.split(",")) if number is None and text and "," in text else number
 
 
 def _is_kernel() -> bool:
-    """Whether this process is a notebook's kernel. It can inherit any variables, but is no rank."""
-    if os.getpid() != _PROCESS or is_multiprocessing_child():
+    """Return whether this process is a notebook's kernel. It is no rank, even if it inherits such variables."""
+    if os.getpid() != _IMPORTING_PROCESS or _is_multiprocessing_child():
         return False
     try:
         app: Any = sys.modules.get("ipykernel.kernelapp")
@@ -197,8 +205,8 @@ def _is_kernel() -> bool:
         return False
 
 
-def _initialised() -> Rank | None:
-    """What ``torch.distributed`` says, if the program has set it up: some launchers set no variables at all."""
+def _find_in_process_group() -> Rank | None:
+    """Return the rank in ``torch.distributed``, if the program initialized it. Some launchers set no variables."""
     try:
         torch: Any = sys.modules.get("torch.distributed")
         if torch and torch.is_available() and torch.is_initialized() and torch.get_world_size() > 1:
@@ -208,13 +216,13 @@ def _initialised() -> Rank | None:
     return None
 
 
-def is_multiprocessing_child() -> bool:
-    """Whether `multiprocessing`, or a library built on it, started this process."""
+def _is_multiprocessing_child() -> bool:
+    """Return whether `multiprocessing`, or a library built on it, started this process."""
     return get_multiprocessing_parent() is not None
 
 
 def get_multiprocessing_parent() -> int | None:
-    """Return the pid of the process whose `multiprocessing` started this one; None for any other process."""
+    """Return the pid of the parent that started this process through `multiprocessing`; None if none did."""
     process: Any = sys.modules.get("multiprocessing.process")
     parent = getattr(process, "_parent_process", None)
     pid = getattr(parent, "_pid", None)
@@ -222,26 +230,28 @@ def get_multiprocessing_parent() -> int | None:
 
 
 def make_job_id(name: str, ordinal: int, environ: Mapping[str, str] | None = None, is_launcher: bool = False) -> str:
-    """Return what all ranks of this launch on this machine call their `ordinal`-th run of that name.
+    """Return an ID that all ranks of this launch on this machine share for a run.
 
     Parameters
     ----------
-    launches
-        This process has launched the other ranks itself, as Lightning's first process does.
+    name, ordinal
+        The run's name, and how many runs of that name the process has started.
+    is_launcher
+        Whether this process launched the other ranks, as Lightning's first process does.
     """
     from cwnotify.host.processes import ProcessIdentity, identify_process
 
     environ = os.environ if environ is None else environ
-    match = _find(environ)
-    pid = os.getpid() if is_launcher else _launcher(match.variable if match else "", environ)
+    rank = _find_in_environment(environ)
+    pid = os.getpid() if is_launcher else _find_launcher_pid(rank.variable if rank else "", environ)
     launcher: ProcessIdentity = identify_process(pid)
     parts = [name, str(ordinal), launcher.boot, launcher.namespace, str(launcher.pid), launcher.start]
-    parts += [environ.get(key, "") for key in _LAUNCHES]
+    parts += [environ.get(key, "") for key in _LAUNCH_VARIABLES]
     return "job-" + hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:24]
 
 
-def _launcher(variable: str, environ: Mapping[str, str]) -> int:
-    """The nearest ancestor without our rank in its environment: a shell between it and us has the same one."""
+def _find_launcher_pid(variable: str, environ: Mapping[str, str]) -> int:
+    """Return the nearest ancestor without this rank in its environment. A shell in between inherits the rank."""
     pid = os.getppid()
     entry = f"{variable}={environ.get(variable, '')}".encode("utf-8", "surrogateescape")
     for _ in range(_MAX_ANCESTORS if variable else 0):

@@ -1,7 +1,7 @@
-"""Notices when code waits for a person: ``input()``, ``getpass()`` and debuggers. Standard library only.
+"""Detect when code waits for the user: ``input()``, ``getpass()`` and debuggers. Imports the standard library only.
 
-What asks is called as before, with the same arguments, and its result or error is passed on. Each attribute is put
-back when the last watcher leaves, if it is still ours.
+The prompt functions are wrapped; arguments, result and errors pass through unchanged. When the last listener leaves,
+each attribute is restored, unless other code has replaced it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any, Protocol
 
 _DEBUGGERS = ("pdb", "bdb", "IPython.core.debugger", "IPython.terminal.debugger")
-_PROMPTS = ("interaction", "cmdloop", "_cmdloop", "_cmdloop_async")
+_PROMPT_FUNCTIONS = ("interaction", "cmdloop", "_cmdloop", "_cmdloop_async")
 MAX_CALLER_FRAMES = 30
 
 
 class WaitListener(Protocol):
-    """A `cwnotify.runs.recorder.Recording`, or what stands for the one of the current cell."""
+    """A `cwnotify.runs.recorder.Recording`, or an object that forwards to the one of the current cell."""
 
     def report_waiting(self, wait: str, in_notebook: bool) -> None: ...
 
@@ -27,125 +27,128 @@ class WaitListener(Protocol):
 
 
 class AttributePatch:
-    """An attribute of an object, a class or a module, wrapped until `undo`.
+    """A wrapped attribute of an object, a class or a module.
 
     Parameters
     ----------
     wrap
-        Makes the new value from the one that is there.
+        Returns the new value for the current one.
     """
 
     def __init__(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         self.owner, self.name = owner, name
         self._wrap = wrap
-        self._ours: Any = None
-        self._before: Any = None
-        self._had_own = False
+        self._wrapper: Any = None
+        self._original: Any = None
+        self._was_own_attribute = False
 
     def apply(self) -> None:
-        """Wrap what is there, unless it is wrapped already."""
-        own = vars(self.owner)
-        if self._ours is not None and own.get(self.name) is self._ours:
+        """Wrap the current value, unless it is wrapped already."""
+        attributes = vars(self.owner)
+        if self._wrapper is not None and attributes.get(self.name) is self._wrapper:
             return
-        self._had_own, self._before = self.name in own, getattr(self.owner, self.name)
-        self._ours = self._wrap(self._before)
-        setattr(self.owner, self.name, self._ours)
+        self._was_own_attribute, self._original = self.name in attributes, getattr(self.owner, self.name)
+        self._wrapper = self._wrap(self._original)
+        setattr(self.owner, self.name, self._wrapper)
 
     def undo(self) -> None:
-        """Put back what was there, unless other code has replaced ours."""
-        if self._ours is None or vars(self.owner).get(self.name) is not self._ours:
+        """Restore the original value, unless other code has replaced the wrapper."""
+        if self._wrapper is None or vars(self.owner).get(self.name) is not self._wrapper:
             return
-        if self._had_own:
-            setattr(self.owner, self.name, self._before)
+        if self._was_own_attribute:
+            setattr(self.owner, self.name, self._original)
         else:
             delattr(self.owner, self.name)
-        self._ours = None
+        self._wrapper = None
 
 
-def wrap_prompt(
-    watcher: WaitListener, original: Callable[..., Any], wait: str, in_notebook: bool
+def _wrap_prompt(
+    listener: WaitListener, original: Callable[..., Any], wait: str, in_notebook: bool
 ) -> Callable[..., Any]:
-    """Wrap a function that asks a person; `wait` is ``debugger`` or ``input``, or empty to look at the callers."""
+    """Wrap a function that prompts the user.
+
+    `wait` is ``debugger`` or ``input``. If it is empty, the callers decide.
+    """
 
     @functools.wraps(original)
-    def asked(*args: Any, **kwargs: Any) -> Any:
+    def prompt(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        _notify(lambda: watcher.report_waiting(wait or _reason(sys._getframe(3)), in_notebook))
+        _call_safely(lambda: listener.report_waiting(wait or _find_wait_reason(sys._getframe(3)), in_notebook))
         try:
             return original(*args, **kwargs)
         finally:
-            _notify(watcher.report_resumed)
+            _call_safely(listener.report_resumed)
 
-    return asked
+    return prompt
 
 
-def _notify(action: Callable[[], None]) -> None:
+def _call_safely(action: Callable[[], None]) -> None:
     try:
         action()
     except Exception:
-        # The user's prompt matters more.
+        # The user's prompt must work even if the report fails.
         return
 
 
 def get_module_name(frame: FrameType) -> str:
-    """Return the name of the module that a frame's code belongs to; the user may have put anything in its place."""
+    """Return the name of a frame's module; empty if the user has replaced ``__name__`` by something else."""
     name = dict.get(frame.f_globals, "__name__")
     return name if type(name) is str else ""
 
 
-def _reason(frame: FrameType | None) -> str:
-    """Return ``debugger`` if a debugger's prompt is among the callers."""
+def _find_wait_reason(frame: FrameType | None) -> str:
+    """Return ``debugger`` if a debugger's prompt is among the callers, otherwise ``input``."""
     for _ in range(MAX_CALLER_FRAMES):
         if frame is None:
             break
-        if frame.f_code.co_name in _PROMPTS and get_module_name(frame) in _DEBUGGERS:
+        if frame.f_code.co_name in _PROMPT_FUNCTIONS and get_module_name(frame) in _DEBUGGERS:
             return "debugger"
         frame = frame.f_back
     return "input"
 
 
-_watchers: list[WaitListener] = []
+_listeners: list[WaitListener] = []
 _patches: list[AttributePatch] = []
 
 
-class _Newest:
-    """Passes on to the watcher that came last."""
+class _NewestListener:
+    """Forwards to the listener that was added last."""
 
     def report_waiting(self, wait: str, in_notebook: bool) -> None:
-        if _watchers and (in_notebook or (sys.stdin is not None and sys.stdin.isatty())):
-            _watchers[-1].report_waiting(wait, in_notebook)
+        if _listeners and (in_notebook or (sys.stdin is not None and sys.stdin.isatty())):
+            _listeners[-1].report_waiting(wait, in_notebook)
 
     def report_resumed(self) -> None:
-        if _watchers:
-            _watchers[-1].report_resumed()
+        if _listeners:
+            _listeners[-1].report_resumed()
 
 
-def add_wait_listener(watcher: WaitListener, kernel: Any = None, debuggers: bool = False) -> None:
-    """Report to `watcher` when this process asks the person at its terminal or its notebook.
+def add_wait_listener(listener: WaitListener, kernel: Any = None, debuggers: bool = False) -> None:
+    """Notify `listener` when this process waits for the user at its terminal or notebook.
 
     Parameters
     ----------
     kernel
-        The notebook's kernel; without one it is looked for behind ``input``.
+        The notebook's kernel. By default the one whose method is ``input``.
     debuggers
-        Also watch debuggers that do not use ``input()`` for their prompt, as IPython's in a terminal.
+        Also watch debuggers that do not prompt with ``input()``, such as IPython's in a terminal.
     """
-    _watchers.append(watcher)
+    _listeners.append(listener)
     kernel = kernel or getattr(builtins.input, "__self__", None)
     if hasattr(kernel, "_input_request"):
-        _patch(kernel, "_input_request", lambda original: wrap_prompt(_Newest(), original, "", True))
-        # The debugger of the front end, which also gets the `breakpoint()` of code that it debugs.
+        _patch(kernel, "_input_request", lambda original: _wrap_prompt(_NewestListener(), original, "", True))
+        # The debugger of the front end. It also handles `breakpoint()` in code that it debugs.
         client = getattr(getattr(kernel, "debugger", None), "debugpy_client", None)
-        _patch(client, "event_callback", _debugger_events)
+        _patch(client, "event_callback", _wrap_debugger_events)
         return
     import getpass
 
-    _patch(builtins, "input", lambda original: wrap_prompt(_Newest(), original, "", False))
-    _patch(getpass, "_raw_input", lambda original: wrap_prompt(_Newest(), original, "input", False))
+    _patch(builtins, "input", lambda original: _wrap_prompt(_NewestListener(), original, "", False))
+    _patch(getpass, "_raw_input", lambda original: _wrap_prompt(_NewestListener(), original, "input", False))
     if debuggers:
         import pdb
 
-        _patch(pdb.Pdb, "interaction", lambda original: wrap_prompt(_Newest(), original, "debugger", False))
+        _patch(pdb.Pdb, "interaction", lambda original: _wrap_prompt(_NewestListener(), original, "debugger", False))
 
 
 def _patch(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
@@ -156,25 +159,25 @@ def _patch(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
         _patches.append(patch)
 
 
-def _debugger_events(original: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    """Wrap what gets the events of the debugger that stops a notebook's threads."""
-    newest = _Newest()
+def _wrap_debugger_events(original: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Wrap the callback for events of the debugger that stops a notebook's threads."""
+    listener = _NewestListener()
 
     @functools.wraps(original)
     def event_callback(message: dict[str, Any]) -> Any:
         event = message.get("event")
         if event == "stopped":
-            _notify(lambda: newest.report_waiting("debugger", True))
+            _call_safely(lambda: listener.report_waiting("debugger", True))
         elif event == "continued":
-            _notify(newest.report_resumed)
+            _call_safely(listener.report_resumed)
         return original(message)
 
     return event_callback
 
 
-def remove_wait_listener(watcher: WaitListener) -> None:
-    """Stop reporting to `watcher`; without watchers everything is put back."""
-    if watcher in _watchers:
-        _watchers.remove(watcher)
-        while _patches and not _watchers:
+def remove_wait_listener(listener: WaitListener) -> None:
+    """Stop notifying `listener`. Restore all attributes if it was the last one."""
+    if listener in _listeners:
+        _listeners.remove(listener)
+        while _patches and not _listeners:
             _patches.pop().undo()

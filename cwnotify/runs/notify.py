@@ -1,6 +1,6 @@
-"""`notify` for Python code outside notebooks.
+"""`notify`: report the end of a ``with`` block or of a function call, in any Python program.
 
-Standard library, `alerts`, `recording`, `decorate`, `names` and `failures` only.
+Imports the standard library, `alerts`, `console` and other modules of `runs`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from cwnotify.runs.value_format import format_error_name
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 NO_WEBHOOK_WARNING = (
-    "no Slack webhook is set, so nobody will be told; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
+    "no Slack webhook is set, so no alerts will be sent; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
 )
 
 
 class notify:  # noqa: N801 (used like a function)
-    """Report to Slack when a piece of code ends, however it ends.
+    """Send an alert to Slack when a piece of code ends, however it ends.
 
-    A context manager and a decorator, for plain and for async code::
+    A context manager and a decorator, for sync and async code::
 
         with cwnotify.notify("resnet50", show=lambda: {"loss": loss}):
             train()
@@ -40,37 +40,38 @@ class notify:  # noqa: N801 (used like a function)
         @cwnotify.notify(min="5m")
         def train(): ...
 
-    The code's value, its exception and its time stay what they are. Each ``with`` block and each call is a run of its
-    own, also if one object is used several times, at once or nested. A generator's run lasts until it is exhausted or
-    closed. In distributed jobs only rank 0 sends alerts; a failure on any rank is reported once per machine.
+    The code keeps its return value, its exception and its speed. Each ``with`` block and each call is a separate run,
+    even if one object is used several times, concurrently or nested. A generator's run ends when the generator is
+    exhausted or closed. In distributed jobs only rank 0 sends alerts; a failure on any rank is reported once per
+    machine.
 
     Parameters
     ----------
     name
-        What the alert calls it; by default the function's name, or the script's.
+        The run's name in the alert. By default the function's name, or the script's.
     min
-        Notify only if the run took at least this long: seconds, or text such as ``"5m"``.
+        Send an alert only if the run took at least this long: seconds, or text such as ``"5m"``.
     on
         ``"finish"``, ``"error"`` or ``"always"``.
     mention
-        ``"@here"``, ``"@channel"``, a member's ID (``U…``) or a user group's (``S…``).
+        ``"@here"``, ``"@channel"``, a member ID (``U…``) or a user group ID (``S…``).
     show
-        Called when the code has ended; the alert shows the mapping that it returns.
+        Called when the code has ended. It returns a mapping of the values to show in the alert.
     lang
         ``"en"`` or ``"ko"``.
     channel
-        Another channel; only legacy webhooks support this.
+        Another channel. Only legacy webhooks support this.
 
     Raises
     ------
     UsageError
-        At once, if an argument cannot be understood, or something is decorated whose calls cannot be followed.
+        If an argument is invalid, or if the calls of the decorated object cannot be followed.
     """
 
     def __new__(cls, name: str | Callable[..., Any] = "", **options: Any) -> Any:
-        """`notify` itself as a decorator, without brackets, gives the decorated function."""
-        decorates = not isinstance(name, str) and (callable(name) or isinstance(name, classmethod | staticmethod))
-        return cls(**options)(name) if decorates else super().__new__(cls)  # type: ignore[type-var]
+        """Return the decorated function if `notify` is used as a decorator without parentheses."""
+        is_decorator = not isinstance(name, str) and (callable(name) or isinstance(name, classmethod | staticmethod))
+        return cls(**options)(name) if is_decorator else super().__new__(cls)  # type: ignore[type-var]
 
     def __init__(
         self,
@@ -84,15 +85,15 @@ class notify:  # noqa: N801 (used like a function)
         channel: str | None = None,
     ) -> None:
         self._name = name if isinstance(name, str) else ""
-        self._asked = {
-            "min_seconds": None if min is None else run_options.parse_duration(_seconds(min)),
+        self._options = {
+            "min_seconds": None if min is None else run_options.parse_duration(_to_duration_text(min)),
             "on": None if on is None else run_options.make_choice_parser("on", run_options.ON_CHOICES)(on),
             "mention": None if mention is None else run_options.parse_mention(mention),
             "lang": None if lang is None else run_options.make_choice_parser("lang", run_options.LANGUAGES)(lang),
             "channel": channel,
         }
         self._show = show
-        # What was entered and not left yet, with the frame that entered it.
+        # The open `with` blocks: the id of the frame that entered each, and its run.
         self._entries: list[tuple[int, Recording | None]] = []
 
     def __enter__(self) -> notify:
@@ -113,47 +114,50 @@ class notify:  # noqa: N801 (used like a function)
         return _Ready(None)
 
     def __call__(self, function: F) -> F:
-        """Decorate `function`: each call is a run of its own."""
+        """Decorate `function`, so that each call is a separate run."""
         name = self._name or derive_name_from_function(
             getattr(function, "callback", None) if is_click_command(function) else function
         )
 
-        def fresh() -> notify:
-            one = notify(name, show=self._show)
-            one._asked = self._asked
-            return one
+        def create_for_call() -> notify:
+            copy = notify(name, show=self._show)
+            copy._options = self._options
+            return copy
 
-        return decorate(function, fresh)  # type: ignore[no-any-return]
+        return decorate(function, create_for_call)  # type: ignore[no-any-return]
 
     def activate(self) -> use_recording:
-        """A context in which notes belong to this object's run; for code that runs in steps."""
+        """Return a context manager in which this object's run is the current one, for code that runs in steps."""
         return use_recording(self._entries[-1][1] if self._entries else None)
 
     def _enter(self, frame: FrameType) -> notify:
-        self._entries.append((id(frame), _begin(self._name, RunKind.CODE, self._asked)))
+        self._entries.append((id(frame), _start_recording(self._name, RunKind.CODE, self._options)))
         return self
 
     def _exit(self, frame: FrameType, error: BaseException | None) -> None:
-        recording = self._leave(frame)
+        recording = self._pop_recording(frame)
         if recording is None:
             return
         recording.stop_timer()
         try:
-            outcome = _outcome(error)
+            outcome = _determine_program_outcome(error)
             failure = (
                 describe_exception(error, recording.run.place.cell) if error and outcome is Outcome.FAILED else None
             )
-            shown, left_out = _shown(self._show)
+            shown, left_out = _capture_shown_values(self._show)
             recording.report_end(outcome, failure, shown=shown, left_out=left_out)
-        except Exception as trouble:
-            warn(f"the end of this run could not be reported: {type(trouble).__name__}")
+        except Exception as report_error:
+            warn(f"the end of this run could not be reported: {type(report_error).__name__}")
 
-    def _leave(self, frame: FrameType) -> Recording | None:
-        """The run that ends: the one that `frame` began, else the innermost one here, else the one that began last."""
+    def _pop_recording(self, frame: FrameType) -> Recording | None:
+        """Remove and return the run that ends.
+
+        It is the run that `frame` entered, or else the innermost open one here, or else the newest.
+        """
         entries = self._entries[::-1]
-        around = list(iter_enclosing_recordings()) if len(entries) > 1 else []
-        entry = next((one for one in entries if one[0] == id(frame)), None)
-        entry = entry or next((one for run in around for one in entries if one[1] is run), None)
+        enclosing = list(iter_enclosing_recordings()) if len(entries) > 1 else []
+        entry = next((entry for entry in entries if entry[0] == id(frame)), None)
+        entry = entry or next((entry for run in enclosing for entry in entries if entry[1] is run), None)
         entry = entry or (entries[0] if entries else None)
         try:
             self._entries.remove(entry)  # type: ignore[arg-type]
@@ -163,7 +167,7 @@ class notify:  # noqa: N801 (used like a function)
 
 
 class _Ready(Generic[T]):
-    """An awaitable that does not wait. Its maker was called in the frame of the ``async with`` block itself."""
+    """An awaitable that does not wait, so that its creator ran in the frame of the ``async with`` block."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -173,18 +177,18 @@ class _Ready(Generic[T]):
         return self._value
 
 
-def _seconds(length: float | str | timedelta) -> str:
-    return str(length.total_seconds() if isinstance(length, timedelta) else length)
+def _to_duration_text(duration: float | str | timedelta) -> str:
+    return str(duration.total_seconds() if isinstance(duration, timedelta) else duration)
 
 
-def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | None:
+def _start_recording(name: str, kind: RunKind, options: Mapping[str, Any]) -> Recording | None:
     try:
-        # A notebook without a name leaves it to the cell's number.
+        # In a notebook without a known path the name stays empty, and the alert shows the cell's number.
         recording = Recording(
             name or run_name.derive_name_from_program(),
             kind,
             locate_run(run_name.get_notebook_path(), run_name.get_cell_number()),
-            asked,
+            options,
         )
     except Exception as error:
         warn(f"this run could not be registered: {type(error).__name__}")
@@ -195,10 +199,10 @@ def _begin(name: str, kind: RunKind, asked: Mapping[str, Any]) -> Recording | No
     return recording
 
 
-def _outcome(error: BaseException | None) -> Outcome:
-    """As in a cell, but a program that leaves with ``sys.exit(0)`` has finished, and so has a generator that is closed.
+def _determine_program_outcome(error: BaseException | None) -> Outcome:
+    """Return the outcome as for a cell, except that ``sys.exit(0)`` and a closed generator count as finished.
 
-    The type itself is looked at: `isinstance` would also ask the exception what it is.
+    Looks at the type itself, because `isinstance` would run the exception's own ``__class__``.
     """
     kind = type(error)
     if issubclass(kind, GeneratorExit) or (issubclass(kind, SystemExit) and getattr(error, "code", 1) in (None, 0)):
@@ -206,8 +210,10 @@ def _outcome(error: BaseException | None) -> Outcome:
     return determine_outcome(error)
 
 
-def _shown(show: Callable[[], Mapping[str, object]] | None) -> tuple[tuple[CapturedValue, ...], int]:
-    """The values that the alert shows, and how many it leaves out."""
+def _capture_shown_values(
+    show: Callable[[], Mapping[str, object]] | None,
+) -> tuple[tuple[CapturedValue, ...], int]:
+    """Return the values that the alert shows, and how many it leaves out."""
     if show is None:
         return (), 0
     try:

@@ -1,7 +1,7 @@
-"""The last lines that a run prints, for ``--tail``. Standard library and `alerts.limits` only.
+"""Capture the last lines that a run prints, for ``--tail``. Imports the standard library and `alerts.text_limits`.
 
-``sys.stdout`` and ``sys.stderr`` stay the objects that they are wherever they let themselves be listened to: only
-their ``write`` is shadowed while the cell runs.
+``sys.stdout`` and ``sys.stderr`` stay the same objects if they accept attributes: only their ``write`` is shadowed
+while the cell runs.
 """
 
 from __future__ import annotations
@@ -15,65 +15,66 @@ MAX_BUFFERED_CHARS = 32_768
 
 
 class OutputTail:
-    """Listens to both streams from `start` to `stop`."""
+    """Captures both output streams from `start` to `stop`."""
 
     def __init__(self, lines: int) -> None:
         self._lines = lines
         self._pieces: list[str] = []
         self._length = 0
-        self._undo: list[tuple[dict[str, Any], str, object, object]] = []
+        # The replaced names: their namespace, the name, our object, and the previous one.
+        self._replacements: list[tuple[dict[str, Any], str, object, object]] = []
 
     def start(self) -> None:
-        """Begin to listen. A stream that cannot be listened to is left alone."""
+        """Start to capture. Skip a stream that cannot be captured."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             try:
-                self._listen(name, stream)
+                self._capture(name, stream)
             except (AttributeError, TypeError):
                 continue
 
     def stop(self) -> str:
-        """Stop listening; gives the last lines, and what precedes them: `alerts.scrub` redacts it and cuts it off."""
-        for names, name, ours, before in self._undo:
-            # The cell may have put something of its own there: that stays.
-            if names.get(name) is not ours:
+        """Stop capturing; return the last lines with a margin before them, which is cut off after redaction."""
+        for namespace, name, replacement, previous in self._replacements:
+            # If the cell has replaced it meanwhile, the cell's object stays.
+            if namespace.get(name) is not replacement:
                 continue
-            if before is None:
-                del names[name]
+            if previous is None:
+                del namespace[name]
             else:
-                names[name] = before
-        self._undo.clear()
+                namespace[name] = previous
+        self._replacements.clear()
         text = "".join(self._pieces)[-MAX_BUFFERED_CHARS:]
-        # A progress bar draws over its line: what a person saw last is what follows the last carriage return.
+        # A progress bar overwrites its line, so only the text after the last carriage return counts.
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n")]
         return "\n".join(lines)[-OUTPUT_TAIL_WINDOW:] if self._lines else ""
 
-    def _listen(self, name: str, stream: Any) -> None:
+    def _capture(self, name: str, stream: Any) -> None:
         write = stream.write
 
-        def heard(text: str, *rest: Any) -> Any:
-            written = write(text, *rest)
+        def write_and_capture(text: str, *rest: Any) -> Any:
+            result = write(text, *rest)
             self.add_output(text)
-            return written
+            return result
 
         try:
-            names = stream.__dict__
-            if any(names is known for known, *_ in self._undo):
-                # Both names stand for one stream, which is listened to already.
+            namespace = stream.__dict__
+            if any(namespace is captured for captured, *_ in self._replacements):
+                # Both names are the same stream, which is captured already.
                 return
-            # Somebody else may listen there too, and goes on to when we are done.
-            before = names.get("write")
-            stream.write = heard
+            # Another library may have shadowed `write` too; `stop` restores its function.
+            previous = namespace.get("write")
+            stream.write = write_and_capture
         except AttributeError:
-            # A file of C's making takes no attributes; a stand-in does what it does, and lends its other attributes.
-            stand_in = _StandIn(stream, heard)
-            setattr(sys, name, stand_in)
-            self._undo.append((sys.__dict__, name, stand_in, stream))
+            # A stream implemented in C takes no attributes, so a proxy replaces it.
+            proxy = _StreamProxy(stream, write_and_capture)
+            setattr(sys, name, proxy)
+            self._replacements.append((sys.__dict__, name, proxy, stream))
             return
-        self._undo.append((names, "write", heard, before))
+        self._replacements.append((namespace, "write", write_and_capture, previous))
 
     def add_output(self, text: object, prepend: bool = False) -> None:
-        """Take what was printed, after what came so far or `first`."""
+        """Add text after what was printed so far, or before it if `prepend`."""
         if not isinstance(text, str):
             return
         if prepend:
@@ -86,7 +87,9 @@ class OutputTail:
             self._length = MAX_BUFFERED_CHARS
 
 
-class _StandIn:
+class _StreamProxy:
+    """A stream with another `write`; all other attributes are the original's."""
+
     def __init__(self, stream: Any, write: Any) -> None:
         self._stream = stream
         self.write = write

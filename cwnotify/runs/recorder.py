@@ -1,7 +1,7 @@
-"""One run from its beginning to its end, as the magics, `notify` and ``cwnotify run`` all record it.
+"""Record one run from start to end. The magics, `notify` and ``cwnotify run`` share this module.
 
-Nothing here raises and nothing waits: the work that is recorded must not notice. Standard library, `alerts`,
-`errors`, `settings`, `failures`, `ranks`, `inbox`, `values`, `patience` and `sidecar.link` only.
+Nothing here raises or waits, so the user's code is not disturbed. Imports the standard library, `alerts`, `console`,
+`settings`, other modules of `runs`, and `sidecar.client`.
 """
 
 from __future__ import annotations
@@ -41,245 +41,247 @@ from cwnotify.runs.value_format import MAX_SHOWN_VALUES, format_error_name, form
 from cwnotify.sidecar.client import SidecarClient, get_sidecar_client
 
 MAX_COUNTED_RUN_NAMES = 10_000
-# How many names are counted that a run has noted and that its alert leaves out.
+# Names of dropped values that one run counts.
 MAX_DROPPED = 10_000
-# Up to this many notes are passed on at once, then one a second.
+# This many notes are sent at once, then one a second.
 NOTE_BURST = 20.0
 _HOST = os.uname().nodename
-# Not the system's, for the cell would wait for that; not the one that a cell may seed.
+# The part of a value's name that is stored.
+_VALUE_NAME = slice(MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN)
+# Not os.urandom (it delays the cell), and not the global generator (user code may seed it).
 _random = Random()
 os.register_at_fork(after_in_child=_random.seed)
-# The runs of this process that are under way, in the order in which they began.
-_under_way: list[Recording] = []
-# The run that began last in this thread or task. It may be over: see `get_current_recording`.
+# The open runs of this process, oldest first.
+_open_recordings: list[Recording] = []
+# The newest run of this thread or task. It may have ended: see `get_current_recording`.
 _innermost: ContextVar[Recording | None] = ContextVar("cwnotify_run", default=None)
-# How many runs of each name this process has begun.
+# How many runs of each name this process has started.
 _ordinals: dict[str, int] = {}
 
 
 class _Clock:
-    """The clocks as they were when this was loaded: a cell may put others in their place, stop them or break them."""
+    """The clocks as they were at import: user code may replace, stop or break the ones in `time`."""
 
     now = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
 
 
 def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
-    """Keep values of the run that is under way: its alert shows the newest of each name, however the run ends.
+    """Store values of the current run. Its alert shows the newest value of each name, however the run ends.
 
-    They reach the alert also when the process is killed, for the sidecar hears of them as training goes on::
+    The sidecar receives them while the run goes on, so the alert shows them even if the process is killed::
 
         for epoch in range(90):
             loss = train_one_epoch()
             cwnotify.note(epoch=epoch, loss=loss)
 
-    It takes microseconds and raises nothing. Of several runs in one process it means the innermost one of this thread
-    or task; where there is none, the run that began last. In a child process without a run of its own, it means the run
-    of the parent. Without any run it does nothing.
+    A call takes microseconds and never raises. The current run is the innermost one of this thread or task, or else
+    the newest run of the process. In a child process without a run, it is the run of the parent. Without any run, the
+    call does nothing.
 
     Parameters
     ----------
     values, more
-        Names and values. A value is turned into text when it is passed on, which happens at most once a second where
-        notes come faster than that; so a tensor on a GPU is not waited for in every step.
+        Names and values. Values become text when they are sent to the sidecar, at most once a second if notes come
+        faster than that. So a loop does not wait for a GPU tensor in every step.
     """
     try:
-        run = get_current_recording()
-        (_upward if run is None else run).note({**(values or {}), **more})
+        recording = get_current_recording()
+        (_ancestor_notes if recording is None else recording).note({**(values or {}), **more})
     except Exception as error:
-        warn_once(f"cwnotify.note could not keep these values: {type(error).__name__}: {error}")
+        warn_once(f"cwnotify.note could not store these values: {type(error).__name__}: {error}")
 
 
 def get_current_recording() -> Recording | None:
-    """The run that notes belong to here: the innermost of this thread or task, else the newest; None in a child."""
-    run = _innermost.get()
-    if run is None or run.is_over:
-        run = next(iter_enclosing_recordings(), None) or (_under_way[-1] if _under_way else None)
-    return run if run and run.is_here else None
+    """Return the innermost open run of this thread or task, or else the newest of this process; None without one."""
+    recording = _innermost.get()
+    if recording is None or recording.is_over:
+        recording = next(iter_enclosing_recordings(), None) or (_open_recordings[-1] if _open_recordings else None)
+    return recording if recording and recording.is_own_process else None
 
 
 def iter_enclosing_recordings() -> Iterator[Recording]:
-    """The runs around this place in this thread or task that are under way, the innermost first."""
-    run = _innermost.get()
-    while run is not None:
-        if not run.is_over:
-            yield run
-        run = run.outer
+    """Yield the open runs around the caller in this thread or task, innermost first."""
+    recording = _innermost.get()
+    while recording is not None:
+        if not recording.is_over:
+            yield recording
+        recording = recording.outer
 
 
 class use_recording:  # noqa: N801 (used like a function)
-    """A context in which notes belong to `run`; after it, to the run that they belonged to before."""
+    """A context manager that makes `recording` the current run, and restores the previous one afterwards."""
 
-    def __init__(self, run: Recording | None) -> None:
-        self._run = run
+    def __init__(self, recording: Recording | None) -> None:
+        self._recording = recording
 
     def __enter__(self) -> None:
-        self._before = _innermost.get()
-        if self._run:
-            _innermost.set(self._run)
+        self._previous = _innermost.get()
+        if self._recording:
+            _innermost.set(self._recording)
 
     def __exit__(self, *error: object) -> None:
-        _innermost.set(self._before)
+        _innermost.set(self._previous)
 
 
 def record_interrupt() -> None:
     """Record that the user interrupted the current run, for a framework that ends normally after an interrupt."""
-    if run := get_current_recording():
-        run.was_interrupted = True
+    if recording := get_current_recording():
+        recording.was_interrupted = True
 
 
 def build_shown_values(values: Mapping[str, object]) -> tuple[CapturedValue, ...]:
-    """The first `MAX_SHOWN_VALUES` as the alert shows them; one without a text, or with a late one, is shown by its error."""
-    # At once, for another thread may note something meanwhile.
-    asked = [
-        (str(name)[: MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN], value)
-        for name, value in tuple(islice(values.items(), MAX_SHOWN_VALUES))
-    ]
-    shown: list[CapturedValue] = []
+    """Return the first `MAX_SHOWN_VALUES` of `values` as text.
 
-    def ask() -> None:
-        for name, value in asked:
-            shown.append(_shown(name, value))
+    If a value has no text, or its text takes too long, the alert shows the name of the error instead.
+    """
+    # Copied at once, because another thread may add a value meanwhile.
+    items = [(str(name)[_VALUE_NAME], value) for name, value in tuple(islice(values.items(), MAX_SHOWN_VALUES))]
+    captured: list[CapturedValue] = []
 
-    if asked:
+    def capture() -> None:
+        for name, value in items:
+            captured.append(_capture_value(name, value))
+
+    if items:
         try:
-            call_with_timeout(USER_CODE_TIMEOUT, ask)
+            call_with_timeout(USER_CODE_TIMEOUT, capture)
         except TimeoutError:
-            shown += [CapturedValue(name, error=TimeoutError.__name__) for name, _ in asked[len(shown) :]]
-    return tuple(shown)
+            captured += [CapturedValue(name, error=TimeoutError.__name__) for name, _ in items[len(captured) :]]
+    return tuple(captured)
 
 
-def _shown(name: str, value: object) -> CapturedValue:
+def _capture_value(name: str, value: object) -> CapturedValue:
     if type(value) is CapturedValue:
-        # A child process's, which has made a text of it.
+        # Already text: it comes from a child process.
         return value
     try:
         return CapturedValue(name, value=format_value(value))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # Also `SystemExit`: a value that is only shown ends nothing.
+        # Even SystemExit: showing a value must not end the program.
         return CapturedValue(name, error=format_error_name(error))
 
 
 class _Notes:
-    """Values by name, the newest `MAX_SHOWN_VALUES`; at most `NOTE_BURST` at once are passed on, then one a second."""
+    """The newest `MAX_SHOWN_VALUES` values by name, with a rate limit for sending: `NOTE_BURST`, then one a second."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self._dropped: set[str] = set()
-        self._left, self._at = NOTE_BURST, _Clock.steady()
+        self._allowance, self._updated_at = NOTE_BURST, _Clock.steady()
 
-    def keep(self, values: Mapping[str, object]) -> None:
-        """Keep `values`, the oldest ones give way."""
-        self.values.update(
-            (str(name)[: MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN], value) for name, value in values.items()
-        )
+    def add(self, values: Mapping[str, object]) -> None:
+        """Add `values`, and drop the oldest if there are too many."""
+        self.values.update((str(name)[_VALUE_NAME], value) for name, value in values.items())
         while len(self.values) > MAX_SHOWN_VALUES:
             name = next(iter(self.values))
             self.values.pop(name, None)
             if len(self._dropped) < MAX_DROPPED:
                 self._dropped.add(name)
 
-    def left_out(self) -> int:
-        """How many names are no longer kept, of the first `MAX_DROPPED`."""
+    def count_dropped(self) -> int:
+        """Return how many names were dropped, up to `MAX_DROPPED`."""
         return len(self._dropped - self.values.keys())
 
-    def take_turn(self) -> bool:
-        """Whether they may be passed on now."""
+    def acquire_turn(self) -> bool:
+        """Return whether the values may be sent now, and count it against the rate limit."""
         now = _Clock.steady()
-        self._left, self._at = min(NOTE_BURST, self._left + now - self._at), now
-        if self._left < 1:
+        self._allowance, self._updated_at = min(NOTE_BURST, self._allowance + now - self._updated_at), now
+        if self._allowance < 1:
             return False
-        self._left -= 1
+        self._allowance -= 1
         return True
 
-    def shown(self) -> tuple[CapturedValue, ...]:
-        """All of them as texts. Where that takes too long, it is not done again while the work goes on."""
-        began = _Clock.steady()
+    def build_shown_values(self) -> tuple[CapturedValue, ...]:
+        """Return all values as text. If that takes too long, no more are sent until the run ends."""
+        started = _Clock.steady()
         shown = build_shown_values(self.values)
-        if _Clock.steady() - began > USER_CODE_TIMEOUT:
-            self._left = -math.inf
+        if _Clock.steady() - started > USER_CODE_TIMEOUT:
+            self._allowance = -math.inf
         return shown
 
 
-class _Upward:
-    """Notes in a process without a run, for the run of a process around it."""
+class _AncestorNotes:
+    """Notes of a process without a run, for the run of a parent process."""
 
     def __init__(self) -> None:
         self._notes = _Notes()
-        self._upward = AncestorSender()
+        self._sender = AncestorSender()
         self._process = 0
-        self._is_late = False
+        self._has_unsent = False
 
     def note(self, values: Mapping[str, object]) -> None:
-        """Keep `values`, and pass them on; only rank 0 does."""
+        """Store `values` and send them if the rate limit allows it."""
         if self._process != os.getpid():
-            self._begin()
-        if self._upward.has_no_receiver:
+            self._start_in_process()
+        if self._sender.has_no_receiver:
             return
-        self._notes.keep(values)
-        self._is_late = True
-        if self._notes.take_turn():
-            self.pass_on()
+        self._notes.add(values)
+        self._has_unsent = True
+        if self._notes.acquire_turn():
+            self.flush()
 
-    def _begin(self) -> None:
-        self._notes, self._upward, self._process = _Notes(), AncestorSender(), os.getpid()
+    def _start_in_process(self) -> None:
+        self._notes, self._sender, self._process = _Notes(), AncestorSender(), os.getpid()
         if util := sys.modules.get("multiprocessing.util"):
-            # Such a child skips `atexit`.
-            util.Finalize(None, self.pass_on, exitpriority=0)
+            # A multiprocessing child skips `atexit`.
+            util.Finalize(None, self.flush, exitpriority=0)
         import atexit
 
-        atexit.register(self.pass_on)
+        atexit.register(self.flush)
 
-    def pass_on(self) -> None:
-        """Send what has been noted since the last time."""
-        if not self._is_late or self._process != os.getpid() or distributed.get_rank_number():
+    def flush(self) -> None:
+        """Send the values that were noted since the last time. In a distributed job only rank 0 does."""
+        if not self._has_unsent or self._process != os.getpid() or distributed.get_rank_number():
             return
-        self._is_late = False
-        run = next((run for run in (*iter_enclosing_recordings(), *_under_way[::-1])), None)
-        shown = [[one.expression, one.value, one.error] for one in self._notes.shown()]
-        if not self._upward.send({"run": run.run.id if run else "", "shown": shown}) and run:
-            warn_once(f"values noted in a child process do not reach the alert about {run.run.name or 'this cell'}")
+        self._has_unsent = False
+        # A forked child has copies of its parent's open runs.
+        parent = next(iter((*iter_enclosing_recordings(), *_open_recordings[::-1])), None)
+        shown = [[value.expression, value.value, value.error] for value in self._notes.build_shown_values()]
+        if not self._sender.send({"run": parent.run.id if parent else "", "shown": shown}) and parent:
+            name = parent.run.name or "this cell"
+            warn_once(f"values noted in a child process do not reach the alert about {name}")
 
 
-_upward = _Upward()
+_ancestor_notes = _AncestorNotes()
 
 
-def _receive(message: NoteMessage) -> None:
-    """A child process noted something."""
-    runs = tuple(_under_way)
-    run = next((run for run in runs if run.run.id == message.get("run")), runs[-1] if runs else None)
-    if run:
-        run.note_shown(tuple(CapturedValue(*map(str, one)) for one in message["shown"]))
+def _receive_note(message: NoteMessage) -> None:
+    recordings = tuple(_open_recordings)
+    newest = recordings[-1] if recordings else None
+    recording = next((recording for recording in recordings if recording.run.id == message.get("run")), newest)
+    if recording:
+        recording.note_shown(tuple(CapturedValue(*map(str, fields)) for fields in message["shown"]))
 
 
-class _Inboxes:
-    """The inbox of this process; a forked child gets one of its own."""
+class _ProcessReceiver:
+    """The receiver of notes from child processes. A forked child gets its own."""
 
     def __init__(self) -> None:
-        self.inbox = NoteReceiver(_receive)
-        os.register_at_fork(after_in_child=self._forget)
+        self.receiver = NoteReceiver(_receive_note)
+        os.register_at_fork(after_in_child=self._replace)
 
-    def _forget(self) -> None:
-        self.inbox.discard_after_fork()
-        self.inbox = NoteReceiver(_receive)
+    def _replace(self) -> None:
+        self.receiver.discard_after_fork()
+        self.receiver = NoteReceiver(_receive_note)
 
 
-_inboxes = _Inboxes()
+_child_notes = _ProcessReceiver()
 
 
 class Recording:
-    """A run that has begun.
+    """A run in progress.
 
     Parameters
     ----------
     name
-        As the user called it.
-    asked
-        Fields of `RunOptions` that were given; the settings fill the rest.
+        The user's name for it.
+    options
+        Fields of `RunOptions` that the user gave. The settings supply the others.
     overrides
-        What ``%config CWNotify`` sets.
+        The values of ``%config CWNotify``.
     """
 
     def __init__(
@@ -287,25 +289,25 @@ class Recording:
         name: str,
         kind: RunKind,
         place: RunLocation,
-        asked: Mapping[str, Any],
+        options: Mapping[str, Any],
         overrides: Mapping[str, str] | None = None,
-        link: SidecarClient | None = None,
+        client: SidecarClient | None = None,
     ) -> None:
-        found, troubles = settings.load_settings(overrides=overrides)
-        locale.override_translations(found.words)
-        for trouble in troubles:
-            warn_once(trouble)
-        self.webhook = found.webhook
-        self._link = link or get_sidecar_client()
+        run_settings, problems = settings.load_settings(overrides=overrides)
+        locale.override_translations(run_settings.words)
+        for problem in problems:
+            warn_once(problem)
+        self.webhook = run_settings.webhook
+        self._client = client or get_sidecar_client()
         self._process = os.getpid()
         self._rank = distributed.find_rank()
-        self._was_local = distributed.has_launched_ranks()
-        self._began = _Clock.steady()
+        self._had_launched_ranks = distributed.has_launched_ranks()
+        self._started_at = _Clock.steady()
         self._seconds: float | None = None
         self._notes = _Notes()
-        self._passed: dict[str, CapturedValue] = {}
+        self._sent_values: dict[str, CapturedValue] = {}
         self._name = name
-        self._is_open = False
+        self._is_reported = False
         if len(_ordinals) > MAX_COUNTED_RUN_NAMES:
             _ordinals.clear()
         self._ordinal = _ordinals[name] = _ordinals.get(name, 0) + 1
@@ -318,93 +320,97 @@ class Recording:
             started=_Clock.now(),
             kind=kind,
             place=place,
-            options=resolve_options(asked, found),
-            **self._in_job(),
+            options=_resolve_options(options, run_settings),
+            **self._build_job_fields(),
         )
 
-    def _in_job(self, launches: bool = False) -> dict[str, Any]:
+    def _build_job_fields(self, is_launcher: bool = False) -> dict[str, Any]:
         if self._rank is None:
             return {}
         return {
-            "job": distributed.make_job_id(self._name, self._ordinal, is_launcher=launches),
+            "job": distributed.make_job_id(self._name, self._ordinal, is_launcher=is_launcher),
             "rank": self._rank.number,
         }
 
     def begin(self) -> None:
-        """Tell that it began, and at the screen what went wrong with earlier alerts.
+        """Report the start to the sidecar, and show warnings about earlier alerts.
 
-        Apart from the constructor, so that a caller who is interrupted in here holds something to end.
+        Separate from the constructor, so that a caller who is interrupted in here has an object to end.
         """
-        self._began = _Clock.steady()
+        self._started_at = _Clock.steady()
         self.outer = next(iter_enclosing_recordings(), None)
         _innermost.set(self)
-        _under_way.append(self)
-        if self._speaks:
-            self._is_open = True
-            self._link.set_webhook(self.webhook)
-            self._link.report_run_started(self.run)
-        _inboxes.inbox.open()
+        _open_recordings.append(self)
+        if self._is_reporting_rank:
+            self._is_reported = True
+            self._client.set_webhook(self.webhook)
+            self._client.report_run_started(self.run)
+        _child_notes.receiver.open()
         if self.run.kind is RunKind.CODE:
             input_detection.add_wait_listener(self)
-        self._complain()
+        self._show_warnings()
 
-    def _complain(self) -> None:
-        while self._link.pending_warnings:
-            warn_once(self._link.pending_warnings.pop(0))
+    def _show_warnings(self) -> None:
+        while self._client.pending_warnings:
+            warn_once(self._client.pending_warnings.pop(0))
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is this process's; a forked child has copies of its parent's."""
+    def is_own_process(self) -> bool:
+        """Whether the run belongs to this process. A forked child has copies of its parent's runs."""
         return self._process == os.getpid()
 
     @property
-    def _speaks(self) -> bool:
+    def _is_reporting_rank(self) -> bool:
         return self._rank is None or self._rank.number == 0
 
     def note(self, values: Mapping[str, object]) -> None:
-        """Keep `values` for the end, and let the sidecar know of them in case that this process is lost."""
-        self._notes.keep(values)
-        if self._speaks and self._notes.take_turn():
-            self._pass_on(self._notes.shown())
+        """Store `values`, and send them to the sidecar if the rate limit allows it."""
+        self._notes.add(values)
+        if self._is_reporting_rank and self._notes.acquire_turn():
+            self._send_progress(self._notes.build_shown_values())
 
     def note_shown(self, values: tuple[CapturedValue, ...]) -> None:
-        """As `note`, for texts from a child process. In another thread, so no other value is turned into text."""
-        self._notes.keep({one.expression: one for one in values})
-        if self._speaks and self._notes.take_turn():
-            self._pass_on(tuple((self._passed | {one.expression: one for one in values}).values())[-MAX_SHOWN_VALUES:])
+        """Store values of a child process, which are text already.
 
-    def _pass_on(self, shown: tuple[CapturedValue, ...]) -> None:
-        self._passed = {one.expression: one for one in shown}
-        self._link.report_run_progress(self._ended(Outcome.LOST, shown))
+        Runs in the receiver's thread, so it turns no other value into text.
+        """
+        by_name = {value.expression: value for value in values}
+        self._notes.add(by_name)
+        if self._is_reporting_rank and self._notes.acquire_turn():
+            self._send_progress(tuple((self._sent_values | by_name).values())[-MAX_SHOWN_VALUES:])
+
+    def _send_progress(self, shown: tuple[CapturedValue, ...]) -> None:
+        self._sent_values = {value.expression: value for value in shown}
+        self._client.report_run_progress(self._build_result(Outcome.LOST, shown))
 
     def report_waiting(self, wait: str, in_notebook: bool) -> None:
-        """Report at once that the run waits for a person; the sidecar sends one such alert for each run."""
-        if self._speaks:
-            self._link.report_run_waiting(self.run, WaitReason(wait), in_notebook)
+        """Report that the run waits for the user. The sidecar sends one such alert a run."""
+        if self._is_reporting_rank:
+            self._client.report_run_waiting(self.run, WaitReason(wait), in_notebook)
 
     def report_resumed(self) -> None:
-        """The wait is over. An alert that was not due yet, because the run was too short for one, is dropped."""
-        if self._speaks and _Clock.now() < self.run.started + self.run.options.min_seconds:
-            self._link.report_run_resumed(self.run)
+        """Report the end of a wait. It withdraws the alert if the run was still too short for one."""
+        if self._is_reporting_rank and _Clock.now() < self.run.started + self.run.options.min_seconds:
+            self._client.report_run_resumed(self.run)
 
     def report_busy(self, is_busy: bool) -> None:
-        """Report that a cell began, or ended, that may belong to the same Run All as this run."""
-        self._link.report_cell_activity(is_busy)
+        """Report the start or the end of a cell that may belong to the same Run All as this run."""
+        self._client.report_cell_activity(is_busy)
 
     def stop_timer(self) -> None:
-        """The work is over; the time that it takes to say how is not its own."""
-        self._seconds = _Clock.steady() - self._began
+        """Stop the clock. The time to describe how the run ended does not count as its duration."""
+        self._seconds = _Clock.steady() - self._started_at
 
     def seconds_since_end(self) -> float:
-        """Return how long ago the run ended."""
-        return _Clock.steady() - self._began - (self._seconds or 0.0)
+        """Return the seconds since `stop_timer`."""
+        return _Clock.steady() - self._started_at - (self._seconds or 0.0)
 
-    def _ended(
-        self, outcome: Outcome, shown: tuple[CapturedValue, ...] = (), left_out: int = 0, **how: Any
+    def _build_result(
+        self, outcome: Outcome, shown: tuple[CapturedValue, ...] = (), left_out: int = 0, **details: Any
     ) -> RunResult:
-        seconds = _Clock.steady() - self._began if self._seconds is None else self._seconds
-        left_out += self._notes.left_out()
-        return RunResult(self.run, outcome, seconds, _Clock.now(), shown=shown, values_left_out=left_out, **how)
+        seconds = _Clock.steady() - self._started_at if self._seconds is None else self._seconds
+        left_out += self._notes.count_dropped()
+        return RunResult(self.run, outcome, seconds, _Clock.now(), shown=shown, values_left_out=left_out, **details)
 
     def report_end(
         self,
@@ -417,68 +423,79 @@ class Recording:
         hold: bool = False,
         command: FailedCommand | None = None,
     ) -> RunResult:
-        """Report how the run ended; return what was reported.
+        """Report how the run ended; return the result that was reported.
 
         Parameters
         ----------
         left_out
             How many more values there were than `shown` holds.
+        hold
+            Whether an interrupt may turn out to be a shutdown in a moment.
         """
         self._close()
         input_detection.remove_wait_listener(self)
         if outcome is Outcome.FINISHED and self.was_interrupted:
             outcome = Outcome.INTERRUPTED
-        how: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
+        details: dict[str, Any] = {"failure": failure, "loss": loss, "tail": tail}
         if outcome is Outcome.FINISHED:
-            how["command"] = command
-        ended = self._ended(outcome, (*shown, *build_shown_values(self._notes.values)), left_out, **how)
-        if not self._speaks and self._rank and failure:
-            ended = replace(ended, failure=replace(failure, message=f"[{self._rank.label}] {failure.message}".rstrip()))
-        failed = outcome in (Outcome.FAILED, Outcome.LOST)
-        if not self._speaks and not failed and self._is_open:
-            # It turned out to be another rank than the first after the sidecar had heard of it.
-            ended = replace(ended, run=replace(ended.run, options=replace(ended.run.options, min_seconds=math.inf)))
-        if self._speaks or failed or self._is_open:
-            self._link.set_webhook(self.webhook)
-            self._link.report_run_ended(ended, hold)
-        self._complain()
-        # They may hold much of the user's memory.
+            details["command"] = command
+        result = self._build_result(outcome, (*shown, *build_shown_values(self._notes.values)), left_out, **details)
+        result = self._send_result(result, hold)
+        self._show_warnings()
+        # The values may hold much of the user's memory.
         self._notes = _Notes()
-        return ended
+        return result
+
+    def _send_result(self, result: RunResult, hold: bool) -> RunResult:
+        """Send `result` unless another rank reports the run; return it as it was sent."""
+        if not self._is_reporting_rank:
+            if self._rank and (failure := result.failure):
+                message = f"[{self._rank.label}] {failure.message}".rstrip()
+                result = replace(result, failure=replace(failure, message=message))
+            if result.outcome not in (Outcome.FAILED, Outcome.LOST):
+                if not self._is_reported:
+                    return result
+                # The rank became known only after the start was reported. Close the run without an alert.
+                options = replace(result.run.options, min_seconds=math.inf)
+                result = replace(result, run=replace(result.run, options=options))
+        # Another run of this process may have set another webhook since the start.
+        self._client.set_webhook(self.webhook)
+        self._client.report_run_ended(result, hold)
+        return result
 
     def _close(self) -> None:
-        """It takes no more notes, once those that children have sent are here."""
-        if self.is_here:
-            _inboxes.inbox.drain()
+        """Receive the last notes of child processes, then accept no more."""
+        if self.is_own_process:
+            _child_notes.receiver.drain()
         self.is_over = True
-        if self in _under_way:
-            _under_way.remove(self)
+        if self in _open_recordings:
+            _open_recordings.remove(self)
         if _innermost.get() is self:
             _innermost.set(self.outer)
         if self._rank is None:
-            self._find_rank()
+            self._update_rank()
 
-    def _find_rank(self) -> None:
-        """What this process has learned of its rank since the run began."""
-        launches = not self._was_local and distributed.has_launched_ranks()
-        rank = distributed.find_rank() or (distributed.FIRST_RANK if launches else None)
+    def _update_rank(self) -> None:
+        """Look up the rank again. A program may join a distributed job only after the run started."""
+        is_launcher = not self._had_launched_ranks and distributed.has_launched_ranks()
+        rank = distributed.find_rank() or (distributed.FIRST_RANK if is_launcher else None)
         if rank is not None:
             self._rank = rank
-            self.run = replace(self.run, **self._in_job(launches))
+            self.run = replace(self.run, **self._build_job_fields(is_launcher))
 
     def wait_until_stored(self, seconds: float) -> None:
-        """Wait until the end is on disk, for callers that have time."""
-        self._link.wait_until_stored(seconds)
+        """Wait up to `seconds` until the result is on disk, for callers that have time."""
+        self._client.wait_until_stored(seconds)
 
 
-def resolve_options(asked: Mapping[str, Any], found: settings.Settings) -> RunOptions:
-    """What was asked, with the settings where nothing was."""
-    # Not `dataclasses.replace`, which would make a dataclass first, on the path of the first cell.
-    given = {name: value for name, value in asked.items() if value is not None}
-    defaults = {name: getattr(found, name) for name in ("min_seconds", "mention", "lang", "channel", "zone")}
-    return RunOptions(**defaults | given)
+def _resolve_options(options: Mapping[str, Any], run_settings: settings.Settings) -> RunOptions:
+    """Return the user's options, with the settings as defaults."""
+    # Not `dataclasses.replace`: it would make RunOptions a full dataclass, which delays the first cell.
+    user_options = {name: value for name, value in options.items() if value is not None}
+    defaults = {name: getattr(run_settings, name) for name in ("min_seconds", "mention", "lang", "channel", "zone")}
+    return RunOptions(**defaults | user_options)
 
 
 def locate_run(notebook: str = "", cell: int | None = None) -> RunLocation:
-    """This machine, and the notebook's place on it."""
-    return RunLocation(notebook=os.path.basename(notebook), cell=cell, host=_HOST)  # noqa: PTH119 (in the kernel)
+    """Return this machine, and the place in the notebook."""
+    return RunLocation(notebook=os.path.basename(notebook), cell=cell, host=_HOST)  # noqa: PTH119 (no pathlib in the kernel)

@@ -1,8 +1,8 @@
-"""Signals for a child that shares our process group: pass on what was sent to us alone. Standard library only.
+"""Forward signals to a child in the same process group, but only those sent to this process alone.
 
-A terminal, a shell's ``kill %1`` and a service manager reach the child by themselves; a second copy from us would be
-one too many. A signal does not show whether others got it. So a *witness*, a process in the same group, reports which
-signals it got.
+A terminal, a shell's ``kill %1`` and a service manager signal the whole group, so the child must not get a second copy.
+A signal does not show whether the group received it. So a *probe*, another process in the group, reports which signals
+it received. Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-# A service manager signals its processes one after the other: wait this long for the witness's turn, in seconds.
-GROUP_DELAY = 0.02
-ANSWER_TIMEOUT = 1.0
-# How old a signal that the witness got may be to count as the one at hand, in seconds.
-MAX_SIGNAL_AGE = 1.0
-STOPPED_POLL_INTERVAL = 0.2
+# A service manager signals its processes one after the other, so the probe may get the signal later.
+GROUP_DELAY = 0.02  # seconds
+ANSWER_TIMEOUT = 1.0  # seconds
+# How old a signal to the probe may be to count as the same signal.
+MAX_SIGNAL_AGE = 1.0  # seconds
+STOPPED_POLL_INTERVAL = 0.2  # seconds
 _QUERY, _WATCH = b"?", b"w"
 
 
 class GroupSignalProbe:
-    """A process that gets what the whole group gets. Where none can be started, terminals are known by their sender.
+    """A process that receives the signals of the whole group.
 
-    Fork it before this process has threads.
+    Fork it before this process has threads. If it cannot be forked, the signals of a terminal are recognized by
+    their sender, the kernel.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ class GroupSignalProbe:
     """
 
     def __init__(self, numbers: Iterable[int], child: int) -> None:
-        self._seen: list[tuple[float, int]] = []
+        # Signals that the probe received: when each was reported, and its number.
+        self._received: list[tuple[float, int]] = []
         queries, self._queries = os.pipe()
         self._answers, answers = os.pipe()
         try:
@@ -46,30 +48,30 @@ class GroupSignalProbe:
             self.pid = -1
         if self.pid == 0:
             try:
-                _keep_only(queries, answers)
-                _testify(numbers, child, queries, answers)
+                _close_all_except(queries, answers)
+                _run_probe(numbers, child, queries, answers)
             finally:
                 os._exit(0)
         os.close(queries)
         os.close(answers)
 
     def has_received(self, info: signal.struct_siginfo) -> bool:
-        """Return whether the witness got this signal as well."""
+        """Return whether the probe received this signal as well."""
         if self.pid < 0:
-            return info.si_code == _SI_KERNEL and info.si_signo in _FROM_TERMINALS
+            return info.si_code == _SI_KERNEL and info.si_signo in _TERMINAL_SIGNALS
         time.sleep(GROUP_DELAY)
         now = time.monotonic()
-        self._seen = [(at, number) for at, number in self._seen if now - at < MAX_SIGNAL_AGE]
-        if not any(number == info.si_signo for _, number in self._seen):
-            self._seen += [(now, number) for number in self._ask()]
-        for one in self._seen:
-            if one[1] == info.si_signo:
-                self._seen.remove(one)
+        self._received = [(at, number) for at, number in self._received if now - at < MAX_SIGNAL_AGE]
+        if not any(number == info.si_signo for _, number in self._received):
+            self._received += [(now, number) for number in self._query()]
+        for entry in self._received:
+            if entry[1] == info.si_signo:
+                self._received.remove(entry)
                 return True
         return False
 
-    def _ask(self) -> bytes:
-        """What it got since the last time. It answers after its pending signals, so none is overlooked."""
+    def _query(self) -> bytes:
+        """Return the signals since the last query. The probe handles its pending signals before it answers."""
         answer = b""
         try:
             os.write(self._queries, _QUERY)
@@ -80,19 +82,19 @@ class GroupSignalProbe:
                     break
                 answer += piece
         except OSError:
-            # It was killed.
+            # The probe was killed.
             pass
         return answer.rstrip(b"\0")
 
     def watch(self) -> None:
-        """We are about to stop: continue us when the child runs again, also if only the child is continued."""
+        """Let the probe continue this process, which is about to stop, as soon as the child runs again."""
         try:
             os.write(self._queries, _WATCH)
         except OSError:
             pass
 
     def stop(self) -> None:
-        """End it, also if it is stopped."""
+        """End the probe, even if it is stopped."""
         if self.pid > 0:
             try:
                 os.kill(self.pid, signal.SIGKILL)
@@ -103,22 +105,22 @@ class GroupSignalProbe:
 
 
 _SI_KERNEL = 0x80
-_FROM_TERMINALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
+_TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
 
 
-def _keep_only(*ours: int) -> None:
+def _close_all_except(*descriptors: int) -> None:
     last = -1
-    for number in sorted(ours):
+    for number in sorted(descriptors):
         os.closerange(last + 1, number)
         last = number
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _testify(numbers: Iterable[int], child: int, queries: int, answers: int) -> None:
-    """The witness's life, until nobody can query it any more."""
-    parent, seen, is_watching = os.getppid(), bytearray(), False
+def _run_probe(numbers: Iterable[int], child: int, queries: int, answers: int) -> None:
+    """Answer queries until the other end of the pipe is closed."""
+    parent, received, is_watching = os.getppid(), bytearray(), False
     for number in numbers:
-        signal.signal(number, lambda got, frame: seen.append(got))
+        signal.signal(number, lambda signal_number, frame: received.append(signal_number))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     poller = select.poll()
     poller.register(queries, select.POLLIN)
@@ -129,64 +131,64 @@ def _testify(numbers: Iterable[int], child: int, queries: int, answers: int) -> 
                 return
             is_watching = query == _WATCH
             if query == _QUERY:
-                got = bytes(seen)
-                del seen[: len(got)]
-                os.write(answers, got + b"\0")
-        elif _state(child) not in "Tt":
+                answer = bytes(received)
+                del received[: len(answer)]
+                os.write(answers, answer + b"\0")
+        elif _read_state(child) not in "Tt":
             is_watching = False
             os.kill(parent, signal.SIGCONT)
 
 
-def _state(pid: int) -> str:
+def _read_state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
 
 
-def wait_and_forward_signals(child: int, numbers: Iterable[int], witness: GroupSignalProbe) -> int:
-    """Wait until `child` ends, and pass on signals meanwhile; return its wait status.
+def wait_and_forward_signals(child: int, numbers: Iterable[int], probe: GroupSignalProbe) -> int:
+    """Wait until `child` ends, and forward signals meanwhile; return its wait status.
 
-    A child that stops, stops us: a shell then sees the job stopped, as without us.
+    When the child stops, this process stops too, so that a shell sees the job stopped.
 
     Parameters
     ----------
     numbers
-        What to pass on; these and SIGCHLD are blocked in all threads.
+        The signals to forward. They and SIGCHLD must be blocked in all threads.
     """
-    awaited = {*numbers, signal.SIGCHLD}
+    signals = {*numbers, signal.SIGCHLD}
     while True:
-        info = signal.sigwaitinfo(awaited)
+        info = signal.sigwaitinfo(signals)
         if info.si_signo != signal.SIGCHLD:
-            _pass_on(info, child, witness)
+            _forward(info, child, probe)
             continue
         if os.getpid() == 1:
-            _reap_strangers(child)
+            _reap_orphans(child)
         pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
         if pid and os.WIFSTOPPED(status):
-            _stop_as(os.WSTOPSIG(status), witness)
+            _stop_self(os.WSTOPSIG(status), probe)
         elif pid:
             return status
 
 
-def _pass_on(info: signal.struct_siginfo, child: int, witness: GroupSignalProbe) -> None:
-    # The child's own signals to its parent were not meant for it, nor are those of our writes, or the witness's.
-    if info.si_pid in (child, os.getpid(), witness.pid) or witness.has_received(info):
+def _forward(info: signal.struct_siginfo, child: int, probe: GroupSignalProbe) -> None:
+    # Signals from the child, from this process (such as SIGPIPE) or from the probe are not meant for the child.
+    if info.si_pid in (child, os.getpid(), probe.pid) or probe.has_received(info):
         return
     os.kill(child, info.si_signo)
 
 
-def _stop_as(number: int, witness: GroupSignalProbe) -> None:
-    witness.watch()
+def _stop_self(number: int, probe: GroupSignalProbe) -> None:
+    probe.watch()
     os.kill(os.getpid(), number)
     if number != signal.SIGSTOP:
-        # It was blocked until here.
-        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # The signal is blocked, and stops this process only once it is unblocked.
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _reap_strangers(child: int) -> None:
-    """As a container's first process, fetch orphans."""
+def _reap_orphans(child: int) -> None:
+    """Collect ended orphans, as the first process of a container must."""
     while (end := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and end.si_pid != child:
         try:
             os.waitpid(end.si_pid, os.WNOHANG)

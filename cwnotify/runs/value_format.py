@@ -1,7 +1,7 @@
-"""A value of the user's -> the text that an alert shows. Standard library and `alerts.limits` only.
+"""Format a user's value as the text that an alert shows. Imports the standard library and `alerts.text_limits`.
 
-``--show``, `cwnotify.note` and ``notify(show=…)`` all use `format_value`, so a value reads the same in each of them. It
-calls the user's code, which may raise anything or block: callers contain that.
+``--show``, `cwnotify.note` and ``notify(show=…)`` all use `format_value`, so a value has the same text in each. It runs
+user code, which may raise anything or block; callers must guard against that.
 """
 
 from __future__ import annotations
@@ -13,52 +13,52 @@ from typing import Any
 
 from cwnotify.alerts.text_limits import MAX_VALUE_LENGTH, REDACTION_MARGIN
 
-# How many values an alert shows that were asked for, and how many of those noted.
+# For the values of `show`, and again for those of `note`.
 MAX_SHOWN_VALUES = 50
-# Cut to what a message shows only after it is redacted, by `alerts.scrub`.
+# Includes a margin: `alerts.redaction` cuts a value to what a message shows only after redacting it.
 MAX_VALUE_TEXT = MAX_VALUE_LENGTH + REDACTION_MARGIN
 MAX_ERROR_NAME = 80
 MAX_ITEMS = 50
 MAX_DEPTH = 3
-# From here on a float is written without its fraction, and from there on with an exponent, as in `%g`.
+# Floats of this size or more have no fraction, then an exponent, as with `%g`.
 MIN_WITHOUT_FRACTION, MIN_WITH_EXPONENT = 1e6, 1e16
 
 
 def format_value(value: object) -> str:
-    """Return what an alert shows of `value`, cut to `MAX_VALUE_TEXT` characters."""
-    value = _scalar(value)
-    return _cut(value if isinstance(value, str) else _text(value, 0), MAX_VALUE_TEXT)
+    """Return the text for `value`, cut to `MAX_VALUE_TEXT` characters."""
+    value = _unwrap_scalar(value)
+    return _cut(value if isinstance(value, str) else _format_item(value, 0), MAX_VALUE_TEXT)
 
 
 def format_error_name(error: BaseException) -> str:
-    """Return what an alert shows of a value that has no text."""
+    """Return what the alert shows instead of a value whose text raised `error`."""
     return _cut(type(error).__name__, MAX_ERROR_NAME)
 
 
 def _cut(text: str, limit: int) -> str:
-    # As a plain text: a class of the user's may slice in its own way.
+    # `str` methods, because a subclass may override slicing and length.
     return str.__getitem__(text, slice(limit)) + ("…" if str.__len__(text) > limit else "")
 
 
-def _text(value: Any, depth: int) -> str:
-    value = _scalar(value)
+def _format_item(value: Any, depth: int) -> str:
+    value = _unwrap_scalar(value)
     kind = type(value)
     if kind is bool or value is None:
         return str(value)
     if kind is int:
-        return _whole(value)
+        return _format_int(value)
     if isinstance(value, float | complex) or _is_decimal(value):
-        return _real(value)
+        return _format_float(value)
     if kind in (list, tuple, set, frozenset, dict) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
-        return _container(value, depth)
+        return _format_container(value, depth)
     if isinstance(value, str):
-        # What is cut here would be cut from the whole.
+        # The rest could not be shown, so its repr is not built.
         return repr(str.__getitem__(value, slice(MAX_VALUE_TEXT + 1)))
     return str(value)
 
 
-def _scalar(value: Any) -> Any:
-    """The one number in an array or a tensor, whatever its shape; all else as it is."""
+def _unwrap_scalar(value: Any) -> Any:
+    """Return the number in an array or tensor with one element, whatever its shape; any other value unchanged."""
     shape = getattr(value, "shape", None)
     if shape is None or isinstance(value, type):
         return value
@@ -67,9 +67,9 @@ def _scalar(value: Any) -> Any:
             return value
         item = value.item() if hasattr(value, "item") else value.numpy().item()
     except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError):
-        # No number in it, as in a tensor without data.
+        # It holds no number: for example a tensor on the meta device.
         return value
-    # NumPy's long doubles give themselves.
+    # A NumPy long double returns itself.
     return float(item) if type(item) is type(value) and hasattr(item, "dtype") else item
 
 
@@ -78,31 +78,32 @@ def _is_decimal(value: object) -> bool:
     return decimal is not None and isinstance(value, decimal.Decimal)
 
 
-def _whole(value: int) -> str:
+def _format_int(value: int) -> str:
     if value.bit_length() < 256:
         return int.__repr__(value)
-    # Python refuses to write thousands of digits.
+    # Python raises ValueError for thousands of digits.
     exponent = math.floor(math.log10(abs(value)))
     mantissa = 10 ** (math.log10(abs(value)) - exponent)
     return f"{'-' if value < 0 else ''}{mantissa:.6g}e+{exponent}"
 
 
-def _real(value: Any) -> str:
+def _format_float(value: Any) -> str:
     if isinstance(value, complex) or value != value:
-        # Also "not a number", which a Decimal does not compare.
+        # NaN comes first, because a Decimal NaN cannot be compared by size.
         return f"{value:.6g}"
     size = abs(value)
-    # "-0" says nothing.
+    # `size` turns -0.0 into 0.
     return f"{value:.0f}" if MIN_WITHOUT_FRACTION <= size < MIN_WITH_EXPONENT else f"{value if size else size:.6g}"
 
 
-def _container(value: Any, depth: int) -> str:
-    def inner(item: object) -> str:
-        return _text(item, depth + 1)
+def _format_container(value: Any, depth: int) -> str:
+    def format_inner(item: object) -> str:
+        return _format_item(item, depth + 1)
 
     if isinstance(value, dict):
-        return "{" + _joined(f"{inner(key)}: {inner(item)}" for key, item in tuple(value.items())) + "}"
-    items = _joined(map(inner, tuple(value)))
+        pairs = (f"{format_inner(key)}: {format_inner(item)}" for key, item in tuple(value.items()))
+        return "{" + _join_visible(pairs) + "}"
+    items = _join_visible(map(format_inner, tuple(value)))
     brackets: dict[type, Callable[[str], str]] = {
         list: lambda text: f"[{text}]",
         tuple: lambda text: f"({text},)" if len(value) == 1 else f"({text})",
@@ -112,8 +113,8 @@ def _container(value: Any, depth: int) -> str:
     return brackets[type(value)](items)
 
 
-def _joined(items: Iterable[str]) -> str:
-    """`items` with commas between them, as far as they are shown."""
+def _join_visible(items: Iterable[str]) -> str:
+    """Join `items` with commas, and stop when the text is longer than an alert shows."""
     texts: list[str] = []
     length = 0
     for item in items:

@@ -12,7 +12,8 @@ from cwnotify.alerts.parsing.envelopes import parse_aws_events
 from cwnotify.alerts.regions import alarm_console_url, partition_of_region
 from cwnotify.aws import alarm_history
 from cwnotify.aws.models import CloudWatchAlarm, Ec2Instance, MetricSeries
-from cwnotify.host.load_history import LoadHistory
+from cwnotify.host.load import SAMPLE_INTERVAL
+from cwnotify.host.load_history import COARSE_INTERVAL, RECENT_RETENTION, LoadHistory, LoadPoint
 from cwnotify.view.snapshot import PanelAlarm, PanelProblem, PanelRun, PlotLine, SlackHealth, Snapshot, WatchedInstance
 from cwnotify.watch.observation import PanelObservation
 
@@ -30,7 +31,7 @@ def build_snapshot(
     request = sight.request
     start = now - request.span
     lines = [line for line in build_cloudwatch_lines(sight.series, start) if line.points]
-    here = live.build_plot_line(request.metric, start) if sight.includes_this_host else None
+    here = build_live_line(live.get_points(request.metric, start)) if sight.includes_this_host else None
     updated = sight.updated_at if sight.needs_aws else live.last_sample_at
     return Snapshot(
         at=now,
@@ -46,6 +47,14 @@ def build_snapshot(
         updated=updated,
         stale=bool(updated) and now - updated > STALE_AFTER_POLLS * max(request.round, 5.0),
     )
+
+
+def build_live_line(points: Sequence[LoadPoint]) -> PlotLine | None:
+    """Return the line for this host's own load; None without points."""
+    if not points:
+        return None
+    is_coarse = points[-1][0] - points[0][0] > RECENT_RETENTION
+    return PlotLine("this host, live", True, COARSE_INTERVAL if is_coarse else SAMPLE_INTERVAL, tuple(points))
 
 
 def build_cloudwatch_lines(series: Sequence[MetricSeries], start: float) -> list[PlotLine]:

@@ -60,7 +60,7 @@ def test_lost_kernel_leaves_notes(world: World, slack: Slack) -> None:
 def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack) -> None:
     body = (
         "    for step in range(200_000): cwnotify.note({f'loss of {step}': 1.0} if step % 50 else {}, step=step)\n"
-        "    print(len(cwnotify.runs.recorder._under_way[-1]._notes.values))"
+        "    print(len(cwnotify.runs.recorder._open_recordings[-1]._notes.values))"
     )
 
     told = run(world, slack, body)

@@ -276,7 +276,7 @@ def test_name_without_option_gets_hint(world: World, slack: Slack) -> None:
     done = run(world, "nightly", "--", "sh", "-c", "exit 0")
 
     assert done.returncode == 127
-    assert "to call the run so: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
+    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
 
 
 def test_tail_of_command_is_sent(world: World, slack: Slack) -> None:

@@ -1,4 +1,4 @@
-"""Post-mortem: real processes, killed by real signals, and the files in which the kernel counts."""
+"""Exit causes of real processes killed by real signals, and the kernel's counters of out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGHUP", "SIGI
 
 
 @contextmanager
-def unburied(script: str) -> Iterator[int]:
-    """The pid of a process that ran `script` and is dead, while nobody has asked for its status yet."""
-    # No core files: they would take longer than the test.
+def zombie(script: str) -> Iterator[int]:
+    """Yield the pid of a process that ran `script` and has ended, before its status is collected."""
+    # Writing a core file would take longer than the test.
     script = "import os, resource, signal; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n" + script
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     try:
-        yield until(lambda: is_zombie(process.pid) and process.pid, 10, "its end")
+        yield until(lambda: is_zombie(process.pid) and process.pid, 10, "the zombie")
     finally:
         process.kill()
         process.wait()
@@ -37,43 +37,37 @@ def is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
 
 
-# What a dead process left
-
-
 @linux
 @pytest.mark.parametrize("name", SIGNALS)
-def test_the_signal_that_killed_a_process_is_named(name):
+def test_killed_process_reports_its_signal(name: str) -> None:
     script = f"signal.signal(signal.{name}, signal.SIG_DFL)\n" if name != "SIGKILL" else ""
-    with unburied(f"{script}os.kill(os.getpid(), signal.{name})") as pid:
+    with zombie(f"{script}os.kill(os.getpid(), signal.{name})") as pid:
         assert infer_loss(read_wait_status(pid), 0, announced_exit=False) == RunLoss(LossCause.SIGNAL, name)
 
 
 @linux
 @pytest.mark.parametrize("code", [0, 1, 3, 137, 255])
-def test_the_code_that_a_process_left_with_is_told(code):
-    with unburied(f"os._exit({code})") as pid:
+def test_exited_process_reports_its_exit_code(code: int) -> None:
+    with zombie(f"os._exit({code})") as pid:
         assert infer_loss(read_wait_status(pid), 0, announced_exit=False) == RunLoss(LossCause.EXIT, code=code)
 
 
 @linux
 @pytest.mark.parametrize("name", [b"x) Z (", b"\xea\xb0\x80\xeb"], ids=repr)
-def test_a_dead_process_may_have_had_any_name(name):
-    with unburied(f"open('/proc/self/comm', 'wb').write({name!r})\nos._exit(3)") as pid:
+def test_wait_status_is_read_whatever_the_process_name(name: bytes) -> None:
+    with zombie(f"open('/proc/self/comm', 'wb').write({name!r})\nos._exit(3)") as pid:
         assert read_wait_status(pid) == 3 << 8
 
 
-def test_a_process_that_lives_has_no_status():
+def test_live_process_has_no_wait_status() -> None:
     assert read_wait_status(os.getpid()) is None
 
 
-def test_a_process_that_was_buried_has_no_status():
+def test_collected_process_has_no_wait_status() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
 
     assert read_wait_status(process.pid) is None
-
-
-# How often memory ran out
 
 
 @pytest.fixture
@@ -99,7 +93,7 @@ V1 = "9:name=systemd:/\n4:cpu,memory:/job\n1:cpu:/\n"
 EVENTS = "low 0\nhigh 3\nmax 9\noom 2\noom_kill {}\noom_group_kill 0\n"
 
 
-def test_the_kernels_own_cgroup_is_counted_first(proc, cgroups):
+def test_oom_counter_reads_the_innermost_cgroup(proc: Path, cgroups: Path) -> None:
     write(proc / "7" / "cgroup", V2)
     own = write(cgroups / "user.slice" / "kernel.scope" / "memory.events", EVENTS.format(1))
     write(cgroups / "memory.events", EVENTS.format(50))
@@ -112,7 +106,7 @@ def test_the_kernels_own_cgroup_is_counted_first(proc, cgroups):
     assert count() == 2
 
 
-def test_within_a_container_the_cgroup_at_the_top_is_its_own(proc, cgroups):
+def test_oom_counter_in_a_container_reads_the_root_cgroup(proc: Path, cgroups: Path) -> None:
     write(proc / "7" / "cgroup", "0::/../../outside\n")
     write(cgroups / "memory.events", EVENTS.format(4))
     write(proc / "vmstat", "oom_kill 500\n")
@@ -121,7 +115,7 @@ def test_within_a_container_the_cgroup_at_the_top_is_its_own(proc, cgroups):
 
 
 @pytest.mark.parametrize("below", ["memory/job", "memory"])
-def test_older_cgroups_are_counted_too(proc, cgroups, below):
+def test_oom_counter_reads_cgroup_v1(proc: Path, cgroups: Path, below: str) -> None:
     write(proc / "7" / "cgroup", V1)
     write(cgroups / below / "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
     write(proc / "vmstat", "oom_kill 500\n")
@@ -129,7 +123,7 @@ def test_older_cgroups_are_counted_too(proc, cgroups, below):
     assert create_oom_kill_counter(7, proc, cgroups)() == 3
 
 
-def test_where_both_kinds_are_mounted_the_one_that_counts_is_used(proc, cgroups):
+def test_oom_counter_reads_the_version_that_counts_if_both_are_mounted(proc: Path, cgroups: Path) -> None:
     write(proc / "7" / "cgroup", V1 + "0::/\n")
     write(cgroups / "memory" / "job" / "memory.oom_control", "oom_kill 3\n")
 
@@ -137,7 +131,7 @@ def test_where_both_kinds_are_mounted_the_one_that_counts_is_used(proc, cgroups)
 
 
 @pytest.mark.parametrize("text", ["", "high 3\n", "oom_kill many\n", "oom_kill\n"])
-def test_what_does_not_count_is_passed_over_for_the_host(proc, cgroups, text):
+def test_oom_counter_without_cgroup_count_reads_the_machine(proc: Path, cgroups: Path, text: str) -> None:
     write(proc / "7" / "cgroup", V2)
     write(cgroups / "memory.events", text)
     write(proc / "vmstat", "nr_free_pages 8\noom_kill 500\n")
@@ -145,13 +139,13 @@ def test_what_does_not_count_is_passed_over_for_the_host(proc, cgroups, text):
     assert create_oom_kill_counter(7, proc, cgroups)() == 500
 
 
-def test_where_nothing_counts_there_is_nothing(proc, cgroups):
+def test_oom_counter_without_any_count_returns_zero(proc: Path, cgroups: Path) -> None:
     assert create_oom_kill_counter(7, proc, cgroups)() == 0
     write(proc / "7" / "cgroup", V1 + V2)
     assert create_oom_kill_counter(7, proc, cgroups)() == 0
 
 
-def test_a_count_that_can_be_read_no_more_has_not_risen(proc, cgroups):
+def test_vanished_oom_count_is_no_kill(proc: Path, cgroups: Path) -> None:
     write(proc / "7" / "cgroup", V2)
     events = write(cgroups / "memory.events", EVENTS.format(5))
     count = create_oom_kill_counter(7, proc, cgroups)
@@ -163,18 +157,16 @@ def test_a_count_that_can_be_read_no_more_has_not_risen(proc, cgroups):
 
 
 @linux
-def test_this_machine_has_a_count():
+def test_oom_counter_works_on_this_machine() -> None:
     assert create_oom_kill_counter(os.getpid())() >= 0
 
-
-# The verdict
 
 KILLED, ABORTED = int(signal.SIGKILL), int(signal.SIGABRT)
 CORE = 0x80
 
 
 @pytest.mark.parametrize(
-    ("status", "oom_kills", "goodbye", "verdict"),
+    ("status", "oom_kills", "announced_exit", "loss"),
     [
         (KILLED, 1, False, RunLoss(LossCause.OUT_OF_MEMORY, "SIGKILL", oom_kills=1)),
         (None, 2, False, RunLoss(LossCause.OUT_OF_MEMORY, oom_kills=2)),
@@ -191,5 +183,7 @@ CORE = 0x80
         (0, 3, True, RunLoss(LossCause.SHUTDOWN)),
     ],
 )
-def test_the_most_certain_sign_names_the_cause(status, oom_kills, goodbye, verdict):
-    assert infer_loss(status, oom_kills, goodbye) == verdict
+def test_loss_follows_the_most_certain_evidence(
+    status: int | None, oom_kills: int, announced_exit: bool, loss: RunLoss
+) -> None:
+    assert infer_loss(status, oom_kills, announced_exit) == loss

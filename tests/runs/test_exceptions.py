@@ -1,4 +1,4 @@
-"""Failures: what an alert can say of an exception, however strange the exception is."""
+"""The description of an exception in an alert, however hostile the exception is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -29,18 +31,17 @@ from cwnotify.runs.outcome import determine_outcome
 from tests.support.events import any_text
 
 
-def raised(code: str, filename: str = "/home/me/train.py", **names: object) -> BaseException:
-    """What running `code` raises, as if it stood in `filename`."""
+def catch(code: str, filename: str = "/home/me/train.py", **names: object) -> BaseException:
+    """Return the exception that `code` raises, as if it were in `filename`."""
     linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
     try:
         exec(compile(code, filename, "exec"), {"__name__": "__main__", **names})
     except BaseException as error:
-        # Without this function's own frame.
-        return BaseException.with_traceback(error, sys.exc_info()[2].tb_next)
+        trace = sys.exc_info()[2]
+        assert trace
+        # Without the frame of this function.
+        return BaseException.with_traceback(error, trace.tb_next)
     raise AssertionError("it raised nothing")
-
-
-# How it ended
 
 
 @pytest.mark.parametrize(
@@ -58,15 +59,12 @@ def raised(code: str, filename: str = "/home/me/train.py", **names: object) -> B
     ],
     ids=repr,
 )
-def test_the_outcome_follows_from_the_exception(error, outcome):
+def test_outcome_follows_from_the_exception(error: BaseException | None, outcome: Outcome) -> None:
     assert determine_outcome(error) is outcome
 
 
-# What is told
-
-
-def test_the_type_the_message_and_the_users_last_frames_are_told():
-    error = raised("def train(model):\n    loss = model / 0\n\ntrain(1)\n")
+def test_description_holds_type_message_and_last_frames() -> None:
+    error = catch("def train(model):\n    loss = model / 0\n\ntrain(1)\n")
 
     assert describe_exception(error) == RunFailure(
         "ZeroDivisionError",
@@ -76,39 +74,38 @@ def test_the_type_the_message_and_the_users_last_frames_are_told():
 
 
 @pytest.mark.parametrize("filename", ["<ipython-input-11-abc>", "/tmp/ipykernel_4242/123.py"])
-def test_frames_of_the_cell_are_called_by_its_number(filename):
-    error = raised("1 / 0", filename)
+def test_frames_of_the_cell_show_its_number(filename: str) -> None:
+    error = catch("1 / 0", filename)
 
     assert describe_exception(error, cell=11).frames == "In [11], line 1, in <module>\n    1 / 0"
     assert describe_exception(error).frames == "the cell, line 1, in <module>\n    1 / 0"
 
 
-def test_machinery_between_the_code_and_the_top_is_left_out():
-    inner = "def work():\n    1 / 0\n"
-    names: dict[str, Callable] = {}
-    exec(compile(inner, "/home/me/loop.py", "exec"), names)
-    error = raised("work()", "/venv/site-packages/IPython/core/shell.py", work=names["work"])
+def test_frames_of_machinery_are_left_out() -> None:
+    names: dict[str, Callable[..., Any]] = {}
+    exec(compile("def work():\n    1 / 0\n", "/home/me/loop.py", "exec"), names)
+    error = catch("work()", "/venv/site-packages/IPython/core/shell.py", work=names["work"])
 
     assert describe_exception(error).frames == "loop.py, line 2, in work"
 
 
-def test_only_our_own_package_is_machinery_of_ours():
-    error = raised("1 / 0", "/home/me/cwnotify/train.py", work=lambda: None)
+def test_only_frames_of_this_package_are_own_machinery() -> None:
+    error = catch("1 / 0", "/home/me/cwnotify/train.py", work=lambda: None)
 
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as usage_error:
         parse_duration("soon")
     assert describe_exception(error).frames.startswith("train.py, line 1")
-    assert "options.py" not in describe_exception(caught.value).frames
+    assert "options.py" not in describe_exception(usage_error.value).frames
 
 
-def test_where_there_is_nothing_but_machinery_its_last_frame_is_told():
-    error = raised("1 / 0", "/venv/site-packages/IPython/core/magic.py")
+def test_last_frame_is_shown_if_all_are_machinery() -> None:
+    error = catch("1 / 0", "/venv/site-packages/IPython/core/magic.py")
 
     assert describe_exception(error).frames.startswith("IPython/core/magic.py, line 1")
 
 
-def test_a_deep_recursion_is_told_once_with_its_depth():
-    error = raised("def deeper():\n    deeper()\n\ndeeper()\n")
+def test_recursion_is_shown_once_with_its_depth() -> None:
+    error = catch("def deeper():\n    deeper()\n\ndeeper()\n")
 
     lines = describe_exception(error).frames.splitlines()
 
@@ -117,28 +114,28 @@ def test_a_deep_recursion_is_told_once_with_its_depth():
     assert lines[3:] == ["    deeper()"]
 
 
-def test_a_long_line_and_a_long_message_are_cut():
-    failure = describe_exception(raised("raise ValueError('x' * 10**7)  # " + "y" * 2000))
+def test_long_line_and_long_message_are_cut() -> None:
+    failure = describe_exception(catch("raise ValueError('x' * 10**7)  # " + "y" * 2000))
 
     assert failure.message.rstrip("…") == "x" * (MAX_ERROR_MESSAGE_LENGTH + REDACTION_MARGIN)
     assert max(map(len, failure.frames.splitlines())) == len("    ") + MAX_FRAME_LINE_LENGTH + REDACTION_MARGIN
 
 
-def test_an_exception_that_was_never_raised_has_no_frames():
+def test_exception_that_was_never_raised_has_no_frames() -> None:
     assert describe_exception(ValueError("why")) == RunFailure("ValueError", "why", "")
 
 
-def test_a_syntax_error_is_told_with_its_line_and_not_with_the_frames_of_the_compiler():
-    with pytest.raises(SyntaxError) as caught:
+def test_syntax_error_shows_its_line_and_no_frames_of_the_compiler() -> None:
+    with pytest.raises(SyntaxError) as syntax_error:
         compile("x = 1\nif x\n    pass\n", "<ipython-input-3-abc>", "exec")
 
-    assert describe_exception(caught.value, cell=3) == RunFailure(
+    assert describe_exception(syntax_error.value, cell=3) == RunFailure(
         "SyntaxError", "expected ':'", "In [3], line 2\n    if x"
     )
 
 
 @pytest.mark.parametrize("error", [SyntaxError(), SyntaxError("why"), SyntaxError("why", ("f", None, None, None))])
-def test_a_syntax_error_that_somebody_made_up_is_told_too(error):
+def test_syntax_error_without_a_place_has_no_frames(error: SyntaxError) -> None:
     failure = describe_exception(error)
 
     assert failure.type == "SyntaxError"
@@ -146,7 +143,7 @@ def test_a_syntax_error_that_somebody_made_up_is_told_too(error):
 
 
 @given(any_text())
-def test_any_message_is_told(message):
+def test_any_message_is_shown(message: str) -> None:
     failure = describe_exception(ValueError(message))
 
     lines = message.strip("\n")[:MAX_UNREDACTED_MESSAGE].split("\n")
@@ -158,101 +155,101 @@ def test_any_message_is_told(message):
 # Hostile exceptions
 
 
-class Refuses(type):
-    """A class that does not tell its name."""
+class NamelessType(type):
+    """A class whose name cannot be read."""
 
     @property
-    def __name__(cls):
+    def __name__(cls) -> NoReturn:  # type: ignore[override]
         raise RuntimeError("no name")
 
 
-class NamelessError(Exception, metaclass=Refuses):
-    """Its class raises when asked for its name."""
+class NamelessError(Exception, metaclass=NamelessType):
+    """The name of its class raises."""
 
 
 class MisnamedError(Exception):
-    """Its class bears any number of names."""
+    """Its class has a very long name."""
 
 
 MisnamedError.__name__ = "X" * 10**6
 
 
 class RaisingError(Exception):
-    """Cannot be shown."""
+    """Its text raises."""
 
     def __str__(self) -> str:
-        raise ValueError("not even this")
+        raise ValueError("no text")
 
 
-class LeavingError(Exception):
-    """Ends the program when it is shown."""
+class ExitingError(Exception):
+    """Its text ends the program."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
 
 
 class InterruptingError(Exception):
-    """Is interrupted while it is being shown."""
+    """Its text is interrupted."""
 
     def __str__(self) -> str:
         raise KeyboardInterrupt
 
 
 class EndlessError(Exception):
-    """Recurses when it is shown."""
+    """Its text recurses."""
 
     def __str__(self) -> str:
         return str(self)
 
 
 class WrongTypeError(Exception):
-    """Shows itself as a number."""
+    """Its text is a number."""
 
-    def __str__(self):
+    def __str__(self) -> Any:
         return 3
 
 
 class BadString(str):
-    """A string that cannot be cut."""
+    """A string whose items and length cannot be read."""
 
-    def __getitem__(self, index):
-        raise RuntimeError("do not touch")
+    def __getitem__(self, index: object) -> NoReturn:
+        raise RuntimeError("no items")
 
     def __len__(self) -> int:
-        raise RuntimeError("do not measure")
+        raise RuntimeError("no length")
 
 
 class UncutError(Exception):
-    """Its message is a string of its own kind."""
+    """Its text is an instance of a hostile string class."""
 
     def __str__(self) -> str:
         return BadString("x" * 10**5)
 
 
 class NoTracebackError(Exception):
-    """Hides where it came from."""
+    """Its traceback cannot be read."""
 
     @property
-    def __traceback__(self):
-        raise RuntimeError("nowhere")
+    def __traceback__(self) -> NoReturn:  # type: ignore[override]
+        raise RuntimeError("no traceback")
 
 
 class LyingTracebackError(Exception):
-    """Says that it came from a number."""
+    """Its traceback is a number."""
 
-    __traceback__ = 3
+    __traceback__ = 3  # type: ignore[assignment]
 
 
 class LyingClassError(Exception):
-    """Raises when asked what it is."""
+    """Its class cannot be read."""
 
-    @property
-    def __class__(self):
-        raise RuntimeError("nothing")
+    @property  # type: ignore[misc]
+    def __class__(self) -> NoReturn:  # type: ignore[override]
+        raise RuntimeError("no class")
 
 
 class BadSyntaxError(SyntaxError):
-    """A syntax error of which every part is bad."""
+    """A syntax error whose attributes raise."""
 
     msg = property(lambda self: 1 / 0)
     lineno = property(lambda self: 1 / 0)
@@ -263,7 +260,7 @@ HOSTILE = [
     NamelessError,
     MisnamedError,
     RaisingError,
-    LeavingError,
+    ExitingError,
     InterruptingError,
     EndlessError,
     WrongTypeError,
@@ -276,8 +273,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("kind", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_exception_can_break_its_description(kind):
-    error = raised("raise kind('why')", kind=kind)
+def test_hostile_exception_is_described(kind: type[Exception]) -> None:
+    error = catch("raise kind('why')", kind=kind)
 
     assert determine_outcome(error) is Outcome.FAILED
     failure = describe_exception(error, cell=3)
@@ -290,20 +287,20 @@ def test_no_exception_can_break_its_description(kind):
     assert len(failure.frames) < 20_000
 
 
-def test_what_cannot_be_shown_is_told_as_that_with_all_the_rest():
-    failure = describe_exception(raised("raise kind()", kind=RaisingError))
+def test_unreadable_message_is_replaced_and_the_rest_shown() -> None:
+    failure = describe_exception(catch("raise kind()", kind=RaisingError))
 
     assert failure == RunFailure(
         "RaisingError", "(its message cannot be shown)", "train.py, line 1, in <module>\n    raise kind()"
     )
 
 
-def test_a_source_that_cannot_be_read_costs_only_the_source():
+def test_unreadable_source_is_left_out() -> None:
     class Loader:
         def get_source(self, name: str) -> str:
             raise KeyboardInterrupt
 
-    error = raised("raise ValueError('why')", "/home/me/zipped.py", __loader__=Loader())
+    error = catch("raise ValueError('why')", "/home/me/zipped.py", __loader__=Loader())
     linecache.cache.pop("/home/me/zipped.py")
 
     assert describe_exception(error).frames == "zipped.py, line 1, in <module>"
@@ -312,17 +309,21 @@ def test_a_source_that_cannot_be_read_costs_only_the_source():
 @pytest.mark.parametrize(
     "kind", [kind for kind in vars(builtins).values() if isinstance(kind, type) and issubclass(kind, BaseException)]
 )
-def test_every_exception_of_pythons_own_is_described(kind):
-    made = {"UnicodeDecodeError": ("utf-8", b"\xff", 0, 1, "why"), "UnicodeEncodeError": ("ascii", "가", 0, 1, "why")}
-    made["UnicodeTranslateError"] = ("가", 0, 1, "why")
-    groups = ("why", [ValueError() if kind is ExceptionGroup else KeyboardInterrupt()])
-    error = kind(*(groups if issubclass(kind, BaseExceptionGroup) else made.get(kind.__name__, ("why",))))
+def test_every_builtin_exception_is_described(kind: type[BaseException]) -> None:
+    arguments: dict[str, tuple[object, ...]] = {
+        "UnicodeDecodeError": ("utf-8", b"\xff", 0, 1, "why"),
+        "UnicodeEncodeError": ("ascii", "가", 0, 1, "why"),
+    }
+    arguments["UnicodeTranslateError"] = ("가", 0, 1, "why")
+    group_arguments = ("why", [ValueError() if kind is ExceptionGroup else KeyboardInterrupt()])
+    is_group = issubclass(kind, BaseExceptionGroup)
+    error = kind(*(group_arguments if is_group else arguments.get(kind.__name__, ("why",))))
 
     assert describe_exception(error).type == kind.__name__
 
 
-def test_describing_leaves_the_exception_as_it_was():
-    error = raised("raise ValueError('why')")
+def test_description_leaves_the_exception_unchanged() -> None:
+    error = catch("raise ValueError('why')")
     before = traceback.format_exception(error)
 
     describe_exception(error)
@@ -336,31 +337,31 @@ def test_describing_leaves_the_exception_as_it_was():
 LIBRARY = "/venv/lib/python3.11/site-packages/joblib/parallel.py"
 
 
-def library(code: str, name: str, path: str = LIBRARY) -> Callable:
-    """The function `name` of a library that holds `code`."""
-    names: dict[str, Callable] = {}
+def create_function(code: str, name: str, path: str = LIBRARY) -> Callable[..., Any]:
+    """Return the function `name` of a module at `path` with the source `code`."""
+    names: dict[str, Callable[..., Any]] = {}
     linecache.cache[path] = (len(code), None, code.splitlines(keepends=True), path)
     exec(compile(code, path, "exec"), {"__name__": "joblib.parallel"}, names)
     return names[name]
 
 
-def text(failure: RunFailure) -> list[str]:
-    """What the alert shows in its code block, line by line."""
+def format_lines(failure: RunFailure) -> list[str]:
+    """Return the lines of the alert's code block."""
     head = f"{failure.frames}\n" if failure.frames else ""
     return f"{head}{failure.type}: {failure.message}".split("\n")
 
 
-DEEP = (
+FIT_SOURCE = (
     "def fit(n):\n    if n: return fit_more(n - 1)\n    raise ValueError('bad shape')\ndef fit_more(n): return fit(n)\n"
 )
 
 
-def test_of_an_error_deep_in_a_library_the_users_line_and_the_last_frame_are_told():
-    names: dict[str, Callable] = {}
-    exec(compile(DEEP, LIBRARY, "exec"), names)
-    error = raised("def train():\n    fit(9)\n\ntrain()\n", "<ipython-input-7-abc>", fit=names["fit"])
+def test_error_in_a_library_shows_user_frames_and_the_last_frame() -> None:
+    names: dict[str, Callable[..., Any]] = {}
+    exec(compile(FIT_SOURCE, LIBRARY, "exec"), names)
+    error = catch("def train():\n    fit(9)\n\ntrain()\n", "<ipython-input-7-abc>", fit=names["fit"])
 
-    assert text(describe_exception(error, 7)) == [
+    assert format_lines(describe_exception(error, 7)) == [
         "In [7], line 4, in <module>",
         "    train()",
         "In [7], line 2, in train",
@@ -370,14 +371,14 @@ def test_of_an_error_deep_in_a_library_the_users_line_and_the_last_frame_are_tol
     ]
 
 
-def test_a_frame_of_an_earlier_cell_is_called_by_its_own_number():
-    earlier = library("def train():\n    1 / 0\n", "train", "<ipython-input-3-abc>")
-    error = raised("train()", "<ipython-input-7-abc>", train=earlier)
+def test_frame_of_an_earlier_cell_shows_its_own_number() -> None:
+    earlier = create_function("def train():\n    1 / 0\n", "train", "<ipython-input-3-abc>")
+    error = catch("train()", "<ipython-input-7-abc>", train=earlier)
 
-    assert text(describe_exception(error, 7))[2] == "In [3], line 2, in train"
+    assert format_lines(describe_exception(error, 7))[2] == "In [3], line 2, in train"
 
 
-def test_the_deepest_cause_is_told_with_its_place():
+def test_deepest_cause_is_shown_with_its_place() -> None:
     code = (
         "def build(config):\n    return config['lr']\n\n"
         "try:\n    try:\n        build({})\n    except KeyError as error:\n"
@@ -385,7 +386,7 @@ def test_the_deepest_cause_is_told_with_its_place():
         "except ValueError as error:\n    raise RuntimeError('training failed') from error\n"
     )
 
-    assert text(describe_exception(raised(code))) == [
+    assert format_lines(describe_exception(catch(code))) == [
         "train.py, line 10, in <module>",
         "    raise RuntimeError('training failed') from error",
         "RuntimeError: training failed",
@@ -397,33 +398,38 @@ def test_the_deepest_cause_is_told_with_its_place():
     ]
 
 
-def test_an_error_while_another_is_handled_tells_of_that_one():
+def test_error_while_handling_another_shows_both() -> None:
     code = "try:\n    {}['lr']\nexcept KeyError:\n    raise ValueError('no lr')\n"
 
-    assert "While handling KeyError: 'lr'" in text(describe_exception(raised(code)))
+    assert "While handling KeyError: 'lr'" in format_lines(describe_exception(catch(code)))
 
 
-def test_what_a_cause_was_hidden_for_stays_hidden():
+def test_suppressed_cause_is_left_out() -> None:
     code = "try:\n    {}['lr']\nexcept KeyError:\n    raise ValueError('no lr') from None\n"
 
-    assert "lr']" not in str(describe_exception(raised(code)))
+    assert "lr']" not in str(describe_exception(catch(code)))
 
 
-def test_a_cause_that_says_the_same_is_told_once():
+def test_cause_with_the_same_message_is_left_out() -> None:
     code = "try:\n    {}['lr']\nexcept KeyError as error:\n    raise KeyError('lr') from error\n"
 
-    assert text(describe_exception(raised(code)))[-1] == "KeyError: 'lr'"
+    assert format_lines(describe_exception(catch(code)))[-1] == "KeyError: 'lr'"
 
 
-def test_notes_are_told_below_the_message():
+def test_notes_are_shown_below_the_message() -> None:
     code = (
         "error = ValueError('bad row')\nerror.add_note('row 17 of train.csv')\nerror.add_note('a\\nb')\nraise error\n"
     )
 
-    assert text(describe_exception(raised(code)))[-4:] == ["ValueError: bad row", "row 17 of train.csv", "a", "b"]
+    assert format_lines(describe_exception(catch(code)))[-4:] == [
+        "ValueError: bad row",
+        "row 17 of train.csv",
+        "a",
+        "b",
+    ]
 
 
-def test_the_members_of_a_group_are_counted_and_the_first_is_placed():
+def test_members_of_a_group_are_counted_and_the_first_has_a_place() -> None:
     code = (
         "def fetch(n):\n    raise ValueError('bad row') if n else OSError('no disk')\n"
         "errors = []\nfor n in (1, 1, 0):\n    try:\n        fetch(n)\n    except Exception as error:\n"
@@ -431,7 +437,7 @@ def test_the_members_of_a_group_are_counted_and_the_first_is_placed():
         "raise ExceptionGroup('loading', [errors[0], ExceptionGroup('more', errors[1:])])\n"
     )
 
-    assert text(describe_exception(raised(code)))[2:] == [
+    assert format_lines(describe_exception(catch(code)))[2:] == [
         "ExceptionGroup: loading (2 sub-exceptions)",
         "2 × ValueError: bad row",
         "train.py, line 2, in fetch",
@@ -454,19 +460,22 @@ ValueError: invalid literal
 
 
 class RemoteTracebackError(Exception):
-    """As `concurrent.futures` and joblib have it: the worker's traceback as text."""
+    """The worker's traceback as text, as in `concurrent.futures` and joblib."""
 
     def __str__(self) -> str:
         return REMOTE
 
 
-def test_a_workers_traceback_is_read():
+def test_traceback_of_a_worker_process_is_shown() -> None:
     code = "def retrieve(cause):\n    raise ValueError('invalid literal') from cause\n"
-    error = raised(
-        "retrieve(cause)", "/tmp/ipykernel_1/2.py", retrieve=library(code, "retrieve"), cause=RemoteTracebackError()
+    error = catch(
+        "retrieve(cause)",
+        "/tmp/ipykernel_1/2.py",
+        retrieve=create_function(code, "retrieve"),
+        cause=RemoteTracebackError(),
     )
 
-    assert text(describe_exception(error, 5)) == [
+    assert format_lines(describe_exception(error, 5)) == [
         "In [5], line 1, in <module>",
         "    retrieve(cause)",
         "joblib/parallel.py, line 2, in retrieve",
@@ -478,7 +487,7 @@ def test_a_workers_traceback_is_read():
     ]
 
 
-def test_a_traceback_in_the_message_is_read():
+def test_traceback_in_the_message_is_shown() -> None:
     message = (
         "Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
         '  File "/venv/lib/python3.11/site-packages/torch/utils/data/_utils/worker.py", line 351, in _worker_loop\n'
@@ -487,11 +496,8 @@ def test_a_traceback_in_the_message_is_read():
         "           ~~~~~~~~~~~~~~~~^^^^^^^^^\nKeyError: 'label'\n"
     )
 
-    assert text(
-        describe_exception(
-            raised("raise KeyError(message)", message=type("Said", (str,), {"__repr__": str.__str__})(message))
-        )
-    ) == [
+    error = catch("raise KeyError(message)", message=type("Text", (str,), {"__repr__": str.__str__})(message))
+    assert format_lines(describe_exception(error)) == [
         "train.py, line 1, in <module>",
         "    raise KeyError(message)",
         "KeyError: Caught KeyError in DataLoader worker process 0.",
@@ -501,22 +507,22 @@ def test_a_traceback_in_the_message_is_read():
     ]
 
 
-def test_of_several_tracebacks_in_a_text_the_first_is_the_deepest():
-    text_of_two = REMOTE.strip('\n"') + (
+def test_first_of_several_tracebacks_in_a_text_is_shown() -> None:
+    tracebacks = REMOTE.strip('\n"') + (
         "\n\nThe above exception was the direct cause of the following exception:\n\n"
         "Traceback (most recent call last):\n"
         '  File "/home/me/train.py", line 9, in work\n    raise RuntimeError\nRuntimeError: load failed\n'
     )
-    error = raised("raise RuntimeError(said)", said=f"worker 3 failed\n\n{text_of_two}")
+    error = catch("raise RuntimeError(message)", message=f"worker 3 failed\n\n{tracebacks}")
 
-    assert text(describe_exception(error))[2:5] == [
+    assert format_lines(describe_exception(error))[2:5] == [
         "RuntimeError: worker 3 failed",
         "Caused by ValueError: invalid literal",
         "train.py, line 3, in load",
     ]
 
 
-def test_a_pool_of_processes_names_the_workers_line(tmp_path, monkeypatch):
+def test_error_in_a_process_pool_shows_the_line_in_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rows.py").write_text("def load(row):\n    return int(row)\n")
     monkeypatch.syspath_prepend(tmp_path)
     code = (
@@ -525,18 +531,18 @@ def test_a_pool_of_processes_names_the_workers_line(tmp_path, monkeypatch):
         "    list(pool.map(rows.load, ['1', 'x']))\n"
     )
 
-    lines = text(describe_exception(raised(code)))
+    lines = format_lines(describe_exception(catch(code)))
 
     assert lines[:2] == ["train.py, line 3, in <module>", "    list(pool.map(rows.load, ['1', 'x']))"]
     assert lines[-3:] == ["In another process:", "rows.py, line 2, in load", "    return int(row)"]
     assert len(lines) <= MAX_FAILURE_LINES
 
 
-def test_a_cycle_of_causes_ends():
-    one, other = ValueError("one"), TypeError("other")
-    one.__cause__, other.__cause__ = other, one
+def test_cycle_of_causes_ends() -> None:
+    first, second = ValueError("first"), TypeError("second")
+    first.__cause__, second.__cause__ = second, first
 
-    assert text(describe_exception(one)) == ["ValueError: one", "Caused by TypeError: other"]
+    assert format_lines(describe_exception(first)) == ["ValueError: first", "Caused by TypeError: second"]
 
 
 LINES = st.lists(
@@ -546,7 +552,7 @@ LINES = st.lists(
 
 @st.composite
 def errors(draw: st.DrawFn, depth: int = 3) -> BaseException:
-    """An error with notes, causes and members, raised in places of all kinds."""
+    """Draw an error with notes, causes and members, raised in any kind of place."""
     message = "\n".join(draw(LINES))
     if depth and draw(st.booleans()):
         error: BaseException = BaseExceptionGroup("g", draw(st.lists(errors(depth=0), min_size=1, max_size=5)))
@@ -555,7 +561,7 @@ def errors(draw: st.DrawFn, depth: int = 3) -> BaseException:
     for note in draw(LINES):
         error.add_note(note)
     if draw(st.booleans()):
-        error = raised(
+        error = catch(
             "def f(n):\n    if n: f(n - 1)\n    raise e\nf(3)", draw(st.sampled_from([LIBRARY, "/a.py", "x"])), e=error
         )
     if depth and draw(st.booleans()):
@@ -566,7 +572,7 @@ def errors(draw: st.DrawFn, depth: int = 3) -> BaseException:
 
 
 @given(errors())
-def test_whatever_it_is_it_takes_twelve_lines(error):
+def test_any_error_fits_the_line_limit(error: BaseException) -> None:
     failure = describe_exception(error, 3)
 
     assert failure.frames.count("\n") + 1 + failure.message.count("\n") + 1 <= MAX_FAILURE_LINES + (not failure.frames)
@@ -574,11 +580,12 @@ def test_whatever_it_is_it_takes_twelve_lines(error):
 
 
 @pytest.mark.parametrize("place", range(MAX_ERROR_MESSAGE_LENGTH - 25, MAX_ERROR_MESSAGE_LENGTH + 3))
-def test_a_secret_at_the_end_of_a_long_message_is_whole_until_it_is_redacted(place):
-    error = raised(f"raise ValueError('x' * {place} + ' password=hunter2X9hush, ' + 'y' * 5000)")
+def test_secret_at_the_cut_of_a_long_message_is_redacted(place: int) -> None:
+    error = catch(f"raise ValueError('x' * {place} + ' password=hunter2X9hush, ' + 'y' * 5000)")
     run = Run("r1", "", 0.0)
 
-    after = redact_run_result(RunResult(run, Outcome.FAILED, 1.0, 1.0, failure=describe_exception(error)))
+    redacted = redact_run_result(RunResult(run, Outcome.FAILED, 1.0, 1.0, failure=describe_exception(error)))
 
-    assert "hunt" not in after.failure.message
-    assert len(after.failure.message) <= MAX_ERROR_MESSAGE_LENGTH
+    assert redacted.failure
+    assert "hunt" not in redacted.failure.message
+    assert len(redacted.failure.message) <= MAX_ERROR_MESSAGE_LENGTH

@@ -1,4 +1,4 @@
-"""Which exceptions are an interrupt, and which error is behind an exit."""
+"""Which exceptions count as an interrupt, and which error is behind an exit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from cwnotify.alerts.events.runs import Outcome
 from cwnotify.runs.outcome import determine_outcome, unwrap_error
 
 
-def raised(code: Callable[[], object]) -> BaseException:
+def catch(code: Callable[[], object]) -> BaseException:
+    """Return the exception that `code` raises."""
     try:
         code()
     except BaseException as error:
@@ -27,18 +28,18 @@ def raised(code: Callable[[], object]) -> BaseException:
     raise AssertionError("it raised nothing")
 
 
-def library(source: str) -> ModuleType:
-    """A module that an installer put there."""
+def create_library(source: str) -> ModuleType:
+    """Create a module whose file is in an installed package."""
     module = ModuleType("library")
     exec(compile(source, "/usr/lib/python3/dist-packages/library.py", "exec"), vars(module))
     return module
 
 
-def stop() -> None:
+def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def leave(code: object = 1) -> None:
+def exit_program(code: str | int | None = 1) -> None:
     sys.exit(code)
 
 
@@ -46,66 +47,66 @@ def divide() -> None:
     1 / 0  # noqa: B018
 
 
-LIGHTNING = library(
+LIGHTNING = create_library(
     "def fit(train, shut_down):\n    try:\n        train()\n    except KeyboardInterrupt:\n        shut_down()"
 )
 
 
-def an_exit_after_an_interrupt() -> None:
+def exit_after_interrupt() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt:
-        leave()
+        exit_program()
 
 
-def a_library_that_fails_while_it_stops() -> None:
-    # IPython takes `exit` out of the built-in names, and Lightning calls it.
-    LIGHTNING.fit(stop, lambda: exit_that_is_not_there())  # noqa: F821
+def library_failure_during_interrupt() -> None:
+    # IPython removes the built-in `exit`, and Lightning calls it.
+    LIGHTNING.fit(interrupt, lambda: missing_exit())  # type: ignore[name-defined]  # noqa: F821
 
 
-def an_interrupt_turned_into_another_error() -> None:
+def interrupt_replaced_by_another_error() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt:
         raise RuntimeError("stopped")  # noqa: B904
 
 
-def an_interrupt_as_a_cause() -> None:
+def interrupt_as_cause() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt as error:
-        report(error)
+        reraise(error)
 
 
-def report(error: BaseException) -> None:
+def reraise(error: BaseException) -> None:
     raise RuntimeError("stopped") from error
 
 
-def an_interrupt_in_a_group() -> None:
+def interrupt_in_group() -> None:
     raise BaseExceptionGroup("tasks", [ValueError(), BaseExceptionGroup("more", [KeyboardInterrupt()])])
 
 
-def the_debugger_is_left() -> None:
+def debugger_quit() -> None:
     raise bdb.BdbQuit
 
 
-def a_handler_that_fails_later() -> None:
+def failure_in_interrupt_handler() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt:
         divide()
 
 
-def a_library_in_a_handler_that_fails_later() -> None:
+def library_failure_in_interrupt_handler() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt:
-        LIGHTNING.fit(divide, stop)
+        LIGHTNING.fit(divide, interrupt)
 
 
-def an_interrupt_that_was_over() -> None:
+def failure_after_handled_interrupt() -> None:
     try:
-        stop()
+        interrupt()
     except KeyboardInterrupt:
         pass
     divide()
@@ -114,30 +115,30 @@ def an_interrupt_that_was_over() -> None:
 @pytest.mark.parametrize(
     ("code", "outcome"),
     [
-        (stop, Outcome.INTERRUPTED),
-        (an_exit_after_an_interrupt, Outcome.INTERRUPTED),
-        (a_library_that_fails_while_it_stops, Outcome.INTERRUPTED),
-        (an_interrupt_turned_into_another_error, Outcome.INTERRUPTED),
-        (an_interrupt_as_a_cause, Outcome.INTERRUPTED),
-        (an_interrupt_in_a_group, Outcome.INTERRUPTED),
-        (the_debugger_is_left, Outcome.INTERRUPTED),
-        (a_handler_that_fails_later, Outcome.FAILED),
-        (a_library_in_a_handler_that_fails_later, Outcome.FAILED),
-        (an_interrupt_that_was_over, Outcome.FAILED),
-        (leave, Outcome.FAILED),
+        (interrupt, Outcome.INTERRUPTED),
+        (exit_after_interrupt, Outcome.INTERRUPTED),
+        (library_failure_during_interrupt, Outcome.INTERRUPTED),
+        (interrupt_replaced_by_another_error, Outcome.INTERRUPTED),
+        (interrupt_as_cause, Outcome.INTERRUPTED),
+        (interrupt_in_group, Outcome.INTERRUPTED),
+        (debugger_quit, Outcome.INTERRUPTED),
+        (failure_in_interrupt_handler, Outcome.FAILED),
+        (library_failure_in_interrupt_handler, Outcome.FAILED),
+        (failure_after_handled_interrupt, Outcome.FAILED),
+        (exit_program, Outcome.FAILED),
         (divide, Outcome.FAILED),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_an_interrupt_is_one_unless_the_users_code_handled_it(code: Callable[[], None], outcome: Outcome):
-    assert determine_outcome(raised(code)) is outcome
+def test_interrupt_counts_unless_user_code_handled_it(code: Callable[[], None], outcome: Outcome) -> None:
+    assert determine_outcome(catch(code)) is outcome
 
 
-def exit_in_except(code: object = 1) -> None:
+def exit_in_except(code: str | int | None = 1) -> None:
     try:
         divide()
     except ZeroDivisionError:
-        leave(code)
+        exit_program(code)
 
 
 def exit_from_none() -> None:
@@ -158,18 +159,18 @@ def exit_twice() -> None:
     try:
         exit_in_except()
     except SystemExit:
-        leave(2)
+        exit_program(2)
 
 
 class Exit(RuntimeError):  # noqa: N818 (click's name)
-    """As click has it."""
+    """Like click's exception for an exit code."""
 
 
 def exit_of_click() -> None:
     try:
         raise Exit(3)
     except Exit:
-        leave(3)
+        exit_program(3)
 
 
 @pytest.mark.parametrize(
@@ -183,12 +184,12 @@ def exit_of_click() -> None:
         (lambda: exit_in_except(0), SystemExit),
         (lambda: exit_in_except(None), SystemExit),
         (lambda: exit_in_except("no such file"), ZeroDivisionError),
-        (leave, SystemExit),
+        (exit_program, SystemExit),
         (divide, ZeroDivisionError),
     ],
 )
-def test_an_exit_in_an_except_block_names_the_error_that_it_handles(code: Callable[[], None], error: type):
-    assert type(unwrap_error(raised(code))) is error
+def test_exit_in_an_except_block_reports_the_handled_error(code: Callable[[], None], error: type) -> None:
+    assert type(unwrap_error(catch(code))) is error
 
 
 ASYNC = """
@@ -196,35 +197,35 @@ import asyncio, os, signal, sys
 from cwnotify.runs.outcome import determine_outcome
 
 async def main():
-    if {signalled}:
+    if {has_signal}:
         os.kill(os.getpid(), signal.SIGINT)
     else:
         asyncio.current_task().cancel()
     try:
         await asyncio.sleep(30)
     except asyncio.CancelledError as error:
-        print(outcome_of(error), flush=True)
+        print(determine_outcome(error), flush=True)
         raise
 
 try:
     asyncio.run(main())
 except BaseException as error:
-    print(outcome_of(error))
+    print(determine_outcome(error))
 """
 
 
 @pytest.mark.parametrize(
-    ("signalled", "inside", "outside"), [(True, "interrupted", "interrupted"), (False, "failed", "failed")]
+    ("has_signal", "inside", "outside"), [(True, "interrupted", "interrupted"), (False, "failed", "failed")]
 )
-def test_a_cancelled_task_is_interrupted_only_if_an_interrupt_arrived(signalled: bool, inside: str, outside: str):
-    done = subprocess.run(
-        [sys.executable, "-c", ASYNC.format(signalled=signalled)], capture_output=True, text=True, check=True
+def test_cancelled_task_is_interrupted_only_after_a_signal(has_signal: bool, inside: str, outside: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", ASYNC.format(has_signal=has_signal)], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.split() == [inside, outside]
+    assert result.stdout.split() == [inside, outside]
 
 
-def test_a_handler_that_looks_like_ipykernels_is_only_looked_at():
+def test_hostile_signal_handler_is_not_called() -> None:
     class Hostile:
         @property
         def __closure__(self) -> None:
@@ -233,14 +234,14 @@ def test_a_handler_that_looks_like_ipykernels_is_only_looked_at():
         def __call__(self, number: int, frame: object) -> None:
             return None
 
-    before = signal.signal(signal.SIGINT, Hostile())
+    previous = signal.signal(signal.SIGINT, Hostile())
     try:
         assert determine_outcome(asyncio.CancelledError()) is Outcome.FAILED
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
-def test_causes_in_a_circle_come_to_an_end():
+def test_cycle_of_causes_ends() -> None:
     first, second = ValueError(), SystemExit(1)
     first.__context__, second.__context__ = second, first
 
@@ -252,23 +253,23 @@ KINDS = [KeyboardInterrupt, SystemExit, ValueError, asyncio.CancelledError, bdb.
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.booleans()), min_size=1, max_size=80))
-def test_every_chain_of_errors_has_an_outcome(chain: list[tuple[type[BaseException], bool]]):
+def test_any_chain_of_errors_has_an_outcome(chain: list[tuple[type[BaseException], bool]]) -> None:
     errors = [kind(1) for kind, _ in chain]
-    for error, behind, (_, is_cause) in zip(errors, errors[1:], chain, strict=False):
+    for error, earlier, (_, is_cause) in zip(errors, errors[1:], chain, strict=False):
         if is_cause:
-            error.__cause__ = behind
+            error.__cause__ = earlier
         else:
-            error.__context__ = behind
+            error.__context__ = earlier
 
     assert determine_outcome(errors[0]) in (Outcome.FAILED, Outcome.INTERRUPTED)
     assert unwrap_error(errors[0]) in errors
 
 
-def test_a_class_that_hides_its_causes_cannot_raise_here():
+def test_overridden_causes_are_not_evaluated() -> None:
     class Liar(SystemExit):
-        __cause__ = property(lambda self: 1 / 0)  # type: ignore[assignment]
-        __context__ = property(lambda self: os.abort())  # type: ignore[assignment]
-        code = property(lambda self: 1 / 0)  # type: ignore[assignment]
+        __cause__ = property(lambda self: 1 / 0)
+        __context__ = property(lambda self: os.abort())
+        code = property(lambda self: 1 / 0)
 
     assert determine_outcome(Liar(1)) is Outcome.FAILED
     assert type(unwrap_error(Liar(1))) is Liar

@@ -1,4 +1,4 @@
-"""Tail: the last lines that were printed, while every stream stays what it is."""
+"""The last lines of the output, captured while every stream keeps working."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.events import any_text
 
 
 class Slotted:
-    """A stream on which nobody can put anything."""
+    """A stream that takes no attributes."""
 
     __slots__ = ("_written",)
 
@@ -38,42 +38,41 @@ class Slotted:
 
 
 class PythonStream(io.StringIO):
-    """As ipykernel's, a stream in Python."""
+    """A stream implemented in Python, like ipykernel's."""
 
 
-def c_stream() -> io.TextIOWrapper:
-    """As a program's own, a stream in C."""
+def create_c_stream() -> io.TextIOWrapper:
+    """Create a stream implemented in C, like a program's standard output."""
     return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
 
 
-def text_of(stream: Any) -> str:
-    return stream.buffer.getvalue().decode() if isinstance(stream, io.TextIOWrapper) else stream.getvalue()
+def read_text(stream: Any) -> str:
+    is_wrapper = isinstance(stream, io.TextIOWrapper)
+    return str(stream.buffer.getvalue().decode() if is_wrapper else stream.getvalue())
 
 
 @contextmanager
-def streams(kind: Callable[[], Any]) -> Iterator[tuple[Any, Any]]:
-    """Fresh streams for what is printed within; a fixture would not do, for pytest changes them before the test."""
-    out, err = kind(), kind()
+def redirect_streams(create_stream: Callable[[], Any]) -> Iterator[tuple[Any, Any]]:
+    """Redirect the output to new streams. Not a fixture, because pytest replaces the streams before each test."""
+    out, err = create_stream(), create_stream()
     with redirect_stdout(out), redirect_stderr(err):
         yield out, err
 
 
-open_to_others = pytest.mark.parametrize("kind", [PythonStream, c_stream])
-any_kind = pytest.mark.parametrize("kind", [PythonStream, c_stream, Slotted])
+patchable_streams = pytest.mark.parametrize("create_stream", [PythonStream, create_c_stream])
+all_streams = pytest.mark.parametrize("create_stream", [PythonStream, create_c_stream, Slotted])
 
 
-def printed(lines: int, *pieces: str) -> str:
+def capture(lines: int, *pieces: str) -> str:
+    """Return what the alert shows of `pieces`."""
     tail = OutputTail(lines)
     for piece in pieces:
         tail.add_output(piece)
     return redact_last_lines(tail.stop(), lines)
 
 
-# What is kept
-
-
 @pytest.mark.parametrize(
-    ("lines", "pieces", "kept"),
+    ("lines", "pieces", "expected"),
     [
         (2, ["a\nb\nc\n"], "b\nc"),
         (2, ["a", "\n", "b\nc", "\n\n\n"], "b\nc"),
@@ -86,56 +85,53 @@ def printed(lines: int, *pieces: str) -> str:
         (2, ["a\n\nb\n"], "\nb"),
     ],
 )
-def test_the_last_lines_are_kept_as_a_person_saw_them(lines, pieces, kept):
-    assert printed(lines, *pieces) == kept
+def test_tail_holds_the_last_lines_as_displayed(lines: int, pieces: list[str], expected: str) -> None:
+    assert capture(lines, *pieces) == expected
 
 
-def test_endless_output_takes_little_room():
+def test_long_output_uses_little_memory() -> None:
     tail = OutputTail(3)
     for number in range(20_000):
         tail.add_output(f"line {number}\n")
     tail.add_output("x" * 10**7 + "\nlast\n")
 
     assert sum(map(len, tail._pieces)) <= 2 * MAX_BUFFERED_CHARS
-    kept = tail.stop()
-    assert kept.endswith("x\nlast")
-    assert len(kept) == OUTPUT_TAIL_WINDOW
+    text = tail.stop()
+    assert text.endswith("x\nlast")
+    assert len(text) == OUTPUT_TAIL_WINDOW
 
 
 @given(st.lists(any_text(), max_size=10), st.integers(1, 5))
-def test_whatever_is_printed_its_end_is_kept(pieces, lines):
+def test_tail_holds_the_end_of_any_output(pieces: list[str], lines: int) -> None:
     tail = OutputTail(lines)
     for piece in pieces:
         tail.add_output(piece)
-    kept = tail.stop()
+    text = tail.stop()
 
-    assert len(kept) <= OUTPUT_TAIL_WINDOW
-    assert "".join(pieces).rstrip().endswith(kept.rpartition("\n")[2])
-    shown = redact_last_lines(kept, lines)
-    assert len(shown) <= MAX_OUTPUT_TAIL_LENGTH
-    assert shown.count("\n") < lines
-
-
-# Listening
+    assert len(text) <= OUTPUT_TAIL_WINDOW
+    assert "".join(pieces).rstrip().endswith(text.rpartition("\n")[2])
+    redacted = redact_last_lines(text, lines)
+    assert len(redacted) <= MAX_OUTPUT_TAIL_LENGTH
+    assert redacted.count("\n") < lines
 
 
-@any_kind
-def test_both_streams_are_heard_in_their_order_and_still_print(kind):
+@all_streams
+def test_both_streams_are_captured_in_order_and_still_print(create_stream: Callable[[], Any]) -> None:
     tail = OutputTail(5)
-    with streams(kind) as (out, err):
+    with redirect_streams(create_stream) as (out, err):
         tail.start()
         print("one")
         print("two", file=sys.stderr)
         sys.stdout.write("three\n")
 
         assert tail.stop() == "one\ntwo\nthree"
-    assert (text_of(out), text_of(err)) == ("one\nthree\n", "two\n")
+    assert (read_text(out), read_text(err)) == ("one\nthree\n", "two\n")
 
 
-@any_kind
-def test_afterwards_every_stream_is_as_it_was(kind):
+@all_streams
+def test_stop_restores_the_streams(create_stream: Callable[[], Any]) -> None:
     tail = OutputTail(5)
-    with streams(kind) as (out, err):
+    with redirect_streams(create_stream) as (out, err):
         tail.start()
         tail.stop()
         print("after")
@@ -146,35 +142,35 @@ def test_afterwards_every_stream_is_as_it_was(kind):
     assert tail.stop() == ""
 
 
-@any_kind
-def test_a_write_gives_what_the_stream_gives(kind):
+@all_streams
+def test_write_returns_and_raises_as_the_stream_does(create_stream: Callable[[], Any]) -> None:
     tail = OutputTail(5)
-    with streams(kind) as (out, _):
+    with redirect_streams(create_stream) as (out, _):
         tail.start()
 
         assert sys.stdout.write("four") == 4
         with pytest.raises(TypeError):
-            sys.stdout.write(4)
+            sys.stdout.write(4)  # type: ignore[arg-type]
         assert tail.stop() == "four"
-    assert text_of(out) == "four"
+    assert read_text(out) == "four"
 
 
-@any_kind
-def test_what_the_cell_put_in_place_of_a_stream_stays(kind):
-    tail, mine = OutputTail(5), PythonStream()
-    with streams(kind):
+@all_streams
+def test_stream_that_the_cell_replaced_stays(create_stream: Callable[[], Any]) -> None:
+    tail, replacement = OutputTail(5), PythonStream()
+    with redirect_streams(create_stream):
         tail.start()
-        sys.stdout = mine
+        sys.stdout = replacement
         print("elsewhere")
 
         assert tail.stop() == ""
-        assert sys.stdout is mine
-    assert mine.getvalue() == "elsewhere\n"
+        assert sys.stdout is replacement
+    assert replacement.getvalue() == "elsewhere\n"
 
 
-@any_kind
-def test_one_stream_under_both_names_is_heard_once(kind):
-    tail, both = OutputTail(5), kind()
+@all_streams
+def test_stream_with_both_names_is_captured_once(create_stream: Callable[[], Any]) -> None:
+    tail, both = OutputTail(5), create_stream()
     with redirect_stdout(both), redirect_stderr(both):
         tail.start()
         print("one")
@@ -183,32 +179,37 @@ def test_one_stream_under_both_names_is_heard_once(kind):
         assert tail.stop() == "one\ntwo"
         assert sys.stdout is both
         assert sys.stderr is both
-    assert text_of(both) == "one\ntwo\n"
+    assert read_text(both) == "one\ntwo\n"
     assert not getattr(both, "__dict__", {})
 
 
-@open_to_others
-def test_who_listened_before_us_listens_after_us(kind):
-    # As wandb does: it puts its own write on the stream that it finds.
-    heard: list[str] = []
+@patchable_streams
+def test_write_that_another_library_shadowed_is_restored(create_stream: Callable[[], Any]) -> None:
+    # As wandb does: it shadows `write` of the current stream.
+    captured: list[str] = []
     tail = OutputTail(5)
-    with streams(kind) as (out, _):
+    with redirect_streams(create_stream) as (out, _):
         write = out.write
-        out.write = theirs = lambda text: heard.append(text) or write(text)
+
+        def theirs(text: str) -> int:
+            captured.append(text)
+            return int(write(text))
+
+        out.write = theirs
         tail.start()
         print("during")
         assert tail.stop() == "during"
         print("after")
 
     assert out.write is theirs
-    assert "".join(heard) == "during\nafter\n"
-    assert text_of(out) == "during\nafter\n"
+    assert "".join(captured) == "during\nafter\n"
+    assert read_text(out) == "during\nafter\n"
 
 
-@open_to_others
-def test_what_the_cell_put_on_a_stream_stays(kind):
+@patchable_streams
+def test_write_that_the_cell_shadowed_stays(create_stream: Callable[[], Any]) -> None:
     tail = OutputTail(5)
-    with streams(kind) as (out, _):
+    with redirect_streams(create_stream) as (out, _):
         tail.start()
         write = out.write
         out.write = theirs = lambda text: write(text.upper())
@@ -217,13 +218,13 @@ def test_what_the_cell_put_on_a_stream_stays(kind):
         print("after")
 
     assert out.write is theirs
-    assert text_of(out) == "DURING\nAFTER\n"
+    assert read_text(out) == "DURING\nAFTER\n"
 
 
-@any_kind
-def test_a_tail_within_a_tail_hears_its_own_part(kind):
+@all_streams
+def test_nested_tail_captures_its_own_part(create_stream: Callable[[], Any]) -> None:
     outer, inner = OutputTail(5), OutputTail(5)
-    with streams(kind) as (out, err):
+    with redirect_streams(create_stream) as (out, err):
         outer.start()
         print("before")
         inner.start()
@@ -234,25 +235,25 @@ def test_a_tail_within_a_tail_hears_its_own_part(kind):
 
         assert sys.stdout is out
         assert sys.stderr is err
-    assert text_of(out) == "before\nwithin\nafter\n"
+    assert read_text(out) == "before\nwithin\nafter\n"
 
 
 @pytest.mark.parametrize("missing", [None, object()])
-def test_a_stream_that_cannot_be_listened_to_is_left_alone(missing):
+def test_stream_that_cannot_be_captured_is_skipped(missing: Any) -> None:
     tail, err = OutputTail(5), PythonStream()
     with redirect_stdout(missing), redirect_stderr(err):
         tail.start()
-        print("heard", file=sys.stderr)
+        print("captured", file=sys.stderr)
 
-        assert tail.stop() == "heard"
+        assert tail.stop() == "captured"
         assert sys.stdout is missing
 
 
-REAL = """
+PROGRAM = """
 import faulthandler, subprocess, sys
 from cwnotify.runs.output_tail import OutputTail
 before = sys.stdout
-tail = Tail(3)
+tail = OutputTail(3)
 tail.start()
 print("printed")
 sys.stdout.flush()
@@ -261,14 +262,14 @@ assert sys.stdout.encoding and sys.stdout.fileno() == 1 and not sys.stdout.close
 subprocess.run(["echo", "a child's"], stdout=sys.stdout, check=True)
 faulthandler.enable(sys.stderr)
 print("last")
-kept = tail.stop()
+text = tail.stop()
 assert sys.stdout is before
-print(repr(kept))
+print(repr(text))
 """
 
 
-def test_the_streams_of_a_real_program_do_all_that_they_did():
-    done = subprocess.run([sys.executable, "-c", REAL], capture_output=True, text=True, check=False)
+def test_streams_of_a_real_program_keep_working() -> None:
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
 
-    assert done.stderr == ""
-    assert sorted(done.stdout.splitlines()) == sorted(["printed", "raw", "a child's", "last", "'printed\\nlast'"])
+    assert result.stderr == ""
+    assert sorted(result.stdout.splitlines()) == sorted(["printed", "raw", "a child's", "last", "'printed\\nlast'"])

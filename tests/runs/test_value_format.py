@@ -1,4 +1,4 @@
-"""A value as an alert shows it: one text for ``--show``, `note` and ``show=``."""
+"""The text of a value in an alert, for ``--show``, `note` and ``show=``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import decimal
 import enum
 import fractions
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -17,7 +18,7 @@ from cwnotify.runs.value_format import MAX_VALUE_TEXT, format_value
 
 
 class Tensor:
-    """As PyTorch's: its shape is a tuple, and `item` gives its one number."""
+    """Like a PyTorch tensor: its shape is a tuple, and `item` returns its only number."""
 
     def __init__(self, value: float, *shape: int) -> None:
         self.value, self.shape, self.ndim = value, shape, len(shape)
@@ -31,17 +32,17 @@ class Tensor:
         return "tensor(...)"
 
 
-class Eager:
-    """As TensorFlow's: only its NumPy array has `item`."""
+class EagerTensor:
+    """Like a TensorFlow tensor: only its NumPy array has `item`."""
 
     shape = ()
 
-    def numpy(self) -> numpy.ndarray:
+    def numpy(self) -> numpy.ndarray[Any, Any]:
         return numpy.array(0.25)
 
 
-class Meta(Tensor):
-    """One without data."""
+class MetaTensor(Tensor):
+    """A tensor without data."""
 
     def item(self) -> float:
         raise RuntimeError("Tensor.item() cannot be called on meta tensors")
@@ -87,8 +88,8 @@ class Phase(enum.Enum):
         (Tensor(0.1), "0.1"),
         (Tensor(3, 1, 1), "3"),
         (Tensor(3, 2), "tensor(...)"),
-        (Meta(3), "tensor(...)"),
-        (Eager(), "0.25"),
+        (MetaTensor(3), "tensor(...)"),
+        (EagerTensor(), "0.25"),
         (decimal.Decimal("12.50"), "12.50"),
         (decimal.Decimal(1) / 3, "0.333333"),
         (decimal.Decimal("nan"), "NaN"),
@@ -104,19 +105,19 @@ class Phase(enum.Enum):
     ],
     ids=lambda value: value if type(value) is str else type(value).__name__,
 )
-def test_a_value_is_shown_as_a_person_would_write_it(value, text):
+def test_value_has_the_expected_text(value: object, text: str) -> None:
     assert format_value(value) == text
 
 
-def test_a_list_that_holds_itself_ends():
-    items: list = [1]
+def test_list_that_contains_itself_is_cut() -> None:
+    items: list[object] = [1]
     items.append(items)
 
     assert format_value(items).startswith("[1, [1, ")
 
 
 @given(st.one_of(st.floats(), st.integers(), st.decimals(allow_nan=True), st.complex_numbers(), st.text()))
-def test_any_number_has_a_short_text(value):
+def test_any_number_has_a_short_text(value: object) -> None:
     if isinstance(value, decimal.Decimal) and value.is_snan():
         return
 
@@ -124,5 +125,5 @@ def test_any_number_has_a_short_text(value):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_no_number_is_told_wrongly(value):
+def test_text_of_a_float_is_close_to_its_value(value: float) -> None:
     assert float(format_value(value)) == pytest.approx(value, rel=1e-5)

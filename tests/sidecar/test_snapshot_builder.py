@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
 from cwnotify.alerts.events.runs import LoadSample
 from cwnotify.aws.models import CloudWatchAlarm, Ec2Instance, InstanceIdentity, Metric, MetricSeries
-from cwnotify.host.load_history import RECENT_RETENTION, LoadHistory
+from cwnotify.host.load_history import LoadHistory
 from cwnotify.sidecar.snapshot_builder import MAX_SERIES_LINES, build_snapshot, downsample_line
 from cwnotify.view.snapshot import PanelProblem, PanelRequest, PlotLine, SlackHealth, Snapshot
 from cwnotify.watch.observation import PanelObservation
@@ -154,20 +153,6 @@ def test_what_was_not_read_for_long_is_stale():
     request = PanelRequest(round=30.0)
     assert not shown(sight(cpu(I1, 1), request=request, updated=NOW - 100)).stale
     assert shown(sight(cpu(I1, 1), request=request, updated=NOW - 130)).stale
-
-
-def test_the_live_line_is_coarser_the_older_it_is_and_has_no_hole():
-    series = LoadHistory()
-    for second in range(5000):
-        series.add(LoadSample(NOW - 5000 + second, 50.0, 0, 1))
-
-    line = series.build_plot_line("cpu", NOW - 5000)
-
-    times = [at for at, _ in line.points]
-    assert times == sorted(set(times))
-    assert max(b - a for a, b in pairwise(times)) <= 2 * line.period
-    assert sum(at >= NOW - RECENT_RETENTION for at in times) >= RECENT_RETENTION - 1
-    assert len(times) < 1300
 
 
 def test_thinned_lines_keep_their_last_value_and_their_mean():

@@ -55,7 +55,7 @@ def test_a_header_is_read(line, name, options):
         ("--mention @minsu train", "train", {}, "'@minsu' cannot be mentioned"),
         ("train --tail -1 --show a=", "train", {}, "from 0 to 200; not '-1'"),
         ("my run", "my run", {}, "unexpected argument 'run'; quote values that contain spaces"),
-        ("'no end --tail 2", "no end", {"tail": 2}, "has no partner"),
+        ("'no end --tail 2", "no end", {"tail": 2}, "unclosed quote"),
         ("train --help", "train", {}, "for help write %%notify_on_finish?"),
     ],
 )

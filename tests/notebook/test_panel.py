@@ -335,7 +335,7 @@ def test_words_become_a_request(line: str, request_: PanelRequest):
         ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
         ("--instances i-0", "--instances is not an option; did you mean --instance?\nusage: %cwnotify panel"),
         ("tag team=ml", "tag is not an option; did you mean --tag?"),
-        ("--tag 'x", "has no partner"),
+        ("--tag 'x", "unclosed quote"),
     ],
 )
 def test_what_cannot_be_is_told_with_what_could(line: str, complaint: str):

@@ -26,7 +26,7 @@ def settled(condition, seconds=40):
 
 def updates(panel, count):
     seen = set()
-    settled(lambda: seen.add(panel._heard.snapshot.at) or len(seen) > count)
+    settled(lambda: seen.add(panel._rendered.snapshot.at) or len(seen) > count)
 """
 # A link that says what a test gives it to say, after a first word if it has one.
 SILENT = """
@@ -186,7 +186,7 @@ def test_lines_that_make_no_sense_are_passed_over(kernel: Kernel):
     kernel.run(f"for one in ({lines}): quiet.heard(one)")
     kernel.run("quiet.heard(line(1795400657.0))")
 
-    assert said(kernel, "panel._heard.snapshot.at, panel._heard.light") == "(1795400657.0, b'light')"
+    assert said(kernel, "panel._rendered.snapshot.at, panel._rendered.light") == "(1795400657.0, b'light')"
 
 
 def test_buttons_say_what_is_asked(kernel: Kernel):
@@ -214,7 +214,7 @@ def test_config_says_how_slack_is_spoken_to(kernel: Kernel):
 
 def test_words_alone_leave_the_last_picture(kernel: Kernel):
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nquiet.heard(line(1795400657.0))")
-    held = "panel._heard.snapshot.at, panel._heard.light, bytes(panel._view._pictures['cw-dark'].value)"
+    held = "panel._rendered.snapshot.at, panel._rendered.light, bytes(panel._view._pictures['cw-dark'].value)"
 
     assert said(kernel, held) == "(1795400657.0, b'light', b'dark')"
 
@@ -274,7 +274,7 @@ def test_a_shutdown_in_good_order_leaves_the_last_picture(kernel: Kernel):
 def test_under_nbclient_a_notebook_keeps_picture_and_text(world: World, tmp_path: Path):
     path = tmp_path / "train.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    later = "updates(panel, 2)\npanel.close()\nprint(panel._heard.snapshot.alarms[0].state)"
+    later = "updates(panel, 2)\npanel.close()\nprint(panel._rendered.snapshot.alarms[0].state)"
     cells = [new_code_cell(OPEN + "panel = cwnotify.panel(link=feed)"), new_code_cell(later)]
     nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
     done = world.execute(Path(sys.executable).with_name("jupyter-execute"), path, "--inplace", timeout=60)

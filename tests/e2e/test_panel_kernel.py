@@ -226,7 +226,7 @@ def test_words_alone_leave_the_last_picture(kernel: Kernel):
         ("outobx", "did you mean %cwnotify outbox?"),
         ("zzz", "it takes panel, login, test, "),
         ("panel --range 1s", "range takes 5m to 15d"),
-        ("--tag x", "'x' is no tag"),
+        ("--tag x", "'x' is not a tag"),
     ],
 )
 def test_a_wrong_word_is_met_with_the_right_one(kernel: Kernel, line: str, hint: str):

@@ -96,7 +96,7 @@ def test_what_cannot_be_understood_is_said(world):
     done = world.command("cwnotify", "watch", "--instance", "web-1")
 
     assert done.returncode == 1
-    assert "'web-1' is no instance id" in done.stderr
+    assert "'web-1' is not an instance ID" in done.stderr
 
 
 def test_a_thousand_instances_are_two_calls_a_round(world, aws):

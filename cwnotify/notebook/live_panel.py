@@ -51,8 +51,8 @@ class SnapshotSource(Protocol):
     def set_webhook(self, webhook: Secret | None) -> None:
         """Send alerts to `webhook`."""
 
-    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[dict[str, Any]], None]) -> None:
-        """Call `heard` with each snapshot for `request`, in a thread. Another call replaces the request."""
+    def subscribe(self, panel_id: str, request: PanelRequest, receive: Callable[[dict[str, Any]], None], /) -> None:
+        """Call `receive` with each snapshot for `request`, in a thread. Another call replaces the request."""
 
     def unsubscribe(self, panel_id: str) -> None:
         """Stop sending snapshots."""

@@ -1,1 +1,1 @@
-"""What the kernel imports: IPython, traitlets and (for the panel) ipywidgets; never boto3, requests or matplotlib."""
+"""The IPython side. It runs in the kernel: IPython, traitlets, ipywidgets for panels; never boto3 or matplotlib."""

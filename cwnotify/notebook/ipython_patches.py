@@ -1,7 +1,8 @@
-"""Observes IPython's own methods: which error is displayed, and how a shell command ends. Uses `waiting` only.
+"""Observe IPython's own methods: which error is displayed, and how a shell command ends.
 
-Each is called as before; only what goes in and comes out is read. They are wrapped when the extension is loaded, so a
-cell pays nothing for it, and put back when it is unloaded.
+Each wrapper calls the original method unchanged and only reads its arguments and result. The methods are wrapped when
+the extension is loaded, so that a cell pays nothing for it, and restored when it is unloaded. Imports the standard
+library, `executions` and `input_detection` only.
 """
 
 from __future__ import annotations
@@ -27,99 +28,102 @@ if TYPE_CHECKING:
 
 # A shell reports that signal N ended a command by the exit code 128 + N.
 SIGNAL_EXIT_CODE_BASE = 128
+# `getoutput` is at most this many frames above the function that runs the command.
+_MAX_GETOUTPUT_DEPTH = 4
 
 
 class IPythonPatches:
-    """The hooks of one shell."""
+    """The wrapped methods of one shell."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._display = [
-            AttributePatch(shell, "showtraceback", self._showtraceback),
-            AttributePatch(shell, "_showtraceback", self._show),
+        self._display_patches = [
+            AttributePatch(shell, "showtraceback", self._wrap_showtraceback),
+            AttributePatch(shell, "_showtraceback", self._wrap_traceback_printer),
         ]
-        self._commands = self._command_patches()
+        self._command_patches = self._create_command_patches()
 
     def attach(self) -> None:
-        """Wrap what is not wrapped yet."""
-        for patch in (*self._display, *self._commands):
+        """Wrap every method that is not wrapped yet."""
+        for patch in (*self._display_patches, *self._command_patches):
             patch.apply()
 
     def reapply_display_patches(self) -> None:
-        """Wrap what a cell may have replaced, as `rich` does with the display of errors."""
-        for patch in self._display:
+        """Wrap the error display again if a cell replaced it, as `rich` does."""
+        for patch in self._display_patches:
             patch.apply()
 
     def detach(self) -> None:
-        """Put everything back."""
-        for patch in (*self._display, *self._commands):
+        """Restore every method."""
+        for patch in (*self._display_patches, *self._command_patches):
             patch.undo()
 
-    # Errors
+    # Displayed errors
 
-    def _showtraceback(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_showtraceback(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def showtraceback(*args: Any, **kwargs: Any) -> Any:
-            self._see(find_displayed_exception(args[0] if args else kwargs.get("exc_tuple")), sys._getframe(1))
+            error = find_displayed_exception(args[0] if args else kwargs.get("exc_tuple"))
+            self._record_displayed_error(error, sys._getframe(1))
             return original(*args, **kwargs)
 
         return showtraceback
 
-    def _show(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_traceback_printer(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def _showtraceback(*args: Any, **kwargs: Any) -> Any:
             value = args[1] if len(args) > 1 else kwargs.get("evalue")
-            self._see(value if value is sys.exc_info()[1] else None, sys._getframe(1))
+            self._record_displayed_error(value if value is sys.exc_info()[1] else None, sys._getframe(1))
             return original(*args, **kwargs)
 
         return _showtraceback
 
-    def _see(self, error: BaseException | None, frame: FrameType) -> None:
+    def _record_displayed_error(self, error: BaseException | None, frame: FrameType) -> None:
         execution = current_execution()
         if error is None or execution is None:
             return
         try:
-            replaced = vars(self._shell).get("showtraceback")
-            if frame.f_code is getattr(getattr(replaced, "__func__", replaced), "__code__", None):
-                # The user's own display of errors, not the user's code that displays one.
+            replacement = vars(self._shell).get("showtraceback")
+            if frame.f_code is getattr(getattr(replacement, "__func__", replacement), "__code__", None):
+                # The caller is the user's replacement of the error display. Its caller decides.
                 frame = frame.f_back or frame
-            by = classify_error_display(frame, self._shell.user_ns)
+            cause = classify_error_display(frame, self._shell.user_ns)
         except Exception:
             return
-        if by == "magic" and execution.swallowed_error is None:
+        if cause == "magic" and execution.swallowed_error is None:
             execution.swallowed_error = error
-        elif by == "display":
+        elif cause == "display":
             execution.display_error = error
 
     # Shell commands
 
-    def _command_patches(self) -> list[AttributePatch]:
+    def _create_command_patches(self) -> list[AttributePatch]:
         from IPython.utils import _process_common
 
         method = type(self._shell).system
         module = sys.modules.get(method.__module__)
-        patches = [AttributePatch(_process_common, "process_handler", self._process_handler)]
+        patches = [AttributePatch(_process_common, "process_handler", self._wrap_process_handler)]
         if method.__name__ == "system_piped" and callable(getattr(module, "system", None)):
-            patches.append(AttributePatch(module, "system", self._system))
+            patches.append(AttributePatch(module, "system", self._wrap_system_function))
         else:
-            patches.append(AttributePatch(self._shell, "system", self._system_method))
+            patches.append(AttributePatch(self._shell, "system", self._wrap_system_method))
         return patches
 
-    def _system(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap the function that ``system_piped`` calls with the command in which names are replaced by values."""
+    def _wrap_system_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the function that ``system_piped`` calls after it has replaced names by values."""
 
         @functools.wraps(original)
         def system(cmd: str, *args: Any, **kwargs: Any) -> Any:
             caller = sys._getframe(1)
-            with _Interrupts() as interrupts:
+            with _InterruptDetector() as interrupt:
                 code = original(cmd, *args, **kwargs)
-            self._ran(cmd, caller, code, interrupts.arrived)
+            self._record_failed_command(cmd, caller, code, interrupt.has_arrived)
             return code
 
         return system
 
-    def _system_method(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap ``system_raw``, IPython's in a terminal, which keeps the exit code only in the user's names."""
+    def _wrap_system_method(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``system_raw``, which terminals use. It stores the exit code only in the user's namespace."""
         shell = self._shell
 
         @functools.wraps(original)
@@ -134,43 +138,43 @@ class IPythonPatches:
                     vars(shell)["var_expand"] = own
 
             def var_expand(text: str, depth: int = 0, *rest: Any, **more: Any) -> str:
-                # It looks for names so many frames up, and there are two frames more.
+                # IPython looks up names `depth` frames above; our wrappers add two frames.
                 restore()
                 expanded: str = expand(text, depth + 2, *rest, **more)
                 return expanded
 
             vars(shell)["var_expand"] = var_expand
             try:
-                with _Interrupts() as interrupts:
+                with _InterruptDetector() as interrupt:
                     return original(cmd, *args, **kwargs)
             finally:
                 restore()
-                self._ran(cmd, caller, shell.user_ns.get("_exit_code"), interrupts.arrived)
+                self._record_failed_command(cmd, caller, shell.user_ns.get("_exit_code"), interrupt.has_arrived)
 
         return system
 
-    def _process_handler(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap what runs the commands of ``x = !command`` and ``%sx``, of which IPython drops the exit code."""
+    def _wrap_process_handler(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap the function that runs ``x = !command`` and ``%sx``. IPython drops the exit code of both."""
 
         @functools.wraps(original)
         def process_handler(cmd: Any, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
             processes: list[Any] = []
 
-            def called(process: Any) -> Any:
+            def record_process(process: Any) -> Any:
                 processes.append(process)
                 return callback(process)
 
-            getoutput = _getoutput_frame(sys._getframe(1))
-            with _Interrupts() as interrupts:
-                result = original(cmd, called, *args, **kwargs)
+            getoutput = _find_getoutput_frame(sys._getframe(1))
+            with _InterruptDetector() as interrupt:
+                result = original(cmd, record_process, *args, **kwargs)
             if getoutput is not None and processes:
-                self._ran(str(cmd), getoutput, processes[0].returncode, interrupts.arrived)
+                self._record_failed_command(str(cmd), getoutput, processes[0].returncode, interrupt.has_arrived)
             return result
 
         return process_handler
 
-    def _ran(self, command: str, frame: FrameType, code: object, was_interrupted: bool) -> None:
-        """Keep the first command of the current execution that did not exit with 0."""
+    def _record_failed_command(self, command: str, frame: FrameType, code: object, was_interrupted: bool) -> None:
+        """Store the first command of the current execution that did not exit with 0."""
         execution = current_execution()
         if code == 0 or not (code or was_interrupted):
             return
@@ -180,10 +184,10 @@ class IPythonPatches:
             from cwnotify.alerts.events.runs import FailedCommand
 
             number = code if isinstance(code, int) else 0
-            ended_by = -number if number < 0 else number - SIGNAL_EXIT_CODE_BASE
-            name = _signal_name(ended_by)
-            is_shells = get_module_name(frame).startswith(("IPython.", "ipykernel."))
-            text = redact_shell_command(command, frame.f_locals.get("cmd") if is_shells else None, frame)
+            signal_number = -number if number < 0 else number - SIGNAL_EXIT_CODE_BASE
+            name = _signal_name(signal_number)
+            is_shell_frame = get_module_name(frame).startswith(("IPython.", "ipykernel."))
+            text = redact_shell_command(command, frame.f_locals.get("cmd") if is_shell_frame else None, frame)
             execution.failed_command = FailedCommand(text, 0 if name else number, name)
             execution.was_command_interrupted = was_interrupted or name == "SIGINT"
         except Exception:
@@ -197,9 +201,9 @@ def _signal_name(number: int) -> str:
         return ""
 
 
-def _getoutput_frame(frame: FrameType | None) -> FrameType | None:
+def _find_getoutput_frame(frame: FrameType | None) -> FrameType | None:
     """Return the frame of the shell's `getoutput` that runs this command."""
-    for _ in range(4):
+    for _ in range(_MAX_GETOUTPUT_DEPTH):
         if frame is None:
             return None
         if frame.f_code.co_name == "getoutput" and get_module_name(frame) == "IPython.core.interactiveshell":
@@ -208,26 +212,26 @@ def _getoutput_frame(frame: FrameType | None) -> FrameType | None:
     return None
 
 
-class _Interrupts:
-    """Notices interrupts while a command runs, which IPython swallows. The handler that was there still gets them."""
+class _InterruptDetector:
+    """Detect interrupts that IPython swallows while a command runs. The previous handler still receives them."""
 
     def __init__(self) -> None:
-        self.arrived = False
-        self._before: Any = None
+        self.has_arrived = False
+        self._previous: Any = None
 
-    def __enter__(self) -> _Interrupts:
+    def __enter__(self) -> _InterruptDetector:
         if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
-            # SIG_IGN and SIG_DFL are no functions; what C installed is None.
-            if callable(before):
-                self._before = before
+            previous = signal.getsignal(signal.SIGINT)
+            # SIG_IGN and SIG_DFL are not functions; a handler from C is None.
+            if callable(previous):
+                self._previous = previous
                 signal.signal(signal.SIGINT, self._handle)
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.arrived = True
-        self._before(number, frame)
+        self.has_arrived = True
+        self._previous(number, frame)
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None and signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, self._before)
+        if self._previous is not None and signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGINT, self._previous)

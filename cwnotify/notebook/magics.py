@@ -1,4 +1,4 @@
-"""``%%notify_on_finish``, ``%notify_all`` and ``%cwnotify``: parse, call, show. No logic."""
+"""``%%notify_on_finish``, ``%notify_all`` and ``%cwnotify``. Each parses its line, calls, and shows the result."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
-from IPython.utils.text import DollarFormatter
 from traitlets import Unicode
 
 from cwnotify.console import warn
-from cwnotify.notebook.cell_hooks import CellHooks, warn_ignored_options
+from cwnotify.notebook.cell_hooks import REGISTER_CELL_MAGIC, CellHooks, warn_ignored_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-# Time enough for the answer to `%load_ext` to be on its way.
+# In seconds. Lets the reply to `%load_ext` go out first.
 PRELOAD_DELAY = 0.05
 CLI_SUBCOMMANDS = ("login", "test", "outbox", "config", "doctor")
 MAGIC_SUBCOMMANDS = ("panel", *CLI_SUBCOMMANDS)
 
 
-def _documented(make: Callable[[], str]) -> Callable[[Any], Any]:
-    """Let ``?`` show what `make` gives, when it is asked: IPython looks for a `getdoc` before ``__doc__``."""
+def _set_help(make_help: Callable[[], str]) -> Callable[[Any], Any]:
+    """Let ``?`` show what `make_help` returns. IPython prefers `getdoc` to ``__doc__``, and calls it only then."""
 
     def decorate(magic: Any) -> Any:
-        magic.getdoc = make
+        magic.getdoc = make_help
         return magic
 
     return decorate
@@ -66,35 +65,35 @@ def _cwnotify_help() -> str:
 
 @magics_class
 class CWNotify(Magics):
-    """The magics; its traits are what ``%config CWNotify`` sets.
+    """The magics. Their traits are the settings of ``%config CWNotify``.
 
-    Where alerts go is not among them, for a notebook may be a stranger's.
+    The destination of alerts is not one of them, because a notebook may come from another person.
     """
 
-    lang = Unicode("", help="the alerts' language: en or ko").tag(config=True)
-    mention = Unicode("", help="who is pinged: @here, @channel, a member (U…) or a user group (S…)").tag(config=True)
-    min_seconds = Unicode("", help="tell only of runs of at least this length: 90s, 5m, 1h30m").tag(config=True)
+    lang = Unicode("", help="language of alerts: en or ko").tag(config=True)
+    mention = Unicode("", help="whom to ping: @here, @channel, a member (U…) or a user group (S…)").tag(config=True)
+    min_seconds = Unicode("", help="notify only if the run took at least this long: 90s, 5m, 1h30m").tag(config=True)
     zone = Unicode("", help="time zone of the times in alerts, such as Asia/Seoul").tag(config=True)
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
-        self._own = tuple(self.class_own_traits())
+        self._setting_names = tuple(self.class_own_traits())
         self.cell_hooks = CellHooks(shell, self.overrides)
 
     def overrides(self) -> dict[str, str]:
-        """What ``%config CWNotify`` sets, by the names of the settings."""
-        return {name: getattr(self, name) for name in self._own}
+        """Return the values of ``%config CWNotify`` by setting."""
+        return {name: getattr(self, name) for name in self._setting_names}
 
-    @_documented(lambda: _cell_parser().format_help())
+    @_set_help(lambda: _cell_parser().format_help())
     @no_var_expand
     @needs_local_scope
     @line_cell_magic
     def notify_on_finish(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Any:
-        """Tell Slack when this cell ends, however it ends."""
+        """Send a Slack alert when this cell ends, however it ends."""
         if cell is None:
-            return self._statement(line, local_ns)
-        # A cell that begins with the header never comes here: only a call of the magic by its name does.
+            return self._notify_on_statement(line, local_ns)
+        # Only a call by name gets here: the input transformer handles cells that begin with the header.
         execution = self.cell_hooks.begin_statement(self.cell_hooks.parse_header_arguments(line))
         error: BaseException | None = None
         try:
@@ -104,37 +103,37 @@ class CWNotify(Magics):
         finally:
             self.cell_hooks.end_statement(execution, error)
 
-    def _statement(self, line: str, local_ns: dict[str, Any] | None) -> Any:
-        """Run one statement, and give its value where it has one."""
+    def _notify_on_statement(self, line: str, local_ns: dict[str, Any] | None) -> Any:
+        """Run one statement and return its value, if it has one."""
         from IPython.core import error as ipython
 
         from cwnotify.errors import UsageError
         from cwnotify.notebook.arguments import parse_statement_arguments
 
         try:
-            asked, statement = parse_statement_arguments(line)
+            arguments, statement = parse_statement_arguments(line)
         except UsageError as error:
-            # Where the statement begins cannot be known, so it cannot run; IPython shows this kind in one line.
+            # The start of the statement is unknown, so it cannot run. IPython shows its own UsageError in one line.
             raise ipython.UsageError(str(error)) from None
         if not statement:
             raise ipython.UsageError("there is no statement to run; for a whole cell write two %: %%notify_on_finish")
-        warn_ignored_options(asked)
+        warn_ignored_options(arguments)
         names = self._shell.user_ns if local_ns is None else local_ns
         code = self._shell.transform_cell(statement)
-        execution = self.cell_hooks.begin_statement(asked)
-        failed: BaseException | None = None
+        execution = self.cell_hooks.begin_statement(arguments)
+        failure: BaseException | None = None
         try:
-            return self._run(code, names)
+            return self._run_statement(code, names)
         except BaseException as error:
-            failed = error
+            failure = error
             if isinstance(error, NameError) and statement.strip() == error.name:
-                warn(f"to tell of a whole cell, write two %: %%notify_on_finish {error.name}")
+                warn(f"to send an alert for a whole cell, write two %: %%notify_on_finish {error.name}")
             raise
         finally:
-            self.cell_hooks.end_statement(execution, failed, names)
+            self.cell_hooks.end_statement(execution, failure, names)
 
-    def _run(self, code: str, names: dict[str, Any]) -> Any:
-        """Run a statement as ``%time`` does, with the local names of the caller."""
+    def _run_statement(self, code: str, names: dict[str, Any]) -> Any:
+        """Run a statement with the caller's local names, as ``%time`` does."""
         shell = self._shell
         try:
             compiled = compile(code.strip(), "<notify_on_finish>", "eval")
@@ -143,79 +142,79 @@ class CWNotify(Magics):
             return None
         return eval(compiled, shell.user_global_ns, names)
 
-    @line_magic("%notify_on_finish")  # type: ignore[arg-type]  # IPython types it for a name alone
-    def _too_late(self, line: str) -> None:
-        """What IPython looks for where ``%%notify_on_finish`` stands below a cell's first line."""
+    @line_magic("%notify_on_finish")  # type: ignore[arg-type]  # IPython's annotation allows only a function
+    def _reject_late_header(self, line: str) -> None:
+        """Reject a ``%%notify_on_finish`` below the first line of its cell."""
         from IPython.core import error as ipython
 
         raise ipython.UsageError("%%notify_on_finish belongs on the first line of its cell, above comments too")
 
-    @_documented(lambda: _all_parser().format_help())
+    @line_magic(REGISTER_CELL_MAGIC)  # type: ignore[arg-type]  # IPython's annotation allows only a function
+    @no_var_expand
+    def _register_cell(self, line: str) -> None:
+        """Register the current cell. ``%%notify_on_finish`` calls this; write that instead."""
+        self.cell_hooks.register_current_cell(line)
+
+    @_set_help(lambda: _all_parser().format_help())
     @line_magic
     def notify_all(self, line: str) -> None:
-        """Tell Slack of every cell that takes long, without registering it."""
+        """Send a Slack alert for every long cell, without registering each one."""
         from cwnotify import settings
         from cwnotify.errors import UsageError
         from cwnotify.notebook.arguments import MagicArguments, apply_default_min_seconds, parse_notify_all_arguments
 
         try:
-            asked = parse_notify_all_arguments(line)
+            arguments = parse_notify_all_arguments(line)
         except UsageError as error:
             warn(str(error))
             return
-        found, _ = settings.load_settings(overrides=self.overrides())
-        if asked is not None and asked.problems:
-            warn("\n".join((*asked.problems, "Cells that take long are reported all the same, without these options.")))
-        self.cell_hooks.notify_all_arguments = (
-            None if asked is None else MagicArguments("", apply_default_min_seconds(asked.options, found.min_seconds))
+        if arguments is None:
+            self.cell_hooks.notify_all_arguments = None
+            return
+        if arguments.problems:
+            warn("\n".join((*arguments.problems, "Long cells are reported all the same, without these options.")))
+        minimum = settings.load_settings(overrides=self.overrides())[0].min_seconds
+        self.cell_hooks.notify_all_arguments = MagicArguments(
+            options=apply_default_min_seconds(arguments.options, minimum)
         )
 
-    @_documented(_cwnotify_help)
-    @no_var_expand
-    @needs_local_scope
+    @_set_help(_cwnotify_help)
     @line_magic
-    def cwnotify(self, line: str, local_ns: dict[str, Any] | None = None) -> None:
-        """Show the panel, set up and look after cwnotify.
+    def cwnotify(self, line: str) -> None:
+        """Open the panel, or set up and check cwnotify.
 
-        %cwnotify           the panel: CPU, alarms and runs, live, while cells run
-        %cwnotify panel     the same, and as you choose: see below
-        %cwnotify login     ask for the Slack webhook, without echo; test it; keep it
-        %cwnotify test      send a greeting
-        %cwnotify outbox    what waits, what could not be delivered and why
-        %cwnotify config    each setting, and where it comes from
-        %cwnotify doctor    what is well, what is wrong, and what to do about it
+        %cwnotify           open the panel: CPU, alarms and runs, live, while cells run
+        %cwnotify panel     open the panel with the options below
+        %cwnotify login     ask for the Slack webhook without echo, test it and store it
+        %cwnotify test      send a test message
+        %cwnotify outbox    list the alerts that wait or could not be delivered, and why
+        %cwnotify config    show each setting and its source
+        %cwnotify doctor    check the setup, and show how to fix problems
         """
-        word, _, rest = line.strip().partition(" ")
-        if word == "arm":
-            # A cell's header: its `{}` are the user's, for after the cell.
-            self.cell_hooks.register_current_cell(rest)
-            return
-        line = self._expand(line, local_ns)
-        word, _, rest = line.strip().partition(" ")
-        if word in CLI_SUBCOMMANDS:
+        subcommand, _, rest = line.strip().partition(" ")
+        if subcommand in CLI_SUBCOMMANDS:
             from cwnotify.notebook.cli_bridge import run_cli_command
 
-            run_cli_command(word, rest)
-        elif word in ("help", "-h", "--help"):
+            run_cli_command(subcommand, rest)
+        elif subcommand in ("help", "-h", "--help"):
             print(_cwnotify_help(), end="")
-        elif word in ("", "panel") or word.startswith("--"):
-            self._panel(rest if word == "panel" else line)
+        elif subcommand in ("", "panel") or subcommand.startswith("--"):
+            self._open_panel(rest if subcommand == "panel" else line)
         else:
             from cwnotify.suggestions import closest_match
 
-            near = closest_match(word, MAGIC_SUBCOMMANDS)
-            known = f"it takes {', '.join(MAGIC_SUBCOMMANDS)}, or nothing; all other commands are for a terminal: cwnotify --help"
-            hint = f"did you mean %cwnotify {near}?" if near else known
-            warn(f"%cwnotify does not know {word!r}; {hint}")
+            match = closest_match(subcommand, MAGIC_SUBCOMMANDS)
+            hint = (
+                f"did you mean %cwnotify {match}?"
+                if match
+                else (
+                    f"it takes {', '.join(MAGIC_SUBCOMMANDS)}, or nothing; "
+                    "all other commands are for a terminal: cwnotify --help"
+                )
+            )
+            warn(f"%cwnotify does not know {subcommand!r}; {hint}")
 
-    def _expand(self, line: str, local_ns: dict[str, Any] | None) -> str:
-        """Put values in place of ``{name}`` and ``$name``, as IPython does for its own magics."""
-        try:
-            return DollarFormatter().vformat(line, args=[], kwargs={**self._shell.user_ns, **(local_ns or {})})
-        except Exception:
-            return line
-
-    def _panel(self, line: str) -> None:
+    def _open_panel(self, line: str) -> None:
         from cwnotify.errors import UsageError
         from cwnotify.notebook.panel import panel
         from cwnotify.view.options import parse_panel_arguments
@@ -229,96 +228,97 @@ class CWNotify(Magics):
             warn(str(error))
 
 
-def _complete(shell: InteractiveShell, event: Any) -> list[str]:
-    """What may follow ``%cwnotify``, for the Tab key."""
-    before = event.text_until_cursor.removesuffix(event.symbol).split()
-    if len(before) > 1 and before[1] in CLI_SUBCOMMANDS:
+def _complete_cwnotify(shell: InteractiveShell, event: Any) -> list[str]:
+    """Return the Tab completions for a ``%cwnotify`` line."""
+    words = event.text_until_cursor.removesuffix(event.symbol).split()
+    if len(words) > 1 and words[1] in CLI_SUBCOMMANDS:
         return []
     options: list[str] = re.findall("--[a-z-]+", _panel_help().partition("\n\n")[0])
-    return options if len(before) > 1 else [*MAGIC_SUBCOMMANDS, *options]
+    return options if len(words) > 1 else [*MAGIC_SUBCOMMANDS, *options]
 
 
-def _completer(make: Callable[[], ArgumentParser]) -> Callable[[InteractiveShell, Any], list[str]]:
-    """For the Tab key: the options of a parser, and after one that takes one of several words, these words."""
+def _make_completer(make_parser: Callable[[], ArgumentParser]) -> Callable[[InteractiveShell, Any], list[str]]:
+    """Return a Tab completer for a parser's options, and for the values of an option that lists them."""
 
     def complete(shell: InteractiveShell, event: Any) -> list[str]:
-        # IPython hands us the line so far, and what of its last word was typed.
-        before = event.line[: len(event.line) - len(event.symbol)].split()[-1:]
-        options = {option: action for action in make()._actions for option in action.option_strings}
-        metavar = options[before[0]].metavar if before and before[0] in options else None
-        return metavar.split("|") if isinstance(metavar, str) and "|" in metavar else list(options)
+        # `line` is the line so far; `symbol` is the typed part of its last word.
+        last_word = event.line[: len(event.line) - len(event.symbol)].split()[-1:]
+        actions = {option: action for action in make_parser()._actions for option in action.option_strings}
+        metavar = actions[last_word[0]].metavar if last_word and last_word[0] in actions else None
+        return metavar.split("|") if isinstance(metavar, str) and "|" in metavar else list(actions)
 
     return complete
 
 
 _COMPLETERS = {
-    "%cwnotify": _complete,
-    "%notify_on_finish": _completer(_cell_parser),
-    "%%notify_on_finish": _completer(_cell_parser),
-    "%notify_all": _completer(_all_parser),
+    "%cwnotify": _complete_cwnotify,
+    "%notify_on_finish": _make_completer(_cell_parser),
+    "%%notify_on_finish": _make_completer(_cell_parser),
+    "%notify_all": _make_completer(_all_parser),
 }
 
 
 def register_extension(shell: InteractiveShell) -> None:
-    """Register the magics, `%config CWNotify` and the hooks; once, however often it is called."""
-    if _loaded(shell):
+    """Register the magics, `%config CWNotify` and the hooks, unless they are registered already."""
+    if _find_magics(shell):
         return
     magics = CWNotify(shell)
     shell.register_magics(magics)
     magics.cell_hooks.attach()
-    _prepare_when_idle(magics)
+    _schedule_preload(magics)
     for magic, complete in _COMPLETERS.items():
         shell.set_hook("complete_command", complete, str_key=magic)
 
 
-def _prepare_when_idle(magics: CWNotify) -> None:
-    """Let a kernel that has nothing to do import and read what its first registered cell needs, which then is faster.
+def _schedule_preload(magics: CWNotify) -> None:
+    """Let an idle kernel load what its first registered cell needs, so that this cell starts faster.
 
-    In the kernel's own loop and thread, so never beside a cell. Elsewhere that cell imports for itself.
+    The kernel's event loop runs the preload in the main thread, never during a cell. Without a loop, the cell itself
+    imports what it needs.
     """
     import asyncio
 
     try:
-        asyncio.get_running_loop().call_later(PRELOAD_DELAY, _prepare, magics)
+        asyncio.get_running_loop().call_later(PRELOAD_DELAY, _preload, magics)
     except RuntimeError:
         return
 
 
-def _prepare(magics: CWNotify) -> None:
+def _preload(magics: CWNotify) -> None:
     try:
         import cwnotify.notebook.show_option
         import cwnotify.runs.deadline
         import cwnotify.runs.exceptions
-        import cwnotify.runs.recorder  # noqa: F401 (these only have to be there)
+        import cwnotify.runs.recorder  # noqa: F401 (only loaded here)
         from cwnotify import settings
         from cwnotify.notebook.arguments import notify_on_finish_parser
 
         notify_on_finish_parser()
         settings.load_settings(overrides=magics.overrides())
     except Exception:
-        # A cell that needs them says what is wrong with them.
+        # The first cell that needs them reports the error.
         return
 
 
 def unregister_extension(shell: InteractiveShell) -> None:
-    """Take out all that `register_extension` put in."""
-    magics = _loaded(shell)
+    """Remove everything that `register_extension` added, and close all panels."""
+    magics = _find_magics(shell)
     if magics is None:
         return
     magics.cell_hooks.detach()
-    # Only a panel that was opened has to be closed: what it needs is not imported for that.
-    if panels := sys.modules.get("cwnotify.notebook.live_panel"):
-        panels.close_all()
+    # If the module is not loaded, no panel is open.
+    if live_panel := sys.modules.get("cwnotify.notebook.live_panel"):
+        live_panel.close_all_panels()
     for kind, names in CWNotify.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("CWNotify", None)
     for magic in _COMPLETERS:
         shell.strdispatchers["complete_command"].strs.pop(magic, None)
-    shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != "CWNotify"]
+    shell.configurables[:] = [item for item in shell.configurables if type(item).__name__ != "CWNotify"]
 
 
-def _loaded(shell: InteractiveShell) -> CWNotify | None:
-    """Found by name: a reload makes a new class, and the old one's instance is still there."""
-    found: CWNotify | None = shell.magics_manager.registry.get("CWNotify")
-    return found
+def _find_magics(shell: InteractiveShell) -> CWNotify | None:
+    """Return the registered magics. Search by name, because a reload creates a new class."""
+    magics: CWNotify | None = shell.magics_manager.registry.get("CWNotify")
+    return magics

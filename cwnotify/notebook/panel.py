@@ -1,4 +1,4 @@
-"""``%cwnotify`` and `cwnotify.panel`: open a panel, or print what it would show where there is none."""
+"""``%cwnotify`` and `cwnotify.panel`: open a live panel, or print one snapshot if there is no kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cwnotify.view.text import render_text
 if TYPE_CHECKING:
     from cwnotify.notebook.live_panel import Panel, SnapshotSource
 
-PRINT_SNAPSHOT_TIMEOUT = 20.0
+PRINT_SNAPSHOT_TIMEOUT = 20.0  # seconds
 
 
 def panel(
@@ -36,80 +36,79 @@ def panel(
     Parameters
     ----------
     instance
-        EC2 instance ids: a list, or a text with commas between them. By default the setting ``CWNOTIFY_INSTANCE``,
-        else the instance that this is, else this host alone.
+        EC2 instance IDs: a list, or text separated by commas. Default: the setting ``CWNOTIFY_INSTANCE``, then the
+        instance that this code runs on, then only this host.
     tag
-        ``KEY=VALUE``: all instances that carry it.
+        ``KEY=VALUE``: all instances with this tag.
     metric
         ``cpu``; ``gpu``, ``mem`` or ``disk`` of the CloudWatch agent; or ``NAMESPACE/NAME``.
     alarms
-        Their names, or prefixes that end in ``*``. By default the setting ``CWNOTIFY_ALARMS``, else those of the
+        Alarm names, or prefixes that end in ``*``. Default: the setting ``CWNOTIFY_ALARMS``, then the alarms of the
         instances.
     alarm_slack
-        ``always`` or ``never`` tell Slack of alarms that change; ``auto`` does unless the deployed stack does.
+        ``always`` or ``never`` send alarm changes to Slack; ``auto`` sends them unless the deployed stack does.
     range
-        How much of the past the plot covers, ``5m`` to ``15d``.
+        Time range of the plot, from ``5m`` to ``15d``.
     link
-        Where snapshots come from; by default this process's sidecar.
+        Source of snapshots. Default: the sidecar of this process.
 
     Returns
     -------
     Panel or None
-        The open panel, whose `close` ends it; None in a terminal.
+        The open panel; its `close` method closes it. None in a terminal.
 
     Raises
     ------
     UsageError
-        If any of these cannot be.
+        If an argument is invalid.
     """
-    shell = _shell()
+    shell = _get_shell()
     magics = shell.magics_manager.registry.get("CWNotify") if shell else None
-    found, troubles = settings.load_settings(overrides=magics.overrides() if magics else {})
-    for trouble in troubles:
-        warn_once(trouble)
+    user_settings, problems = settings.load_settings(overrides=magics.overrides() if magics else {})
+    for problem in problems:
+        warn_once(problem)
     request = resolve_panel_request(
-        found, instance=instance, tag=tag, metric=metric, alarms=alarms, alarm_slack=alarm_slack, range=range
+        user_settings, instance=instance, tag=tag, metric=metric, alarms=alarms, alarm_slack=alarm_slack, range=range
     )
     source: SnapshotSource = link or get_sidecar_client()
-    source.set_webhook(found.webhook)
+    source.set_webhook(user_settings.webhook)
     if not hasattr(shell, "kernel"):
-        _print(replace(request, pictures=False), source)
+        _print_snapshot(replace(request, pictures=False), source)
         return None
     from cwnotify.notebook.kernel_info import run_at_kernel_exit
     from cwnotify.notebook.live_panel import Panel, close_all_panels
 
-    # A kernel that is shut down in good order leaves the last picture below the cell.
+    # Closing a panel leaves its last picture below the cell.
     run_at_kernel_exit(close_all_panels)
-    opened = Panel(request, source, shell)
-    opened.open()
-    return opened
+    live_panel = Panel(request, source, shell)
+    live_panel.open()
+    return live_panel
 
 
-def _shell() -> Any:
+def _get_shell() -> Any:
     from IPython.core.getipython import get_ipython
 
     return get_ipython()
 
 
-def _print(request: PanelRequest, link: SnapshotSource) -> None:
-    """Wait until something was read, or could not be, and print it."""
-    read = threading.Event()
-    last: list[Snapshot] = []
+def _print_snapshot(request: PanelRequest, source: SnapshotSource) -> None:
+    """Print the first snapshot that holds data or a problem."""
+    is_complete = threading.Event()
+    latest: list[Snapshot] = []
 
-    def hear(line: dict[str, Any]) -> None:
-        last[:] = [from_json_dict(Snapshot, line["snapshot"])]
-        if last[0].updated or last[0].troubles:
-            read.set()
+    def receive(message: dict[str, Any]) -> None:
+        snapshot = from_json_dict(Snapshot, message["snapshot"])
+        latest[:] = [snapshot]
+        if snapshot.updated or snapshot.troubles:
+            is_complete.set()
 
-    id = secrets.token_hex(8)
-    link.subscribe(id, request, hear)
+    panel_id = secrets.token_hex(8)
+    source.subscribe(panel_id, request, receive)
     try:
-        read.wait(PRINT_SNAPSHOT_TIMEOUT)
+        is_complete.wait(PRINT_SNAPSHOT_TIMEOUT)
     finally:
-        link.unsubscribe(id)
-    if last:
-        print(render_text(last[0]))
+        source.unsubscribe(panel_id)
+    if latest:
+        print(render_text(latest[0]))
     else:
-        warn(
-            f"no word came from the sidecar within {PRINT_SNAPSHOT_TIMEOUT:g} s; try again, or look at: cwnotify doctor"
-        )
+        warn(f"no word came from the sidecar within {PRINT_SNAPSHOT_TIMEOUT:g} s; try again, or run: cwnotify doctor")

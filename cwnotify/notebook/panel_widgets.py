@@ -1,6 +1,6 @@
-"""The panel's widgets: what stands where, and what a press is called. ipywidgets; no logic, no I/O of its own.
+"""The widgets of a panel: their layout, and the names of the buttons. No logic and no I/O.
 
-Imports ipywidgets, so it is itself imported in the cell that opens the first panel, never in a thread.
+Imports ipywidgets, so this module is imported in the cell that opens the first panel, never in a thread.
 """
 
 from __future__ import annotations
@@ -19,66 +19,68 @@ from cwnotify.view.snapshot import Snapshot
 RANGE_BUTTONS = {"1 h": 3600.0, "3 h": 3 * 3600.0, "12 h": 12 * 3600.0, "3 d": 3 * 86400.0}
 REFRESH_BUTTON, TEST_BUTTON, MUTE_BUTTON, CLOSE_BUTTON = "Refresh", "Send a test", "Mute 1 h", "Close"
 UNMUTE = "Unmute"
-_HINTS = {
-    REFRESH_BUTTON: "Read CloudWatch again now",
+_TOOLTIPS = {
+    REFRESH_BUTTON: "Query CloudWatch now",
     TEST_BUTTON: "Send a test message to Slack",
-    MUTE_BUTTON: "Say nothing of alarms in Slack for an hour",
-    CLOSE_BUTTON: "Close this panel; its last picture stays",
+    MUTE_BUTTON: "Send no alarms to Slack for an hour",
+    CLOSE_BUTTON: "Close this panel and keep its last picture",
 }
 
 
 class DescribedImage(ipywidgets.Image):  # type: ignore[misc]
-    """An image whose tooltip is its text for those who cannot see it.
+    """An image whose tooltip is its alternative text.
 
-    Before a page sets a tooltip it looks whether there is a description, and ipywidgets' own image, which can have
-    none, fails there.
+    Before a page sets a tooltip, it reads the description. ipywidgets' own image has none, and the page fails.
     """
 
     description = Unicode("").tag(sync=True)
 
 
 class PanelWidgets:
-    """One panel's widgets.
+    """The widgets of one panel.
 
     Parameters
     ----------
-    pressed
-        Is told a button's name, in whichever thread the kernel handles the press.
+    on_press
+        Called with the name of a pressed button, in the thread in which the kernel handles the press.
     """
 
-    def __init__(self, pressed: Callable[[str], None]) -> None:
-        self._subject, self._fresh, self._notices, self._runs = (ipywidgets.HTML() for _ in range(4))
-        self._status = _classed(ipywidgets.HTML(), "cw-status")
-        self._pictures = {kind: _classed(DescribedImage(), kind, "cw-empty") for kind in ("cw-light", "cw-dark")}
-        hints = {name: f"Show the last {name}" for name in RANGE_BUTTONS} | _HINTS
-        self._buttons = {name: ipywidgets.Button(description=name, tooltip=hint) for name, hint in hints.items()}
+    def __init__(self, on_press: Callable[[str], None]) -> None:
+        self._subject, self._freshness, self._notices, self._runs = (ipywidgets.HTML() for _ in range(4))
+        self._status = _add_classes(ipywidgets.HTML(), "cw-status")
+        self._pictures = {kind: _add_classes(DescribedImage(), kind, "cw-empty") for kind in ("cw-light", "cw-dark")}
+        tooltips = {name: f"Show the last {name}" for name in RANGE_BUTTONS} | _TOOLTIPS
+        self._buttons = {name: ipywidgets.Button(description=name, tooltip=text) for name, text in tooltips.items()}
         for name, button in self._buttons.items():
-            button.on_click(lambda _, name=name: pressed(name))
-        head = ipywidgets.Box([self._subject, self._fresh])
-        *left, test, mute, close = self._buttons.values()
-        controls = ipywidgets.Box([*left, self._status, test, mute, close])
-        rules = _classed(ipywidgets.HTML(f"<style>{build_stylesheet()}</style>"), "cw-style")
-        head, controls = _classed(head, "cw-head"), _classed(controls, "cw-controls")
-        parts = [rules, head, self._notices, *self._pictures.values(), self._runs, controls]
-        self.box = _classed(ipywidgets.Box(parts), "cwnotify", "cwnotify-live")
+            button.on_click(lambda _, name=name: on_press(name))
+        *left_buttons, test, mute, close = self._buttons.values()
+        head = _add_classes(ipywidgets.Box([self._subject, self._freshness]), "cw-head")
+        controls = _add_classes(ipywidgets.Box([*left_buttons, self._status, test, mute, close]), "cw-controls")
+        style = _add_classes(ipywidgets.HTML(f"<style>{build_stylesheet()}</style>"), "cw-style")
+        parts = [style, head, self._notices, *self._pictures.values(), self._runs, controls]
+        self.box = _add_classes(ipywidgets.Box(parts), "cwnotify", "cwnotify-live")
         self._all = [*self.box.children, *head.children, *controls.children, self.box]
-        self._subject.value = '<span class="cw-subject">cwnotify</span><span class="cw-quiet">starts…</span>'
+        self._subject.value = '<span class="cw-subject">cwnotify</span><span class="cw-quiet">starting…</span>'
 
     def bundle(self) -> dict[str, Any]:
-        """What `IPython.display.display` takes as raw data."""
+        """Return the widget as raw data for `IPython.display.display`."""
         bundle: dict[str, Any] = self.box._repr_mimebundle_()
         return bundle | {"text/plain": "cwnotify: a live panel"}
 
     def update(self, snapshot: Snapshot, light: bytes, dark: bytes, notes: Iterable[str], pending_range: str) -> None:
-        """Show all of it; only what has changed travels to the page.
+        """Show a snapshot. The kernel sends only what changed to the page.
 
         Parameters
         ----------
-        asked
-            The name of the span that was asked for, where the snapshot has not got it yet.
+        light, dark
+            The plot as PNG for each theme; empty to keep the last one.
+        notes
+            Sentences about the buttons.
+        pending_range
+            The name of the button for the requested range; empty if no button matches.
         """
         self._subject.value = html.render_subject(snapshot)
-        self._fresh.value = html.render_freshness(snapshot)
+        self._freshness.value = html.render_freshness(snapshot)
         self._notices.value = html.render_notices(snapshot)
         self._runs.value = html.render_runs(snapshot)
         self._status.value = html.render_status(snapshot, notes)
@@ -86,35 +88,35 @@ class PanelWidgets:
             if png:
                 self._pictures[kind].value = png
                 self._pictures[kind].tooltip = build_alt_text(snapshot)
-                _mark(self._pictures[kind], "cw-empty", False)
+                _toggle_class(self._pictures[kind], "cw-empty", False)
         for name, span in RANGE_BUTTONS.items():
-            _mark(self._buttons[name], "cw-on", span == snapshot.request.span)
-            _mark(self._buttons[name], "cw-asked", name == pending_range)
+            _toggle_class(self._buttons[name], "cw-on", span == snapshot.request.span)
+            _toggle_class(self._buttons[name], "cw-pending", name == pending_range)
         for name in (TEST_BUTTON, MUTE_BUTTON):
             self._buttons[name].disabled = not snapshot.health.webhook
         self._buttons[MUTE_BUTTON].description = UNMUTE if snapshot.health.muted_until > snapshot.at else MUTE_BUTTON
-        _mark(self._buttons[REFRESH_BUTTON], "cw-asked", False)
+        _toggle_class(self._buttons[REFRESH_BUTTON], "cw-pending", False)
 
     def mark_pending(self, name: str) -> None:
-        """Show that a press was heard: until what it asks for is there, the button is dashed."""
+        """Draw a pressed button dashed until its effect arrives."""
         for other in RANGE_BUTTONS if name in RANGE_BUTTONS else ():
-            _mark(self._buttons[other], "cw-asked", other == name)
-        _mark(self._buttons[name], "cw-asked", True)
+            _toggle_class(self._buttons[other], "cw-pending", other == name)
+        _toggle_class(self._buttons[name], "cw-pending", True)
 
     def close(self) -> None:
-        """Take the widgets off the page and let the kernel forget them."""
+        """Remove the widgets from the page and free them in the kernel."""
         for widget in self._all:
             for part in (getattr(widget, "style", None), widget.layout, widget):
                 if part is not None:
                     part.close()
 
 
-def _classed(widget: Any, *names: str) -> Any:
+def _add_classes(widget: Any, *names: str) -> Any:
     for name in names:
         widget.add_class(name)
     return widget
 
 
-def _mark(widget: Any, name: str, marked: bool) -> None:
-    # Neither sends anything to the page where it changes nothing.
-    (widget.add_class if marked else widget.remove_class)(name)
+def _toggle_class(widget: Any, name: str, is_on: bool) -> None:
+    # Neither call sends anything if it changes nothing.
+    (widget.add_class if is_on else widget.remove_class)(name)

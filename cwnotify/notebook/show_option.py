@@ -1,4 +1,4 @@
-"""Values for ``--show``, taken in the user's namespace after the cell. Each failure is contained and shown as such."""
+"""Evaluate the expressions of ``--show`` in the user's namespace after a cell. A failure becomes the value's error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cwnotify.runs.value_format import MAX_SHOWN_VALUES, format_error_name, form
 def evaluate_expressions(
     expressions: tuple[str, ...], shell: InteractiveShell, names: dict[str, Any] | None = None
 ) -> tuple[CapturedValue, ...]:
-    """Evaluate the first `MAX_SHOWN_VALUES` expressions, each for a few seconds at most; long values are cut.
+    """Evaluate the first `MAX_SHOWN_VALUES` expressions, each within `USER_CODE_TIMEOUT` seconds. Cut long values.
 
     Parameters
     ----------
@@ -25,11 +25,11 @@ def evaluate_expressions(
 
 
 def _evaluate(expression: str, shell: InteractiveShell, names: dict[str, Any] | None) -> CapturedValue:
-    def ask() -> str:
+    def evaluate() -> str:
         return format_value(eval(expression, shell.user_global_ns, shell.user_ns if names is None else names))
 
     try:
-        return CapturedValue(expression, value=call_with_timeout(USER_CODE_TIMEOUT, ask))
+        return CapturedValue(expression, value=call_with_timeout(USER_CODE_TIMEOUT, evaluate))
     except BaseException as error:
-        # Also SystemExit and an interrupt: the cell has ended, and its reply must not change any more.
+        # Also SystemExit and interrupts: the cell has ended, and its result must not change.
         return CapturedValue(expression, error=format_error_name(error))

@@ -1,1 +1,1 @@
-"""What a panel shows, without I/O."""
+"""What a panel shows: its data, texts, HTML, CSS and plot. No I/O."""

@@ -1,7 +1,7 @@
-"""How the panel looks: its CSS, from the colours that the plot has too.
+"""The CSS of the panel. It uses the same colors as the plot. Imports the standard library and `format` only.
 
-One style sheet for the live panel and for the picture of it that a saved notebook keeps. A page says whether it is
-dark by JupyterLab's ``data-jp-theme-light``, by VS Code's class or Colab's attribute; elsewhere the system decides.
+The live panel and the static panel in a saved notebook share one style sheet. A page is dark if JupyterLab's
+``data-jp-theme-light``, VS Code's class or Colab's attribute says so; on other pages the system setting decides.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import get_args
 
 from cwnotify.view.format import DARK, LIGHT, ColorRole, Theme
 
-# Without a word from the kernel for so long, a panel covers its buttons, for nobody would hear them.
+# In seconds. After this long without an update, the panel covers its buttons, because no kernel would handle them.
 PANEL_HEARTBEAT_TIMEOUT = 90
 _DARK_PAGES = ':is([data-jp-theme-light="false"], .vscode-dark, html[theme="dark"])'
-_ELSEWHERE = "body:not([data-jp-theme-light], .vscode-light, .vscode-high-contrast-light)"
-_COLOURS = ("page", "border", "ink", "quiet", "grid", "button", "pressed", "warning")
+_OTHER_PAGES = "body:not([data-jp-theme-light], .vscode-light, .vscode-high-contrast-light)"
+_COLOR_NAMES = ("page", "border", "ink", "quiet", "grid", "button", "pressed", "warning")
 _RULES = """
 .cwnotify, .cwnotify.widget-box {
   display: block; position: relative; box-sizing: border-box; max-width: 1000px; margin: 2px 0; padding: 14px 16px 12px;
@@ -33,7 +33,7 @@ _RULES = """
 .cwnotify .cw-subject { margin-right: 10px; font-weight: 600; }
 .cwnotify .cw-quiet { color: var(--cw-quiet); }
 .cwnotify .cw-warning { color: var(--cw-warning); }
-.cwnotify .cw-trouble { padding-top: 6px !important; color: var(--cw-warning); overflow-wrap: anywhere; }
+.cwnotify .cw-problem { padding-top: 6px !important; color: var(--cw-warning); overflow-wrap: anywhere; }
 .cwnotify .cw-chips { display: flex; flex-wrap: wrap; gap: 6px 10px; padding-top: 8px !important; }
 .cwnotify .cw-chip {
   display: block; padding: 1px 12px; border: 1px solid var(--cw-tone); border-radius: 13px;
@@ -76,11 +76,11 @@ _RULES = """
 .cwnotify .jupyter-button.cw-on, .cwnotify .jupyter-button.cw-on:hover:enabled {
   border-color: var(--cw-pressed); background: var(--cw-pressed); color: #ffffff;
 }
-.cwnotify .jupyter-button.cw-asked { border-style: dashed; border-color: var(--cw-pressed); }
+.cwnotify .jupyter-button.cw-pending { border-style: dashed; border-color: var(--cw-pressed); }
 .cwnotify .cw-still {
   position: absolute; inset: 8px 0 0; z-index: 2; display: flex; align-items: center; visibility: hidden;
   background: var(--cw-page); color: var(--cw-warning); text-align: left;
-  animation: cw-still 1ms linear STILLs forwards;
+  animation: cw-still 1ms linear TIMEOUTs forwards;
 }
 @keyframes cw-still { to { visibility: visible; } }
 @container (max-width: 940px) { .cwnotify .cw-status { flex-basis: 100%; order: 1; text-align: left; } }
@@ -101,26 +101,27 @@ _RULES = """
 
 
 def _variables(theme: Theme) -> str:
-    named = "".join(f"--cw-{name}:{getattr(theme, name)};" for name in _COLOURS)
-    tones = (
-        f"--cw-{tone}:{theme.foreground_color(tone)};--cw-{tone}-tint:{theme.tinted_background(tone)};"
-        for tone in get_args(ColorRole)
+    """Return the CSS variables of a theme."""
+    colors = "".join(f"--cw-{name}:{getattr(theme, name)};" for name in _COLOR_NAMES)
+    roles = (
+        f"--cw-{role}:{theme.foreground_color(role)};--cw-{role}-tint:{theme.tinted_background(role)};"
+        for role in get_args(ColorRole)
     )
-    return named + "".join(tones)
+    return colors + "".join(roles)
 
 
 @cache
 def build_stylesheet() -> str:
-    """The style sheet, ready to stand between ``<style>`` tags."""
+    """Return the style sheet, without ``<style>`` tags."""
     dark = _variables(DARK)
     swap = "{0} .cw-light {{ display: none; }} {0} .cw-dark:not(.cw-empty) {{ display: block !important; }}"
-    here, elsewhere = f"{_DARK_PAGES} .cwnotify", f"{_ELSEWHERE} .cwnotify"
-    tones = "".join(
-        f".cwnotify .cw-{tone} {{ --cw-tone: var(--cw-{tone}); --cw-tint: var(--cw-{tone}-tint); }}\n"
-        for tone in get_args(ColorRole)
+    dark_page, other_page = f"{_DARK_PAGES} .cwnotify", f"{_OTHER_PAGES} .cwnotify"
+    roles = "".join(
+        f".cwnotify .cw-{role} {{ --cw-tone: var(--cw-{role}); --cw-tint: var(--cw-{role}-tint); }}\n"
+        for role in get_args(ColorRole)
     )
     return (
-        f".cwnotify {{ {_variables(LIGHT)} }}\n{tones}{_RULES.replace('STILL', str(PANEL_HEARTBEAT_TIMEOUT))}"
-        f"{here} {{ {dark} }}\n{swap.format(here)}\n"
-        f"@media (prefers-color-scheme: dark) {{ {elsewhere} {{ {dark} }} {swap.format(elsewhere)} }}\n"
+        f".cwnotify {{ {_variables(LIGHT)} }}\n{roles}{_RULES.replace('TIMEOUT', str(PANEL_HEARTBEAT_TIMEOUT))}"
+        f"{dark_page} {{ {dark} }}\n{swap.format(dark_page)}\n"
+        f"@media (prefers-color-scheme: dark) {{ {other_page} {{ {dark} }} {swap.format(other_page)} }}\n"
     )

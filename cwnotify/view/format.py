@@ -1,8 +1,8 @@
-"""How what a snapshot holds looks: its sign, its tone, its words, its colours. Standard library and `alerts` only.
+"""The symbols, colors and texts of a snapshot. Imports the standard library and `alerts` only.
 
-The plot, the panel and the text version take them from here, so that one alarm looks the same in all three. Colour
-never tells anything alone: each tone has its sign and its word. Blue and orange, which carry the lines, are apart for
-every kind of colour vision; times are in this machine's zone.
+The plot, the panel and the text version all use them, so an alarm looks the same in all three. Color is never the only
+signal: each role also has a symbol and a text. The lines are blue and orange, which people with any kind of color
+vision can distinguish. Times are in this machine's time zone.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ TINT_OPACITY = 0.12
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours as ``#rrggbb``: what it is drawn on, its words, its buttons, the tones, and the lines of the plot.
+    """The colors of a panel, as ``#rrggbb``.
 
-    A tone has a colour for words and lines, and a brighter one that, thinned, lies behind them.
+    A color role (`good`, `bad`, `calm`, `run`) has two colors: one for text and lines, and a brighter one that is
+    blended into the background. `ink` and `quiet` are text colors, `live` and `lines` the plot's lines.
     """
 
     page: str
@@ -46,27 +47,27 @@ class Theme:
     live: str
     lines: tuple[str, ...]
 
-    def foreground_color(self, tone: ColorRole) -> str:
-        """The colour of a tone's lines and words."""
-        return self._pair(tone)[0]
+    def foreground_color(self, role: ColorRole) -> str:
+        """Return the color of text and lines."""
+        return self._color_pair(role)[0]
 
-    def highlight_color(self, tone: ColorRole) -> str:
-        """The colour that, thinned, lies behind them."""
-        return self._pair(tone)[1]
+    def highlight_color(self, role: ColorRole) -> str:
+        """Return the color that is blended into the background."""
+        return self._color_pair(role)[1]
 
-    def tinted_background(self, tone: ColorRole) -> str:
-        """What lies behind them on the page."""
-        return blend_colors(self.page, self.highlight_color(tone), TINT_OPACITY)
+    def tinted_background(self, role: ColorRole) -> str:
+        """Return the tinted color of the page behind text and lines."""
+        return blend_colors(self.page, self.highlight_color(role), TINT_OPACITY)
 
-    def _pair(self, tone: ColorRole) -> tuple[str, str]:
-        pair: tuple[str, str] = getattr(self, tone)
+    def _color_pair(self, role: ColorRole) -> tuple[str, str]:
+        pair: tuple[str, str] = getattr(self, role)
         return pair
 
 
-def blend_colors(below: str, above: str, share: float) -> str:
-    """The colour that shows where `above` covers `below` with an opacity of `share`."""
+def blend_colors(below: str, above: str, opacity: float) -> str:
+    """Return the color of `above` on top of `below`. `opacity` is from 0 to 1."""
     pairs = zip(bytes.fromhex(below[1:]), bytes.fromhex(above[1:]), strict=True)
-    return "#" + bytes(round(a + (b - a) * share) for a, b in pairs).hex()
+    return "#" + bytes(round(a + (b - a) * opacity) for a, b in pairs).hex()
 
 
 LIGHT = Theme(
@@ -104,31 +105,31 @@ DARK = Theme(
 
 
 def sanitize_line(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
-    """`text` in one line of at most `most` characters, without what controls a terminal or turns writing round."""
+    """Return `text` as one line of at most `max_length` characters, without control and bidirectional characters."""
     plain = "".join(
         " " if c.isspace() else c for c in text[: 4 * max_length] if c.isspace() or unicodedata.category(c)[0] != "C"
     )
-    words = " ".join(plain.split())
-    return words if len(words) <= max_length else words[: max_length - 1].rstrip() + "…"
+    line = " ".join(plain.split())
+    return line if len(line) <= max_length else line[: max_length - 1].rstrip() + "…"
 
 
 def format_local_time(at: float, now: float, show_seconds: bool = False) -> str:
-    """A moment as ``15:04``, with its day where that is not the day of `now`."""
+    """Format a time as ``15:04``, with its date if that is not the date of `now`. Both are Unix seconds."""
     try:
         moment, today = time.localtime(at), time.localtime(now)
     except (ValueError, OverflowError, OSError):
         return "?"
-    day = "" if moment[:3] == today[:3] else f"{moment.tm_mday} {time.strftime('%b', moment)} "
-    return day + time.strftime("%H:%M:%S" if show_seconds else "%H:%M", moment)
+    date = "" if moment[:3] == today[:3] else f"{moment.tm_mday} {time.strftime('%b', moment)} "
+    return date + time.strftime("%H:%M:%S" if show_seconds else "%H:%M", moment)
 
 
 def local_zone_name(now: float) -> str:
-    """What this machine calls its time zone."""
+    """Return the name of this machine's time zone."""
     return time.strftime("%Z", time.localtime(now))
 
 
 def format_with_unit(value: float, unit: str = "%") -> str:
-    """``88 %``, ``0.4 %``, ``1.24 GB``: as many digits as one reads at a glance."""
+    """Format a value with two or three digits: ``88 %``, ``0.4 %``, ``1.24 GB``."""
     if not isfinite(value):
         return "?"
     unit = sanitize_line(unit, 12)
@@ -140,42 +141,45 @@ def format_with_unit(value: float, unit: str = "%") -> str:
 
 
 def alarm_marker(alarm: PanelAlarm) -> tuple[str, ColorRole]:
-    """An alarm's sign and tone, the same as in Slack; OK is no news of an alarm whose firing is welcome."""
+    """Return an alarm's symbol and color role, the same as in Slack.
+
+    OK is good news, except for an alarm whose firing is good news.
+    """
     if alarm.state == "ALARM":
         return firing_marker(alarm)
-    tone: ColorRole = "good" if alarm.state == "OK" and not alarm.good else "calm"
-    return ALARM_SYMBOLS.get(alarm.state, "○"), tone
+    role: ColorRole = "good" if alarm.state == "OK" and not alarm.good else "calm"
+    return ALARM_SYMBOLS.get(alarm.state, "○"), role
 
 
 def firing_marker(alarm: PanelAlarm) -> tuple[str, ColorRole]:
-    """The sign and tone of the times in which an alarm fires."""
+    """Return the symbol and color role of an alarm while it fires."""
     return ("✓", "good") if alarm.good else ("▲", "bad") if alarm.good is False else ("○", "calm")
 
 
 def format_alarm_state(alarm: PanelAlarm, now: float) -> str:
-    """``OK since 15:04``, ``ALARM since 15:14 · training ended``, ``no data``."""
-    word = "no data" if alarm.state == "INSUFFICIENT_DATA" else sanitize_line(alarm.state)
+    """Format a state: ``OK since 15:04``, ``ALARM since 15:14 · training ended``, ``no data``."""
+    state = "no data" if alarm.state == "INSUFFICIENT_DATA" else sanitize_line(alarm.state)
     since = f" since {format_local_time(alarm.since, now)}" if alarm.since > 0 else ""
-    return f"{word}{since}" + (f" · {sanitize_line(alarm.note)}" if alarm.note and alarm.state == "ALARM" else "")
+    return f"{state}{since}" + (f" · {sanitize_line(alarm.note)}" if alarm.note and alarm.state == "ALARM" else "")
 
 
 def run_marker(run: PanelRun) -> tuple[str, ColorRole]:
-    """A run's sign and tone."""
-    tones: dict[str, ColorRole] = {"": "run", "finished": "good", "interrupted": "calm"}
-    return RUN_SYMBOLS.get(run.outcome, "✕"), tones.get(run.outcome, "bad")
+    """Return a run's symbol and color role."""
+    roles: dict[str, ColorRole] = {"": "run", "finished": "good", "interrupted": "calm"}
+    return RUN_SYMBOLS.get(run.outcome, "✕"), roles.get(run.outcome, "bad")
 
 
 def format_run_state(run: PanelRun, now: float) -> str:
-    """``running 00:01:12``, ``finished in 2 h 14 min``, ``failed after 3 s``."""
+    """Format a run's state: ``running 00:01:12``, ``finished in 2 h 14 min``, ``failed after 3 s``."""
     if not run.outcome:
         minutes, seconds = divmod(max(0, int(now - run.started)), 60)
         return f"running {minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
-    joint = "in" if run.outcome == "finished" else "after"
-    return f"{sanitize_line(run.outcome)} {joint} {format_duration(run.ended - run.started, PANEL_LANGUAGE)}"
+    preposition = "in" if run.outcome == "finished" else "after"
+    return f"{sanitize_line(run.outcome)} {preposition} {format_duration(run.ended - run.started, PANEL_LANGUAGE)}"
 
 
 def format_slack_health(health: SlackHealth, now: float) -> tuple[str, ColorRole]:
-    """How Slack's side is, in one sentence, and its tone."""
+    """Return the state of deliveries to Slack as one sentence, and its color role."""
     if not health.webhook:
         return "Slack: no webhook is set; set one with %cwnotify login", "calm"
     if health.dead:
@@ -189,33 +193,37 @@ def format_slack_health(health: SlackHealth, now: float) -> tuple[str, ColorRole
     return f"Slack: {last}, {health.waiting or 'none'} waiting{muted}", "calm"
 
 
-def format_problem(trouble: PanelProblem, now: float) -> str:
-    """A trouble's sentence, and since when."""
-    times = [f"last well {format_local_time(trouble.since, now, show_seconds=True)}"] if trouble.since else []
-    times += [f"last tried {format_local_time(trouble.tried, now, show_seconds=True)}"] if trouble.tried else []
-    said = ", ".join(times)
-    return f"{sanitize_line(trouble.text, 400)} {said[:1].upper()}{said[1:]}".strip()
+def format_problem(problem: PanelProblem, now: float) -> str:
+    """Return a problem's text with the times of the last success and the last attempt."""
+    times = [f"last success {format_local_time(problem.since, now, show_seconds=True)}"] if problem.since else []
+    times += [f"last attempt {format_local_time(problem.tried, now, show_seconds=True)}"] if problem.tried else []
+    text = ", ".join(times)
+    return f"{sanitize_line(problem.text, 400)} {text[:1].upper()}{text[1:]}".strip()
 
 
 def format_range(seconds: float) -> str:
-    """``3 h``, ``3 d``: how much of the past is shown."""
+    """Format the time range of the plot: ``3 h``, ``3 d``."""
     return format_duration(seconds, PANEL_LANGUAGE)
 
 
 def build_alt_text(snapshot: Snapshot) -> str:
-    """What the plot shows, for those who cannot see it."""
+    """Return a description of the plot for people who cannot see it."""
     now, unit = snapshot.at, snapshot.unit
-    parts = [
-        f"{sanitize_line(snapshot.title)} over the last {format_range(snapshot.request.span)}, until {format_local_time(now, now)}"
+    title, time_range = sanitize_line(snapshot.title), format_range(snapshot.request.span)
+    parts = [f"{title} over the last {time_range}, until {format_local_time(now, now)}"]
+    parts += [
+        f"{sanitize_line(line.label)}: {_describe_values(line, unit) or 'see the picture'}"
+        for line in snapshot.lines[:4]
     ]
-    parts += [f"{sanitize_line(line.label)}: {_course(line, unit) or 'see the picture'}" for line in snapshot.lines[:4]]
     parts += [f"alarm {sanitize_line(alarm.name)}: {format_alarm_state(alarm, now)}" for alarm in snapshot.alarms[:6]]
     parts += [f"run {sanitize_line(run.name)}: {format_run_state(run, now)}" for run in snapshot.runs[:4]]
     return "; ".join(parts) + "."
 
 
-def _course(line: PlotLine, unit: str) -> str:
+def _describe_values(line: PlotLine, unit: str) -> str:
+    """Return the range and the last value of a line; empty without values."""
     values = [value for _, value in line.points if isfinite(value)]
     if not values:
         return ""
-    return f"{format_with_unit(min(values), unit)} to {format_with_unit(max(values), unit)}, last {format_with_unit(values[-1], unit)}"
+    low, high, last = (format_with_unit(value, unit) for value in (min(values), max(values), values[-1]))
+    return f"{low} to {high}, last {last}"

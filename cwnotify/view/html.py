@@ -1,6 +1,6 @@
-"""A snapshot -> the panel's pieces of HTML. Pure; everything that comes from outside is escaped.
+"""Render a snapshot as the panel's pieces of HTML. Pure; every text from outside is escaped.
 
-Colour never tells anything alone: each sign has its word. What a picture shows stands beside it in words, too.
+Color is never the only signal: each symbol has a text. Each picture has an alternative text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from html import escape
 
 from cwnotify.view.css import build_stylesheet
 from cwnotify.view.format import (
+    MAX_NAME_LENGTH,
     alarm_marker,
     build_alt_text,
     format_alarm_state,
@@ -29,95 +30,100 @@ MAX_SHOWN_ALARMS = 10
 MAX_SHOWN_RUNS = 5
 MAX_SHOWN_INSTANCES = 3
 MAX_PROBLEM_LENGTH = 400
-_PERIODS = {"basic": "basic monitoring, 5 min", "detailed": "detailed monitoring, 1 min"}
+MAX_DETAIL_LENGTH = 160
+MAX_URL_LENGTH = 2000
+_MONITORING_LABELS = {"basic": "basic monitoring, 5 min", "detailed": "detailed monitoring, 1 min"}
 
 
-def _text(text: str, most: int = 48) -> str:
-    # A name in Arabic or Hebrew must not turn round what follows it.
-    return f"<bdi>{escape(sanitize_line(text, most))}</bdi>"
+def _escape_text(text: str, max_length: int = MAX_NAME_LENGTH) -> str:
+    # `bdi`: a name in Arabic or Hebrew must not reverse the text after it.
+    return f"<bdi>{escape(sanitize_line(text, max_length))}</bdi>"
 
 
 def render_subject(snapshot: Snapshot) -> str:
-    """What is watched, in one line."""
-    subjects = snapshot.subjects
-    if not subjects:
+    """Render which instances are watched, in one line."""
+    instances = snapshot.subjects
+    if not instances:
         return '<span class="cw-subject">This host</span><span class="cw-quiet">no EC2 instance is watched</span>'
-    if len(subjects) > 1:
-        names = ", ".join(_text(one.name or one.instance) for one in subjects[:MAX_SHOWN_INSTANCES])
-        more = f" and {len(subjects) - MAX_SHOWN_INSTANCES} more" if len(subjects) > MAX_SHOWN_INSTANCES else ""
-        return f'<span class="cw-subject">{len(subjects)} instances</span><span class="cw-quiet">{names}{more}</span>'
-    one = subjects[0]
-    title = " ".join(_text(word) for word in (one.instance, one.name) if word)
-    return f'<span class="cw-subject">{title}</span><span class="cw-quiet">{_particulars(one)}</span>'
+    if len(instances) > 1:
+        names = ", ".join(
+            _escape_text(instance.name or instance.instance) for instance in instances[:MAX_SHOWN_INSTANCES]
+        )
+        more = f" and {len(instances) - MAX_SHOWN_INSTANCES} more" if len(instances) > MAX_SHOWN_INSTANCES else ""
+        return f'<span class="cw-subject">{len(instances)} instances</span><span class="cw-quiet">{names}{more}</span>'
+    (instance,) = instances
+    title = " ".join(_escape_text(text) for text in (instance.instance, instance.name) if text)
+    return f'<span class="cw-subject">{title}</span><span class="cw-quiet">{_render_instance_details(instance)}</span>'
 
 
-def _particulars(one: WatchedInstance) -> str:
-    monitoring = _PERIODS.get(one.monitoring, one.monitoring)
-    words = (one.instance_type, one.zone or one.region, one.state, monitoring)
-    return " · ".join(_text(word) for word in words if word)
+def _render_instance_details(instance: WatchedInstance) -> str:
+    monitoring = _MONITORING_LABELS.get(instance.monitoring, instance.monitoring)
+    details = (instance.instance_type, instance.zone or instance.region, instance.state, monitoring)
+    return " · ".join(_escape_text(text) for text in details if text)
 
 
 def render_freshness(snapshot: Snapshot) -> str:
-    """When what is shown was read."""
+    """Render when the data was read."""
     if not snapshot.updated:
         return '<span class="cw-quiet">nothing read yet</span>'
-    read = format_local_time(snapshot.updated, snapshot.at, show_seconds=True)
-    where = escape(local_zone_name(snapshot.at))
+    read_at = format_local_time(snapshot.updated, snapshot.at, show_seconds=True)
+    zone = escape(local_zone_name(snapshot.at))
     if snapshot.stale:
-        return f'<span class="cw-warning">⚠ stale: last read {read} {where}</span>'
-    return f'<span class="cw-quiet">updated {read} {where}</span>'
+        return f'<span class="cw-warning">⚠ stale: last read {read_at} {zone}</span>'
+    return f'<span class="cw-quiet">updated {read_at} {zone}</span>'
 
 
 def render_notices(snapshot: Snapshot) -> str:
-    """Troubles, a sentence each, and a chip for each alarm, those that fire first."""
-    troubles = "".join(_trouble(trouble, snapshot.at) for trouble in snapshot.troubles)
+    """Render one sentence for each problem, and one chip for each alarm, firing alarms first."""
+    problems = "".join(_render_problem(problem, snapshot.at) for problem in snapshot.troubles)
     alarms = sorted(snapshot.alarms, key=lambda alarm: alarm.state != "ALARM")
-    chips = "".join(f"<li>{_chip(alarm, snapshot.at)}</li>" for alarm in alarms[:MAX_SHOWN_ALARMS])
-    if more := alarms[MAX_SHOWN_ALARMS:]:
-        chips += f'<li class="cw-quiet">and {len(more)} more alarms</li>'
-    listed = f'<ul class="cw-chips" aria-label="Alarms">{chips}</ul>' if chips else ""
-    return f'<div role="status">{troubles}</div>{listed}'
+    chips = "".join(f"<li>{_render_alarm(alarm, snapshot.at)}</li>" for alarm in alarms[:MAX_SHOWN_ALARMS])
+    if hidden := alarms[MAX_SHOWN_ALARMS:]:
+        chips += f'<li class="cw-quiet">and {len(hidden)} more alarms</li>'
+    chip_list = f'<ul class="cw-chips" aria-label="Alarms">{chips}</ul>' if chips else ""
+    return f'<div role="status">{problems}</div>{chip_list}'
 
 
-def _trouble(trouble: PanelProblem, now: float) -> str:
-    return f'<p class="cw-trouble">⚠ {_text(format_problem(trouble, now), MAX_PROBLEM_LENGTH)}</p>'
+def _render_problem(problem: PanelProblem, now: float) -> str:
+    return f'<p class="cw-problem">⚠ {_escape_text(format_problem(problem, now), MAX_PROBLEM_LENGTH)}</p>'
 
 
-def _chip(alarm: PanelAlarm, now: float) -> str:
-    sign, tone = alarm_marker(alarm)
-    inner = f"{sign} {_text(alarm.name)} · {_text(format_alarm_state(alarm, now))}"
-    kind = f"cw-chip cw-{tone}{' cw-firing' if alarm.state == 'ALARM' else ''}"
+def _render_alarm(alarm: PanelAlarm, now: float) -> str:
+    symbol, role = alarm_marker(alarm)
+    content = f"{symbol} {_escape_text(alarm.name)} · {_escape_text(format_alarm_state(alarm, now))}"
+    classes = f"cw-chip cw-{role}{' cw-firing' if alarm.state == 'ALARM' else ''}"
     if not alarm.url.startswith("https://"):
-        return f'<span class="{kind}">{inner}</span>'
-    where = f'href="{escape(sanitize_line(alarm.url, 2000))}" target="_blank" rel="noopener noreferrer"'
-    return f'<a class="{kind}" {where} title="Open this alarm in CloudWatch">{inner}</a>'
+        return f'<span class="{classes}">{content}</span>'
+    url = escape(sanitize_line(alarm.url, MAX_URL_LENGTH))
+    link = f'href="{url}" target="_blank" rel="noopener noreferrer"'
+    return f'<a class="{classes}" {link} title="Open this alarm in CloudWatch">{content}</a>'
 
 
 def render_runs(snapshot: Snapshot) -> str:
-    """A row for each run: those that run, then the last ones."""
-    ordered = sorted(snapshot.runs, key=lambda run: (bool(run.outcome), -run.ended, -run.started))
-    rows = "".join(_run(run, snapshot) for run in ordered[:MAX_SHOWN_RUNS])
-    if more := ordered[MAX_SHOWN_RUNS:]:
-        rows += f'<li class="cw-quiet">and {len(more)} more</li>'
+    """Render one row for each run: the running ones, then the latest."""
+    runs = sorted(snapshot.runs, key=lambda run: (bool(run.outcome), -run.ended, -run.started))
+    rows = "".join(_render_run(run, snapshot) for run in runs[:MAX_SHOWN_RUNS])
+    if hidden := runs[MAX_SHOWN_RUNS:]:
+        rows += f'<li class="cw-quiet">and {len(hidden)} more</li>'
     return f'<ul aria-label="Runs">{rows}</ul>' if rows else ""
 
 
-def _run(run: PanelRun, snapshot: Snapshot) -> str:
-    sign, tone = run_marker(run)
-    doing = escape(format_run_state(run, snapshot.at)) + (f" · {_text(run.detail, 160)}" if run.detail else "")
-    told = f"Slack {format_local_time(run.notified, snapshot.at, show_seconds=True)}" if run.notified else ""
+def _render_run(run: PanelRun, snapshot: Snapshot) -> str:
+    symbol, role = run_marker(run)
+    detail = f" · {_escape_text(run.detail, MAX_DETAIL_LENGTH)}" if run.detail else ""
+    sent = f"Slack {format_local_time(run.notified, snapshot.at, show_seconds=True)}" if run.notified else ""
     cells = (
-        f'<span class="cw-sign cw-{tone}">{sign}</span>',
-        f'<span class="cw-name">{_text(run.name)}</span>',
-        f"<span>{doing}</span>",
-        f"<span>{_spark(run.cpu)}</span>",
-        f'<span class="cw-quiet">{told or _text(run.place)}</span>',
+        f'<span class="cw-sign cw-{role}">{symbol}</span>',
+        f'<span class="cw-name">{_escape_text(run.name)}</span>',
+        f"<span>{escape(format_run_state(run, snapshot.at))}{detail}</span>",
+        f"<span>{_render_sparkline(run.cpu)}</span>",
+        f'<span class="cw-quiet">{sent or _escape_text(run.place)}</span>',
     )
     return f'<li class="cw-run">{"".join(cells)}</li>'
 
 
-def _spark(values: Sequence[float]) -> str:
-    """CPU over a run as little bars, and its mean."""
+def _render_sparkline(values: Sequence[float]) -> str:
+    """Render the CPU over a run as small bars, and its mean."""
     if not values:
         return ""
     mean = format_with_unit(sum(values) / len(values))
@@ -128,40 +134,53 @@ def _spark(values: Sequence[float]) -> str:
 
 
 def render_status(snapshot: Snapshot, notes: Iterable[str] = ()) -> str:
-    """Slack's health, notes on the buttons, and what covers them once no more word comes from the kernel.
+    """Render the state of Slack, notes about the buttons, and the cover for a kernel that sends no updates.
 
-    The cover waits out of sight, as long as the style sheet says; each new status starts its wait anew.
+    The cover is hidden until the style sheet's timeout has passed. Each new status restarts the timeout.
     """
-    text, tone = format_slack_health(snapshot.health, snapshot.at)
-    kind = "cw-bad cw-bad-news" if tone == "bad" else "cw-quiet"
-    noted = "".join(f'<p class="cw-quiet">{escape(note)}</p>' for note in notes)
+    text, classes = _slack_status(snapshot)
+    note_list = "".join(f'<p class="cw-quiet">{escape(note)}</p>' for note in notes)
     last = format_local_time(snapshot.at, snapshot.at, show_seconds=True)
-    still = f"⚠ No word from the kernel since {last}. If it was restarted, run this cell again."
-    return f'<p class="{kind}">{escape(text)}</p>{noted}<p class="cw-still" aria-hidden="true">{still}</p>'
+    cover = f"⚠ No update from the kernel since {last}. If it was restarted, run this cell again."
+    return f'<p class="{classes}">{text}</p>{note_list}<p class="cw-still" aria-hidden="true">{cover}</p>'
+
+
+def _slack_status(snapshot: Snapshot) -> tuple[str, str]:
+    """Return the state of Slack as HTML, and its CSS classes."""
+    text, role = format_slack_health(snapshot.health, snapshot.at)
+    return escape(text), "cw-bad cw-bad-news" if role == "bad" else "cw-quiet"
 
 
 def render_static_panel(snapshot: Snapshot, light: bytes, dark: bytes) -> str:
-    """All of it as one still piece, for a saved notebook and for pages without widgets."""
+    """Render the whole panel as static HTML, for saved notebooks and pages without widgets.
+
+    Parameters
+    ----------
+    light, dark
+        The plot as PNG for each theme; may be empty.
+    """
     at = f"{format_local_time(snapshot.at, 0.0, show_seconds=True)} {local_zone_name(snapshot.at)}"
-    text, tone = format_slack_health(snapshot.health, snapshot.at)
-    kind = "cw-bad cw-bad-news" if tone == "bad" else "cw-quiet"
+    text, classes = _slack_status(snapshot)
     return (
         f'<div class="cwnotify cwnotify-kept"><style>{build_stylesheet()}</style>'
         f'<div class="cw-head"><div>{render_subject(snapshot)}</div>'
         f'<div class="cw-quiet">last picture, {escape(at)}</div></div>'
-        f"{render_notices(snapshot)}{_picture(snapshot, light, 'cw-light')}{_picture(snapshot, dark, 'cw-dark')}"
-        f'{render_runs(snapshot)}<p class="{kind}">{escape(text)}</p></div>'
+        f"{render_notices(snapshot)}{_render_plot(snapshot, light, 'cw-light')}"
+        f"{_render_plot(snapshot, dark, 'cw-dark')}"
+        f'{render_runs(snapshot)}<p class="{classes}">{text}</p></div>'
     )
 
 
 def render_empty_static_panel() -> str:
-    """The still piece before there is anything to show."""
-    words = "cwnotify: nothing was read yet; run the cell again"
-    return f'<div class="cwnotify cwnotify-kept"><style>{build_stylesheet()}</style><span class="cw-quiet">{words}</span></div>'
+    """Render the static panel before the first snapshot."""
+    return (
+        f'<div class="cwnotify cwnotify-kept"><style>{build_stylesheet()}</style>'
+        '<span class="cw-quiet">cwnotify: nothing read yet; run the cell again</span></div>'
+    )
 
 
-def _picture(snapshot: Snapshot, png: bytes, kind: str) -> str:
-    # Where a page strips our styles, the dark one must not stand below the light one.
-    hidden = ' style="display:none"' if kind == "cw-dark" else ""
+def _render_plot(snapshot: Snapshot, png: bytes, theme_class: str) -> str:
+    # The inline style hides the dark plot on pages that remove our style sheet.
+    style = ' style="display:none"' if theme_class == "cw-dark" else ""
     source = f"data:image/png;base64,{b64encode(png).decode()}"
-    return f'<img class="{kind}"{hidden} alt="{escape(build_alt_text(snapshot))}" src="{source}">' if png else ""
+    return f'<img class="{theme_class}"{style} alt="{escape(build_alt_text(snapshot))}" src="{source}">' if png else ""

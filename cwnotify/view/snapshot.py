@@ -1,7 +1,7 @@
-"""What a panel shows at one moment, as frozen dataclasses. Standard library only: the kernel imports this too.
+"""The content of a panel at one moment, as frozen dataclasses. Standard library only: the kernel imports this too.
 
-`cwnotify.watch` fills a `Snapshot`; the plot, the panel and ``cwnotify watch`` say what it says and nothing
-else. Times are Unix seconds.
+`cwnotify.sidecar` builds a `Snapshot`. The plot, the panel and ``cwnotify watch`` show only what it contains. Times are
+Unix seconds.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ PlotPoint = tuple[float, float]
 
 @frozen
 class PanelRequest:
-    """What a panel asks to be shown.
+    """What a panel shows.
 
     Parameters
     ----------
     instances
-        EC2 instance ids; empty for the one that this is, and where it is none, this host alone.
+        EC2 instance IDs. If empty, the instance that this code runs on; outside EC2, only this host.
     tag
-        ``KEY=VALUE``: all instances that carry it.
+        ``KEY=VALUE``: all instances with this tag.
     metric
-        ``NAMESPACE/NAME``, or one of the ready names ``cpu``, ``gpu``, ``mem``, ``disk``.
+        ``NAMESPACE/NAME``, or one of ``cpu``, ``gpu``, ``mem`` and ``disk``.
     alarms
-        Names, or prefixes that end in ``*``; empty for those whose dimension is one of the instances.
+        Alarm names, or prefixes that end in ``*``. If empty, the alarms of the instances.
     alarm_slack
-        ``auto`` (silent where the alarm already notifies the deployed stack), ``always`` or ``never``.
+        ``auto`` (send nothing for alarms that already notify the deployed stack), ``always`` or ``never``.
     span
-        Seconds of the past that the plot covers.
+        The time range of the plot, in seconds.
     round
-        Seconds between two looks at AWS.
+        The polling interval for AWS, in seconds.
     pictures
-        Whether a plot is drawn, too.
+        Whether to draw a plot.
     lang, zone, channel
-        How Slack is spoken to when an alarm changes; see `cwnotify.alerts.messages.alarm.alarm_message`.
+        How to write to Slack when an alarm changes; see `cwnotify.alerts.messages.alarm.alarm_message`.
     """
 
     instances: tuple[str, ...] = ()
@@ -52,7 +52,21 @@ class PanelRequest:
 
 @frozen
 class WatchedInstance:
-    """What is watched. `state` is EC2's word (running, stopped, …); `monitoring` is basic, detailed or empty."""
+    """An EC2 instance.
+
+    Parameters
+    ----------
+    instance
+        The instance ID.
+    name
+        The value of its tag ``Name``.
+    zone
+        The availability zone.
+    state
+        EC2's state name, such as running or stopped.
+    monitoring
+        ``basic``, ``detailed`` or empty.
+    """
 
     instance: str = ""
     name: str = ""
@@ -70,13 +84,13 @@ class PlotLine:
     Parameters
     ----------
     label
-        As the legend calls it: ``CloudWatch, 5 min`` or ``this host, live``.
+        The text in the legend: ``CloudWatch, 5 min`` or ``this host, live``.
     live
         True for this host's own measurement, False for CloudWatch's datapoints.
     period
-        Seconds between points, as they arrive.
+        The usual number of seconds between points.
     points
-        (time, value) pairs, oldest first; a gap is simply longer than `period`.
+        (time, value) pairs, oldest first. Points further apart than `period` have a gap between them.
     """
 
     label: str
@@ -87,20 +101,24 @@ class PlotLine:
 
 @frozen
 class PanelAlarm:
-    """An alarm's chip.
+    """An alarm.
 
     Parameters
     ----------
     state
         ``OK``, ``ALARM`` or ``INSUFFICIENT_DATA``.
+    since
+        When the alarm entered this state; 0.0 if unknown.
     good
-        Whether firing is good news; None where it is neither, because nothing was measured.
-    note
-        What firing means, in words: training ended, idle, or that it cannot be known.
+        Whether firing is good news. None if it fires because nothing was measured, so the meaning is unknown.
     threshold
         In the metric's unit; None for alarms without a fixed one.
+    url
+        The alarm's page in the CloudWatch console.
     periods
-        (start, end) of the times within the plot in which it fired; the end is 0.0 while it fires.
+        (start, end) of each time within the plot in which the alarm fired. The end is 0.0 while it fires.
+    note
+        What the firing means: training ended, idle, or unknown.
     """
 
     name: str
@@ -115,7 +133,23 @@ class PanelAlarm:
 
 @frozen
 class PanelRun:
-    """A run's row and its span in the plot; `outcome` and `ended` are empty and 0.0 while it runs."""
+    """A run.
+
+    Parameters
+    ----------
+    ended
+        0.0 while the run goes on.
+    outcome
+        ``finished``, ``failed``, ``interrupted`` or ``lost``; empty while the run goes on.
+    detail
+        The error, or another fact about the outcome.
+    place
+        Where it runs, such as ``In [3]``.
+    cpu
+        CPU in percent over the run.
+    notified
+        When Slack accepted the alert; 0.0 if it has not.
+    """
 
     name: str
     started: float
@@ -129,7 +163,21 @@ class PanelRun:
 
 @frozen
 class SlackHealth:
-    """How Slack's side is: when it last said ok, what waits, what is dead and why the last one is."""
+    """The state of deliveries to Slack.
+
+    Parameters
+    ----------
+    webhook
+        Whether a webhook is set.
+    delivered
+        When Slack last accepted a message; 0.0 for never.
+    waiting, dead
+        How many messages wait, and how many could not be delivered.
+    reason
+        Why the last dead message could not be delivered.
+    muted_until
+        When alarms are sent again.
+    """
 
     webhook: bool = False
     delivered: float = 0.0
@@ -141,7 +189,15 @@ class SlackHealth:
 
 @frozen
 class PanelProblem:
-    """What is wrong, in one sentence with its cure; `since` is when it was last seen well, `tried` the last try."""
+    """A problem and its remedy, in one sentence.
+
+    Parameters
+    ----------
+    since
+        The last success; 0.0 for none.
+    tried
+        The last attempt; 0.0 for none.
+    """
 
     text: str
     since: float = 0.0
@@ -150,7 +206,23 @@ class PanelProblem:
 
 @frozen
 class Snapshot:
-    """All of it. `updated` is when CloudWatch (or, without it, the host) was last read with success."""
+    """The content of a panel.
+
+    Parameters
+    ----------
+    at
+        When the snapshot was built.
+    subjects
+        The watched instances; empty if only this host is watched.
+    title, unit
+        Of the metric.
+    troubles
+        The current problems.
+    updated
+        When CloudWatch (without it, this host) was last read successfully; 0.0 for never.
+    stale
+        Whether `updated` is too long ago.
+    """
 
     at: float
     request: PanelRequest

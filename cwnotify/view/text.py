@@ -1,4 +1,4 @@
-"""A snapshot -> lines of text, for terminals, nbclient and whoever cannot see pictures. Pure."""
+"""Render a snapshot as lines of text, for terminals, nbclient and people who cannot see pictures. Pure."""
 
 from __future__ import annotations
 
@@ -18,44 +18,46 @@ from cwnotify.view.format import (
 )
 from cwnotify.view.snapshot import PlotLine, Snapshot
 
-SPARKLINE_WIDTH = 60
+SPARKLINE_WIDTH = 60  # characters
 MAX_SHOWN_LINES = 8
+_MAX_SHOWN_INSTANCES = 3
 
 
 def render_text(snapshot: Snapshot) -> str:
-    """What the panel shows, a thing a line."""
+    """Return the content of the panel, one item a line."""
     now = snapshot.at
-    parts = [_head(snapshot)]
-    parts += [f"⚠ {format_problem(trouble, now)}" for trouble in snapshot.troubles]
-    parts += [_line(line, snapshot) for line in snapshot.lines[:MAX_SHOWN_LINES]]
-    parts += [
+    rows = [_render_header(snapshot)]
+    rows += [f"⚠ {format_problem(problem, now)}" for problem in snapshot.troubles]
+    rows += [_render_line(line, snapshot) for line in snapshot.lines[:MAX_SHOWN_LINES]]
+    rows += [
         f"{alarm_marker(alarm)[0]} {sanitize_line(alarm.name)} · {format_alarm_state(alarm, now)}"
         for alarm in snapshot.alarms
     ]
     for run in snapshot.runs:
         detail = f" · {sanitize_line(run.detail, 160)}" if run.detail else ""
-        spark = f"  {sparkline(run.cpu)} {format_with_unit(sum(run.cpu) / len(run.cpu))}" if run.cpu else ""
-        parts.append(f"{run_marker(run)[0]} {sanitize_line(run.name)} {format_run_state(run, now)}{detail}{spark}")
-    parts.append(format_slack_health(snapshot.health, now)[0])
-    return "\n".join(parts)
+        cpu = f"  {sparkline(run.cpu)} {format_with_unit(sum(run.cpu) / len(run.cpu))}" if run.cpu else ""
+        rows.append(f"{run_marker(run)[0]} {sanitize_line(run.name)} {format_run_state(run, now)}{detail}{cpu}")
+    rows.append(format_slack_health(snapshot.health, now)[0])
+    return "\n".join(rows)
 
 
-def _head(snapshot: Snapshot) -> str:
-    names = " ".join(sanitize_line(f"{one.instance} {one.name}") for one in snapshot.subjects[:3]) or "this host"
-    more = f" and {len(snapshot.subjects) - 3} more" if len(snapshot.subjects) > 3 else ""
-    read = (
-        f"updated {format_local_time(snapshot.updated, snapshot.at, show_seconds=True)} {local_zone_name(snapshot.at)}"
-    )
-    word = "nothing read yet" if not snapshot.updated else f"stale, {read}" if snapshot.stale else read
-    return f"cwnotify · {names}{more} · last {format_range(snapshot.request.span)} · {word}"
+def _render_header(snapshot: Snapshot) -> str:
+    instances = snapshot.subjects[:_MAX_SHOWN_INSTANCES]
+    names = " ".join(sanitize_line(f"{instance.instance} {instance.name}") for instance in instances) or "this host"
+    hidden = len(snapshot.subjects) - len(instances)
+    more = f" and {hidden} more" if hidden else ""
+    read_at = format_local_time(snapshot.updated, snapshot.at, show_seconds=True)
+    updated = f"updated {read_at} {local_zone_name(snapshot.at)}"
+    freshness = "nothing read yet" if not snapshot.updated else f"stale, {updated}" if snapshot.stale else updated
+    return f"cwnotify · {names}{more} · last {format_range(snapshot.request.span)} · {freshness}"
 
 
-def _line(line: PlotLine, snapshot: Snapshot) -> str:
-    """``CPU ▁▂▇█▇ 88 %  CloudWatch, 5 min``."""
+def _render_line(line: PlotLine, snapshot: Snapshot) -> str:
+    """Render ``CPU ▁▂▇█▇ 88 %  CloudWatch, 5 min``."""
     title, label = sanitize_line(snapshot.title), sanitize_line(line.label)
     values = tuple(value for _, value in line.points)
     if not values:
         return f"{title} no data  {label}"
     low, high = (0.0, 100.0) if snapshot.unit == "%" else (min(values), max(values))
-    spark = sparkline(values, low, max(high, low + 1e-9), SPARKLINE_WIDTH)
-    return f"{title} {spark} {format_with_unit(values[-1], snapshot.unit)}  {label}"
+    bars = sparkline(values, low, max(high, low + 1e-9), SPARKLINE_WIDTH)
+    return f"{title} {bars} {format_with_unit(values[-1], snapshot.unit)}  {label}"

@@ -310,7 +310,7 @@ def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, s
         ("%%notify_on_finish my run\n1", "unexpected argument 'run'; quote values that contain spaces"),
         ("%%notify_on_finish --help\n1", "for help write %%notify_on_finish?"),
         ("# training\n%%notify_on_finish\n1", "%%notify_on_finish belongs on the first line of its cell"),
-        ("%notify_on_finish resnet50", "to tell of a whole cell, write two %: %%notify_on_finish resnet50"),
+        ("%notify_on_finish resnet50", "to send an alert for a whole cell, write two %: %%notify_on_finish resnet50"),
         ("%notify_on_finish", "for a whole cell write two %: %%notify_on_finish"),
         ("%notify_on_finish --mim 5m 1", "--mim is not an option; did you mean --min?"),
         ("%notify_all off", "off is not an option; did you mean --off?"),

@@ -26,7 +26,7 @@ def settled(condition, seconds=40):
 
 def updates(panel, count):
     seen = set()
-    settled(lambda: seen.add(panel._heard.snapshot.at) or len(seen) > count)
+    settled(lambda: seen.add(panel._rendered.snapshot.at) or len(seen) > count)
 """
 # A link that says what a test gives it to say, after a first word if it has one.
 SILENT = """
@@ -186,7 +186,7 @@ def test_invalid_lines_are_skipped(kernel: Kernel) -> None:
     kernel.run(f"for one in ({lines}): quiet.heard(one)")
     kernel.run("quiet.heard(line(1795400657.0))")
 
-    assert said(kernel, "panel._heard.snapshot.at, panel._heard.light") == "(1795400657.0, b'light')"
+    assert said(kernel, "panel._rendered.snapshot.at, panel._rendered.light") == "(1795400657.0, b'light')"
 
 
 def test_buttons_send_commands(kernel: Kernel) -> None:
@@ -214,7 +214,7 @@ def test_config_sets_slack_options(kernel: Kernel) -> None:
 
 def test_text_update_keeps_last_picture(kernel: Kernel) -> None:
     kernel.run(QUIET + "panel = cwnotify.panel(link=quiet)\nquiet.heard(line(1795400657.0))")
-    held = "panel._heard.snapshot.at, panel._heard.light, bytes(panel._view._pictures['cw-dark'].value)"
+    held = "panel._rendered.snapshot.at, panel._rendered.light, bytes(panel._view._pictures['cw-dark'].value)"
 
     assert said(kernel, held) == "(1795400657.0, b'light', b'dark')"
 
@@ -226,7 +226,7 @@ def test_text_update_keeps_last_picture(kernel: Kernel) -> None:
         ("outobx", "did you mean %cwnotify outbox?"),
         ("zzz", "it takes panel, login, test, "),
         ("panel --range 1s", "range takes 5m to 15d"),
-        ("--tag x", "'x' is no tag"),
+        ("--tag x", "'x' is not a tag"),
     ],
 )
 def test_misspelled_argument_gets_suggestion(kernel: Kernel, line: str, hint: str) -> None:
@@ -274,7 +274,7 @@ def test_normal_shutdown_leaves_last_picture(kernel: Kernel) -> None:
 def test_nbclient_notebook_keeps_picture_and_text(world: World, tmp_path: Path) -> None:
     path = tmp_path / "train.ipynb"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    later = "updates(panel, 2)\npanel.close()\nprint(panel._heard.snapshot.alarms[0].state)"
+    later = "updates(panel, 2)\npanel.close()\nprint(panel._rendered.snapshot.alarms[0].state)"
     cells = [new_code_cell(OPEN + "panel = cwnotify.panel(link=feed)"), new_code_cell(later)]
     nbformat.write(new_notebook(cells=cells, metadata=kernel), path)
     done = world.execute(Path(sys.executable).with_name("jupyter-execute"), path, "--inplace", timeout=60)

@@ -97,7 +97,7 @@ def test_invalid_argument_is_explained(world: World) -> None:
     done = world.execute("cwnotify", "watch", "--instance", "web-1")
 
     assert done.returncode == 1
-    assert "'web-1' is no instance id" in done.stderr
+    assert "'web-1' is not an instance ID" in done.stderr
 
 
 def test_thousand_instances_take_two_calls(world: World, aws: CloudWatch) -> None:

@@ -1,6 +1,8 @@
-"""The words after a magic: a run keeps its name and its alert, whatever else is wrong."""
+"""The arguments of magics: a run keeps its name and its alert, whatever else is invalid."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,10 +30,10 @@ from cwnotify.notebook.arguments import parse_cell_arguments, parse_notify_all_a
         ("--tail 5 -- train", "train", {"tail": 5}),
     ],
 )
-def test_a_header_is_read(line, name, options):
-    asked = parse_cell_arguments(line)
+def test_header_gives_name_and_options(line: str, name: str, options: dict[str, Any]) -> None:
+    arguments = parse_cell_arguments(line)
 
-    assert (asked.name, dict(asked.options), asked.problems) == (name, options, ())
+    assert (arguments.name, dict(arguments.options), arguments.problems) == (name, options, ())
 
 
 @pytest.mark.parametrize(
@@ -55,16 +57,16 @@ def test_a_header_is_read(line, name, options):
         ("--mention @minsu train", "train", {}, "'@minsu' cannot be mentioned"),
         ("train --tail -1 --show a=", "train", {}, "from 0 to 200; not '-1'"),
         ("my run", "my run", {}, "unexpected argument 'run'; quote values that contain spaces"),
-        ("'no end --tail 2", "no end", {"tail": 2}, "has no partner"),
+        ("'no end --tail 2", "no end", {"tail": 2}, "unclosed quote"),
         ("train --help", "train", {}, "for help write %%notify_on_finish?"),
     ],
 )
-def test_what_is_wrong_costs_only_itself(line, name, options, problem):
-    asked = parse_cell_arguments(line)
+def test_invalid_word_affects_only_itself(line: str, name: str, options: dict[str, Any], problem: str) -> None:
+    arguments = parse_cell_arguments(line)
 
-    assert (asked.name, dict(asked.options)) == (name, options)
-    assert problem in asked.problems[0]
-    assert "usage: %%notify_on_finish" in asked.problems[-1]
+    assert (arguments.name, dict(arguments.options)) == (name, options)
+    assert problem in arguments.problems[0]
+    assert "usage: %%notify_on_finish" in arguments.problems[-1]
 
 
 WORDS = st.sampled_from(
@@ -73,40 +75,49 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(st.one_of(WORDS, st.text(max_size=5))).map(" ".join))
-def test_any_header_is_read(line):
-    asked = parse_cell_arguments(line)
+def test_any_header_gives_valid_options(line: str) -> None:
+    arguments = parse_cell_arguments(line)
 
-    assert asked.options.keys() <= RunOptions.__dataclass_fields__.keys()
-    RunOptions(**asked.options)
+    assert arguments.options.keys() <= RunOptions.__dataclass_fields__.keys()
+    RunOptions(**arguments.options)
 
 
 @given(
     st.lists(WORDS.filter(lambda word: word.startswith("-"))), st.lists(st.sampled_from(["--mni 5m", "--tail 5 --x"]))
 )
-def test_a_name_before_all_options_is_kept(flags, more):
-    assert parse_cell_arguments(" ".join(["train", *more, *flags])).name == "train"
+def test_name_before_all_options_is_kept(flags: list[str], options: list[str]) -> None:
+    assert parse_cell_arguments(" ".join(["train", *options, *flags])).name == "train"
 
 
-def test_all_cells_are_followed_whatever_else_is_wrong():
-    assert dict(parse_notify_all_arguments("--mni 5m --on error").options) == {"on": "error"}
-    assert dict(parse_notify_all_arguments("--min soon").options) == {}
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [("--mni 5m --on error", {"on": "error"}), ("--min soon", {}), ("--min 5min", {"min_seconds": 300.0})],
+)
+def test_notify_all_ignores_invalid_options(line: str, options: dict[str, Any]) -> None:
+    arguments = parse_notify_all_arguments(line)
+
+    assert arguments is not None
+    assert dict(arguments.options) == options
+    assert bool(arguments.problems) is (line != "--min 5min")
+
+
+def test_notify_all_off_returns_none() -> None:
     assert parse_notify_all_arguments("--off") is None
-    assert parse_notify_all_arguments("--min 5min").problems == ()
 
 
 @pytest.mark.parametrize("line", ["off", "--of", "--offf", "train"])
-def test_what_may_have_meant_stop_starts_nothing(line):
+def test_notify_all_rejects_misspelled_off(line: str) -> None:
     with pytest.raises(UsageError):
         parse_notify_all_arguments(line)
 
 
-def test_a_statement_runs_whatever_a_value_is():
-    asked, statement = parse_statement_arguments("--min soon --on error train(--x)")
+def test_statement_runs_despite_invalid_value() -> None:
+    arguments, statement = parse_statement_arguments("--min soon --on error train(--x)")
 
-    assert (asked.name, statement, dict(asked.options)) == ("train(--x)", "train(--x)", {"on": "error"})
-    assert "'soon' is not a duration" in asked.problems[0]
+    assert (arguments.name, statement, dict(arguments.options)) == ("train(--x)", "train(--x)", {"on": "error"})
+    assert "'soon' is not a duration" in arguments.problems[0]
 
 
-def test_where_a_statement_begins_has_to_be_known():
+def test_statement_after_unknown_option_is_rejected() -> None:
     with pytest.raises(UsageError, match=r"did you mean --min\?"):
         parse_statement_arguments("--mni 5m train()")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc from pathlib import Path
-import Iterator
+from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 

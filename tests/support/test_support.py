@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from threading from typing import Any
-import Timer
+from threading import Timer
+from typing import Any
 
 import pytest
 import requests

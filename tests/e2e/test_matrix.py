@@ -135,8 +135,8 @@ def test_braces_of_a_header_and_a_statement_stay_as_they_are(kernel: Kernel, sla
 @pytest.mark.parametrize(
     ("body", "typed", "says"),
     [
-        ("input()", "y", "waits for your input"),
-        ("import pdb\npdb.set_trace()\nx = 1", "c", "waits for you in the debugger"),
+        ("input()", "y", "is waiting for your input"),
+        ("import pdb\npdb.set_trace()\nx = 1", "c", "is waiting for you in the debugger"),
     ],
 )
 def test_a_cell_that_waits_for_the_user(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str):

@@ -332,7 +332,7 @@ def test_words_become_a_request(line: str, request_: PanelRequest):
         ("--metric cpus", "'cpus' is no metric; take cpu, gpu, mem, disk, or NAMESPACE/NAME"),
         ("--range 1s", "range takes 5m to 15d, such as 3h; not '1s'"),
         ("--range long", "'long' is not a duration"),
-        ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
+        ("--alarm-slack maybe", "alarm-slack cannot be 'maybe'; choose from auto, always, never"),
         ("--instances i-0", "--instances is not an option; did you mean --instance?\nusage: %cwnotify panel"),
         ("tag team=ml", "tag is not an option; did you mean --tag?"),
         ("--tag 'x", "has no partner"),

@@ -220,7 +220,7 @@ class QuantityFormat:
 
 
 def choose_quantity_format(unit: str, threshold: float | None, label: str = "") -> QuantityFormat:
-    """Return the format for quantities in CloudWatch's `unit`, with the ladder that needs fewest digits for `threshold`.
+    """Return the format for quantities in CloudWatch's `unit`, with the ladder on which `threshold` is shortest.
 
     Parameters
     ----------

@@ -112,8 +112,7 @@ def test_the_users_own_words_are_said_as_they_are_when_a_run_begins(tmp_path: Pa
         assert wait_for_alert(slack, "second")["text"] == ":tada: *second* is through"
         assert "*third* failed after" in wait_for_alert(slack, "third")["text"]
         assert (
-            "[words.en] run.failed is not used: unknown placeholder {nme}; use {error}, {name}, {time}"
-            in told.stderr
+            "[words.en] run.failed is not used: unknown placeholder {nme}; use {error}, {name}, {time}" in told.stderr
         )
 
 

@@ -53,7 +53,7 @@ def test_a_header_is_read(line, name, options):
         ("train --min", "train", {}, "--min expects DURATION"),
         ("train --min --on error", "train", {"on": "error"}, "--min expects DURATION"),
         ("--mention @minsu train", "train", {}, "'@minsu' cannot be mentioned"),
-        ("train --tail -1 --show a=", "train", {}, "from 0 to 200; not '-1'"),
+        ("train --tail -1 --show a=", "train", {}, "--tail cannot be '-1'"),
         ("my run", "my run", {}, "unexpected argument 'run'; quote values that contain spaces"),
         ("'no end --tail 2", "no end", {"tail": 2}, "has no partner"),
         ("train --help", "train", {}, "for help write %%notify_on_finish?"),

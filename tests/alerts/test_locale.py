@@ -169,12 +169,12 @@ def test_override_cannot_link_or_mention(override: Override, sentence: str, expe
 def test_override_never_contains_angle_brackets(sentence: str) -> None:
     override_translations([("en", "cell", sentence)])
     try:
-        shown = translate("en", "cell", n=3) if not find_translation_problem("en", "cell", sentence) else ""
+        output = translate("en", "cell", n=3) if not find_translation_problem("en", "cell", sentence) else ""
     finally:
         override_translations(())
 
-    assert not {"<", ">"} & {*shown}
-    assert "&" not in shown.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
+    assert not {"<", ">"} & {*output}
+    assert "&" not in output.replace("&lt;", "").replace("&gt;", "").replace("&amp;", "")
 
 
 def test_override_with_built_in_sentence_changes_nothing(override: Override) -> None:

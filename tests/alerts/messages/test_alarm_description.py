@@ -138,10 +138,10 @@ def test_json_object_becomes_one_line_per_field() -> None:
 
 def test_long_description_is_cut_between_words_and_links() -> None:
     text = "see https://wiki.example/a_long_path and " * 100
-    shown = markdown_to_mrkdwn(text, 300)
-    assert 200 < len(shown) <= 300
-    assert set(link_urls(shown)) == {"https://wiki.example/a_long_path"}
-    assert shown.endswith("…")
+    output = markdown_to_mrkdwn(text, 300)
+    assert 200 < len(output) <= 300
+    assert set(link_urls(output)) == {"https://wiki.example/a_long_path"}
+    assert output.endswith("…")
     assert 2_890 < len(markdown_to_mrkdwn("&" * 5_000, 2_900)) <= 2_900
     assert markdown_to_mrkdwn("```\n" + "x\n" * 3_000 + "```", 500).endswith("…\n```")
     assert_valid_mrkdwn(markdown_to_mrkdwn("\n".join(["**" + "&" * 100 + "**"] * 100), 2_900), 2_900, ())
@@ -165,12 +165,12 @@ PIECES = (
     st.booleans(),
 )
 def test_any_description_becomes_valid_mrkdwn(text: str, limit: int, lead: bool, bold: bool) -> None:
-    shown = markdown_to_mrkdwn(text, limit, lead, bold)
-    assert len(shown) <= limit
-    if shown.strip():
-        assert_valid_mrkdwn(shown, limit, ())
+    output = markdown_to_mrkdwn(text, limit, lead, bold)
+    assert len(output) <= limit
+    if output.strip():
+        assert_valid_mrkdwn(output, limit, ())
     parsed = json.loads(text) if text[:1] == "{" and text[-1:] == "}" and _is_json(text) else text
-    for url in link_urls(shown):
+    for url in link_urls(output):
         assert re.match(r"(?i)https?://[^/@]+", url)
         assert url in json.dumps(parsed, ensure_ascii=False) or url in text
 

@@ -43,37 +43,37 @@ def test_escape_mrkdwn_sanitizes_then_escapes_then_cuts(text: str, limit: int, e
 
 @given(any_text(), LIMITS)
 def test_escaped_text_respects_limit_and_entities(text: str, limit: int) -> None:
-    shown = b.escape_mrkdwn(text, limit)
+    output = b.escape_mrkdwn(text, limit)
 
-    assert len(shown) <= limit
-    assert_escaped(shown)
+    assert len(output) <= limit
+    assert_escaped(output)
 
 
 @given(any_text(), LIMITS)
 def test_escaped_text_is_complete_or_ends_with_ellipsis(text: str, limit: int) -> None:
     whole = html.escape(b.sanitize_text(text), quote=False)
-    shown = b.escape_mrkdwn(text, limit)
+    output = b.escape_mrkdwn(text, limit)
 
-    assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
+    assert output == whole if len(whole) <= limit else (output[-1] == "…" and whole.startswith(output[:-1]))
 
 
 @given(any_text(), LIMITS)
 def test_truncated_text_is_complete_or_ends_with_ellipsis(text: str, limit: int) -> None:
     whole = b.sanitize_text(text)
-    shown = b.truncate_text(text, limit)
+    output = b.truncate_text(text, limit)
 
-    assert len(shown) <= limit
-    assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
+    assert len(output) <= limit
+    assert output == whole if len(whole) <= limit else (output[-1] == "…" and whole.startswith(output[:-1]))
 
 
 @given(any_text())
 def test_label_and_prose_are_one_line_without_formatting(text: str) -> None:
-    for shown in (b.escape_label(text), b.escape_prose(text, 200)):
-        assert_escaped(shown)
-        assert len(shown) <= 200
-        assert not set(shown) & set("*~`")
-        assert len(shown.splitlines()) <= 1
-        assert shown == shown.strip()
+    for output in (b.escape_label(text), b.escape_prose(text, 200)):
+        assert_escaped(output)
+        assert len(output) <= 200
+        assert not set(output) & set("*~`")
+        assert len(output.splitlines()) <= 1
+        assert output == output.strip()
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_bold_and_code_have_marks_only_at_both_ends(text: str) -> None:
 @given(any_text(), st.integers(20, 3000))
 def test_code_block_keeps_the_end_and_cannot_be_closed(text: str, limit: int) -> None:
     whole = b.sanitize_text(text).replace("`", "ˋ").strip("\n")
-    shown = b.code_block(text, limit)
+    output = b.code_block(text, limit)
 
-    assert len(shown) <= limit
-    assert_escaped(shown)
-    inside = shown.removeprefix("```\n").removesuffix("\n```")
+    assert len(output) <= limit
+    assert_escaped(output)
+    inside = output.removeprefix("```\n").removesuffix("\n```")
     assert "`" not in inside
     escaped = html.escape(whole, quote=False)
     fits = len(escaped) <= limit - 9
@@ -116,17 +116,17 @@ def test_code_block_keeps_the_end_and_cannot_be_closed(text: str, limit: int) ->
 
 
 def test_long_code_block_begins_with_ellipsis() -> None:
-    shown = b.code_block("first line\n" + "x" * 3000 + "\nValueError: last line")
+    output = b.code_block("first line\n" + "x" * 3000 + "\nValueError: last line")
 
-    assert shown.startswith("```\n…x")
-    assert shown.endswith("\nValueError: last line\n```")
-    assert len(shown) == b.MAX_SECTION_LENGTH
+    assert output.startswith("```\n…x")
+    assert output.endswith("\nValueError: last line\n```")
+    assert len(output) == b.MAX_SECTION_LENGTH
 
 
 def test_code_block_ignores_terminal_colors_in_length() -> None:
-    shown = b.code_block("\x1b[31mTraceback\x1b[0m" * 3, 40)
+    output = b.code_block("\x1b[31mTraceback\x1b[0m" * 3, 40)
 
-    assert shown == "```\nTracebackTracebackTraceback\n```"
+    assert output == "```\nTracebackTracebackTraceback\n```"
 
 
 MRKDWN = any_text().map(lambda text: b.inline_code(text, 2500)) | any_text().map(

@@ -203,13 +203,13 @@ def test_printed_relation_is_true(value: float, other: float, near: bool, unit: 
     threshold = value * (1 + other) if near and abs(other) <= 1e-9 else other
     if abs(threshold) > 1e308:
         threshold = 0.0
-    shown = html.unescape(format_comparison(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
-    match = re.fullmatch(r"(.+) ([<>≤≥]) (.+)", shown)
-    assert match, shown
+    output = html.unescape(format_comparison(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
+    match = re.fullmatch(r"(.+) ([<>≤≥]) (.+)", output)
+    assert match, output
     left, right = _parse_quantity(match[1]), _parse_quantity(match[3])
-    assert (left == right) == (match[1] == match[3]) == (value == threshold), shown
-    assert {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}[match[2]], shown
-    assert (match[2] == SIGNS[comparison]) == _breaches(value, threshold, comparison), shown
+    assert (left == right) == (match[1] == match[3]) == (value == threshold), output
+    assert {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}[match[2]], output
+    assert (match[2] == SIGNS[comparison]) == _breaches(value, threshold, comparison), output
 
 
 def _parse_quantity(text: str) -> Any:

@@ -109,7 +109,7 @@ def test_what_is_wrong_is_told_with_what_to_do(scene: Scene):
 
     told = scene.doctor(code=1)
 
-    assert "✗ Settings     CWNOTIFY_LANG: lang takes en, ko" in told
+    assert "✗ Settings     CWNOTIFY_LANG: lang cannot be 'fr'" in told
     assert "✗ Slack        could not be reached: the connection was refused" in told
     assert "✗ Monitoring   there is no instance i-0123456789abcdef0 in ap-northeast-2" in told
     assert "✗ Alarms       there is no alarm disk here" in told

@@ -561,7 +561,7 @@ def test_tail_sends_last_lines(one: Printed, kernel: Kernel, slack: Slack, name:
     bare = kernel.run(one.code)
     result = kernel.run(f"%%notify_on_finish {name} --tail {one.lines}\n{one.code}")
 
-    block = alert_text(wait_for_alert(slack, name)).rpartition("The last it printed")[2]
+    block = alert_text(wait_for_alert(slack, name)).rpartition("Last output")[2]
     assert block.strip("\n`").startswith(one.last)
     assert looks(result, listings=False) == looks(bare, listings=False)
 

@@ -194,7 +194,7 @@ def test_spot_notice_is_sent_with_full_disk(tmp_path: Path) -> None:
             fill_the_disk(world)
             imds.announce_interruption()
 
-            slack.wait_for(lambda payloads: [one for one in payloads if "takes Spot instance" in one["text"]], 30)
+            slack.wait_for(lambda payloads: [p for p in payloads if "will reclaim Spot instance" in p["text"]], 30)
             fill_the_disk(world, ROOM)
             kernel.kill()
         world.wait_for_sidecars_to_exit(30)

@@ -102,6 +102,6 @@ def test_spot_notice_is_sent_once_during_cell(tmp_path: Path) -> None:
         world.wait_for_sidecars_to_exit()
 
     told = texts(slack)
-    assert sum("may soon be taken back" in text for text in told) == 1
-    assert sum("takes Spot instance" in text for text in told) == 1
+    assert sum("may soon be reclaimed" in text for text in told) == 1
+    assert sum("will reclaim Spot instance" in text for text in told) == 1
     assert sum("was lost" in text for text in told) == 2

@@ -135,8 +135,8 @@ def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name:
 @pytest.mark.parametrize(
     ("body", "typed", "says"),
     [
-        ("input()", "y", "waits for your input"),
-        ("import pdb\npdb.set_trace()\nx = 1", "c", "waits for you in the debugger"),
+        ("input()", "y", "is waiting for your input"),
+        ("import pdb\npdb.set_trace()\nx = 1", "c", "is waiting for you in the debugger"),
     ],
 )
 def test_waiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str) -> None:

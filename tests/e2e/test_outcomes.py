@@ -159,7 +159,7 @@ ENDS = {
     "SIGKILL while it awaits": End(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
     "SIGKILL beneath %%time": End(f"%%time\n{LONG_RUNNING_CODE}", "was killed by SIGKILL", signal.SIGKILL),
     "SIGTERM": End(LONG_RUNNING_CODE, "was killed by SIGTERM", signal.SIGTERM),
-    "os._exit": End("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
+    "os._exit": End("import os\nos._exit(7)", "exited mid-run with code 7"),
     "segmentation fault": End("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
     "abort": End("import os\nos.abort()", "crashed with SIGABRT"),
 }

@@ -131,7 +131,8 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
     own_alarm(aws, "my own alarm")
     before = aws.list_resources()
 
-    assert "'Seoul' is no time zone; one is Asia/Seoul" in cwnotify.refused("deploy", "--timezone", "Seoul", "--plan")
+    problem = "'Seoul' is not a time zone; use a name such as Asia/Seoul"
+    assert problem in cwnotify.refused("deploy", "--timezone", "Seoul", "--plan")
     planned = cwnotify("deploy", "--instance", instance, "--plan")
     assert f"+ alarm     cwnotify-{instance}-off" in planned
     assert "Nothing was changed" in planned

@@ -126,7 +126,7 @@ def test_old_news_says_how_late_it_is(slack: Slack) -> None:
     lambda_handler(sns(change("now", at=fresh)), Context(10))
 
     old, digest, new = (payload["text"] for payload in slack.wait_for(3))
-    assert re.search(r"\n:hourglass: [\d,]+ days late: this happened 2020-11-17 04:05 UTC$", old)
+    assert re.search(r"\n:hourglass: [\d,]+ days late: this happened at 2020-11-17 04:05 UTC$", old)
     assert "*7 alarms changed* within 6 s: 7 in ALARM\n:hourglass: " in digest
     assert "late" not in new
 

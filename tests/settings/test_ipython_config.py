@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_told_and_the_command_fails(world: World):
     done = world.execute("cwnotify", "config", env={"CWNOTIFY_LANG": "fr"})
 
     assert done.returncode == 1
-    assert done.stderr == "cwnotify: CWNOTIFY_LANG: lang takes en, ko; not 'fr'\n"
+    assert done.stderr == "cwnotify: CWNOTIFY_LANG: lang cannot be 'fr'; choose from en, ko\n"
 
 
 def test_programs_get_the_same_as_json(world: World):

@@ -162,8 +162,8 @@ def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
         ("en", "run.lost", "{name}: {why}"),
     }
     assert troubles == (
-        f"{path}: [words.en] cell is not used: nothing is known of {{m}} there; it takes {{n}}",
-        f"{path}: [words.fr] cell is not used: there is no language fr; there are en, ko",
+        f"{path}: [words.en] cell is not used: unknown placeholder {{m}}; use {{n}}",
+        f"{path}: [words.fr] cell is not used: unknown language fr; choose from en, ko",
     )
 
 
@@ -227,7 +227,8 @@ def test_what_cannot_be_used_is_told_with_its_place_and_the_rest_is_used(home):
         "%config CWNotify.mention",
         "CWNOTIFY_MIN_DURATION",
     ]
-    with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"):
+    problems = r"lang cannot be 'fr'; choose from en, ko; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"
+    with pytest.raises(SettingsError, match=problems):
         load_settings_or_raise(environ)
 
 

@@ -17,7 +17,7 @@ from tests.support.slack import Slack
 
 
 @pytest.mark.parametrize(
-    ("age", "note"), [(30.0, ""), (3 * 3600.0 + 5, "\n:hourglass: Delivered 3 hours late: written ")]
+    ("age", "note"), [(30.0, ""), (3 * 3600.0 + 5, "\n:hourglass: Delivered 3 hours late: written at ")]
 )
 def test_message_that_waited_for_hours_says_when_it_was_written(age: float, note: str, tmp_path: Path) -> None:
     with Slack() as slack, closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as outbox:

@@ -146,8 +146,8 @@ def test_a_late_change_says_so(book, box):
 
     (message,) = box.messages()
     first, *rest = [str(block) for block in message.payload["blocks"]]
-    assert "1시간 늦은 소식이에요. 2026-11-22 12:01 KST에 일어난 일이에요" in first
-    assert "2026-11-22 12:00:00 KST부터 14:00:00 KST까지 지켜보는 곳이 없었어요" in str(rest)
+    assert "1시간 늦은 알림이에요. 발생 시각은 2026-11-22 12:01 KST예요" in first
+    assert "2026-11-22 12:00:00 KST부터 14:00:00 KST까지는 경보를 감시하지 않았어요" in str(rest)
 
 
 def test_many_late_changes_are_one_message(book, box):
@@ -159,7 +159,7 @@ def test_many_late_changes_are_one_message(book, box):
     (text,) = texts(box)
     assert "9 times" in text
     assert "now in ALARM" in text
-    assert "1 hour late: this happened 2026-11-22 03:09 UTC" in text
+    assert "1 hour late: this happened at 2026-11-22 03:09 UTC" in text
 
 
 def test_flapping_becomes_one_message_when_it_is_over_or_goes_on_for_long(book, box):

@@ -87,7 +87,7 @@ def test_waiting_ends_with_the_reason() -> None:
     with Slack() as slack:
         Timer(0.05, post_message, [slack]).start()
         slack.wait_for(lambda messages: messages and messages[0]["text"] == "hi")
-        with pytest.raises(AssertionError, match=r"not delivered within 0\.05 s; 1 requests came"):
+        with pytest.raises(AssertionError, match=r"not delivered within 0\.05 s; 1 requests arrived"):
             slack.wait_for(2, seconds=0.05)
     with pytest.raises(AssertionError, match=r"a unicorn did not happen within 0\.02 s"):
         until(lambda: None, 0.02, "a unicorn")

@@ -51,7 +51,7 @@ def machine_reboot(folder: Path) -> FaultResult:
                 one.expectations.expect(f"after{number}", "finished")
                 kernel.run(f"%%notify_on_finish after{number}\n1")
                 found = one.finish()
-        assert "machine went down" in str(one.slack.payloads), one.slack.payloads
+        assert "machine shut down" in str(one.slack.payloads), one.slack.payloads
         return found
 
 

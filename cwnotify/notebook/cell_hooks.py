@@ -35,8 +35,8 @@ _FUTURE = re.compile(r"from\s+__future__\s+import\b")
 # Cells of one Run All follow each other at once, cells that a person starts do not.
 MAX_RUN_ALL_GAP = 1.0
 NO_WEBHOOK_CELL_WARNING = (
-    "no Slack webhook is set, so nobody will be told; what Slack would say appears here. "
-    "To set one: %cwnotify login (or the variable CWNOTIFY_WEBHOOK_URL)"
+    "no Slack webhook is configured, so alerts are shown here and not sent; "
+    "run `%cwnotify login`, or set CWNOTIFY_WEBHOOK_URL before the kernel starts"
 )
 
 

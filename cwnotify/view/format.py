@@ -177,7 +177,7 @@ def format_run_state(run: PanelRun, now: float) -> str:
 def format_slack_health(health: SlackHealth, now: float) -> tuple[str, ColorRole]:
     """How Slack's side is, in one sentence, and its tone."""
     if not health.webhook:
-        return "Slack: no webhook is set; set one with %cwnotify login", "calm"
+        return "Slack: no webhook is configured; run %cwnotify login", "calm"
     if health.dead:
         return f"Slack: {health.dead} dead, {sanitize_line(health.reason, 240) or 'see: %cwnotify outbox'}", "bad"
     last = (

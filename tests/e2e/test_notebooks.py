@@ -111,7 +111,7 @@ def test_a_notebook_that_we_ship_tells_what_it_says(name: str, world: World, sla
 
 
 SAID = {
-    "alarms.ipynb": ["-busy is in ALARM", "The function came to a good end", "Nothing is left."],
+    "alarms.ipynb": ["-busy is in ALARM", "The function succeeded", "Nothing is left."],
     "fleet.ipynb": ["highest of 40", " alarms changed", "Nothing is left."],
 }
 PRINT = (

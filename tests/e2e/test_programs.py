@@ -369,7 +369,7 @@ def test_from_nothing_to_a_delivered_alert_the_secret_stays_in_its_file(walk: Wa
     # Given nothing, every command says what to do next.
     without = walk("test")
     assert without.returncode == 1
-    assert "cwnotify manifest" in without.stderr
+    assert "no Slack webhook is configured" in without.stderr
     assert "cwnotify login" in without.stderr
 
     # When the webhook is stored, it is tried first.

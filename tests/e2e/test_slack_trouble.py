@@ -181,7 +181,7 @@ def test_what_cannot_be_delivered_is_listed_with_the_reason_and_can_be_sent_agai
     assert refusal.reason in listed
     assert "1 sent again" in sent
     assert alert_outcome(wait_for_alert(scene.slack, "unwanted")) == "finished"
-    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scene.outbox("list") == "No pending or dead alerts.\n"
     assert len(scene.slack.received) == len(refusal.answers) + 1
     assert scene.slack.canary not in listed + sent
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_delivered_can_be_thrown_away(scene: Scene):
     scene.run("unwanted")
     until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
 
-    assert scene.outbox("purge", "--all") == "1 thrown away.\n"
-    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scene.outbox("purge", "--all") == "1 deleted.\n"
+    assert scene.outbox("list") == "No pending or dead alerts.\n"
     assert scene.everything_told() == []
 
 

@@ -21,7 +21,7 @@ from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 REGION = "ap-northeast-2"
 # ministack, the boto3 that Lambda functions expect, and their dependencies. Written by `make lock`.
@@ -90,7 +90,7 @@ class Ministack:
         self._key = f"AKIA{secrets.token_hex(8).upper()}"
         self._secret = secrets.token_urlsafe(30)
 
-    def __enter__(self) -> Ministack:
+    def __enter__(self) -> Self:
         bin_dir = ensure_virtual_environment(self._environment, lock=MINISTACK_LOCK_FILE).parent
         environ = {
             "PATH": f"{bin_dir}:{os.environ['PATH']}",

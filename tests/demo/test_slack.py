@@ -115,7 +115,7 @@ def test_messages_cannot_be_read_without_the_page_token(slack: FakeSlack) -> Non
 )
 def test_requests_from_pages_of_other_sites_are_rejected(slack: FakeSlack, header: dict[str, str]) -> None:
     post(slack, {"text": "private"})
-    assert send_request(slack, "GET", urlsplit(slack.page_url).path, **header)[0] == 403
+    assert send_request(slack, "GET", urlsplit(slack.page_url).path, None, **header)[0] == 403
     assert send_request(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', **header)[0] == 403
     assert len(slack.messages) == 1
 
@@ -133,7 +133,7 @@ def test_requests_with_another_host_are_rejected(slack: FakeSlack, host: str) ->
 
 def test_page_shows_messages_without_javascript(slack: FakeSlack) -> None:
     path = urlsplit(slack.page_url).path
-    assert "No message has arrived yet." in send_request(slack, "GET", path)[1]
+    assert "No messages yet." in send_request(slack, "GET", path)[1]
     post(slack, {"text": "hello <script>alert(1)</script>"})
     _, html, headers = send_request(slack, "GET", path)
     assert "hello &lt;script&gt;alert(1)&lt;/script&gt;" in html

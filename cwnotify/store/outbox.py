@@ -24,7 +24,7 @@ from cwnotify.store.migrations import check_database, migrate_schema
 from cwnotify.store.schema import OpenRun, OutboxMessage, message_from_row, open_run_from_row
 
 IN_MEMORY_PATH = "file:/cwnotify?vfs=memdb"
-NO_WEBHOOK_REASON = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
+NO_WEBHOOK_REASON = "no Slack webhook was configured; run `cwnotify login`, then `cwnotify outbox retry`"
 BUSY_TIMEOUT = 10.0
 LEASE_DURATION = 120.0
 # A message this young (in seconds) is on its way.

@@ -272,7 +272,7 @@ def test_sending_again_gives_up_soon_where_slack_is_away_and_loses_nothing(world
     assert done.returncode == 1
     assert len(slack.received) == 3
     assert done.stdout.splitlines()[-2:] == [
-        "Slack takes nothing at present: 12 wait, for the next run or for this command again.",
+        "Slack accepts no messages now. 12 pending; the next run or this command sends them.",
         "12 of 12 still not delivered.",
     ]
     slack.answer = OK

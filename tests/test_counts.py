@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,23 +111,22 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def statements_of(outbox: Outbox, work: Any) -> list[str]:
     """The SQL that `work` runs, with its values."""
-    connection: sqlite3.Connection = outbox.execute("SELECT 1").connection
     found: list[str] = []
-    connection.set_trace_callback(found.append)
+    outbox.connection.set_trace_callback(found.append)
     try:
         work()
     finally:
-        connection.set_trace_callback(None)
+        outbox.connection.set_trace_callback(None)
     return found
 
 
 @pytest.mark.parametrize(
     "work",
     [
-        lambda outbox: outbox.put("new", "slack", {}, 10.0),
-        lambda outbox: outbox.claim("slack", "me", 11.0),
-        lambda outbox: outbox.next_due("slack"),
-        lambda outbox: outbox.done("old 1", 12.0),
+        lambda outbox: outbox.enqueue("new", "slack", {}, 10.0),
+        lambda outbox: outbox.claim_next("slack", "me", 11.0),
+        lambda outbox: outbox.next_due_time("slack"),
+        lambda outbox: outbox.mark_delivered("old 1", 12.0),
     ],
     ids=["put", "claim", "next due", "done"],
 )
@@ -136,7 +134,7 @@ def test_each_step_is_one_statement_that_reads_no_whole_table(outbox: Outbox, wo
     statements = statements_of(outbox, lambda: work(outbox))
 
     assert len(statements) == 1
-    plan = [row["detail"] for row in outbox.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
+    plan = [row["detail"] for row in outbox.connection.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
     assert not [step for step in plan if step.startswith("SCAN")], plan
 
 

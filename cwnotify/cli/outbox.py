@@ -15,8 +15,8 @@ from cwnotify import settings
 from cwnotify.alerts.locale import to_plain_text
 from cwnotify.errors import UsageError
 from cwnotify.settings import NoWebhookError
-from cwnotify.sidecar.alert_writer import make_owner_id
 from cwnotify.store import state_dir
+from cwnotify.store.failover import make_owner_id
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
 from cwnotify.store.schema import OutboxMessage

@@ -47,6 +47,7 @@ __all__ = [
     "REFERENCE_PREFIXES",
     "SETTING_SPECS",
     "WEBHOOK_VARIABLES",
+    "NoWebhookError",
     "ResolvedSetting",
     "Secret",
     "SettingSpec",
@@ -63,6 +64,13 @@ __all__ = [
     "resolve_settings",
     "store_webhook",
 ]
+
+
+class NoWebhookError(SettingsError):
+    """No setting names a Slack webhook."""
+
+    def __init__(self) -> None:
+        super().__init__("no Slack webhook is configured", hint="run `cwnotify login`, or set CWNOTIFY_WEBHOOK_URL")
 
 
 @frozen

@@ -66,7 +66,8 @@ def resolve(value: Any, **values: str) -> Any:
 def test_template_passes_cfn_lint(template: Template, tmp_path: Path) -> None:
     path = tmp_path / "stack.json"
     path.write_text(dump_template(template))
-    command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", str(path)]
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    command = [str(cfn_lint), "--include-checks", "I", "--", str(path)]
     lint = subprocess.run(command, capture_output=True, text=True)
     assert (lint.returncode, lint.stdout) == (0, "")
 

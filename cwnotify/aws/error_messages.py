@@ -179,7 +179,7 @@ def _translate_response(error: b.ClientError, service: str, policy: str) -> AwsE
 def _translate_credentials_error(code: str, message: str) -> AwsError | None:
     if code in _CLOCK_CODES or (code in _UNKNOWN_CREDENTIALS_CODES and re.search(r"expired|not yet current", message)):
         return AwsError(
-            f"this machine's clock is wrong according to AWS ({message or code})",
+            f"this machine's clock is wrong ({message or code})",
             code,
             AwsErrorKind.CLOCK,
             hint="set the clock",

@@ -59,7 +59,7 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
 
 def _payloads(content: object, lang: str, zone: str, channel: str) -> list[Payload]:
     """Messages as they are; an event as the deployed function would send it."""
-    from cwnotify.lambda_function import render_payloads
+    from cwnotify.alerts.payloads import render_payloads
 
     messages: list[Payload] = []
     for item in content if isinstance(content, list) and content else [content]:

@@ -19,7 +19,7 @@ from cwnotify.alerts.messages.run import webhook_test_message
 from cwnotify.alerts.messages.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import Secret
-from cwnotify.slack.retry_policy import SlackReply, explain_reply
+from cwnotify.slack.retry_policy import SlackReply, diagnose_reply
 
 WEBHOOK_SETUP_HINT = (
     "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
@@ -129,4 +129,5 @@ def _post(webhook: Secret, payload: Payload) -> None:
 
     reply: SlackReply = post_to_slack(WebhookResolver(webhook).wait_until_resolved().get_url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):
-        raise CwnotifyError(explain_reply(reply))
+        problem, remedy = diagnose_reply(reply)
+        raise CwnotifyError(problem, hint=remedy)

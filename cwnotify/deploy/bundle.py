@@ -77,7 +77,19 @@ def _lean(source: str, tree: ast.Module) -> str:
             first, last = text.lineno - 1, text.end_lineno or text.lineno
             # Something has to remain where the docstring was all of the body.
             lines[first:last] = [" " * text.col_offset + '""', *[""] * (last - first - 1)]
-    return "\n".join(lines) + "\n"
+    return _shrink_indentation("\n".join(lines) + "\n")
+
+
+def _shrink_indentation(source: str) -> str:
+    """Indent by one space instead of four, except inside strings. The zip is not compressed."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    string_rows = {row for token in tokens for row in range(token.start[0] + 1, token.end[0] + 1)}
+    lines = source.splitlines(keepends=True)
+    for row, line in enumerate(lines, start=1):
+        if row not in string_rows:
+            code = line.lstrip(" ")
+            lines[row - 1] = " " * ((len(line) - len(code)) // 4) + code
+    return "".join(lines)
 
 
 def _file(module: str) -> Path | None:

@@ -54,9 +54,9 @@ def test_it_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
     # In each language all that the function can be called for.
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
-        "from cwnotify.lambda_function import render_payloads\n"
+        "from cwnotify.alerts.payloads import render_payloads\n"
         "for lang in ('en', 'ko'):\n"
-        "    for event in json.loads(sys.argv[2]): print(payloads(event, lang))\n"
+        "    for event in json.loads(sys.argv[2]): print(render_payloads(event, lang))\n"
         "print(json.dumps("
         "[module.__file__ for module in list(sys.modules.values()) if getattr(module, '__file__', None)]))"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from cwnotify.settings import Secret
 from cwnotify.sidecar.pacing import DestinationCooldown
-from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE, Delivered, GiveUp, RetryAt, SlackReply, decide_retry
+from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE, Attempt, Delivered, GiveUp, RetryAt, SlackReply, decide_retry
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
 from cwnotify.store.state_dir import fingerprint_webhook, prepare_state_dir
@@ -44,7 +44,7 @@ def post(tmp_path: Path, slack: Slack) -> Iterator[DeliveryHarness]:
 def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() -> None:
     rest = DestinationCooldown()
     rest.record_attempt(
-        decide_retry(SlackReply(error="no answer in time"), 9, 100.0, 110.0, 1.0, False, failures=9), 100.0, 110.0
+        decide_retry(SlackReply(error="no answer in time"), Attempt(9, 100.0, 110.0, 1.0, consecutive_failures=9)), 100.0, 110.0
     )
 
     assert rest.remaining_seconds() > 50
@@ -54,7 +54,7 @@ def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() ->
 @pytest.mark.parametrize("header", ["30", ""])
 def test_who_gives_an_old_alert_up_rests_too(header: str) -> None:
     rest = DestinationCooldown()
-    given_up = decide_retry(SlackReply(429, "rate_limited", header), 10, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False)
+    given_up = decide_retry(SlackReply(429, "rate_limited", header), Attempt(10, 0.0, 2 * MAX_DELIVERY_AGE, 1.0))
     rest.record_attempt(given_up, 0.0, 2 * MAX_DELIVERY_AGE)
 
     assert isinstance(given_up, GiveUp)
@@ -64,7 +64,7 @@ def test_who_gives_an_old_alert_up_rests_too(header: str) -> None:
 
 def test_many_failures_with_others_age_no_alert() -> None:
     """Else one failure after a long sleep of the machine would give up all that waits."""
-    assert isinstance(decide_retry(SlackReply(503), 1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False, failures=30), RetryAt)
+    assert isinstance(decide_retry(SlackReply(503), Attempt(1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, consecutive_failures=30)), RetryAt)
 
 
 @pytest.mark.parametrize("verdict", [SlackReply(200, "ok"), SlackReply(404, "no_service")], ids=str)
@@ -72,7 +72,7 @@ def test_a_verdict_of_slack_ends_the_rest(verdict: SlackReply) -> None:
     rest = DestinationCooldown()
     for reply in (SlackReply(503), SlackReply(503), verdict):
         rest.record_attempt(
-            decide_retry(reply, 1, 0.0, 1.0, 1.0, False, failures=rest.consecutive_failures + 1), 0.0, 1.0
+            decide_retry(reply, Attempt(1, 0.0, 1.0, 1.0, consecutive_failures=rest.consecutive_failures + 1)), 0.0, 1.0
         )
 
     assert (rest.consecutive_failures, rest.remaining_seconds(), rest.min_created_at()) == (0, 0.0, 0.0)
@@ -93,7 +93,7 @@ def rest(steady: list[float]) -> DestinationCooldown:
 
 
 def rate_limited(seconds: int) -> RetryAt:
-    decision = decide_retry(SlackReply(429, "rate_limited", str(seconds)), 1, WALL, WALL, 0.0, False)
+    decision = decide_retry(SlackReply(429, "rate_limited", str(seconds)), Attempt(1, WALL, WALL, 0.0))
     assert isinstance(decision, RetryAt)
     return decision
 
@@ -121,7 +121,7 @@ def test_a_rest_is_over_when_its_time_has_passed_by_a_clock_that_is_never_set(
 
 def test_a_rest_counts_from_the_end_of_the_attempt(rest: DestinationCooldown) -> None:
     """A decision names the wall's time; the attempt took ten seconds."""
-    decision = decide_retry(SlackReply(503), 1, WALL - 10.0, WALL, 1.0, False, failures=3)
+    decision = decide_retry(SlackReply(503), Attempt(1, WALL - 10.0, WALL, 1.0, consecutive_failures=3))
     assert isinstance(decision, RetryAt)
     rest.record_attempt(decision, WALL - 10.0, WALL)
 
@@ -130,7 +130,7 @@ def test_a_rest_counts_from_the_end_of_the_attempt(rest: DestinationCooldown) ->
 
 
 def test_what_slack_did_not_ask_for_slows_no_later_message_down(rest: DestinationCooldown) -> None:
-    rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=1), WALL, WALL)
+    rest.record_attempt(decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=1)), WALL, WALL)
     rest.record_attempt(Delivered(), WALL, WALL)
 
     assert (rest.consecutive_failures, rest.remaining_seconds(), rest.min_created_at()) == (0, 0.0, 0.0)
@@ -150,7 +150,7 @@ def test_the_next_message_is_due_when_the_rest_is_over_or_when_a_newer_one_may_t
         assert rest.next_due_time(box, "slack", WALL) == WALL + 30.0
 
         steady[0] += 200.0
-        rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        rest.record_attempt(decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL)
         assert rest.next_due_time(box, "slack", WALL) == WALL + rest.remaining_seconds() > WALL
         box.enqueue("new", "slack", {"text": "new"}, WALL - 0.5)
         assert rest.next_due_time(box, "slack", WALL) == WALL - 0.5, "Slack may be back"
@@ -160,7 +160,7 @@ def test_a_message_is_due_no_sooner_than_it_says_and_no_later_than_the_rest(
     rest: DestinationCooldown, tmp_path: Path
 ) -> None:
     with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
-        rest.record_attempt(decide_retry(SlackReply(503), 1, WALL, WALL, 1.0, False, failures=9), WALL - 1.0, WALL)
+        rest.record_attempt(decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL)
         over = WALL + rest.remaining_seconds()
         box.enqueue("old", "slack", {"text": "old"}, WALL - 20.0, over + 100.0)
         assert rest.next_due_time(box, "slack", WALL) == over + 100.0

@@ -191,7 +191,7 @@ class WebhookSender:
         return decision
 
     def _look_up_again(self, decision: GiveUp) -> DeliveryDecision:
-        """Look the webhook up once more, because it may have been replaced. Retry if it has."""
+        """Look the webhook up again, because it may have been replaced. Retry if it has."""
         if self._was_looked_up_again:
             return decision
         self._was_looked_up_again, rejected_url = True, self._url

@@ -124,7 +124,8 @@ class WebhookSender:
         plan
             Returns the messages for some events. Digests that Slack rejects as a whole are split with it.
         """
-        waiting, rejected = list(messages), list[PendingMessage]()
+        waiting = list(messages)
+        rejected: list[PendingMessage] = []
         reason = "the webhook lookup used all the time" if self._seconds_left() > 0 else "the time limit had passed"
         try:
             self._url = self._find(False) if waiting else ""
@@ -150,10 +151,13 @@ class WebhookSender:
                 rejected += [] if parts else [message]
             index = waiting.index(message)
             waiting[index : index + 1] = parts
-        for message in (*rejected, *waiting):
-            message.reason = message.reason or f"no time was left; last error: {reason}"
+        return self._report_unsent(rejected + waiting, reason)
+
+    def _report_unsent(self, unsent: list[PendingMessage], last_reason: str) -> list[PendingMessage]:
+        for message in unsent:
+            message.reason = message.reason or f"no time was left; before: {last_reason}"
             self._log_line(f"not delivered: {to_plain_text(message.payload['text'])}: {message.reason}")
-        return rejected + waiting
+        return unsent
 
     def _log_line(self, text: str) -> None:
         self._log(" ".join(text.split()))

@@ -50,7 +50,7 @@ def test_an_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
         (RATE_LIMITED, "429"),
         (Answer(500, "rollup_error"), "500"),
         (Answer(mode="hang"), "no answer in time"),
-        (Answer(mode="reset"), "dropped"),
+        (Answer(mode="reset"), "reset"),
     ],
 )
 def test_an_alarm_that_slack_did_not_take_is_an_error(

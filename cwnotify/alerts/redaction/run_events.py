@@ -57,10 +57,10 @@ def _fit_message(message: str) -> str:
     """Shorten a message with its causes. The longest lines are cut first, so that no cause is lost."""
     lines = message.split("\n")
     for limit in (text_limits.MAX_ERROR_MESSAGE_LENGTH, 600, 250):
-        shown = "\n".join(_cut(line, limit) for line in lines)
-        if len(shown) <= 2 * text_limits.MAX_ERROR_MESSAGE_LENGTH:
+        shortened = "\n".join(_cut(line, limit) for line in lines)
+        if len(shortened) <= 2 * text_limits.MAX_ERROR_MESSAGE_LENGTH:
             break
-    return _cut(shown, 2 * text_limits.MAX_ERROR_MESSAGE_LENGTH)
+    return _cut(shortened, 2 * text_limits.MAX_ERROR_MESSAGE_LENGTH)
 
 
 def _redact_captured_value(captured: CapturedValue, secret_urls: tuple[str, ...]) -> CapturedValue:

@@ -62,7 +62,9 @@ def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> 
     if url.startswith(REFERENCE_PREFIXES):
         return url
     if not all("!" <= c <= "~" for c in url):
-        raise InvalidWebhookError("must be a URL, which holds no spaces or special characters; copy it again from Slack")
+        raise InvalidWebhookError(
+            "must be a URL, which holds no spaces or special characters; copy it again from Slack"
+        )
     if allow_missing_scheme and "/" in url and "://" not in url:
         url = f"https://{url}"
     try:

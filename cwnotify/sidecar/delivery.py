@@ -257,7 +257,9 @@ def _post(
         and webhook.reference
     ):
         if webhook.report_rejected(url):
-            return retry_policy.RetryAt(attempt.now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
+            return retry_policy.RetryAt(
+                attempt.now, f"{decision.reason}; looking for a newer one in {webhook.reference}"
+            )
         return retry_policy.GiveUp(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
 

@@ -44,7 +44,9 @@ def post(tmp_path: Path, slack: Slack) -> Iterator[DeliveryHarness]:
 def test_an_alert_that_came_up_during_an_attempt_need_not_wait_for_the_next() -> None:
     rest = DestinationCooldown()
     rest.record_attempt(
-        decide_retry(SlackReply(error="no answer in time"), Attempt(9, 100.0, 110.0, 1.0, consecutive_failures=9)), 100.0, 110.0
+        decide_retry(SlackReply(error="no answer in time"), Attempt(9, 100.0, 110.0, 1.0, consecutive_failures=9)),
+        100.0,
+        110.0,
     )
 
     assert rest.remaining_seconds() > 50
@@ -64,7 +66,9 @@ def test_who_gives_an_old_alert_up_rests_too(header: str) -> None:
 
 def test_many_failures_with_others_age_no_alert() -> None:
     """Else one failure after a long sleep of the machine would give up all that waits."""
-    assert isinstance(decide_retry(SlackReply(503), Attempt(1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, consecutive_failures=30)), RetryAt)
+    assert isinstance(
+        decide_retry(SlackReply(503), Attempt(1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, consecutive_failures=30)), RetryAt
+    )
 
 
 @pytest.mark.parametrize("verdict", [SlackReply(200, "ok"), SlackReply(404, "no_service")], ids=str)
@@ -150,7 +154,9 @@ def test_the_next_message_is_due_when_the_rest_is_over_or_when_a_newer_one_may_t
         assert rest.next_due_time(box, "slack", WALL) == WALL + 30.0
 
         steady[0] += 200.0
-        rest.record_attempt(decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL)
+        rest.record_attempt(
+            decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL
+        )
         assert rest.next_due_time(box, "slack", WALL) == WALL + rest.remaining_seconds() > WALL
         box.enqueue("new", "slack", {"text": "new"}, WALL - 0.5)
         assert rest.next_due_time(box, "slack", WALL) == WALL - 0.5, "Slack may be back"
@@ -160,7 +166,9 @@ def test_a_message_is_due_no_sooner_than_it_says_and_no_later_than_the_rest(
     rest: DestinationCooldown, tmp_path: Path
 ) -> None:
     with closing(Outbox(tmp_path / "outbox.sqlite3", durable=False)) as box:
-        rest.record_attempt(decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL)
+        rest.record_attempt(
+            decide_retry(SlackReply(503), Attempt(1, WALL, WALL, 1.0, consecutive_failures=9)), WALL - 1.0, WALL
+        )
         over = WALL + rest.remaining_seconds()
         box.enqueue("old", "slack", {"text": "old"}, WALL - 20.0, over + 100.0)
         assert rest.next_due_time(box, "slack", WALL) == over + 100.0

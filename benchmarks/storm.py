@@ -27,8 +27,9 @@ from benchmarks.simulated import SimulatedClock
 from cwnotify import lambda_function
 from cwnotify.demo.slack_rules import respond_to_webhook
 from cwnotify.deploy.template_resources import build_stack_resources
-from cwnotify.lambda_function import NotDeliveredError, WebhookSender, handle_event
+from cwnotify.lambda_function import handle_event
 from cwnotify.slack.retry_policy import SlackReply
+from cwnotify.slack.webhook_sender import NotDeliveredError, WebhookSender
 
 STORM_SECONDS = 60.0
 HOUR = 3600.0
@@ -86,7 +87,7 @@ class SimulatedSlack:
         self.delivered: list[tuple[float, dict[str, Any]]] = []
 
     def post(self, _url: str, payload: dict[str, Any], seconds: float) -> SlackReply:
-        """One attempt, as `lambda_function.post` makes it."""
+        """One attempt, as `post_with_deadline` makes it."""
         self.attempts += 1
         if self._down <= self._clock.now < self._up:
             return self._fail(seconds)

@@ -78,7 +78,19 @@ def _strip_prose(source: str, tree: ast.Module) -> str:
             first, last = docstring.lineno - 1, docstring.end_lineno or docstring.lineno
             # An empty string remains, because the docstring may be the whole body.
             lines[first:last] = [" " * docstring.col_offset + '""', *[""] * (last - first - 1)]
-    return "\n".join(lines) + "\n"
+    return _shrink_indentation("\n".join(lines) + "\n")
+
+
+def _shrink_indentation(source: str) -> str:
+    """Indent by one space instead of four, except inside strings. The zip is not compressed."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    string_rows = {row for token in tokens for row in range(token.start[0] + 1, token.end[0] + 1)}
+    lines = source.splitlines(keepends=True)
+    for row, line in enumerate(lines, start=1):
+        if row not in string_rows:
+            code = line.lstrip(" ")
+            lines[row - 1] = " " * ((len(line) - len(code)) // 4) + code
+    return "".join(lines)
 
 
 def _find_file(module: str) -> Path | None:

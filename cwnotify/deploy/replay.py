@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from cwnotify import lambda_function
 from cwnotify.alerts.events.alarms import AwsEvent
 from cwnotify.alerts.messages.block_kit import Payload
 from cwnotify.alerts.parsing.envelopes import parse_aws_events
@@ -15,6 +14,8 @@ from cwnotify.aws.alarm_history import iterate_newest_history, parse_history_ite
 from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import NoWebhookError, Secret
+from cwnotify.slack.destination import WebhookResolver
+from cwnotify.slack.webhook_sender import NotDeliveredError, deliver_payload
 
 
 def fetch_published_events(aws: AwsSession, alarm: str, last: int) -> tuple[AwsEvent, ...]:
@@ -53,10 +54,11 @@ def send_payloads(payloads: Iterable[Payload], webhook: Secret | None) -> None:
     """
     if webhook is None:
         raise NoWebhookError
+    url = WebhookResolver(webhook).wait_until_resolved().get_url()
     for payload in payloads:
         try:
-            lambda_function.deliver_payload(payload, webhook.reveal())
-        except lambda_function.NotDeliveredError as error:
+            deliver_payload(payload, url.reveal())
+        except NotDeliveredError as error:
             raise CwnotifyError(f"not delivered: {error}", hint="check the webhook with: cwnotify doctor") from None
 
 

@@ -14,7 +14,7 @@ from cwnotify.settings import LOOPBACK_HOSTS, NoWebhookError, ResolvedSetting, S
 from cwnotify.settings.webhook import mask_webhook
 from cwnotify.slack.destination import WebhookResolver
 from cwnotify.slack.http import find_connection_problem, post_to_slack
-from cwnotify.slack.retry_policy import SlackReply, explain_reply
+from cwnotify.slack.retry_policy import SlackReply, diagnose_reply
 
 _WEBHOOK_PATH = re.compile(r"/services/T\w+/B\w+/\w+/?", re.ASCII)
 
@@ -83,5 +83,5 @@ def evaluate_greeting(reply: SlackReply) -> Finding:
     """Return the result of the greeting."""
     if reply.status == 200 and reply.body.strip() == "ok":
         return report_ok("Slack", "accepted a greeting; see it in the webhook's channel")
-    text, _, todo = explain_reply(reply).rpartition("; ")
-    return report_problem("Slack", text or todo, todo if text else "cwnotify login, with a webhook that works")
+    problem, remedy = diagnose_reply(reply)
+    return report_problem("Slack", problem, remedy or "cwnotify login, with a webhook that works")

@@ -54,7 +54,7 @@ def test_zip_contains_exactly_the_loaded_modules(tmp_path: Path) -> None:
     # Every kind of event in every language.
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); import lambda_function\n"
-        "from cwnotify.lambda_function import render_payloads\n"
+        "from cwnotify.alerts.payloads import render_payloads\n"
         "for lang in ('en', 'ko'):\n"
         "    for event in json.loads(sys.argv[2]): print(render_payloads(event, lang))\n"
         "print(json.dumps("

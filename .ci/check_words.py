@@ -1,4 +1,4 @@
-"""Check tracked text files for the words in banned_words.tsv. Usage: check_words.py [PATH...]; exits with 1 if it finds any."""
+"""Check tracked files for the words in banned_words.tsv. Usage: check_words.py [PATH...]; exits with 1 on a match."""
 
 from __future__ import annotations
 

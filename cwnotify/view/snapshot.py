@@ -233,6 +233,6 @@ class Snapshot:
     alarms: tuple[PanelAlarm, ...] = ()
     runs: tuple[PanelRun, ...] = ()
     health: SlackHealth = SlackHealth()
-    troubles: tuple[PanelProblem, ...] = ()
+    problems: tuple[PanelProblem, ...] = ()
     updated: float = 0.0
     stale: bool = False

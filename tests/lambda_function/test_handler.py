@@ -505,7 +505,7 @@ def load_envelope(name: str) -> dict[str, Any]:
 
 
 def test_summary_is_sent_unless_contributors_follow(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    summary, both = load_envelope("case_insights_summary_names_nobody"), load_envelope("contributor_beside_summary")
+    summary, both = load_envelope("case_insights_summary_without_names"), load_envelope("contributor_beside_summary")
     assert lambda_handler(summary, Context(30)) == {"messages": 1, "batchItemFailures": []}
     assert lambda_handler(both, Context(30)) == {"messages": 1, "batchItemFailures": []}
     assert "orders" in slack.payloads[-1]["text"]

@@ -41,7 +41,7 @@ TRANSLATIONS = {
     "cpu": "{spark} average {mean} %, maximum {max} %",
     "last seen": "Last measurement",
     "vitals": "{at}, CPU {cpu} %, memory {used} of {total} GB",
-    "what tells us": "Evidence",
+    "evidence": "Evidence",
     "oom.evidence": "the `oom_kill` count rose by {n}",
     "exit.evidence": "exit status: {status}",
     "no value": "no value: {error}",

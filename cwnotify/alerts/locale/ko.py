@@ -47,7 +47,7 @@ TRANSLATIONS = {
     "cpu": "{spark} 평균 {mean} %, 최고 {max} %",
     "last seen": "마지막 측정값",
     "vitals": "{at}, CPU {cpu} %, 메모리 {total} GB 중 {used} GB",
-    "what tells us": "근거",
+    "evidence": "근거",
     "oom.evidence": "`oom_kill` 횟수가 {n}회 늘었어요",
     "exit.evidence": "종료 상태: {status}",
     "no value": "값 없음: {error}",

@@ -269,7 +269,7 @@ def _evidence_pairs(result: RunResult) -> list[tuple[str, str]]:
         status = loss.signal or ("" if loss.code is None else f"exit code {loss.code}")
         evidence = [translate(lang, "oom.evidence", n=loss.oom_kills)] if loss.oom_kills else []
         evidence += [translate(lang, "exit.evidence", status=b.inline_code(status))] if status else []
-        pairs.append((translate(lang, "what tells us"), "\n".join(evidence)))
+        pairs.append((translate(lang, "evidence"), "\n".join(evidence)))
     return pairs
 
 

@@ -53,7 +53,7 @@ GOLDEN = (
     "case_cross_account_metric.en",
     "case_description_markdown.en",
     "case_description_url_broken.en",
-    "case_insights_summary_names_nobody.en",
+    "case_insights_summary_without_names.en",
     "case_log_alarm_query_lost.en",
     "case_log_alarm_query_lost.ko",
     "case_m_of_n_newest_not_breaching.en",

@@ -120,7 +120,7 @@ def test_unread_entries_are_counted() -> None:
     assert isinstance(note, UnrecognizedEvent)
     assert note.left_out == 77
     texts = [payload["text"] for payload in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "en")]
-    assert any("77 more entries of the same event" in text for text in texts)
+    assert any("77 more were left out" in text for text in texts)
     assert any("77개" in payload["text"] for payload in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "ko"))
 
 

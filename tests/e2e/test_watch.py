@@ -356,5 +356,5 @@ def test_missed_changes_are_sent_once_when_history_returns(world: WatchWorld, cl
     first, second, third = messages(world)
     assert "OK" in first
     assert "ALARM" in second
-    assert "is in ALARM now" in third
+    assert "is now in ALARM" in third
     assert str(world.slack.payloads[2]).count("→ ALARM") == 2

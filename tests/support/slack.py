@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 Payload = dict[str, Any]
 # hang: reads the request and never answers. silent: does not read it. drip: sends the answer byte by byte.
-# reset: RST before the body is read. late_reset: RST after it, when Slack may have the message. cut: sends half the body.
+# reset: RST before the body is read. late_reset: RST after it, when Slack may have the message. cut: half of the body.
 Mode = Literal["normal", "hang", "silent", "drip", "reset", "late_reset", "cut"]
 DRIP_INTERVAL = 0.01
 

@@ -27,8 +27,8 @@ from cwnotify.deploy.template import (
     parse_instance_watches,
     render_template,
 )
-from cwnotify.errors import AwsError, CwnotifyError, UsageError
-from cwnotify.settings import REFERENCE_PREFIXES
+from cwnotify.errors import AwsError, UsageError
+from cwnotify.settings import REFERENCE_PREFIXES, NoWebhookError
 
 NOTHING_TO_WATCH = (
     "there is nothing to watch: name an instance with --instance i-…, an alarm that exists with --alarm NAME, "
@@ -281,7 +281,7 @@ def _reference(wish: StackSpec, found: DeployedState) -> str:
         return get_webhook_reference(found.stack)
     if found.webhook:
         return ours
-    raise CwnotifyError("no Slack webhook is set", hint="store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
+    raise NoWebhookError
 
 
 def _check_alarms(wish: StackSpec, found: DeployedState, followed: str | None, own: list[str]) -> None:

@@ -14,7 +14,7 @@ from cwnotify.aws.alarm_actions import find_alarms_by_name
 from cwnotify.aws.alarm_history import iterate_newest_history, parse_history_item, to_eventbridge_event
 from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, CwnotifyError
-from cwnotify.settings import Secret
+from cwnotify.settings import NoWebhookError, Secret
 
 
 def fetch_published_events(aws: AwsSession, alarm: str, last: int) -> tuple[AwsEvent, ...]:
@@ -54,9 +54,7 @@ def send_payloads(payloads: Iterable[Payload], webhook: Secret | None) -> None:
         If one was not delivered; those after it are not tried.
     """
     if webhook is None:
-        raise CwnotifyError(
-            "no Slack webhook is set", hint="store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
-        )
+        raise NoWebhookError
     for payload in payloads:
         try:
             lambda_function.deliver_payload(payload, webhook.reveal())

@@ -10,7 +10,7 @@ from cwnotify.alerts.messages.run import webhook_test_message
 from cwnotify.alerts.webhook_url import SLACK_WEBHOOK_HOSTS, is_workflow_webhook
 from cwnotify.doctor.findings import Finding, report_error, report_note, report_ok, report_problem
 from cwnotify.errors import CwnotifyError
-from cwnotify.settings import LOOPBACK_HOSTS, ResolvedSetting, Secret
+from cwnotify.settings import LOOPBACK_HOSTS, NoWebhookError, ResolvedSetting, Secret
 from cwnotify.settings.webhook import mask_webhook
 from cwnotify.slack.destination import WebhookResolver
 from cwnotify.slack.http import find_connection_problem, post_to_slack
@@ -32,9 +32,7 @@ def diagnose_webhook(found: Mapping[str, ResolvedSetting], send: bool, host: str
     """The webhook; a greeting from `host` is posted only where `send` says so."""
     webhook = found.get("webhook")
     if webhook is None:
-        yield report_problem(
-            "Webhook", "none is set, so Slack hears nothing", "cwnotify manifest, then: cwnotify login"
-        )
+        yield report_error("Webhook", NoWebhookError())
         return
     try:
         url = WebhookResolver(webhook.value).wait_until_resolved().get_url()

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_told_with_what_to_do(scene: Scene):
     assert "✗ Slack        could not be reached: the connection was refused" in told
     assert "✗ Monitoring   there is no instance i-0123456789abcdef0 in ap-northeast-2" in told
     assert "✗ Alarms       there is no alarm disk here" in told
-    assert told.endswith("\n4 things to mend.\n")
+    assert told.endswith("\n4 things to fix.\n")
 
 
 def test_expired_credentials_are_told_once(scene: Scene):
@@ -133,7 +133,7 @@ def test_a_laptop_without_aws_needs_only_a_webhook(tmp_path: Path):
 
     assert "· AWS          not set up" in well.stdout
     assert well.returncode == 0
-    assert "✗ Webhook      none is set" in without.stdout
+    assert "✗ Webhook      no Slack webhook is configured" in without.stdout
     assert without.returncode == 1
     assert "✗ AWS          no AWS credentials can be used" in watching.stdout
 

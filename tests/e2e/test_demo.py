@@ -28,7 +28,7 @@ def test_quickstart_alerts_arrive_and_are_reported(tmp_path: Path) -> None:
     done = run_demo(TOP / "notebooks" / "quickstart.ipynb", report)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "NOT" not in done.stdout
+    assert "FAIL" not in done.stdout
     for name in ("warm-up", "fit", "fit-again", "endless", "night-run", "train", "-busy", "-off"):
         assert name in report.read_text()
     assert "Nothing is left." in done.stdout
@@ -43,4 +43,4 @@ def test_missing_alert_fails_demo(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "quickstart.ipynb", tmp_path / "index.html")
 
     assert done.returncode == 1
-    assert "NOT  a cell that fails" in done.stdout
+    assert "FAIL  a cell that fails" in done.stdout

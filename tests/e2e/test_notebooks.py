@@ -111,7 +111,7 @@ def test_shipped_notebook_sends_expected_alerts(name: str, world: World, slack: 
 
 
 SAID = {
-    "alarms.ipynb": ["-busy is in ALARM", "The function came to a good end", "Nothing is left."],
+    "alarms.ipynb": ["-busy is in ALARM", "The function succeeded", "Nothing is left."],
     "fleet.ipynb": ["highest of 40", " alarms changed", "Nothing is left."],
 }
 PRINT = (

@@ -369,7 +369,7 @@ def test_secret_stays_in_its_file(walk: Walk, slack: Slack) -> None:
     # Given nothing, every command says what to do next.
     without = walk("test")
     assert without.returncode == 1
-    assert "cwnotify manifest" in without.stderr
+    assert "no Slack webhook is configured" in without.stderr
     assert "cwnotify login" in without.stderr
 
     # When the webhook is stored, it is tried first.

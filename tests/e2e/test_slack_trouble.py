@@ -181,7 +181,7 @@ def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene
     assert refusal.reason in listed
     assert "1 sent again" in sent
     assert alert_outcome(wait_for_alert(scene.slack, "unwanted")) == "finished"
-    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scene.outbox("list") == "No pending or dead alerts.\n"
     assert len(scene.slack.received) == len(refusal.answers) + 1
     assert scene.slack.canary not in listed + sent
 
@@ -191,8 +191,8 @@ def test_undeliverable_alert_can_be_removed(scene: Scene) -> None:
     scene.run("unwanted")
     until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
 
-    assert scene.outbox("purge", "--all") == "1 thrown away.\n"
-    assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scene.outbox("purge", "--all") == "1 deleted.\n"
+    assert scene.outbox("list") == "No pending or dead alerts.\n"
     assert scene.everything_told() == []
 
 

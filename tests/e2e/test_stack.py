@@ -159,7 +159,7 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
 
     pinged = cwnotify("test", "--lambda")
     assert "delivered:" in pinged
-    assert "The function came to a good end" in pinged
+    assert "The function succeeded" in pinged
     example = json.dumps(slack.wait_for(2)[1])
     assert "Example alarm name" in example
     assert "Ping" in example
@@ -176,7 +176,7 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
     assert slack.canary not in secret + planned + made
     assert "ssm:/cwnotify/cwnotify/webhook" in secret
 
-    assert "look with --plan, then say --yes" in cwnotify.refused("teardown")
+    assert "review with --plan, then pass --yes" in cwnotify.refused("teardown")
     assert aws.list_resources()["stacks"] == ["cwnotify"]
     assert "Nothing is left." in cwnotify("teardown", "--yes")
     assert aws.list_resources() == before

@@ -142,7 +142,7 @@ class _World:
             self._later(self.dice.expovariate(1 / (8 * HOUR)), "clock")
 
     def _sweep(self, _: str) -> None:
-        self.outbox.expire_messages(self._wall, WEBHOOKS[:1])
+        self.outbox.expire_messages(self._wall, retry_policy.MAX_DELIVERY_AGE, WEBHOOKS[:1])
         if not self._is_over or self.outbox.list_messages("pending"):
             self._later(HOUR, "sweep")
 

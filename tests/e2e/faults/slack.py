@@ -181,7 +181,7 @@ def outage_over_a_day(folder: Path) -> FaultResult:
                 "giving up",
             )
             silent = "%%notify_on_finish --min 1h later\n1"
-            until(lambda: "could not be told: given up after 26 h" in kernel.run(silent).text, 10, "a word of it")
+            until(lambda: "could not be delivered: given up after 26 h" in kernel.run(silent).text, 10, "a word of it")
             one.slack.accept_connections()
             one.end_fault()
             one.world.execute("cwnotify", "outbox", "retry", "--all")

@@ -63,7 +63,7 @@ HARD_CELLS = {
         "for _ in range(1000):\n    print('x' * 10_000)\nprint('the end')", text="the end", options="--tail 1"
     ),
     "str raises": HardCell(RAISES.format("raise KeyError(3)"), "failed", "KeyError"),
-    "str of 50 MB": HardCell("raise ValueError('y' * 50_000_000)", "failed", "yyyy"),
+    "str of 10 MB": HardCell("raise ValueError('y' * 10_000_000)", "failed", "yyyy"),
     "lone surrogate": HardCell("x = '\\ud800'", text="\N{REPLACEMENT CHARACTER}", options="--show x"),
     "NUL, reversed text": HardCell("raise ValueError('\\x00 \\u202e')", "failed", "ValueError"),
     "markup": HardCell("raise ValueError('</script> <!channel> ``` <https://evil.example|x>')", "failed", "</script>"),

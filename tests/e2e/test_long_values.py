@@ -21,7 +21,7 @@ def test_cell_with_2500_values_is_reported_as_finished(world: World, slack: Slac
 
 
 def test_cell_with_megabyte_of_expressions_is_reported(world: World, slack: Slack) -> None:
-    expressions = ",".join(f"len('{'x' * 30_000}') + {number}" for number in range(60))
+    expressions = ",".join(f"len('{'x' * 18_000}') + {number}" for number in range(60))
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish train --show {expressions}\nraise ValueError('y' * 3_000_000)", 60)

@@ -85,12 +85,13 @@ def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path) -> None:
 def test_spot_notice_is_sent_once_during_cell(tmp_path: Path) -> None:
     with Imds("spot") as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as first, Kernel(world) as second:
+            # The first poll of each sidecar finds this one; the other one arrives while the cells run.
+            imds.announce_rebalance()
             cells = []
             for kernel in (first, second):
                 kernel.run("%load_ext cwnotify")
                 cells.append(kernel.submit_cell(f"{HEADER}{LONG_RUNNING_CODE}"))
                 cells[-1].wait_for_output("begun")
-            imds.announce_rebalance()
             slack.wait_for(1)
             imds.announce_interruption()
             slack.wait_for(2)

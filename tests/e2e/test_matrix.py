@@ -6,7 +6,6 @@ Each pair has a virtual environment in ``.matrix/``, created if it is missing or
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -59,11 +58,10 @@ def kernel(python: Path, slack: Slack, tmp_path_factory: pytest.TempPathFactory)
         yield kernel
 
 
-def test_environment_has_requested_versions(python: Path, request: pytest.FixtureRequest) -> None:
-    code = "import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)"
-    versions = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+def test_kernel_has_requested_versions(kernel: Kernel, request: pytest.FixtureRequest) -> None:
+    result = kernel.run("import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)")
 
-    assert tuple(versions) == request.node.callspec.params["python"]
+    assert tuple(result.stdout.split()) == request.node.callspec.params["python"]
 
 
 def test_finished_cell_shows_value_once(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -187,14 +185,16 @@ def test_unload_and_load_again_works(kernel: Kernel, slack: Slack, name: str) ->
     assert not delivered_alerts(slack, name)
 
 
-def test_killed_kernel_is_reported(python: Path, slack: Slack, name: str, tmp_path: Path) -> None:
-    with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
+def test_killed_kernel_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
+    """Use the pair's kernel, because this is its last test. A rerun starts it again."""
+    if not kernel.is_alive():
+        kernel.restart()
         kernel.run("%load_ext cwnotify")
-        cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
-        cell.wait_for_output("begun")
-        kernel.kill()
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
+    cell.wait_for_output("begun")
+    kernel.kill()
 
-        assert alert_outcome(wait_for_alert(slack, name)) == "lost"
+    assert alert_outcome(wait_for_alert(slack, name)) == "lost"
 
 
 def test_current_python_is_in_matrix() -> None:

@@ -26,9 +26,9 @@ from benchmarks.harness import (
     temporary_disk_folder,
     threshold_row,
 )
+from cwnotify.alerts.payloads import render_payloads
 from cwnotify.demo.slack_rules import respond_to_webhook
 from cwnotify.deploy.bundle import LAZY_MODULES, collect_zip_files, make_zip
-from cwnotify.lambda_function import render_payloads
 
 EVENT_PATH = Path(__file__).parents[1] / "tests" / "data" / "envelopes" / "sns_busy.json"
 TIMING_TEMPLATE = "import time; began = time.perf_counter(); {}; print(1000 * (time.perf_counter() - began))"

@@ -4,7 +4,7 @@
 
     python -m benchmarks.storm [--changes 10000]
 
-Ours is real here: the handler, the digests, the retries, and the queue's settings as they stand in ``stack.yaml``.
+Ours is real here: the handler, the digests, the retries, and the queue's settings as they are in the stack's template.
 Simulated are the clock, SQS with Lambda's pollers (batches, partial failure, copies, the pause before another try,
 the dead-letter queue) and a Slack that takes one message a second, judges each by its rules, and can be down.
 """
@@ -23,13 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.simulated import SimulatedClock
 from cwnotify import lambda_function
 from cwnotify.demo.slack_rules import respond_to_webhook
-from cwnotify.lambda_function import NotDeliveredError, WebhookSender, handle_event
+from cwnotify.deploy.template_resources import build_stack_resources
+from cwnotify.lambda_function import handle_event
 from cwnotify.slack.retry_policy import SlackReply
+from cwnotify.slack.webhook_sender import NotDeliveredError, WebhookSender
 
 STORM_SECONDS = 60.0
 HOUR = 3600.0
@@ -38,7 +38,6 @@ MAX_BATCH_BYTES = 6_000_000
 STORM_START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC).timestamp()
 SLACK_LATENCY = 0.2
 _ROOT = Path(__file__).parents[1]
-_TEMPLATE = _ROOT / "cwnotify" / "deploy" / "stack.yaml"
 _EVENT = _ROOT / "tests" / "data" / "envelopes" / "eventbridge_single_metric.json"
 _NAME = re.compile(r"train-\d{5}-\w+")
 _ADDRESS = re.compile(r'https://[^|">]+')
@@ -88,7 +87,7 @@ class SimulatedSlack:
         self.delivered: list[tuple[float, dict[str, Any]]] = []
 
     def post(self, _url: str, payload: dict[str, Any], seconds: float) -> SlackReply:
-        """One attempt, as `lambda_function.post` makes it."""
+        """One attempt, as `post_with_deadline` makes it."""
         self.attempts += 1
         if self._down <= self._clock.now < self._up:
             return self._fail(seconds)
@@ -145,7 +144,7 @@ def simulate_storm(changes: int, outage_seconds: float = 0.0, max_receives: int 
     """
     clock = SimulatedClock(STORM_START)
     slack = SimulatedSlack(clock, STORM_START, STORM_START + outage_seconds)
-    resources = yaml.load(_TEMPLATE.read_text(), _Loader)["Resources"]
+    resources = build_stack_resources(())
     queue, source = (resources[name]["Properties"] for name in ("Queue", "Source"))
     box = SqsQueue(queue["VisibilityTimeout"], max_receives or queue["RedrivePolicy"]["maxReceiveCount"])
     names = [f"train-{n:05}-{'off' if n % 3 else 'busy'}" for n in range(changes)]
@@ -223,13 +222,6 @@ def _event(name: str, state: str, at: float) -> str:
     return json.dumps(event)
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads the template; what CloudFormation's own tags say does not matter here."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)
-
-
 def main() -> None:
     """Two storms, and how they ended."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,13 +232,11 @@ def main() -> None:
         since = "after its return" if down else "after the first change"
         print(f"{title}: {changes:,} changes of {len(came.alarms):,} alarms within {STORM_SECONDS:.0f} s")
         print(f"  told       {len(came.reported & came.alarms):,} alarms, the last {came.seconds:.0f} s {since}")
-        print(
-            f"  messages   {came.message_count} ({came.attempts} attempts), {changes / came.message_count:.0f} times fewer than"
-        )
+        fewer = changes / came.message_count
+        print(f"  messages   {came.message_count} ({came.attempts} attempts), {fewer:.0f} times fewer than")
         print(f"             one for each change, which would take Slack {changes / 3600:.1f} h")
-        print(
-            f"  lost       {len(came.alarms - came.reported)}; left in the queue {came.queued}, dead {came.dead_lettered}"
-        )
+        lost = len(came.alarms - came.reported)
+        print(f"  lost       {lost}; left in the queue {came.queued}, dead {came.dead_lettered}")
 
 
 if __name__ == "__main__":

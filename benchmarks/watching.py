@@ -154,7 +154,7 @@ class _Stepped(AwsPoller):
         self._session()
 
     def step(self, now: float) -> AwsSession:
-        self._round(self._requests, now)
+        self._poll(self._requests, now)
         return self._session()
 
 

@@ -64,7 +64,7 @@ def preview(file: BinaryIO, output: Path | None, as_json: bool, lang: str | None
 
 def _render_payloads(content: object, lang: str, zone: str, channel: str) -> list[Payload]:
     """Return Slack messages unchanged, and events as the deployed function would send them."""
-    from cwnotify.lambda_function import render_payloads
+    from cwnotify.alerts.payloads import render_payloads
 
     payloads: list[Payload] = []
     for item in content if isinstance(content, list) and content else [content]:

@@ -100,7 +100,7 @@ def _iter_snapshots(request: PanelRequest, webhook: Secret | None) -> Iterator[S
 
 def _is_complete(snapshot: Snapshot) -> bool:
     """Return whether AWS has responded, or a problem prevents that."""
-    return bool(snapshot.updated or snapshot.troubles)
+    return bool(snapshot.updated or snapshot.problems)
 
 
 def _draw_screen(previous: Snapshot | None, snapshot: Snapshot) -> None:
@@ -136,9 +136,9 @@ def describe_changes(previous: Snapshot | None, current: Snapshot) -> Iterator[s
     for run in current.runs:
         if outcomes.get((run.name, run.started)) != run.outcome:
             yield f"{run_marker(run)[0]} {sanitize_line(run.name)} {format_run_state(run, now)}"
-    problems = {problem.text for problem in previous.troubles} if previous else set()
-    for problem in current.troubles:
+    problems = {problem.text for problem in previous.problems} if previous else set()
+    for problem in current.problems:
         if problem.text not in problems:
             yield f"⚠ {format_problem(problem, now)}"
-    for text in problems - {problem.text for problem in current.troubles}:
+    for text in problems - {problem.text for problem in current.problems}:
         yield f"✓ resolved: {sanitize_line(text, 400)}"

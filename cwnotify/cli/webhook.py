@@ -19,7 +19,7 @@ from cwnotify.alerts.messages.run import webhook_test_message
 from cwnotify.alerts.messages.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
 from cwnotify.settings import NoWebhookError, Secret
-from cwnotify.slack.retry_policy import SlackReply, explain_reply
+from cwnotify.slack.retry_policy import SlackReply, diagnose_reply
 
 
 @click.command()
@@ -126,4 +126,5 @@ def _post_message(webhook: Secret, payload: Payload) -> None:
 
     reply: SlackReply = post_to_slack(WebhookResolver(webhook).wait_until_resolved().get_url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):
-        raise CwnotifyError(explain_reply(reply))
+        problem, remedy = diagnose_reply(reply)
+        raise CwnotifyError(problem, hint=remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from cwnotify.preview.loose import as_dict, as_list, as_str
+from cwnotify.alerts.parsing.lenient_json import as_dict, as_list, as_str
 
 BLOCK_KIT_BUILDER_URL = "https://app.slack.com/block-kit-builder/#"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
-from cwnotify.preview.loose import as_dict, as_list, as_str
+from cwnotify.alerts.parsing.lenient_json import as_dict, as_list, as_str
 from cwnotify.preview.mrkdwn import escape_html, render_link_html, render_mrkdwn_html, render_plain_text_html
 
 _HANGUL = re.compile("[가-힣]")

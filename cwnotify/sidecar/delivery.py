@@ -248,22 +248,28 @@ def _attempt(
 def _post(
     webhook: WebhookResolver, message: OutboxMessage, is_text: bool, failures: int
 ) -> retry_policy.DeliveryDecision:
-    tried, since = message.attempts, message.created
+    def describe_attempt() -> retry_policy.Attempt:
+        return retry_policy.Attempt(
+            message.attempts, message.created, time.time(), random.random(), is_text, consecutive_failures=failures
+        )
+
     try:
         url = webhook.get_url()
     except AwsError as error:
-        return retry_policy.decide_retry_unsent(str(error), tried, since, time.time(), random.random(), failures)
+        return retry_policy.decide_retry_unsent(str(error), describe_attempt())
     payload = _add_delay_note(message, time.time())
     reply = post_to_slack(url, drop_blocks(payload) if is_text else payload)
-    now = time.time()
-    decision = retry_policy.decide_retry(reply, tried, since, now, random.random(), is_text, failures=failures)
+    attempt = describe_attempt()
+    decision = retry_policy.decide_retry(reply, attempt)
     if (
         isinstance(decision, retry_policy.GiveUp)
         and reply.status in retry_policy.WEBHOOK_GONE_STATUSES
         and webhook.reference
     ):
         if webhook.report_rejected(url):
-            return retry_policy.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
+            return retry_policy.RetryAt(
+                attempt.now, f"{decision.reason}; looking for a newer one in {webhook.reference}"
+            )
         return retry_policy.GiveUp(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
 

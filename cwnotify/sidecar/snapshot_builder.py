@@ -55,7 +55,7 @@ def build_snapshot(
         alarms=tuple(_describe_alarm(alarm, observation) for alarm in observation.alarms),
         runs=tuple(runs),
         health=health,
-        troubles=(*observation.problems, *_explain_missing_data(observation)),
+        problems=(*observation.problems, *_explain_missing_data(observation)),
         updated=updated,
         stale=bool(updated) and now - updated > STALE_AFTER_POLLS * max(request.round, MIN_STALE_INTERVAL),
     )

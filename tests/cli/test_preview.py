@@ -111,7 +111,7 @@ def test_plain_text_is_rendered_as_the_function_sends_it(content: bytes, text: s
         ("cli_describe_alarms", ["db-free-storage", "errors", "all", "logs"]),
         ("cli_history_state_updates", ["train-3-busy", "train-3-busy", "train-3-busy"]),
         ("cli_history_action", ["tg-High-Unhealthy-Hosts"]),
-        ("cli_receive_message", ["train-3-busy", "train-3-busy", "no alarm"]),
+        ("cli_receive_message", ["train-3-busy", "train-3-busy", "not an alarm"]),
     ],
 )
 def test_output_of_aws_commands_is_rendered_per_alarm(name: str, alarms: list[str], run: RunPreview) -> None:

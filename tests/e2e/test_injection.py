@@ -142,7 +142,7 @@ def test_panel_html_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -
             alarms=tuple(replace(alarm, name=text, state=text, url=text) for alarm in snapshot.alarms),
             runs=tuple(replace(run, name=text, outcome="failed", detail=text, place=text) for run in snapshot.runs),
             lines=tuple(replace(line, label=text) for line in snapshot.lines),
-            troubles=(PanelProblem(text, AT, AT),),
+            problems=(PanelProblem(text, AT, AT),),
             health=SlackHealth(True, AT, 1, 1, text),
         )
         renderers = (html.render_subject, html.render_freshness, html.render_notices, html.render_runs)

@@ -50,7 +50,7 @@ def test_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
         (RATE_LIMITED, "429"),
         (Answer(500, "rollup_error"), "500"),
         (Answer(mode="hang"), "no answer in time"),
-        (Answer(mode="reset"), "dropped"),
+        (Answer(mode="reset"), "reset"),
     ],
 )
 def test_alarm_rejected_by_slack_is_error(slack: Slack, function: LambdaFunction, answer: Answer, reason: str) -> None:

@@ -106,7 +106,7 @@ def test_watch_shows_instance_cpu_and_alarms(aws: Ministack, world: WatchWorld, 
         assert [value for _, value in snapshot.lines[0].points][-1] == 90.0
         assert [one.name for one in snapshot.alarms] == [f"{instance}-busy"]
         assert snapshot.alarms[0].threshold == 99.5
-        assert not snapshot.troubles
+        assert not snapshot.problems
 
         feed(aws, instance, 33)
         watch.wait_for_snapshot(lambda one: one.lines[0].points[-1][1] != 90.0, "the new datapoint")
@@ -207,13 +207,13 @@ def test_missing_permission_is_named_and_recovers(aws: Ministack, world: WatchWo
     feed(aws, instance, 10, 20)
     key = _a_user(aws, "notebook")
     with watching(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
-        troubled = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble")
-        texts = " ".join(trouble.text for trouble in troubled.troubles)
+        troubled = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the trouble")
+        texts = " ".join(trouble.text for trouble in troubled.problems)
         assert "cloudwatch:GetMetricData" in texts
         assert "cwnotify policy notebook" in texts
 
         _allow(aws, "notebook")
-        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.problems, "the recovery")
 
 
 def _a_user(aws: Ministack, name: str) -> tuple[str, str]:
@@ -236,17 +236,17 @@ def test_credentials_added_during_run_are_used(
     environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
     environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
     with WatchProcess(world, "--instance", instance, environ={**environ, "CWNOTIFY_ROUND": ROUND}) as watch:
-        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the trouble").problems[0]
         assert "credentials" in trouble.text
 
         key, secret = (aws.environ()[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
-        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.problems, "the recovery")
 
 
 def test_unknown_instance_is_reported(aws: Ministack, world: WatchWorld) -> None:
     with watching(world, aws, "--instance", "i-00000000000000042") as watch:
-        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the trouble").troubles[0]
+        trouble = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the trouble").problems[0]
 
     assert "there is no instance i-00000000000000042 in ap-northeast-2" in trouble.text.lower()
 
@@ -257,7 +257,7 @@ def test_watch_without_aws_shows_host(world: WatchWorld) -> None:
         snapshot = watch.wait_for_snapshot(lambda one: one.lines, "this host's load")
 
     assert [line.label for line in snapshot.lines] == ["this host, live"]
-    assert not snapshot.troubles
+    assert not snapshot.problems
 
 
 # What only adds to an alert does not delay it
@@ -356,5 +356,5 @@ def test_missed_changes_are_sent_once_when_history_returns(world: WatchWorld, cl
     first, second, third = messages(world)
     assert "OK" in first
     assert "ALARM" in second
-    assert "is in ALARM now" in third
+    assert "is now in ALARM" in third
     assert str(world.slack.payloads[2]).count("→ ALARM") == 2

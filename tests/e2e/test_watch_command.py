@@ -127,13 +127,13 @@ def test_problem_is_named_and_recovers(world: World, aws: CloudWatch, slack: Sla
     with WatchProcess(world, environ={}) as watch:
         watch.wait_for_snapshot(lambda one: one.lines and one.alarms, "a good beginning", 40)
         aws.fault = fault
-        troubled = watch.wait_for_snapshot(lambda one: one.troubles, "the trouble", 60)
-        assert said in " ".join(trouble.text for trouble in troubled.troubles).lower()
+        troubled = watch.wait_for_snapshot(lambda one: one.problems, "the trouble", 60)
+        assert said in " ".join(trouble.text for trouble in troubled.problems).lower()
         assert troubled.lines, "what was read before is still shown"
 
         aws.set_state("train-busy", "ALARM")
         aws.fault = None
-        healed = watch.wait_for_snapshot(lambda one: not one.troubles and not one.stale, "the healing", 60)
+        healed = watch.wait_for_snapshot(lambda one: not one.problems and not one.stale, "the healing", 60)
         assert healed.alarms[0].state == "ALARM"
         # What changed while nobody could see is told all the same.
         slack.wait_for(1)

@@ -168,7 +168,7 @@ def test_valid_custom_sentences_are_used_and_others_reported(home: Home) -> None
         ("en", "run.failed", "{name} broke: {error}"),
         ("en", "run.lost", "{name}: {why}"),
     }
-    assert troubles == (
+    assert problems == (
         f"{path}: [words.en] cell is not used: unknown placeholder {{m}}; use {{n}}",
         f"{path}: [words.fr] cell is not used: unknown language fr; choose from en, ko",
     )

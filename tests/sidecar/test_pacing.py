@@ -13,7 +13,7 @@ import pytest
 
 from cwnotify.settings import Secret
 from cwnotify.sidecar.pacing import DestinationCooldown
-from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE, Delivered, GiveUp, RetryAt, SlackReply, decide_retry
+from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE, Attempt, Delivered, GiveUp, RetryAt, SlackReply, decide_retry
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
 from cwnotify.store.state_dir import fingerprint_webhook, prepare_state_dir
@@ -40,13 +40,13 @@ def cooldown(clock: list[float]) -> DestinationCooldown:
 
 
 def server_error(failures: int = 1, started: float = WALL) -> RetryAt:
-    decision = decide_retry(SlackReply(503), 1, started, WALL, 1.0, False, failures=failures)
+    decision = decide_retry(SlackReply(503), Attempt(1, started, WALL, 1.0, consecutive_failures=failures))
     assert isinstance(decision, RetryAt)
     return decision
 
 
 def rate_limited(seconds: int) -> RetryAt:
-    decision = decide_retry(SlackReply(429, "rate_limited", str(seconds)), 1, WALL, WALL, 0.0, False)
+    decision = decide_retry(SlackReply(429, "rate_limited", str(seconds)), Attempt(1, WALL, WALL, 0.0))
     assert isinstance(decision, RetryAt)
     return decision
 
@@ -56,7 +56,7 @@ def rate_limited(seconds: int) -> RetryAt:
 
 def test_alert_created_during_an_attempt_need_not_wait() -> None:
     cooldown = DestinationCooldown()
-    timeout = decide_retry(SlackReply(error="no answer in time"), 9, 100.0, 110.0, 1.0, False, failures=9)
+    timeout = decide_retry(SlackReply(error="no answer in time"), Attempt(9, 100.0, 110.0, 1.0, consecutive_failures=9))
     cooldown.record_attempt(timeout, 100.0, 110.0)
 
     assert cooldown.remaining_seconds() > 50
@@ -66,7 +66,7 @@ def test_alert_created_during_an_attempt_need_not_wait() -> None:
 @pytest.mark.parametrize("header", ["30", ""])
 def test_giving_up_an_old_alert_starts_a_cooldown(header: str) -> None:
     cooldown = DestinationCooldown()
-    given_up = decide_retry(SlackReply(429, "rate_limited", header), 10, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False)
+    given_up = decide_retry(SlackReply(429, "rate_limited", header), Attempt(10, 0.0, 2 * MAX_DELIVERY_AGE, 1.0))
     cooldown.record_attempt(given_up, 0.0, 2 * MAX_DELIVERY_AGE)
 
     assert isinstance(given_up, GiveUp)
@@ -76,7 +76,7 @@ def test_giving_up_an_old_alert_starts_a_cooldown(header: str) -> None:
 
 def test_failures_of_other_alerts_do_not_make_an_alert_give_up() -> None:
     """Otherwise one failure after the machine was suspended would give up all waiting alerts."""
-    decision = decide_retry(SlackReply(503), 1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, False, failures=30)
+    decision = decide_retry(SlackReply(503), Attempt(1, 0.0, 2 * MAX_DELIVERY_AGE, 1.0, consecutive_failures=30))
 
     assert isinstance(decision, RetryAt)
 
@@ -85,7 +85,9 @@ def test_failures_of_other_alerts_do_not_make_an_alert_give_up() -> None:
 def test_verdict_of_slack_ends_the_cooldown(verdict: SlackReply) -> None:
     cooldown = DestinationCooldown()
     for reply in (SlackReply(503), SlackReply(503), verdict):
-        decision = decide_retry(reply, 1, 0.0, 1.0, 1.0, False, failures=cooldown.consecutive_failures + 1)
+        decision = decide_retry(
+            reply, Attempt(1, 0.0, 1.0, 1.0, consecutive_failures=cooldown.consecutive_failures + 1)
+        )
         cooldown.record_attempt(decision, 0.0, 1.0)
 
     assert (cooldown.consecutive_failures, cooldown.remaining_seconds(), cooldown.min_created_at()) == (0, 0.0, 0.0)

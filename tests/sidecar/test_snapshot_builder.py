@@ -152,7 +152,7 @@ def test_alarm_means_the_same_as_in_its_slack_message(
 
 def test_missing_data_is_explained() -> None:
     def problems(*series: MetricSeries, **fields: Any) -> str:
-        return " ".join(problem.text for problem in build(observe(*series, **fields)).troubles)
+        return " ".join(problem.text for problem in build(observe(*series, **fields)).problems)
 
     assert "up to 10 minutes" in problems(cpu_series(I1))
     stopped = (Ec2Instance(I1, state="stopped"),)

@@ -237,8 +237,8 @@ def test_missed_changes_are_sent_once_with_the_current_state(store: AlarmStateSt
     assert store.load_gaps(DESTINATION) == {}
     first, second = texts(outbox)
     assert "is in ALARM" in first
-    assert "is in ALARM now" in second
-    assert "only now (2)" in second
+    assert "is now in ALARM" in second
+    assert "Earlier changes found later in its history (2)" in second
 
 
 def test_only_one_of_two_processes_fills_a_gap(path: Path) -> None:

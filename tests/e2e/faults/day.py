@@ -181,9 +181,8 @@ class _World:
             self.day.lost_replies += 1
             reply = SlackReply(error="the connection was reset")
         rest, tried, since, chance = self._rests[who], message.attempts, message.created, self.dice.random()
-        decision = retry_policy.decide_retry(
-            reply, tried, since, self._wall, chance, is_text, failures=rest.consecutive_failures + 1
-        )
+        attempt = retry_policy.Attempt(tried, since, self._wall, chance, is_text, rest.consecutive_failures + 1)
+        decision = retry_policy.decide_retry(reply, attempt)
         rest.record_attempt(decision, self._began[who], self._wall)
         record_attempt_result(self.outbox, message, decision, is_text, self._wall)
         self._later(0.0, "sidecar", who)

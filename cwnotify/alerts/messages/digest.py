@@ -288,8 +288,11 @@ class _Digest:
 
 def _purpose(event: AlarmStateChange) -> str:
     """Return the part of a fleet alarm's name after the machine's number: ``busy`` of ``train-017-busy``."""
-    machine = re.match(r".*\d[^\W_]*[\W_]+(?=[^\W\d_])", event.name)
-    return event.name[machine.end() :] if machine else ""
+    words = list(re.finditer(r"[^\W_]+", event.name))
+    for machine, word in zip(words[-2::-1], words[::-1], strict=False):
+        if not word[0][0].isdecimal() and re.search(r"\d", machine[0]):
+            return event.name[word.start() :]
+    return ""
 
 
 def _latest_changes(changes: Iterable[AlarmStateChange]) -> list[AlarmStateChange]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from typing import Any
 
@@ -112,6 +113,14 @@ def test_alarms_are_grouped_by_purpose_rarest_first() -> None:
         "gpu-lost 3: train-000-gpu-lost · train-001-gpu-lost · train-002-gpu-lost",
         "busy 4: train-000-busy · train-001-busy · train-002-busy · train-017-busy",
     ]
+
+
+@pytest.mark.parametrize("name", ["1" * 5_000, "1-" * 2_500, "a1-" * 1_700, "-" * 5_000], ids=lambda name: name[:3])
+def test_digest_of_long_names_takes_linear_time(name: str) -> None:
+    began = time.process_time()
+    digest_payloads([alarm(f"{name}{number}") for number in range(30)], 60, "en")
+
+    assert time.process_time() - began < 1
 
 
 def test_each_event_is_on_one_page_and_flattened_text_names_every_alarm() -> None:

@@ -43,8 +43,8 @@ def main(paths: list[str]) -> int:
             continue
         text = Path(name).read_text(encoding="utf-8")
         for match in pattern.finditer(text):
-            if text[match.start() - 1 : match.start()] == text[match.end() : match.end() + 1] == '"':
-                continue  # a JSON key or another name that is stored
+            if text[match.start() - 1 : match.start()] == text[match.end() : match.end() + 1] in ('"', "`"):
+                continue  # a JSON key or another stored name
             count += 1
             line = text.count("\n", 0, match.start()) + 1
             print(f"{name}:{line}: {match[0]!r}: use {replacement_for(match[0], words)}")

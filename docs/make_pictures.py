@@ -43,7 +43,7 @@ def alerts(notebook: str, count: int, picture: str) -> None:
 
 def alarm(event: str, lang: str, picture: str) -> None:
     """Take a picture of the message that the deployed function sends for an alarm from SNS."""
-    from cwnotify.lambda_function import render_payloads
+    from cwnotify.alerts.payloads import render_payloads
     from cwnotify.preview import render_page_html
 
     payloads = render_payloads(json.loads(Path("tests", "data", "envelopes", event).read_text()), lang)

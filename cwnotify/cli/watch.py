@@ -116,7 +116,12 @@ def _print_changes(previous: Snapshot | None, snapshot: Snapshot) -> None:
 def _print_json(previous: Snapshot | None, snapshot: Snapshot) -> None:
     from cwnotify.alerts.serialization import to_json_dict
 
-    click.echo(json.dumps(to_json_dict(snapshot), ensure_ascii=False))
+    record = to_json_dict(snapshot)
+    # The keys of the output are public and older than the names of the fields.
+    record["troubles"] = record.pop("problems", [])
+    for run in record.get("runs", []):
+        run["told"] = run.pop("notified", 0.0)
+    click.echo(json.dumps(record, ensure_ascii=False))
     sys.stdout.flush()
 
 

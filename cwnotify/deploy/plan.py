@@ -114,7 +114,9 @@ def compute_teardown_steps(state: DeployedState) -> Plan:
         )
         steps.append(PlanStep(lambda aws, on_event: cloudformation.delete_stack(aws, stack, on_event), changes))
     detail = f"keeps its action on the topic that was removed; {DETACH_HINT}"
-    steps += [_note(name, detail) for name in state.alarms_on_topic]
+    if stack is None or has_metadata(stack.template):
+        # The template of an older version does not list the stack's own alarms, which are deleted with it.
+        steps += [_note(name, detail) for name in state.alarms_on_topic]
     steps += [_delete_webhook(place)] if state.webhook else []
     return (*steps, *_plan_cleanup(state, "", set()))
 
@@ -149,7 +151,7 @@ def check_is_readable(stack: Stack) -> None:
     if not has_metadata(stack.template):
         raise AwsError(
             f"stack {stack.name} was deployed by an earlier version of cwnotify, whose template has another form",
-            hint="remove it with: cwnotify teardown, then deploy again",
+            hint="send what its queue holds with: cwnotify redrive; then remove it with: cwnotify teardown, then deploy again",
         )
 
 

@@ -103,7 +103,7 @@ def list_changed_resources(old: Template, new: Template) -> tuple[str, ...]:
 
 def _to_metadata(watch: InstanceWatch) -> dict[str, object]:
     # cfn-lint allows no fractions in Metadata, so percentages are text.
-    return {**asdict(watch), "threshold": str(watch.threshold), "idle": str(watch.idle)}
+    return {**asdict(watch), "threshold": str(float(watch.threshold)), "idle": str(float(watch.idle))}
 
 
 def _read_metadata(template: Template) -> Mapping[str, Any]:

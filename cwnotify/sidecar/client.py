@@ -392,7 +392,7 @@ class SidecarClient:
             case "drained":
                 self._is_drained = True
                 self._condition.notify_all()
-            case "delivery" if message.get("state") == "dead":
+            case "told" if message.get("state") == "dead":
                 self.pending_warnings.append(f"an alert could not be delivered: {message.get('reason')}")
             case "trouble":
                 self.pending_warnings.append(str(message.get("text")))

@@ -33,7 +33,7 @@ goodbye     the process exits normally                                 no
 =========== ========================================================== =======
 
 The sidecar answers a message that has an ``id`` with ``ack`` once it is on disk. Until then the kernel keeps it, and
-sends it to the next sidecar. The other answers are ``ready``, ``delivery`` (the state of an alert after an attempt),
+sends it to the next sidecar. The other answers are ``ready``, ``told`` (the state of an alert after an attempt),
 ``trouble`` (a text for the user), ``drained``, and ``snapshot``: the `cwnotify.view.snapshot.Snapshot` for ``panel``
 with a few of its points and, if the plot changed, ``light`` and ``dark`` as base64 PNG. A snapshot is dropped if the
 pipe is full, because only the newest counts.

@@ -383,7 +383,7 @@ class Sidecar:
 
     def _on_attempt_ended(self, message: OutboxMessage, state: str, reason: str) -> None:
         self._attempt_ended.set()
-        self._answer(encode_pipe_message("delivery", run=message.id, state=state, reason=reason))
+        self._answer(encode_pipe_message("told", run=message.id, state=state, reason=reason))
         self._panels.request_update()
 
     def _on_outbox_moved(self) -> None:

@@ -138,8 +138,10 @@ def copy_to_memory(memory: Outbox, path: Path, owner: str) -> None:
                 condition = {"messages": "state = 'pending' AND owner IN ('', ?)", "runs": "owner = ?"}.get(
                     table, "? <> ''"
                 )
+                columns = _column_names(memory, table)
                 memory.connection.execute(
-                    f"INSERT OR REPLACE INTO main.{table} SELECT * FROM disk.{table} WHERE {condition}", (owner,)
+                    f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM disk.{table} WHERE {condition}",
+                    (owner,),
                 )
     except sqlite3.Error:
         return
@@ -161,9 +163,17 @@ def move_to_disk(memory: Outbox, path: Path, owner: str) -> bool:
         # If `memory` no longer has one of our runs, its alert was enqueued there.
         memory.connection.execute("DELETE FROM disk.runs WHERE owner = ?", (owner,))
         for table in _MOVED_TABLES:
-            memory.connection.execute(f"INSERT OR REPLACE INTO disk.{table} SELECT * FROM main.{table}")
+            columns = _column_names(memory, table)
+            memory.connection.execute(
+                f"INSERT OR REPLACE INTO disk.{table} ({columns}) SELECT {columns} FROM main.{table}"
+            )
             memory.connection.execute(f"DELETE FROM main.{table}")
     return True
+
+
+def _column_names(memory: Outbox, table: str) -> str:
+    """Return the columns of `table`. Their order on disk differs if an earlier version added some."""
+    return ", ".join(row["name"] for row in memory.connection.execute(f"PRAGMA main.table_info({table})"))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from cwnotify.notebook.magics import CWNotify
 
 def transform_cell(cell: str) -> str:
     """Transform a cell as IPython does."""
-    manager = TransformerManager()  # type: ignore[no-untyped-call]
+    manager = TransformerManager()
     manager.cleanup_transforms.append(transform)
     return manager.transform_cell(cell)
 

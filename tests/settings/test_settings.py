@@ -236,8 +236,8 @@ def test_invalid_settings_are_reported_with_origin_and_the_rest_is_used(home: Ho
         "%config CWNotify.mention",
         "CWNOTIFY_MIN_DURATION",
     ]
-    problems = r"lang cannot be 'fr'; choose from en, ko; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"
-    with pytest.raises(SettingsError, match=problems):
+    pattern = r"lang cannot be 'fr'; choose from en, ko; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"
+    with pytest.raises(SettingsError, match=pattern):
         load_settings_or_raise(environ)
 
 

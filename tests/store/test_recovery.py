@@ -284,3 +284,24 @@ def test_message_with_expired_lease_is_moved(tmp_path: Path, memory: Outbox) -> 
     assert move_to_disk(memory, path, "me")
     with closing(open_outbox(tmp_path)) as disk:
         assert "b" in [message.id for message in disk.list_messages("pending")]
+
+
+def test_rows_keep_their_columns_if_the_disk_has_another_column_order(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite3"
+    disk = Outbox(path)
+    disk.enqueue("alert", "slack", {"text": "hi"}, 10.0)
+    columns = [row["name"] for row in disk.connection.execute("PRAGMA table_info(messages)")]
+    # As a file whose column `text_only` was added by a later version.
+    order = [name for name in columns if name != "text_only"] + ["text_only"]
+    with disk.transaction():
+        disk.connection.execute("ALTER TABLE messages RENAME TO old")
+        disk.connection.execute(f"CREATE TABLE messages AS SELECT {', '.join(order)} FROM old")
+        disk.connection.execute("DROP TABLE old")
+    (before,) = disk.list_messages("pending")
+    memory = Outbox(IN_MEMORY_PATH)
+
+    copy_to_memory(memory, path, "me")
+
+    assert memory.list_messages("pending") == [before]
+    memory.close()
+    disk.close()

@@ -140,7 +140,8 @@ def copy_to_memory(memory: Outbox, path: Path, owner: str) -> None:
                 )
                 columns = _column_names(memory, table)
                 memory.connection.execute(
-                    f"INSERT OR REPLACE INTO main.{table} ({columns}) SELECT {columns} FROM disk.{table} WHERE {condition}",
+                    f"INSERT OR REPLACE INTO main.{table} ({columns})"
+                    f" SELECT {columns} FROM disk.{table} WHERE {condition}",
                     (owner,),
                 )
     except sqlite3.Error:

@@ -151,7 +151,7 @@ def check_is_readable(stack: Stack) -> None:
     if not has_metadata(stack.template):
         raise AwsError(
             f"stack {stack.name} was deployed by an earlier version of cwnotify, whose template has another form",
-            hint="run: cwnotify redrive, so that no undelivered event is lost; then: cwnotify teardown, and deploy again",
+            hint="run: cwnotify redrive, to lose no undelivered event; then: cwnotify teardown; then deploy again",
         )
 
 

@@ -116,6 +116,9 @@ def kill_kernels_and_sidecars(number: int, folder: Path) -> FaultResult:
         def one(n: int, dice: random.Random) -> None:
             shell = shells.start(f"b{n}", 0.4, linger=0.3)
             shell.wait_for("b")
+            if n % 3 == 0:
+                # On a busy machine no run would be on disk after the sleep alone.
+                until(lambda: shell.name in _on_disk(shells.world), 20, "the run on disk")
             time.sleep(0.2 + dice.random() * 0.4)
             _kill(shell.pid)
             crashes.extend(filter(_kill, _sidecars(shells.world, shell.pid)))

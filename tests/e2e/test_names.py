@@ -12,8 +12,8 @@ CODE = "from cwnotify import notify\nwith notify(): pass\n"
 
 def subject(world: World, slack: Slack, *arguments: str) -> str:
     """What the one alert of a program calls it."""
-    done = world.execute("python", *arguments, input=CODE)
-    assert done.returncode == 0, done.stderr
+    result = world.execute("python", *arguments, input=CODE)
+    assert result.returncode == 0, result.stderr
     world.wait_for_sidecars_to_exit()
     (payload,) = slack.payloads
     return str(payload["text"]).split("*")[1]
@@ -68,11 +68,11 @@ def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slac
         kernel.run("from cwnotify import notify")
         kernel.run("1")
         kernel.run("with notify():\n    [][0]")
-        told = wait_for_alert(slack, "resnet.ipynb")
+        alert = wait_for_alert(slack, "resnet.ipynb")
 
-    assert alert_outcome(told) == "failed"
-    assert "resnet.ipynb · In [3]" in alert_text(told)
-    assert "In [3], line 2, in <module>" in alert_text(told)
+    assert alert_outcome(alert) == "failed"
+    assert "resnet.ipynb · In [3]" in alert_text(alert)
+    assert "In [3], line 2, in <module>" in alert_text(alert)
 
 
 def test_run_in_unnamed_notebook_is_named_by_cell(world: World, slack: Slack) -> None:
@@ -90,9 +90,9 @@ def test_function_of_earlier_cell_is_placed_there(world: World, slack: Slack) ->
         kernel.run("%load_ext cwnotify")
         kernel.run("def train():\n    1 / 0")
         kernel.run("%%notify_on_finish train\ntrain()")
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in told
+    assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in text
 
 
 def test_value_has_same_form_everywhere(world: World, slack: Slack) -> None:
@@ -101,7 +101,7 @@ def test_value_has_same_form_everywhere(world: World, slack: Slack) -> None:
             "%load_ext cwnotify\nimport numpy, cwnotify\nv = {'acc': numpy.float32(0.1)}; n = numpy.array([1e7])"
         )
         kernel.run("%%notify_on_finish train --show v,n\ncwnotify.note(noted=v, big=n)")
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert told.count("{'acc': 0.1}") == 2
-    assert told.count("10000000") == 2
+    assert text.count("{'acc': 0.1}") == 2
+    assert text.count("10000000") == 2

@@ -24,8 +24,8 @@ def ended(world: World, slack: Slack, body: str) -> tuple[CompletedProcess[str],
 
 def run(world: World, slack: Slack, body: str) -> str:
     """As `ended`, but gives the alert's outcome and words."""
-    done, payload = ended(world, slack, body)
-    assert "Traceback" not in done.stderr or "ValueError" in done.stderr
+    process, payload = ended(world, slack, body)
+    assert "Traceback" not in process.stderr or "ValueError" in process.stderr
     return f"{alert_outcome(payload)}\n{alert_text(payload)}"
 
 
@@ -34,13 +34,13 @@ ENDINGS = {"finished": "pass", "failed": "raise ValueError", "lost": "os.kill(os
 
 @pytest.mark.parametrize(("word", "end"), ENDINGS.items(), ids=ENDINGS)
 def test_newest_value_of_each_name_is_in_alert(word: str, end: str, world: World, slack: Slack) -> None:
-    told = run(
+    text = run(
         world, slack, f"    for epoch in range(3): cwnotify.note(epoch=epoch, loss=1 / (epoch + 7))\n    {end}"
     ).splitlines()
 
-    assert told[0] == word
-    assert "*epoch*\n2" in "\n".join(told)
-    assert "*loss*\n0.111111" in "\n".join(told)
+    assert text[0] == word
+    assert "*epoch*\n2" in "\n".join(text)
+    assert "*loss*\n0.111111" in "\n".join(text)
 
 
 def test_lost_kernel_leaves_notes(world: World, slack: Slack) -> None:
@@ -63,12 +63,12 @@ def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack) ->
         "    print(len(cwnotify.runs.recorder._open_recordings[-1]._notes.values))"
     )
 
-    told = run(world, slack, body)
+    text = run(world, slack, body)
 
-    assert told.startswith("finished")
-    assert "step = 199999" in told
-    assert "loss of 199999 = 1" in told
-    assert "loss of 1 = 1" not in told
+    assert text.startswith("finished")
+    assert "step = 199999" in text
+    assert "loss of 199999 = 1" in text
+    assert "loss of 1 = 1" not in text
 
 
 def test_value_without_text_form_harms_nothing(world: World, slack: Slack) -> None:
@@ -77,11 +77,11 @@ def test_value_without_text_form_harms_nothing(world: World, slack: Slack) -> No
         "    cwnotify.note(bad=Bad(), good=1)\n    cwnotify.note(3)"
     )
 
-    told = run(world, slack, body)
+    text = run(world, slack, body)
 
-    assert told.startswith("finished")
-    assert "*good*\n1" in told
-    assert "ValueError" in told
+    assert text.startswith("finished")
+    assert "*good*\n1" in text
+    assert "ValueError" in text
 
 
 def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> None:
@@ -92,9 +92,9 @@ def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> N
         "    begun = time.monotonic()\n    cwnotify.note(later=2)\n"
         "    print('in time' if time.monotonic() - begun < 1.5 else 'late')"
     )
-    done, payload = ended(world, slack, body)
+    process, payload = ended(world, slack, body)
 
-    assert (alert_outcome(payload), done.stdout) == ("finished", "in time\n")
+    assert (alert_outcome(payload), process.stdout) == ("finished", "in time\n")
     assert re.findall(r"\*(\w+)\*\n(.+)", alert_text(payload))[:4] == [
         ("good", "1"),
         ("exits", "no value: `SystemExit`"),
@@ -109,9 +109,9 @@ def test_interrupt_during_note_reaches_user_handler(world: World, slack: Slack) 
         "    class Asked:\n        def __str__(self): signal.raise_signal(signal.SIGINT); return 'it'\n"
         "    cwnotify.note(asked=Asked())"
     )
-    done, payload = ended(world, slack, body)
+    process, payload = ended(world, slack, body)
 
-    assert (alert_outcome(payload), done.stdout) == ("finished", "saved\nsaved\n")
+    assert (alert_outcome(payload), process.stdout) == ("finished", "saved\nsaved\n")
     assert "*asked*\n`it`" in alert_text(payload)
 
 
@@ -130,23 +130,23 @@ def test_error_with_blocking_text_is_reported(world: World, slack: Slack) -> Non
 
 
 def test_tensor_with_one_number_is_shown_as_number(world: World, slack: Slack) -> None:
-    told = run(world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))")
+    text = run(world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))")
 
-    assert "*a*\n0.5" in told
-    assert "*b*\n0.25" in told
+    assert "*a*\n0.5" in text
+    assert "*b*\n0.25" in text
 
 
 def test_secret_in_notes_of_lost_run_is_redacted(world: World, slack: Slack) -> None:
-    told = run(world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)")
+    text = run(world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)")
 
-    assert told.startswith("lost")
-    assert "hunter2" not in told
+    assert text.startswith("lost")
+    assert "hunter2" not in text
 
 
 def test_note_without_run_does_nothing(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
+    process = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
     assert not slack.payloads
 
 
@@ -233,10 +233,10 @@ CHILDREN = {
 def test_note_of_child_process_is_in_parent_alert(code: str, world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(code)
-    done = world.execute("python", script)
+    process = world.execute("python", script)
 
     assert "*mark*\n7\n" in f"{alert_text(wait_for_alert(slack, 'train', 20))}\n"
-    assert "cwnotify" not in done.stderr
+    assert "cwnotify" not in process.stderr
 
 
 def test_note_of_wrapped_command_is_in_alert(world: World, slack: Slack) -> None:
@@ -255,10 +255,10 @@ def test_notes_of_kernel_children_reach_cell(world: World, slack: Slack) -> None
             "one = fork.Process(target=work, args=(7,)); one.start(); one.join()\n"
             "!python -c 'pass'"
         )
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert "*mark*\n7" in told
-    assert "*own*\n1" in told
+    assert "*mark*\n7" in text
+    assert "*own*\n1" in text
 
 
 def test_note_reaches_run_of_its_thread(world: World, slack: Slack) -> None:
@@ -287,7 +287,7 @@ CLOSED = (
 
 
 def test_child_whose_notes_cannot_arrive_prints_warning(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", CLOSED)
+    process = world.execute("python", "-c", CLOSED)
 
     assert alert_outcome(wait_for_alert(slack, "train")) == "finished"
-    assert done.stderr.count("values noted in a child process do not reach the alert about train") == 1
+    assert process.stderr.count("values noted in a child process do not reach the alert about train") == 1

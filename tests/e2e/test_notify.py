@@ -21,18 +21,18 @@ from tests.support.slack import Slack
 
 def reported(world: World, slack: Slack, code: str, exit_code: int = 0) -> list[tuple[str, str, str]]:
     """Run `code` as a program; gives each run's name, its outcome and the value of its note ``mark``, sorted."""
-    done = world.execute(
+    process = world.execute(
         "python", "-c", f"import asyncio, functools, threading\nfrom cwnotify import note, notify\n{code}"
     )
-    assert done.returncode == exit_code, done.stderr
-    assert "cwnotify:" not in done.stderr
+    assert process.returncode == exit_code, process.stderr
+    assert "cwnotify:" not in process.stderr
     world.wait_for_sidecars_to_exit()
-    found = []
+    runs = []
     for payload in slack.payloads:
         name = re.search(r"\*(.+?)\*", payload["text"])
         mark = re.search(r"\*mark\*\n(.+)", alert_text(payload))
-        found.append((name[1] if name else "", alert_outcome(payload), mark[1].strip("`") if mark else ""))
-    return sorted(found)
+        runs.append((name[1] if name else "", alert_outcome(payload), mark[1].strip("`") if mark else ""))
+    return sorted(runs)
 
 
 KINDS = {

@@ -41,18 +41,18 @@ def name() -> str:
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
-        one.run("%load_ext cwnotify")
-        yield one
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        yield kernel
 
 
-def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
+def only_outcome(kernel: Kernel, slack: Slack, name: str) -> str:
     """The word of the one alert about `name`; a later run's alert has come too, so a second one would be here."""
     wait_for_alert(slack, name)
     further = next(NAMES)
@@ -64,20 +64,20 @@ def told_once(kernel: Kernel, slack: Slack, name: str) -> str:
 def test_finished_run(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\n1 + 1")
 
-    assert told_once(kernel, slack, name) == "finished"
+    assert only_outcome(kernel, slack, name) == "finished"
 
 
 def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: str) -> None:
     result = kernel.run(
         f"%%notify_on_finish {name}\ndef load(path):\n    raise FileNotFoundError(path)\n\nload('data.csv')"
     )
-    told = alert_text(wait_for_alert(slack, name))
+    text = alert_text(wait_for_alert(slack, name))
 
     assert result.status == "error"
-    assert told_once(kernel, slack, name) == "failed"
-    assert "FileNotFoundError: data.csv" in told
-    assert f"In [{result.execution_count}], line 5, in <module>" in told
-    assert f"In [{result.execution_count}], line 3, in load\n    raise FileNotFoundError(path)" in told
+    assert only_outcome(kernel, slack, name) == "failed"
+    assert "FileNotFoundError: data.csv" in text
+    assert f"In [{result.execution_count}], line 5, in <module>" in text
+    assert f"In [{result.execution_count}], line 3, in load\n    raise FileNotFoundError(path)" in text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_failed_run_names_error_and_place(kernel: Kernel, slack: Slack, name: st
 def test_failure_without_exception_of_own_code(body: str, error: str, kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
-    assert told_once(kernel, slack, name) == "failed"
+    assert only_outcome(kernel, slack, name) == "failed"
     assert f"`{error}`" in wait_for_alert(slack, name)["text"]
 
 
@@ -110,15 +110,15 @@ INTERRUPTIBLE = {
 def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str) -> None:
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     if "%%capture" in body:
-        begun = kernel.world.home / "begun"
-        kernel.receive_until(begun.exists, 10, "the cell's beginning")
-        begun.rmdir()
+        marker = kernel.world.home / "begun"
+        kernel.receive_until(marker.exists, 10, "the cell's beginning")
+        marker.rmdir()
     else:
         cell.wait_for_output("begun")
     kernel.interrupt()
     cell.result()
 
-    assert told_once(kernel, slack, name) == "interrupted"
+    assert only_outcome(kernel, slack, name) == "interrupted"
 
 
 def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -129,7 +129,7 @@ def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name
     kernel.interrupt()
 
     assert cell.result().status == "ok"
-    assert told_once(kernel, slack, name) == "finished"
+    assert only_outcome(kernel, slack, name) == "finished"
 
 
 # When the kernel goes
@@ -167,36 +167,36 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{end.body}")
         if end.number:
             cell.wait_for_output("begun")
             kernel.kill(end.number)
         assert cell.result().status == "dead"
-        told = wait_for_alert(own, name)
+        alert = wait_for_alert(slack, name)
         world.wait_for_sidecars_to_exit()
 
-        assert alert_outcome(told) == "lost"
-        assert end.why in told["text"]
-        assert len(own.delivered) == 1
+        assert alert_outcome(alert) == "lost"
+        assert end.why in alert["text"]
+        assert len(slack.delivered) == 1
 
 
 @pytest.mark.parametrize("child", ["", CHILD, CHILD_OF_C], ids=["alone", "forked child", "child of C's"])
 def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         before = next(NAMES)
         kernel.run(f"%%notify_on_finish {before}\n1")
-        wait_for_alert(own, before)
-        begun(kernel, name, child + LONG_RUNNING_CODE)
+        wait_for_alert(slack, before)
+        start_cell(kernel, name, child + LONG_RUNNING_CODE)
         killed = kernel.kill()
-        wait_for_alert(own, name)
+        wait_for_alert(slack, name)
 
-        assert own.delivered[1].at - killed < 1.0
+        assert slack.delivered[1].at - killed < 1.0
 
 
-def begun(kernel: Kernel, name: str, body: str) -> Cell:
+def start_cell(kernel: Kernel, name: str, body: str) -> Cell:
     """Start a registered cell, and wait until it runs."""
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     cell.wait_for_output("begun")
@@ -211,89 +211,89 @@ SHRUGS = (
 
 @pytest.mark.parametrize("body", [LONG_RUNNING_CODE, AWAIT, f"%%time\n{LONG_RUNNING_CODE}"])
 def test_shutdown_during_cell_is_lost(body: str, tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        begun(kernel, name, body)
+        start_cell(kernel, name, body)
         kernel.shut_down()
-        told = wait_for_alert(own, name)
+        alert = wait_for_alert(slack, name)
         world.wait_for_sidecars_to_exit()
 
-        assert alert_outcome(told) == "lost"
-        assert "was shut down or restarted" in told["text"]
-        assert len(own.delivered) == 1
+        assert alert_outcome(alert) == "lost"
+        assert "was shut down or restarted" in alert["text"]
+        assert len(slack.delivered) == 1
 
 
 def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        begun(kernel, name, LONG_RUNNING_CODE)
+        start_cell(kernel, name, LONG_RUNNING_CODE)
         kernel.restart()
         further = next(NAMES)
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {further}\n1")
-        told = wait_for_alert(own, name)
+        alert = wait_for_alert(slack, name)
         kernel.kill()
         world.wait_for_sidecars_to_exit()
 
-        assert alert_outcome(told) == "lost"
-        assert "was shut down or restarted" in told["text"]
-        assert alert_outcome(wait_for_alert(own, further)) == "finished"
-        assert len(own.delivered) == 2
+        assert alert_outcome(alert) == "lost"
+        assert "was shut down or restarted" in alert["text"]
+        assert alert_outcome(wait_for_alert(slack, further)) == "finished"
+        assert len(slack.delivered) == 2
 
 
 def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        begun(kernel, name, f"import time\n{SHRUGS}")
+        start_cell(kernel, name, f"import time\n{SHRUGS}")
         kernel.shutdown_timeout = 0.3
         kernel.shut_down()
-        told = wait_for_alert(own, name)
+        alert = wait_for_alert(slack, name)
         world.wait_for_sidecars_to_exit()
 
-        assert alert_outcome(told) == "lost"
-        assert len(own.delivered) == 1
+        assert alert_outcome(alert) == "lost"
+        assert len(slack.delivered) == 1
 
 
 def test_kill_right_after_cell_keeps_outcome_of_cell(tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1 / 0")
         kernel.kill()
         world.wait_for_sidecars_to_exit()
 
-        assert [alert_outcome(payload) for payload in own.payloads] == ["failed"]
+        assert [alert_outcome(payload) for payload in slack.payloads] == ["failed"]
 
 
 def test_kill_while_idle_reports_nothing(tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish {name}\n1")
-        wait_for_alert(own, name)
+        wait_for_alert(slack, name)
         kernel.run("'a cell that is not registered'")
         kernel.kill()
         world.wait_for_sidecars_to_exit()
 
-        assert [alert_outcome(payload) for payload in own.payloads] == ["finished"]
+        assert [alert_outcome(payload) for payload in slack.payloads] == ["finished"]
 
 
 def test_interrupted_cell_that_continues_is_interrupted(tmp_path: Path, name: str) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        cell = begun(kernel, name, LONG_RUNNING_CODE)
+        cell = start_cell(kernel, name, LONG_RUNNING_CODE)
         kernel.interrupt()
         cell.result()
-        wait_for_alert(own, name)
+        wait_for_alert(slack, name)
         kernel.shut_down()
         world.wait_for_sidecars_to_exit()
 
-        assert [alert_outcome(payload) for payload in own.payloads] == ["interrupted"]
+        assert [alert_outcome(payload) for payload in slack.payloads] == ["interrupted"]
 
 
 def test_nothing_runs_without_extension(tmp_path: Path) -> None:
-    with Slack() as own, World(tmp_path, own.url) as world, Kernel(world) as kernel:
+    with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         loaded = kernel.run("%load_ext cwnotify")
         kernel.run("1 / 0")
 
         assert (loaded.status, loaded.outputs) == ("ok", ())
         assert world.sidecar_ids() == []
-        assert delivered_alerts(own, "") == own.payloads == []
+        assert delivered_alerts(slack, "") == slack.payloads == []

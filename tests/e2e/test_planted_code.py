@@ -32,14 +32,14 @@ OURS = hashlib.sha256(make_zip()).hexdigest()
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
-    with Ministack(tmp_path_factory.mktemp("ministack")) as running:
-        yield running
+    with Ministack(tmp_path_factory.mktemp("ministack")) as ministack:
+        yield ministack
 
 
 @pytest.fixture
 def slack() -> Iterator[Slack]:
-    with Slack() as running:
-        yield running
+    with Slack() as slack:
+        yield slack
 
 
 def evil() -> bytes:
@@ -65,7 +65,7 @@ def deploy(client: AwsSession, slack: Slack, instance: str) -> list[str]:
     return [f"{one.sign} {one.kind} {one.name} {one.detail}" for step in steps for one in step.changes]
 
 
-def the_key(aws: Ministack) -> str:
+def deployed_code_key(aws: Ministack) -> str:
     (stack,) = aws.client("cloudformation").describe_stacks(StackName="cwnotify")["Stacks"]
     parameters: dict[str, str] = {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]}
     return parameters["CodeKey"]
@@ -77,9 +77,9 @@ def test_existing_bucket_and_object_are_not_deployed(aws: Ministack, slack: Slac
     planted = [f"{PLACE.key_prefix}{OURS[:16]}.zip", f"{PLACE.key_prefix}{OURS}.zip"]
     for key in planted:
         s3.put_object(Bucket=PLACE.default_bucket, Key=key, Body=evil(), Metadata={"sha256": OURS})
-    told = deploy(client, slack, aws.run_instance())
-    assert any(line.startswith(f"! bucket {PLACE.default_bucket} exists already") for line in told)
-    assert any(f"in {PLACE.default_bucket}, SHA-256 {OURS}" in line for line in told)
+    lines = deploy(client, slack, aws.run_instance())
+    assert any(line.startswith(f"! bucket {PLACE.default_bucket} exists already") for line in lines)
+    assert any(f"in {PLACE.default_bucket}, SHA-256 {OURS}" in line for line in lines)
     assert fetch_deployed_sha256(client, "cwnotify") == OURS
     assert not {*planted} & {*storage.list_object_keys(client, PLACE.default_bucket, "")}
 
@@ -88,12 +88,12 @@ def test_object_overwritten_later_is_detected(aws: Ministack, slack: Slack, clie
     instance = aws.run_instance()
     deploy(client, slack, instance)
     assert deploy(client, slack, instance) == []
-    key = the_key(aws)
+    key = deployed_code_key(aws)
     aws.client("s3").put_object(Bucket=PLACE.default_bucket, Key=key, Body=evil())
-    told = deploy(client, slack, instance)
-    assert any(line.startswith(f"! code {key} holds other code") for line in told)
+    lines = deploy(client, slack, instance)
+    assert any(line.startswith(f"! code {key} holds other code") for line in lines)
     assert fetch_deployed_sha256(client, "cwnotify") == OURS
-    assert storage.read_object_sha256(client, PLACE.default_bucket, the_key(aws)) == OURS
+    assert storage.read_object_sha256(client, PLACE.default_bucket, deployed_code_key(aws)) == OURS
     assert deploy(client, slack, instance) == []
 
 
@@ -182,9 +182,9 @@ def test_deployer_keys_grant_no_further_rights(aws: Ministack) -> None:
         lambda: climber("s3").put_object(Bucket="payroll", Key="x", Body=b""),
     ]
     for attempt in tries:
-        with pytest.raises(ClientError) as refused:
+        with pytest.raises(ClientError) as denied:
             attempt()
-        assert refused.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+        assert denied.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
     iam.delete_role(RoleName=name)
     aws.client("s3").delete_bucket(Bucket="payroll")
 

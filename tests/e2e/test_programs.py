@@ -18,7 +18,7 @@ from tests.support.slack import WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
-def told(world: World, slack: Slack) -> list[str]:
+def delivered_texts(world: World, slack: Slack) -> list[str]:
     """The texts of all that was delivered, once every sidecar has left."""
     world.wait_for_sidecars_to_exit()
     return [payload["text"] for payload in slack.payloads]
@@ -89,11 +89,11 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
+    result = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
 
-    assert (done.returncode, done.stdout) == (program.exit_code, program.stdout)
-    assert done.stderr.count("Traceback (most recent call last)") == program.tracebacks
-    (text,) = told(world, slack)
+    assert (result.returncode, result.stdout) == (program.exit_code, program.stdout)
+    assert result.stderr.count("Traceback (most recent call last)") == program.tracebacks
+    (text,) = delivered_texts(world, slack)
     assert "*train* " in text
     assert alert_outcome(slack.payloads[0]) == program.word
 
@@ -122,14 +122,14 @@ def test_notify_respects_min_and_on(world: World, slack: Slack) -> None:
         "with notify('told', on='finish'): pass\n",
     )
 
-    assert [text.split("*")[1] for text in told(world, slack)] == ["told"]
+    assert [text.split("*")[1] for text in delivered_texts(world, slack)] == ["told"]
 
 
 def test_notify_rejects_invalid_options_at_once(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
+    result = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "UsageError: 'soon' is not a duration" in done.stderr
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "UsageError: 'soon' is not a duration" in result.stderr
 
 
 # A job of several processes
@@ -159,7 +159,7 @@ def launch(world: World, variables: tuple[str, str], code: str) -> str:
 @pytest.mark.parametrize("variables", [TORCH, SLURM, MPI], ids=["torchrun", "SLURM", "MPI"])
 def test_only_first_rank_sends_alert(variables: tuple[str, str], world: World, slack: Slack) -> None:
     assert launch(world, variables, "with notify('job'):\n    pass") == "0 0 0"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
     assert alert_outcome(slack.payloads[0]) == "finished"
 
 
@@ -177,7 +177,7 @@ def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack) -> Non
     )
 
     assert launch(world, TORCH, code) == "1 0 1"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
     assert alert_outcome(slack.payloads[0]) == "failed"
 
 
@@ -190,14 +190,14 @@ def test_failure_of_other_rank_names_rank(world: World, slack: Slack) -> None:
 
 
 def test_single_rank_is_not_distributed(world: World, slack: Slack) -> None:
-    done = world.execute(
+    result = world.execute(
         "python",
         "-c",
         "from cwnotify import notify\nwith notify('alone'): pass",
         env={"SLURM_PROCID": "0", "SLURM_NTASKS": "1"},
     )
 
-    assert done.returncode == 0
+    assert result.returncode == 0
     assert alert_outcome(wait_for_alert(slack, "alone")) == "finished"
 
 
@@ -212,10 +212,10 @@ def run(world: World, *arguments: str, **more: object) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize("code", [0, 1, 3, 42, 255])
 def test_exit_code_is_passed_on(code: int, world: World, slack: Slack) -> None:
-    done = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
+    result = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
 
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
-    (text,) = told(world, slack)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", "")
+    (text,) = delivered_texts(world, slack)
     assert alert_outcome(slack.payloads[0]) == ("failed" if code else "finished")
     assert (f"`exit code {code}`" in text) == (code != 0)
 
@@ -223,10 +223,10 @@ def test_exit_code_is_passed_on(code: int, world: World, slack: Slack) -> None:
 @pytest.mark.parametrize("options", [[], ["--tail", "1"]], ids=["plain", "with --tail"])
 def test_output_is_unchanged_to_the_byte(options: list[str], world: World, slack: Slack) -> None:
     bare = world.execute("python", "-c", BYTES, text=False)
-    done = run(world, *options, "--", "python3", "-c", BYTES, text=False)
+    result = run(world, *options, "--", "python3", "-c", BYTES, text=False)
 
-    assert (done.stdout, done.stderr) == (bare.stdout, bare.stderr)
-    assert len(done.stdout) == 256 * 300
+    assert (result.stdout, result.stderr) == (bare.stdout, bare.stderr)
+    assert len(result.stdout) == 256 * 300
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
 
 
@@ -235,29 +235,29 @@ def test_command_reads_its_input(world: World) -> None:
 
 
 def test_options_after_command_belong_to_command(world: World, slack: Slack) -> None:
-    done = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
+    result = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
 
-    assert done.stdout == "--name x --tail 3\n"
+    assert result.stdout == "--name x --tail 3\n"
     assert alert_outcome(wait_for_alert(slack, "echo")) == "finished"
 
 
 @pytest.mark.parametrize("wrong", [["--nonsense"], ["--min", "soon"], ["--on", "never"], ["--mim", "5m"]])
 def test_invalid_option_starts_nothing(wrong: list[str], world: World, slack: Slack) -> None:
-    done = run(world, *wrong, "--", "echo", "ran")
+    result = run(world, *wrong, "--", "echo", "ran")
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Usage: " in done.stderr
-    assert told(world, slack) == []
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Usage: " in result.stderr
+    assert delivered_texts(world, slack) == []
 
 
 @pytest.mark.parametrize(
     ("number", "why"), [(signal.SIGKILL, "was killed by SIGKILL"), (signal.SIGSEGV, "crashed with SIGSEGV")]
 )
 def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack) -> None:
-    done = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
+    result = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
 
-    assert done.returncode == -number
-    (text,) = told(world, slack)
+    assert result.returncode == -number
+    (text,) = delivered_texts(world, slack)
     assert "*train* was lost after" in text
     assert why in text
 
@@ -265,18 +265,18 @@ def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: 
 @pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./not-executable", 126)])
 def test_missing_command_exits_as_in_shell(program: str, code: int, world: World, slack: Slack) -> None:
     (world.home / "not-executable").write_text("#!/bin/sh\n")
-    done = run(world, "--name", "train", "--", program)
+    result = run(world, "--name", "train", "--", program)
 
-    assert done.returncode == code
-    assert program in done.stderr
+    assert result.returncode == code
+    assert program in result.stderr
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
 
 
 def test_name_without_option_gets_hint(world: World, slack: Slack) -> None:
-    done = run(world, "nightly", "--", "sh", "-c", "exit 0")
+    result = run(world, "nightly", "--", "sh", "-c", "exit 0")
 
-    assert done.returncode == 127
-    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
+    assert result.returncode == 127
+    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in result.stderr
 
 
 def test_tail_of_command_is_sent(world: World, slack: Slack) -> None:
@@ -301,7 +301,7 @@ def test_signals_are_forwarded_and_exit_status_counts(name: str, world: World, s
 
     assert (running.returncode, out) == (9, "caught\n")
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
 
 
 def test_interrupted_program_is_interrupted(world: World, slack: Slack) -> None:
@@ -325,15 +325,15 @@ def test_killed_wrapper_reports_lost_run(world: World, slack: Slack) -> None:
     running.wait()
 
     assert alert_outcome(wait_for_alert(slack, "train")) == "lost"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
 
 
 def test_program_runs_without_webhook(tmp_path: Path) -> None:
     with World(tmp_path) as world:
-        done = run(world, "--", "sh", "-c", "echo out; exit 4")
+        result = run(world, "--", "sh", "-c", "echo out; exit 4")
 
-        assert (done.returncode, done.stdout) == (4, "out\n")
-        assert "cwnotify login" in done.stderr
+        assert (result.returncode, result.stdout) == (4, "out\n")
+        assert "cwnotify login" in result.stderr
 
 
 # The way to a webhook that works
@@ -348,9 +348,9 @@ class Walk:
         self.said = ""
 
     def __call__(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        done = self.world.execute("cwnotify", *arguments, input=typed)
-        self.said += done.stdout + done.stderr
-        return done
+        result = self.world.execute("cwnotify", *arguments, input=typed)
+        self.said += result.stdout + result.stderr
+        return result
 
     def files_with_the_secret(self) -> list[Path]:
         """Every file of this world in which the webhook's secret part stands."""
@@ -429,10 +429,10 @@ def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> Non
     ],
 )
 def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk: Walk, slack: Slack) -> None:
-    done = walk("login", "--stdin", typed=url.format(canary=slack.canary))
+    result = walk("login", "--stdin", typed=url.format(canary=slack.canary))
 
-    assert done.returncode == 1
-    assert why in done.stderr
+    assert result.returncode == 1
+    assert why in result.stderr
     assert slack.canary not in walk.said
     assert walk.files_with_the_secret() == []
 
@@ -447,20 +447,20 @@ def test_quoted_webhook_is_accepted(walk: Walk, slack: Slack, shape: str) -> Non
 
 def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
-    done = walk("login", "--stdin", typed=slack.url)
+    result = walk("login", "--stdin", typed=slack.url)
 
-    assert done.returncode == 1
-    assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 1
+    assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in result.stderr
+    assert "Traceback" not in result.stderr
     assert walk.files_with_the_secret() == []
 
 
 def test_unreachable_slack_is_explained(walk: Walk, slack: Slack) -> None:
     slack.refuse_connections()
-    done = walk("login", "--stdin", typed=slack.url)
+    result = walk("login", "--stdin", typed=slack.url)
 
-    assert done.returncode == 1
-    assert "Slack could not be reached: the connection was refused" in done.stderr
+    assert result.returncode == 1
+    assert "Slack could not be reached: the connection was refused" in result.stderr
     assert slack.canary not in walk.said
 
 
@@ -468,17 +468,17 @@ def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack) -> Non
     walk("login", "--stdin", typed=slack.url)
     webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
     webhook.chmod(0o644)
-    done = walk("test")
+    result = walk("test")
 
-    assert done.returncode == 1
-    assert f"chmod 600 {webhook}" in done.stderr
+    assert result.returncode == 1
+    assert f"chmod 600 {webhook}" in result.stderr
     assert len(slack.received) == 1
 
 
 def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
-    done = walk("manifest")
-    manifest = json.loads(done.stdout)
-    link = next(line.strip() for line in done.stderr.splitlines() if "https://" in line)
+    result = walk("manifest")
+    manifest = json.loads(result.stdout)
+    link = next(line.strip() for line in result.stderr.splitlines() if "https://" in line)
 
     assert manifest["oauth_config"]["scopes"]["bot"] == ["incoming-webhook"]
     query = parse_qs(urlsplit(link).query)

@@ -18,17 +18,17 @@ PYTHON = "!python -c 'import time; print(\"begun\", flush=True); time.sleep(60)'
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as kernel:
         (world.home / "train.py").write_text("import sys\nsys.exit(1)\n")
-        one.run("%load_ext cwnotify")
-        one.run("def train(n):\n    !exit {n}")
-        yield one
+        kernel.run("%load_ext cwnotify")
+        kernel.run("def train(n):\n    !exit {n}")
+        yield kernel
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = wait_for_alert(slack, name)
+    alert = wait_for_alert(slack, name)
 
     assert result.status == "ok"
-    assert alert_outcome(told) == "finished"
-    assert says in told["text"]
-    assert told["attachments"][0]["color"] == COLOR_WARNING
+    assert alert_outcome(alert) == "finished"
+    assert says in alert["text"]
+    assert alert["attachments"][0]["color"] == COLOR_WARNING
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_command_of_other_cell_is_not_named(body: str, kernel: Kernel, slack: Sl
     name = next(NAMES)
     kernel.run("!exit 9")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = wait_for_alert(slack, name)
+    alert = wait_for_alert(slack, name)
 
-    assert "exited" not in told["text"]
-    assert told["attachments"][0]["color"] == COLOR_GOOD
+    assert "exited" not in alert["text"]
+    assert alert["attachments"][0]["color"] == COLOR_GOOD
 
 
 def test_python_values_in_command_are_not_sent(kernel: Kernel, slack: Slack) -> None:
@@ -149,11 +149,11 @@ def test_command_in_terminal_ipython_is_reported(tmp_path: Path, slack: Slack) -
             "shell.run_line_magic('load_ext', 'cwnotify')\n"
             f"for cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
         )
-        done = world.execute("python", "-c", script)
-        told = [wait_for_alert(slack, name)["text"] for name in names]
+        result = world.execute("python", "-c", script)
+        texts = [wait_for_alert(slack, name)["text"] for name in names]
 
-    assert "[4] 4" in done.stdout
-    assert "`!exit 3` exited with code 3" in told[0]
-    assert "exited with code 4" in told[1]
-    assert "`!exit 5` exited with code 5" in told[2]
-    assert "exited" not in told[3]
+    assert "[4] 4" in result.stdout
+    assert "`!exit 3` exited with code 3" in texts[0]
+    assert "exited with code 4" in texts[1]
+    assert "`!exit 5` exited with code 5" in texts[2]
+    assert "exited" not in texts[3]

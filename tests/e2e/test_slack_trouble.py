@@ -31,9 +31,9 @@ class Scene:
 
     def outbox(self, *words: str) -> str:
         """What ``cwnotify outbox`` says, in good order."""
-        done = self.world.execute("cwnotify", "outbox", *words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = self.world.execute("cwnotify", "outbox", *words)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def tried(self, name: str) -> str:
         """Wait for the first attempt to deliver to fail; gives the reason that was noted."""
@@ -66,7 +66,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 # Troubles after which the sidecar lets some time go by before it asks again.
-PATIENT = {
+SLOW_ANSWERS = {
     "hanging": Answer(mode="hang"),
     "login page": LOGIN_PAGE,
     "redirect": REDIRECT,
@@ -75,11 +75,11 @@ PATIENT = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
+def slow_scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
     """Begun before this module's other tests, and looked at after them: the time goes by meanwhile."""
     with ExitStack() as stack:
         scenes = {}
-        for name, answer in PATIENT.items():
+        for name, answer in SLOW_ANSWERS.items():
             scenes[name] = one = stack.enter_context(begin(tmp_path_factory.mktemp("patient")))
             one.slack.next_answers.append(answer)
             one.run("first")
@@ -145,32 +145,34 @@ def test_message_slack_cannot_read_is_sent_as_text(word: str, scene: Scene) -> N
     scene.slack.next_answers += [Answer(400, word)]
     scene.run("simpler")
 
-    told = wait_for_alert(scene.slack, "simpler")
-    assert alert_outcome(told) == "finished"
-    assert set(told) == {"text"}
+    alert = wait_for_alert(scene.slack, "simpler")
+    assert alert_outcome(alert) == "finished"
+    assert set(alert) == {"text"}
     assert {"text", "blocks", "attachments"} <= set(scene.slack.received[0].payload)
     assert len(scene.everything_told()) == 1
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """Answers after which no further attempt can help, and what the user is told of it."""
 
     answers: list[Answer]
     reason: str
 
 
-REFUSALS = {
-    "removed": Refusal([WEBHOOK_REMOVED], "404 no_service: this webhook was removed; make a new one at"),
-    "archived": Refusal([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
-    "forbidden": Refusal([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
-    "not even the text": Refusal([Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"),
+REJECTIONS = {
+    "removed": Rejection([WEBHOOK_REMOVED], "404 no_service: this webhook was removed; make a new one at"),
+    "archived": Rejection([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
+    "forbidden": Rejection([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
+    "not even the text": Rejection(
+        [Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"
+    ),
 }
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene: Scene) -> None:
-    scene.slack.next_answers += refusal.answers
+@pytest.mark.parametrize("refusal", REJECTIONS.values(), ids=REJECTIONS)
+def test_undeliverable_alert_is_listed_and_can_be_resent(rejection: Rejection, scene: Scene) -> None:
+    scene.slack.next_answers += rejection.answers
     scene.run("unwanted")
     until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
     listed = scene.outbox("list")
@@ -178,11 +180,11 @@ def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene
 
     assert "dead" in listed
     assert "unwanted finished in" in listed
-    assert refusal.reason in listed
+    assert rejection.reason in listed
     assert "1 sent again" in sent
     assert alert_outcome(wait_for_alert(scene.slack, "unwanted")) == "finished"
     assert scene.outbox("list") == "Nothing waits and nothing is dead.\n"
-    assert len(scene.slack.received) == len(refusal.answers) + 1
+    assert len(scene.slack.received) == len(rejection.answers) + 1
     assert scene.slack.canary not in listed + sent
 
 
@@ -206,10 +208,10 @@ def test_waiting_alerts_of_two_kernels_arrive_once(scene: Scene) -> None:
         scene.tried("mine0")
         other.kill()
         scene.slack.accept_connections()
-        told = scene.everything_told()
+        texts = scene.everything_told()
 
     names = [f"{whose}{number}" for whose in ("mine", "theirs") for number in range(3)]
-    assert sorted(text.split("*")[1] for text in told) == names
+    assert sorted(text.split("*")[1] for text in texts) == names
 
 
 def test_alert_of_kernel_that_ended_during_outage_arrives_later(scene: Scene) -> None:
@@ -360,10 +362,10 @@ def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path) -> None:
         assert len(other.delivered) == 2
 
 
-@pytest.mark.parametrize("trouble", PATIENT)
-def test_alert_is_sent_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]) -> None:
-    scene = patient[trouble]
+@pytest.mark.parametrize("trouble", SLOW_ANSWERS)
+def test_alert_is_sent_once_however_long_that_takes(name: str, slow_scenes: dict[str, Scene]) -> None:
+    scene = slow_scenes[name]
 
     assert alert_outcome(wait_for_alert(scene.slack, "first", 45)) == "finished"
-    assert [one.answer for one in scene.slack.received] == [PATIENT[trouble], OK]
+    assert [one.answer for one in scene.slack.received] == [SLOW_ANSWERS[name], OK]
     assert len(scene.everything_told()) == 1

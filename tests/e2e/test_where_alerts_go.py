@@ -64,11 +64,11 @@ def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path) ->
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
         tested = kernel.run("%cwnotify test")
 
         assert "channel" not in wait_for_alert(slack, "mine")
-        assert "a cell set another webhook; alerts still go to the one from CWNOTIFY_WEBHOOK_URL" in told.stderr
+        assert "a cell set another webhook; alerts still go to the one from CWNOTIFY_WEBHOOK_URL" in result.stderr
         assert "Slack said ok" in tested.stdout
         assert len(slack.delivered) == 2
         assert not theirs.received
@@ -80,10 +80,10 @@ def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path) -> None
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
 
         wait_for_alert(slack, "mine")
-        assert f"alerts still go to the one from {path}" in told.stderr
+        assert f"alerts still go to the one from {path}" in result.stderr
         assert not theirs.received
 
 
@@ -92,10 +92,10 @@ def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path) ->
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}")
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
 
         wait_for_alert(slack, "mine")
-        assert not told.stderr
+        assert not result.stderr
 
 
 def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
         kernel.run("%%notify_on_finish first\n1")
         assert "*first* finished in" in wait_for_alert(slack, "first")["text"]
         config.write_text('[words.en]\n"run.finished" = ":tada: {name} is through"\n"run.failed" = "{nme}"\n')
-        told = kernel.run("%%notify_on_finish second\n1")
+        result = kernel.run("%%notify_on_finish second\n1")
         kernel.run("%%notify_on_finish third\n1 / 0")
 
         assert wait_for_alert(slack, "second")["text"] == ":tada: *second* is through"
         assert "*third* failed after" in wait_for_alert(slack, "third")["text"]
         assert (
             "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}"
-            in told.stderr
+            in result.stderr
         )
 
 
@@ -244,10 +244,10 @@ def test_kernel_keeps_channel_when_file_changes(tmp_path: Path) -> None:
         config.parent.mkdir(parents=True)
         config.write_text('channel = "#theirs"')
 
-        told = kernel.run("%%notify_on_finish second\n1")
+        result = kernel.run("%%notify_on_finish second\n1")
 
         assert "channel" not in wait_for_alert(slack, "second")
-        assert f"the channel in {config} changed" in told.stderr
+        assert f"the channel in {config} changed" in result.stderr
 
 
 def test_cell_may_set_connection_before_webhook_is_configured(tmp_path: Path) -> None:

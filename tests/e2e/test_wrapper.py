@@ -24,13 +24,13 @@ OURS = {"run": [*RUN, "--"], "run --tail": [*RUN, "--tail", "3", "--"]}
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
 def world(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as one:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world:
         for name, text in {
             "noshebang": 'echo "$0" "$@"\n',
             "bin/searched": 'echo "$0" "$@"\n',
@@ -38,12 +38,12 @@ def world(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
             "plain": "echo never\n",
             "denied/searched2": "echo never\n",
         }.items():
-            path = one.home / name
+            path = world.home / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             path.chmod(0o644 if name in ("plain", "denied/searched2") else 0o755)
-        one.environ["PATH"] = f"{one.home}/denied:{one.home}/bin:{one.environ['PATH']}"
-        yield one
+        world.environ["PATH"] = f"{world.home}/denied:{world.home}/bin:{world.environ['PATH']}"
+        yield world
 
 
 # Shell scripts in which "$@" stands for the wrapper.
@@ -100,8 +100,8 @@ SEEN = {
 
 def shell(world: World, script: str, wrapper: list[str]) -> tuple[str, int]:
     """What bash prints on standard output, and what it leaves with."""
-    done = world.execute("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
-    return done.stdout, done.returncode
+    result = world.execute("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
+    return result.stdout, result.returncode
 
 
 @pytest.mark.parametrize("script", SEEN.values(), ids=SEEN)
@@ -261,9 +261,9 @@ class Terminal:
 
 @pytest.fixture(params=["env", *OURS])
 def terminal(request: pytest.FixtureRequest, world: World) -> Iterator[Terminal]:
-    one = Terminal(world, OURS.get(request.param, ["env"]))
-    yield one
-    one.bash.close(force=True)
+    world = Terminal(world, OURS.get(request.param, ["env"]))
+    yield world
+    world.bash.close(force=True)
 
 
 @pytest.mark.parametrize("stdin", ["", "</dev/null"])

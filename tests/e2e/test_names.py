@@ -1,4 +1,4 @@
-"""What a run without a name is called, and where it is said to be."""
+"""Default names of runs, and their locations in alerts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.support.slack import Slack
 CODE = "from cwnotify import notify\nwith notify(): pass\n"
 
 
-def subject(world: World, slack: Slack, *arguments: str) -> str:
-    """What the one alert of a program calls it."""
+def reported_name(world: World, slack: Slack, *arguments: str) -> str:
+    """Run a program and return the run's name in its only alert."""
     result = world.execute("python", *arguments, input=CODE)
     assert result.returncode == 0, result.stderr
     world.wait_for_sidecars_to_exit()
@@ -46,7 +46,7 @@ def test_program_is_named_by_script_or_module(arguments: list[str], name: str, w
         "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     )
 
-    assert subject(world, slack, *arguments) == name
+    assert reported_name(world, slack, *arguments) == name
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_program_is_named_by_script_or_module(arguments: list[str], name: str, w
     ],
 )
 def test_function_is_named_by_its_name(function: str, name: str, world: World, slack: Slack) -> None:
-    assert subject(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
+    assert reported_name(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
 
 
 def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slack: Slack) -> None:

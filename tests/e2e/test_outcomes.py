@@ -1,4 +1,4 @@
-"""However a cell ends, Slack is told once, and with the right word. Real kernels, real signals."""
+"""However a cell ends, Slack gets one alert with the right outcome. Real kernels, real signals."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tests.support.kernel import (
 from tests.support.slack import Slack
 
 NAMES = (f"run{number}" for number in count(1))
-# Children that hold every descriptor of the kernel, its pipe to the sidecar too: one made by Python, and one by C,
-# of which no hook of Python's hears.
+# Children that inherit every descriptor of the kernel, including its pipe to the sidecar. Python's fork hooks do not
+# run for a child forked in C.
 CHILD = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n"
-CHILD_OF_C = "import ctypes\nlibc = ctypes.PyDLL(None)\nif libc.fork() == 0:\n    libc.pause()\n"
+C_CHILD = "import ctypes\nlibc = ctypes.PyDLL(None)\nif libc.fork() == 0:\n    libc.pause()\n"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def name() -> str:
     return next(NAMES)
 
 
-# While the kernel lives
+# While the kernel runs
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 
 def only_outcome(kernel: Kernel, slack: Slack, name: str) -> str:
-    """The word of the one alert about `name`; a later run's alert has come too, so a second one would be here."""
+    """Return the outcome in the only alert about `name`. A later run's alert shows that no second one is on its way."""
     wait_for_alert(slack, name)
-    further = next(NAMES)
-    kernel.run(f"%%notify_on_finish {further}")
-    wait_for_alert(slack, further)
+    later_name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {later_name}")
+    wait_for_alert(slack, later_name)
     return alert_outcome(wait_for_alert(slack, name))
 
 
@@ -90,8 +90,8 @@ def test_failure_without_exception_of_own_code(body: str, error: str, kernel: Ke
     assert f"`{error}`" in wait_for_alert(slack, name)["text"]
 
 
-# An await that sleeps for long hears of an interrupt only when something else wakes the loop, whether the cell is
-# registered or not (ipykernel 7.4 with tornado 6.6, whose add_callback in a signal's handler wakes no loop).
+# A long sleep in an await gets an interrupt only when something else wakes the loop, in any cell (ipykernel 7.4 with
+# tornado 6.6, whose add_callback in a signal handler does not wake the loop).
 AWAIT = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
 INTERRUPTIBLE = {
     "sleep": LONG_RUNNING_CODE,
@@ -111,7 +111,7 @@ def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str) -> 
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     if "%%capture" in body:
         marker = kernel.world.home / "begun"
-        kernel.receive_until(marker.exists, 10, "the cell's beginning")
+        kernel.receive_until(marker.exists, 10, "the start of the cell")
         marker.rmdir()
     else:
         cell.wait_for_output("begun")
@@ -122,9 +122,8 @@ def test_interrupted_run(body: str, kernel: Kernel, slack: Slack, name: str) -> 
 
 
 def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name: str) -> None:
-    cell = kernel.submit_cell(
-        f"%%notify_on_finish {name}\ntry:\n{indent(LONG_RUNNING_CODE, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
-    )
+    body = f"try:\n{indent(LONG_RUNNING_CODE, '    ')}\nexcept KeyboardInterrupt:\n    print('saved')"
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     cell.wait_for_output("begun")
     kernel.interrupt()
 
@@ -132,17 +131,17 @@ def test_handled_interrupt_is_not_interrupted(kernel: Kernel, slack: Slack, name
     assert only_outcome(kernel, slack, name) == "finished"
 
 
-# When the kernel goes
+# When the kernel ends
 
 
 @dataclass(frozen=True)
-class End:
-    """A way for a kernel to go in mid-cell, and what the alert says of it.
+class KernelEnd:
+    """A way for a kernel to end during a cell, and the cause in the alert.
 
     Parameters
     ----------
     number
-        The signal that it is sent once the cell runs; None if the cell ends the kernel by itself.
+        The signal sent to the kernel once the cell runs. None if the cell itself ends the kernel.
     """
 
     body: str
@@ -151,22 +150,24 @@ class End:
 
 
 ENDS = {
-    "SIGKILL": End(LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL, a forked child holds the pipe": End(CHILD + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL, a child of C's holds the pipe": End(
-        CHILD_OF_C + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL
+    "SIGKILL": KernelEnd(LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL, a forked child holds the pipe": KernelEnd(
+        CHILD + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL
     ),
-    "SIGKILL while it awaits": End(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
-    "SIGKILL beneath %%time": End(f"%%time\n{LONG_RUNNING_CODE}", "was killed by SIGKILL", signal.SIGKILL),
-    "SIGTERM": End(LONG_RUNNING_CODE, "was killed by SIGTERM", signal.SIGTERM),
-    "os._exit": End("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
-    "segmentation fault": End("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
-    "abort": End("import os\nos.abort()", "crashed with SIGABRT"),
+    "SIGKILL, a child forked in C holds the pipe": KernelEnd(
+        C_CHILD + LONG_RUNNING_CODE, "was killed by SIGKILL", signal.SIGKILL
+    ),
+    "SIGKILL while it awaits": KernelEnd(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
+    "SIGKILL beneath %%time": KernelEnd(f"%%time\n{LONG_RUNNING_CODE}", "was killed by SIGKILL", signal.SIGKILL),
+    "SIGTERM": KernelEnd(LONG_RUNNING_CODE, "was killed by SIGTERM", signal.SIGTERM),
+    "os._exit": KernelEnd("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
+    "segmentation fault": KernelEnd("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
+    "abort": KernelEnd("import os\nos.abort()", "crashed with SIGABRT"),
 }
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: str) -> None:
+def test_lost_run_is_reported_once_with_cause(end: KernelEnd, tmp_path: Path, name: str) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{end.body}")
@@ -182,7 +183,7 @@ def test_lost_run_is_reported_once_with_cause(end: End, tmp_path: Path, name: st
         assert len(slack.delivered) == 1
 
 
-@pytest.mark.parametrize("child", ["", CHILD, CHILD_OF_C], ids=["alone", "forked child", "child of C's"])
+@pytest.mark.parametrize("child", ["", CHILD, C_CHILD], ids=["alone", "forked child", "child forked in C"])
 def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
@@ -197,13 +198,13 @@ def test_kill_is_reported_within_a_second(child: str, tmp_path: Path, name: str)
 
 
 def start_cell(kernel: Kernel, name: str, body: str) -> Cell:
-    """Start a registered cell, and wait until it runs."""
+    """Start a registered cell and wait until it runs."""
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     cell.wait_for_output("begun")
     return cell
 
 
-SHRUGS = (
+IGNORES_INTERRUPTS = (
     "while True:\n    try:\n        print('begun', flush=True)\n        time.sleep(60)\n"
     "    except BaseException:\n        pass"
 )
@@ -228,23 +229,23 @@ def test_restart_during_cell_is_lost_and_next_run_is_reported(tmp_path: Path, na
         kernel.run("%load_ext cwnotify")
         start_cell(kernel, name, LONG_RUNNING_CODE)
         kernel.restart()
-        further = next(NAMES)
+        later_name = next(NAMES)
         kernel.run("%load_ext cwnotify")
-        kernel.run(f"%%notify_on_finish {further}\n1")
+        kernel.run(f"%%notify_on_finish {later_name}\n1")
         alert = wait_for_alert(slack, name)
         kernel.kill()
         world.wait_for_sidecars_to_exit()
 
         assert alert_outcome(alert) == "lost"
         assert "was shut down or restarted" in alert["text"]
-        assert alert_outcome(wait_for_alert(slack, further)) == "finished"
+        assert alert_outcome(wait_for_alert(slack, later_name)) == "finished"
         assert len(slack.delivered) == 2
 
 
 def test_cell_that_ignores_interrupt_is_lost_when_jupyter_kills_it(tmp_path: Path, name: str) -> None:
     with Slack() as slack, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        start_cell(kernel, name, f"import time\n{SHRUGS}")
+        start_cell(kernel, name, f"import time\n{IGNORES_INTERRUPTS}")
         kernel.shutdown_timeout = 0.3
         kernel.shut_down()
         alert = wait_for_alert(slack, name)

@@ -1,4 +1,4 @@
-"""Programs without a notebook: `notify`, ``cwnotify run`` and the other commands, as processes of their own."""
+"""Programs without a notebook: `notify`, ``cwnotify run`` and the other commands, in real processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 
 def delivered_texts(world: World, slack: Slack) -> list[str]:
-    """The texts of all that was delivered, once every sidecar has left."""
+    """Return the texts of all delivered messages, after every sidecar has exited."""
     world.wait_for_sidecars_to_exit()
     return [payload["text"] for payload in slack.payloads]
 
@@ -29,11 +29,11 @@ def delivered_texts(world: World, slack: Slack) -> list[str]:
 
 @dataclass(frozen=True)
 class Program:
-    """A Python program, how it leaves, and what Slack is told."""
+    """A Python program, its exit code and its outcome in the alert."""
 
     code: str
     exit_code: int = 0
-    word: str = "finished"
+    outcome: str = "finished"
     stdout: str = ""
     tracebacks: int = 0
 
@@ -95,7 +95,7 @@ def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world
     assert result.stderr.count("Traceback (most recent call last)") == program.tracebacks
     (text,) = delivered_texts(world, slack)
     assert "*train* " in text
-    assert alert_outcome(slack.payloads[0]) == program.word
+    assert alert_outcome(slack.payloads[0]) == program.outcome
 
 
 def test_notify_shows_values_and_error_place(world: World, slack: Slack) -> None:
@@ -119,10 +119,10 @@ def test_notify_respects_min_and_on(world: World, slack: Slack) -> None:
         "from cwnotify import notify\n"
         "with notify('short', min='1h'): pass\n"
         "with notify('fine', on='error'): pass\n"
-        "with notify('told', on='finish'): pass\n",
+        "with notify('kept', on='finish'): pass\n",
     )
 
-    assert [text.split("*")[1] for text in delivered_texts(world, slack)] == ["told"]
+    assert [text.split("*")[1] for text in delivered_texts(world, slack)] == ["kept"]
 
 
 def test_notify_rejects_invalid_options_at_once(world: World, slack: Slack) -> None:
@@ -140,7 +140,7 @@ _, script, rank, size = sys.argv
 ranks = [
     subprocess.Popen([sys.executable, script], env={**os.environ, rank: str(number), size: "3"}) for number in range(3)
 ]
-print(*[one.wait() for one in ranks])
+print(*[rank.wait() for rank in ranks])
 """
 TORCH = ("RANK", "WORLD_SIZE")
 SLURM = ("SLURM_PROCID", "SLURM_NTASKS")
@@ -148,7 +148,7 @@ MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 
 
 def launch(world: World, variables: tuple[str, str], code: str) -> str:
-    """Run `code` on three ranks under one launcher; gives their exit codes."""
+    """Run `code` on three ranks under one launcher. Return their exit codes."""
     script = world.home / "train.py"
     script.write_text(f"import os, time\nfrom cwnotify import notify\nrank = os.environ[{variables[0]!r}]\n{code}")
     launcher = world.home / "launcher.py"
@@ -164,7 +164,7 @@ def test_only_first_rank_sends_alert(variables: tuple[str, str], world: World, s
 
 
 def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack) -> None:
-    # Rank 2 fails; the first hears of it, as it would through a collective operation, and fails as well.
+    # Rank 2 fails. Rank 0 notices, as in a collective operation, and fails too.
     code = (
         "with notify('job'):\n"
         "    if rank == '2':\n"
@@ -336,79 +336,79 @@ def test_program_runs_without_webhook(tmp_path: Path) -> None:
         assert "cwnotify login" in result.stderr
 
 
-# The way to a webhook that works
+# From no webhook to a working one
 
 
-class Walk:
-    """A world without a webhook in its environment, and all that was said in it."""
+class Session:
+    """A world without a webhook in its environment, and the output of every command run in it."""
 
     def __init__(self, world: World, slack: Slack) -> None:
         self.world = world
         self.slack = slack
-        self.said = ""
+        self.output = ""
 
     def __call__(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         result = self.world.execute("cwnotify", *arguments, input=typed)
-        self.said += result.stdout + result.stderr
+        self.output += result.stdout + result.stderr
         return result
 
-    def files_with_the_secret(self) -> list[Path]:
-        """Every file of this world in which the webhook's secret part stands."""
+    def files_with_secret(self) -> list[Path]:
+        """Return every file of this world that contains the webhook's secret part."""
         secret = self.slack.canary.encode()
         files = [path for path in self.world.home.parent.rglob("*") if path.is_file()]
         return [path for path in files if secret in path.read_bytes()]
 
 
 @pytest.fixture
-def walk(tmp_path: Path, slack: Slack) -> Iterator[Walk]:
+def session(tmp_path: Path, slack: Slack) -> Iterator[Session]:
     with World(tmp_path) as world:
-        yield Walk(world, slack)
+        yield Session(world, slack)
 
 
-def test_secret_stays_in_its_file(walk: Walk, slack: Slack) -> None:
-    # Given nothing, every command says what to do next.
-    without = walk("test")
-    assert without.returncode == 1
-    assert "cwnotify manifest" in without.stderr
-    assert "cwnotify login" in without.stderr
+def test_secret_stays_in_its_file(session: Session, slack: Slack) -> None:
+    # Without a webhook, a command says what to do next.
+    failure = session("test")
+    assert failure.returncode == 1
+    assert "cwnotify manifest" in failure.stderr
+    assert "cwnotify login" in failure.stderr
 
-    # When the webhook is stored, it is tried first.
-    stored = walk("login", "--stdin", typed=f"{slack.url}\n")
-    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
-    assert stored.returncode == 0
+    # `login` tries the webhook before it stores it.
+    login = session("login", "--stdin", typed=f"{slack.url}\n")
+    webhook = session.world.home / ".config" / "cwnotify" / "webhook"
+    assert login.returncode == 0
     assert slack.wait_for(1)[0]["text"].startswith(":wave: Hello, World!")
     assert webhook.read_text() == f"{slack.url}\n"
     assert stat.S_IMODE(webhook.stat().st_mode) == 0o600
     assert stat.S_IMODE(webhook.parent.stat().st_mode) == 0o700
 
-    # Then a test, a run and an alert that had to wait go there.
-    assert walk("test", "--lang", "ko").returncode == 0
+    # A test, a run and a resent alert use it.
+    assert session("test", "--lang", "ko").returncode == 0
     assert "안녕하세요" in slack.wait_for(2)[1]["text"]
     slack.next_answers += [WEBHOOK_REMOVED]
-    assert walk("run", "--name", "unheard", "--", "true").returncode == 0
-    until(lambda: walk.world.outbox_messages("dead"), 10, "giving up")
-    (listed,) = json.loads(walk("outbox", "list", "--json").stdout)
-    assert (listed["state"], listed["for_this_webhook"]) == ("dead", True)
-    assert walk("outbox", "retry", "--all").returncode == 0
+    assert session("run", "--name", "unheard", "--", "true").returncode == 0
+    until(lambda: session.world.outbox_messages("dead"), 10, "giving up")
+    (entry,) = json.loads(session("outbox", "list", "--json").stdout)
+    assert (entry["state"], entry["for_this_webhook"]) == ("dead", True)
+    assert session("outbox", "retry", "--all").returncode == 0
     assert alert_outcome(wait_for_alert(slack, "unheard")) == "finished"
 
-    # And it stands nowhere else.
-    walk.world.wait_for_sidecars_to_exit()
-    assert slack.canary not in walk.said
-    assert walk.files_with_the_secret() == [webhook]
+    # The secret is in no other file and in no output.
+    session.world.wait_for_sidecars_to_exit()
+    assert slack.canary not in session.output
+    assert session.files_with_secret() == [webhook]
 
 
-def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> None:
-    walk("login", "--stdin", typed=slack.url)
+def test_no_process_shows_secret_to_other_users(session: Session, slack: Slack) -> None:
+    session("login", "--stdin", typed=slack.url)
     slack.answer = Answer(mode="hang")
-    testing = walk.world.launch("cwnotify", "test")
-    running = walk.world.launch("cwnotify", "run", "--", "sleep", "0.1")
+    testing = session.world.launch("cwnotify", "test")
+    running = session.world.launch("cwnotify", "run", "--", "sleep", "0.1")
     until(lambda: len(slack.received) == 3, 10, "two attempts that hang")
 
-    pids = walk.world.process_ids()
+    pids = session.world.process_ids()
     arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]
-    assert walk.world.sidecar_ids()
+    assert session.world.sidecar_ids()
     assert len(pids) >= 2
     assert not [text for text in arguments + environments if slack.canary.encode() in text]
     for process in (testing, running):
@@ -428,55 +428,55 @@ def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> Non
         ("SLACK_WEBHOOK_URL='https://hooks.slack-gov.com/triggers/T/1/{canary}'", "cwnotify manifest"),
     ],
 )
-def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk: Walk, slack: Slack) -> None:
-    result = walk("login", "--stdin", typed=url.format(canary=slack.canary))
+def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, session: Session, slack: Slack) -> None:
+    result = session("login", "--stdin", typed=url.format(canary=slack.canary))
 
     assert result.returncode == 1
     assert why in result.stderr
-    assert slack.canary not in walk.said
-    assert walk.files_with_the_secret() == []
+    assert slack.canary not in session.output
+    assert session.files_with_secret() == []
 
 
 @pytest.mark.parametrize(
     "shape", ["'{url}'\n", "\ufeff<{url}>\r\n", "# ours\nexport HOOK={url}\n", '{{\n "a": "x",\n "b": "{url}"\n}}\n']
 )
-def test_quoted_webhook_is_accepted(walk: Walk, slack: Slack, shape: str) -> None:
-    assert walk("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
-    assert walk("test").returncode == 0
+def test_quoted_webhook_is_accepted(session: Session, slack: Slack, shape: str) -> None:
+    assert session("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
+    assert session("test").returncode == 0
 
 
-def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Slack) -> None:
+def test_removed_webhook_is_not_stored_and_remedy_is_shown(session: Session, slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
-    result = walk("login", "--stdin", typed=slack.url)
+    result = session("login", "--stdin", typed=slack.url)
 
     assert result.returncode == 1
     assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in result.stderr
     assert "Traceback" not in result.stderr
-    assert walk.files_with_the_secret() == []
+    assert session.files_with_secret() == []
 
 
-def test_unreachable_slack_is_explained(walk: Walk, slack: Slack) -> None:
+def test_unreachable_slack_is_explained(session: Session, slack: Slack) -> None:
     slack.refuse_connections()
-    result = walk("login", "--stdin", typed=slack.url)
+    result = session("login", "--stdin", typed=slack.url)
 
     assert result.returncode == 1
     assert "Slack could not be reached: the connection was refused" in result.stderr
-    assert slack.canary not in walk.said
+    assert slack.canary not in session.output
 
 
-def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack) -> None:
-    walk("login", "--stdin", typed=slack.url)
-    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
+def test_webhook_readable_by_others_is_not_used(session: Session, slack: Slack) -> None:
+    session("login", "--stdin", typed=slack.url)
+    webhook = session.world.home / ".config" / "cwnotify" / "webhook"
     webhook.chmod(0o644)
-    result = walk("test")
+    result = session("test")
 
     assert result.returncode == 1
     assert f"chmod 600 {webhook}" in result.stderr
     assert len(slack.received) == 1
 
 
-def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
-    result = walk("manifest")
+def test_manifest_creates_app_with_incoming_webhook(session: Session) -> None:
+    result = session("manifest")
     manifest = json.loads(result.stdout)
     link = next(line.strip() for line in result.stderr.splitlines() if "https://" in line)
 
@@ -486,8 +486,8 @@ def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
     assert json.loads(query["manifest_json"][0]) == manifest
 
 
-def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack) -> None:
-    with Kernel(walk.world) as kernel:
+def test_notebook_login_hides_and_protects_secret(session: Session, slack: Slack) -> None:
+    with Kernel(session.world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell("%cwnotify login", input_text=slack.url)
         result = cell.result()
@@ -498,4 +498,4 @@ def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack) -> N
         assert "Slack said ok" in result.stdout
         assert alert_outcome(wait_for_alert(slack, "first")) == "finished"
         assert slack.canary not in str(result) + str(history)
-    assert [path.name for path in walk.files_with_the_secret()] == ["webhook"]
+    assert [path.name for path in session.files_with_secret()] == ["webhook"]

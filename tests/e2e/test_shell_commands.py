@@ -1,4 +1,4 @@
-"""A finished cell whose shell command did not exit with 0 says so. Real kernels, real commands."""
+"""The alert about a finished cell names the first shell command that failed. Real kernels, real commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected"),
     [
         ("!python train.py", "`!python train.py` exited with code 1"),
         ("!true\n!exit 4\n!exit 5\n!true", "`!exit 4` exited with code 4"),
@@ -58,14 +58,14 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
         ("!exit 2; echo `*<!channel>*`", "exited with code 2"),
     ],
 )
-def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Kernel, slack: Slack) -> None:
+def test_first_failed_command_is_in_first_line(body: str, expected: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name}\n{body}")
     alert = wait_for_alert(slack, name)
 
     assert result.status == "ok"
     assert alert_outcome(alert) == "finished"
-    assert says in alert["text"]
+    assert expected in alert["text"]
     assert alert["attachments"][0]["color"] == COLOR_WARNING
 
 
@@ -111,10 +111,10 @@ def test_error_after_command_is_outcome(kernel: Kernel, slack: Slack) -> None:
 @pytest.mark.parametrize("body", [PYTHON, f"x = {PYTHON}"])
 def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
-    shown = "print('begun', flush=True)\n" if body.startswith("x") else ""
-    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
+    prefix = "print('begun', flush=True)\n" if body.startswith("x") else ""
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{prefix}{body}\nprint('after')")
     cell.wait_for_output("begun")
-    if shown:
+    if prefix:
         # The command itself prints into a variable.
         kernel.receive_until(lambda: kernel.world.process_ids("time.sleep(60)"), 10, "the command")
     kernel.interrupt()
@@ -123,8 +123,8 @@ def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Sl
     assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
-@pytest.mark.parametrize(("on", "names"), [("error", 1), ("finish", 1), ("always", 1)])
-def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Kernel, slack: Slack) -> None:
+@pytest.mark.parametrize("on", ["error", "finish", "always"])
+def test_failed_command_matches_both_on_choices(on: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --on {on}\n!python train.py")
 
@@ -132,7 +132,7 @@ def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Ker
 
 
 def test_command_in_terminal_ipython_is_reported(tmp_path: Path, slack: Slack) -> None:
-    """There IPython runs commands another way, and expands the names of the caller's frame."""
+    """IPython in a terminal runs commands in another way and expands the names of the caller's frame."""
     with World(tmp_path, slack.url) as world:
         names = [next(NAMES) for _ in range(4)]
         cells = [

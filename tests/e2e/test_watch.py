@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -267,7 +269,6 @@ def test_watch_without_aws_shows_host(world: WatchWorld) -> None:
 
 
 # Calls that only add details to an alert do not delay it
-
 BUSY, WATCHED = "train-busy", "i-0abc1234def567890"
 AWS_FAULTS: dict[str, Fault | Hang] = {
     "500": Fault("InternalFailure", "internal error", 500, "DescribeAlarmHistory"),
@@ -278,11 +279,36 @@ AWS_FAULTS: dict[str, Fault | Hang] = {
     "datapoints hang": Hang("GetMetricData"),
     "routes hang": Hang("ListRules"),
 }
+# The watches wait most of the time. More of them at once would delay alerts on two cores.
+MAX_PARALLEL_WATCHES = 4
+T = TypeVar("T")
 
 
-@pytest.fixture
-def cloud() -> Iterator[CloudWatch]:
-    with CloudWatch() as cloud:
+@dataclass(frozen=True)
+class CloudScene:
+    """A strict CloudWatch with one alarm, and a world that watches it."""
+
+    cloud: CloudWatch
+    world: WatchWorld
+
+    def watch(self) -> WatchProcess:
+        environ = {**self.cloud.environ(), "CWNOTIFY_ROUND": POLL_SECONDS}
+        return WatchProcess(self.world, "--instance", WATCHED, environ=environ)
+
+    def wait_for_polls(self, watch: WatchProcess) -> None:
+        """Wait until every postponed call has been made."""
+        calls = self.cloud.calls["cloudwatch:DescribeAlarms"]
+        watch.wait_for_snapshot(
+            lambda _: self.cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40
+        )
+
+    def messages(self) -> list[str]:
+        return [str(payload["text"]) for payload in self.world.slack.payloads]
+
+
+@contextmanager
+def open_cloud_scene(folder: Path) -> Iterator[CloudScene]:
+    with CloudWatch() as cloud, Slack() as slack:
         cloud.put_instance(WATCHED)
         cloud.add_datapoints(cpu_metric(WATCHED), wave_datapoints(time.time() - 3600, time.time(), 60))
         cloud.put_alarm(
@@ -292,72 +318,78 @@ def cloud() -> Iterator[CloudWatch]:
             Dimensions=[{"Name": "InstanceId", "Value": WATCHED}],
             AlarmActions=["arn:aws:sns:ap-northeast-2:123456789012:mine"],
         )
-        yield cloud
+        world = WatchWorld(folder, slack)
+        with world:
+            yield CloudScene(cloud, world)
 
 
-def watch_fake_cloud(world: WatchWorld, cloud: CloudWatch) -> WatchProcess:
-    environ = {**cloud.environ(), "CWNOTIFY_ROUND": POLL_SECONDS}
-    return WatchProcess(world, "--instance", WATCHED, environ=environ)
+def run_in_parallel(folder: Path, names: Iterable[str], act: Callable[[Path, Fault | Hang], T]) -> dict[str, T]:
+    """Run `act` for each fault with these names at the same time, and return the results by name."""
+    with ThreadPoolExecutor(MAX_PARALLEL_WATCHES) as pool:
+        futures = {name: pool.submit(act, folder / name.replace(" ", "-"), AWS_FAULTS[name]) for name in names}
+    return {name: future.result() for name, future in futures.items()}
 
 
-def messages(world: WatchWorld) -> list[str]:
-    return [str(payload["text"]) for payload in world.slack.payloads]
-
-
-@pytest.mark.parametrize("name", AWS_FAULTS)
-def test_change_arrives_within_poll_despite_aws_failure(world: WatchWorld, cloud: CloudWatch, name: str) -> None:
-    with watch_fake_cloud(world, cloud) as watch:
-        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
-        cloud.fault = AWS_FAULTS[name]
-        for count, state in enumerate(("ALARM", "OK", "ALARM"), 1):
-            began = time.monotonic()
-            cloud.set_state(BUSY, state, reason="a test says so")
-            world.slack.wait_for(count, seconds=10)
-            took = time.monotonic() - began
-            # One poll, plus the longest wait for details.
-            assert took < 8, f"{state} took {took:.1f} s"
-        cloud.fault = None
-        watch.wait_for_snapshot(has_state(BUSY, "ALARM"), "the alarm")
-        # In these polls every postponed call is made.
-        calls = cloud.calls["cloudwatch:DescribeAlarms"]
-        watch.wait_for_snapshot(lambda _: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
-
-    world.wait_for_sidecars_to_exit()
-    assert len(messages(world)) == 3
-    assert ["is in ALARM" in text for text in messages(world)] == [True, False, True]
-
-
-@pytest.mark.parametrize("name", ["500", "hangs"])
-def test_missed_changes_are_sent_once_when_history_returns(world: WatchWorld, cloud: CloudWatch, name: str) -> None:
-    with (
-        watch_fake_cloud(world, cloud) as first,
-        watch_fake_cloud(world, cloud) as second,
-    ):
-        for watch in (first, second):
+def change_three_times(folder: Path, fault: Fault | Hang) -> tuple[list[float], list[str]]:
+    """Change an alarm during the fault. Return the seconds until each alert, and the texts of all alerts."""
+    seconds = []
+    with open_cloud_scene(folder) as scene:
+        cloud, slack = scene.cloud, scene.world.slack
+        with scene.watch() as watch:
             watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
-        cloud.fault = AWS_FAULTS[name]
-        at = time.time()
-        for ago, before, after in (
-            (0.3, "OK", "ALARM"),
-            (0.2, "ALARM", "OK"),
-            (0.1, "OK", "ALARM"),
-            (0.0, "ALARM", "OK"),
-        ):
-            data = {"oldState": {"stateValue": before}, "newState": {"stateValue": after}}
-            cloud.add_history(BUSY, at - ago, json.dumps(data))
-        # A poll only sees a newer OK.
-        cloud.set_state(BUSY, "OK", at, in_history=False)
-        world.slack.wait_for(1, seconds=6)
-        cloud.set_state(BUSY, "ALARM")
-        world.slack.wait_for(2, seconds=6)
-        cloud.fault = None
-        world.slack.wait_for(3, seconds=30)
-        calls = cloud.calls["cloudwatch:DescribeAlarms"]
-        first.wait_for_snapshot(lambda _: cloud.calls["cloudwatch:DescribeAlarms"] > calls + 8, "further polls", 40)
+            cloud.fault = fault
+            for count, state in enumerate(("ALARM", "OK", "ALARM"), 1):
+                start = time.monotonic()
+                cloud.set_state(BUSY, state, reason="a test says so")
+                slack.wait_for(count, seconds=10)
+                seconds.append(time.monotonic() - start)
+            cloud.fault = None
+            watch.wait_for_snapshot(has_state(BUSY, "ALARM"), "the alarm")
+            scene.wait_for_polls(watch)
+        scene.world.wait_for_sidecars_to_exit()
+        return seconds, scene.messages()
 
-    world.wait_for_sidecars_to_exit()
-    first_text, second_text, third_text = messages(world)
-    assert "OK" in first_text
-    assert "ALARM" in second_text
-    assert "is in ALARM now" in third_text
-    assert str(world.slack.payloads[2]).count("→ ALARM") == 2
+
+def test_change_arrives_within_poll_despite_aws_failure(tmp_path: Path) -> None:
+    for name, (seconds, texts) in run_in_parallel(tmp_path, AWS_FAULTS, change_three_times).items():
+        # One poll, plus the longest wait for details.
+        assert max(seconds) < 8, f"{name}: {seconds}"
+        assert ["is in ALARM" in text for text in texts] == [True, False, True], name
+
+
+def change_unseen(folder: Path, fault: Fault | Hang) -> tuple[list[str], str]:
+    """Change an alarm between two polls while its history fails. Return the texts and the last payload."""
+    with open_cloud_scene(folder) as scene:
+        cloud, slack = scene.cloud, scene.world.slack
+        with scene.watch() as first, scene.watch() as second:
+            for watch in (first, second):
+                watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "CPU and the alarm")
+            cloud.fault = fault
+            at = time.time()
+            for ago, before, after in (
+                (0.3, "OK", "ALARM"),
+                (0.2, "ALARM", "OK"),
+                (0.1, "OK", "ALARM"),
+                (0.0, "ALARM", "OK"),
+            ):
+                data = {"oldState": {"stateValue": before}, "newState": {"stateValue": after}}
+                cloud.add_history(BUSY, at - ago, json.dumps(data))
+            # A poll only sees a newer OK.
+            cloud.set_state(BUSY, "OK", at, in_history=False)
+            slack.wait_for(1, seconds=6)
+            cloud.set_state(BUSY, "ALARM")
+            slack.wait_for(2, seconds=6)
+            cloud.fault = None
+            slack.wait_for(3, seconds=30)
+            scene.wait_for_polls(first)
+        scene.world.wait_for_sidecars_to_exit()
+        return scene.messages(), str(slack.payloads[2])
+
+
+def test_missed_changes_are_sent_once_when_history_returns(tmp_path: Path) -> None:
+    for name, (texts, last_payload) in run_in_parallel(tmp_path, ("500", "hangs"), change_unseen).items():
+        assert len(texts) == 3, name
+        assert "OK" in texts[0], name
+        assert "ALARM" in texts[1], name
+        assert "is in ALARM now" in texts[2], name
+        assert last_payload.count("→ ALARM") == 2, name

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cwnotify.store.alarm_states import MAX_CHANGES_PER_WINDOW
+from cwnotify.view.snapshot import Snapshot
 from tests.support.aws_wire import Fault, Hang
 from tests.support.cloudwatch import CloudWatch
 from tests.support.datapoints import cpu_metric, wave_datapoints
@@ -116,36 +118,44 @@ def test_thousand_instances_take_two_calls(world: World, aws: CloudWatch) -> Non
         assert aws.calls["cloudwatch:GetMetricData"] == 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "expected_text"),
-    [
-        (Fault("Throttling", status=400), "throttl"),
-        (Fault("ExpiredToken", status=403), "expired"),
-        (Fault("AccessDenied", status=403), "denies cloudwatch:"),
-        (Hang(), "does not answer"),
-    ],
-    ids=["throttled", "expired", "denied", "hanging"],
-)
-def test_problem_is_named_and_recovers(
-    world: World, aws: CloudWatch, slack: Slack, fault: Fault | Hang, expected_text: str
-) -> None:
-    with WatchProcess(world, environ={}) as watch:
-        watch.wait_for_snapshot(
-            lambda snapshot: snapshot.lines and snapshot.alarms, "the first datapoints and alarm", 40
-        )
-        aws.fault = fault
-        snapshot = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem", 60)
-        assert expected_text in " ".join(problem.text for problem in snapshot.troubles).lower()
-        assert snapshot.lines, "the datapoints read earlier must stay"
+AWS_FAULTS: dict[str, tuple[Fault | Hang, str]] = {
+    "throttled": (Fault("Throttling", status=400), "throttl"),
+    "expired": (Fault("ExpiredToken", status=403), "expired"),
+    "denied": (Fault("AccessDenied", status=403), "denies cloudwatch:"),
+    "hanging": (Hang(), "does not answer"),
+}
 
-        aws.set_state("train-busy", "ALARM")
-        aws.fault = None
-        snapshot = watch.wait_for_snapshot(
-            lambda snapshot: not snapshot.troubles and not snapshot.stale, "the recovery", 60
-        )
-        assert snapshot.alarms[0].state == "ALARM"
-        # The change during the failure is reported.
-        slack.wait_for(1)
+
+def watch_through_fault(folder: Path, fault: Fault | Hang) -> tuple[Snapshot, Snapshot]:
+    """Change an alarm while AWS fails. Return a snapshot during the failure and one after it."""
+    with Slack() as slack, CloudWatch() as aws:
+        aws.put_training_instance(INSTANCE, period=60, hours=1)
+        world = World(folder, slack.url, **aws.environ(), **QUICK, CWNOTIFY_INSTANCE=INSTANCE)
+        with world, WatchProcess(world, environ={}) as watch:
+            watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "datapoints and alarm", 40)
+            aws.fault = fault
+            during = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem", 60)
+            aws.set_state("train-busy", "ALARM")
+            aws.fault = None
+            after = watch.wait_for_snapshot(
+                lambda snapshot: not snapshot.troubles and not snapshot.stale, "the recovery", 60
+            )
+            # The change during the failure is reported.
+            slack.wait_for(1)
+            return during, after
+
+
+def test_problem_is_named_and_recovers(tmp_path: Path) -> None:
+    # The watches wait for AWS most of the time, so they run in parallel.
+    with ThreadPoolExecutor() as pool:
+        futures = {
+            name: pool.submit(watch_through_fault, tmp_path / name, fault) for name, (fault, _) in AWS_FAULTS.items()
+        }
+    for name, (_, expected_text) in AWS_FAULTS.items():
+        during, after = futures[name].result()
+        assert expected_text in " ".join(problem.text for problem in during.troubles).lower(), name
+        assert during.lines, f"{name}: the datapoints read earlier must stay"
+        assert after.alarms[0].state == "ALARM", name
 
 
 def test_flapping_alarm_sends_few_messages_and_loses_none(world: World, aws: CloudWatch, slack: Slack) -> None:

@@ -24,8 +24,8 @@ WRAPPERS = {"run": [*RUN, "--"], "run --tail": [*RUN, "--tail", "3", "--"]}
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as world:
-        yield world
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")

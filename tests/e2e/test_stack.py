@@ -204,18 +204,19 @@ def numbers_in(payloads: list[Payload], prefix: str) -> list[int]:
     return [int(match[1]) for match in matches if match]
 
 
+@pytest.fixture(scope="class")
+def deployed(aws: Ministack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
+    home = tmp_path_factory.mktemp("home")
+    with Slack() as slack:
+        cwnotify = Cwnotify({**aws.environ(), "CWNOTIFY_WEBHOOK_URL": slack.url}, home)
+        instance = aws.run_instance()
+        cwnotify("deploy", "--instance", instance)
+        yield DeployedStack(cwnotify, slack, instance, home)
+        cwnotify.run("teardown", "--yes")
+
+
 class TestDeployedStack:
     """Tests that share one stack. Each leaves an empty queue and a Slack that accepts messages."""
-
-    @pytest.fixture(scope="class")
-    def deployed(self, aws: Ministack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedStack]:
-        home = tmp_path_factory.mktemp("home")
-        with Slack() as slack:
-            cwnotify = Cwnotify({**aws.environ(), "CWNOTIFY_WEBHOOK_URL": slack.url}, home)
-            instance = aws.run_instance()
-            cwnotify("deploy", "--instance", instance)
-            yield DeployedStack(cwnotify, slack, instance, home)
-            cwnotify.run("teardown", "--yes")
 
     def test_failing_function_is_explained(self, deployed: DeployedStack) -> None:
         slack = deployed.slack

@@ -15,7 +15,7 @@ from tests.support.slack import Slack
 from tests.support.waiting import until
 
 KERNEL_COUNT = 50
-# Longer than any timeout after which a stopped process could expectations as dead.
+# Longer than any timeout after which a stopped process could count as dead.
 STOP_SECONDS = 4.0
 FORK_CELLS = {
     "os.fork in the cell": "import os\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)",
@@ -51,7 +51,7 @@ def kill_kernel_and_sidecar(scenario: FaultScenario) -> None:
 
 
 def stopped_process(process: str, folder: Path) -> FaultResult:
-    """SIGSTOP, and SIGCONT after a while: the process does not expectations as dead."""
+    """SIGSTOP, and SIGCONT after a while: the process does not count as dead."""
     with open_scenario(f"{process} stopped for {STOP_SECONDS:.0f} s", folder) as scenario:
         cell = begin_run_cell(scenario, "stopped", "import time; time.sleep(1)", "finished")
         pids = [scenario.kernel.pid] if process == "kernel" else scenario.world.sidecar_ids()

@@ -1,4 +1,4 @@
-"""Check tracked text files for the words in banned_words.tsv. Usage: check_words.py [PATH...]; exits with 1 if it finds any."""
+"""Check tracked files for the words in banned_words.tsv. Usage: check_words.py [PATH...]; exits with 1 on a match."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def main(paths: list[str]) -> int:
             continue
         text = Path(name).read_text(encoding="utf-8")
         for match in pattern.finditer(text):
+            if text[match.start() - 1 : match.start()] == text[match.end() : match.end() + 1] == '"':
+                continue  # a JSON key or another name that is stored
             count += 1
             line = text.count("\n", 0, match.start()) + 1
             print(f"{name}:{line}: {match[0]!r}: use {replacement_for(match[0], words)}")

@@ -1,4 +1,4 @@
-"""What a registered cell takes longer than a plain one, whatever Slack does, and what it takes with others."""
+"""The time that registration adds to a cell, in each state of Slack, compared with alternatives."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.support.kernel import Kernel
 from tests.support.slack import OK, Answer, Slack
 
 PLAIN_CELL, REGISTERED_CELL = "x = 1", "%%notify_on_finish name\nx = 1"
-# Slack's way, and what the stand-in is told to do.
+# Sets up the stand-in for each state of Slack.
 SLACK_MODES: dict[str, Callable[[Slack], None]] = {
     "fine": lambda slack: None,
     "refused": Slack.refuse_connections,
     "hanging": lambda slack: setattr(slack, "answer", Answer(mode="hang")),
     "error 500": lambda slack: setattr(slack, "answer", Answer(500, "rollup_error")),
 }
-# Nobody waits longer here for a peer that hangs; what it would have taken is then unknown.
-PEER_TIMEOUT = 4.0
+# An alternative that hangs is interrupted after this. Its real duration is then unknown.
+PEER_TIMEOUT = 4.0  # seconds
 POST_MAGIC = """
 import os, requests
 from IPython.core.magic import register_cell_magic
@@ -48,7 +48,7 @@ def train():
 
 @dataclass(frozen=True)
 class Peer:
-    """How a user sets it up, and the cell that is to be told."""
+    """An alternative to cwnotify: the cell that sets it up, and the cell that it reports."""
 
     setup: str
     cell: str
@@ -68,96 +68,99 @@ PEERS = {
 
 
 def measure(quick: bool) -> BenchmarkResult:
-    """All ways of Slack, then many cells in one kernel."""
-    found = BenchmarkResult()
-    medians = {}
-    for way, go in SLACK_MODES.items():
-        plain, ours = _ours(go, 20 if quick else 400)
-        added = excess_over_median(ours.values, plain.values)
-        medians[way] = added.median
-        peers = {name: _peer(peer, go, 3 if quick else 7) for name, peer in PEERS.items()}
-        found.rows.append(threshold_row(f"time added to a cell, Slack {way}", added, "ms", 1.0, peers))
-        found.rows.append(_at_worst(f"the same at p99, Slack {way}", plain, ours))
-    low, high = min(medians.values()), max(medians.values())
-    found.notes.append(f"Time added to a cell: the medians of the four ways lie between {low:.2f} and {high:.2f} ms.")
-    found.notes.append(
-        "At p99: the slowest registered cells beside the slowest plain ones, since a plain cell has slow ones too."
+    """Measure cells in each state of Slack, then many cells in one kernel."""
+    result = BenchmarkResult()
+    medians = []
+    for state, set_up in SLACK_MODES.items():
+        plain, registered = _measure_cells(set_up, 20 if quick else 400)
+        added = excess_over_median(registered.values, plain.values)
+        medians.append(added.median)
+        peers = {name: _measure_peer(peer, set_up, 3 if quick else 7) for name, peer in PEERS.items()}
+        result.rows.append(threshold_row(f"time added to a cell, Slack {state}", added, "ms", 1.0, peers))
+        result.rows.append(_p99_row(f"the same at p99, Slack {state}", plain, registered))
+    result.notes += [
+        "Time added to a cell: the medians in the four states of Slack are between "
+        f"{min(medians):.2f} and {max(medians):.2f} ms.",
+        "At p99: the slowest registered cells compared with the slowest plain cells, because plain cells vary too.",
+        f"An alternative that hangs is interrupted after {PEER_TIMEOUT:g} s. It would wait until Slack responds.",
+    ]
+    result.curves.append(_measure_growth(100 if quick else 1000))
+    return result
+
+
+def _p99_row(quantity: str, plain: Summary, registered: Summary) -> Row:
+    plain_ms, registered_ms = plain.quantile(0.99), registered.quantile(0.99)
+    added = registered_ms - plain_ms
+    measured = (
+        f"{format_significant(added)} ms: registered {format_significant(registered_ms)}, "
+        f"plain {format_significant(plain_ms)}"
     )
-    found.notes.append(
-        f"A peer that hangs is interrupted after {PEER_TIMEOUT:g} s: it would have waited as long as Slack says nothing."
-    )
-    found.curves.append(_many(100 if quick else 1000))
-    return found
+    return Row(quantity, "under 3 ms", measured, added < 3.0)
 
 
-def _at_worst(what: str, plain: Summary, ours: Summary) -> Row:
-    added = ours.quantile(0.99) - plain.quantile(0.99)
-    told = f"{format_significant(added)} ms: {format_significant(ours.quantile(0.99))} where a plain cell takes {format_significant(plain.quantile(0.99))}"
-    return Row(what, "under 3 ms", told, added < 3.0)
-
-
-def _ours(go: Callable[[Slack], None], rounds: int) -> tuple[Summary, Summary]:
-    """Milliseconds of plain and of registered cells, in turn in one kernel."""
-    with Slack() as slack, benchmark_kernel(slack) as one:
-        go(slack)
-        one.run("%load_ext cwnotify")
-        one.run(CELL_TIMER)
+def _measure_cells(set_up: Callable[[Slack], None], rounds: int) -> tuple[Summary, Summary]:
+    """Return the milliseconds of plain and of registered cells, measured in turn in one kernel."""
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
+        set_up(slack)
+        kernel.run("%load_ext cwnotify")
+        kernel.run(CELL_TIMER)
         for _ in range(10):
-            one.run(PLAIN_CELL)
-            one.run(REGISTERED_CELL)
-        cell_times(one)
+            kernel.run(PLAIN_CELL)
+            kernel.run(REGISTERED_CELL)
+        cell_times(kernel)
         for _ in range(rounds):
-            one.run(PLAIN_CELL)
-            one.run(REGISTERED_CELL)
-        # The first is the cell that asked for the times before.
-        times = cell_times(one)[1:]
+            kernel.run(PLAIN_CELL)
+            kernel.run(REGISTERED_CELL)
+        # The first value is the cell that read the earlier times.
+        times = cell_times(kernel)[1:]
         return summarize(times[::2]), summarize(times[1::2])
 
 
-def _peer(peer: Peer, go: Callable[[Slack], None], rounds: int) -> Summary | str:
-    with Slack(OK) as slack, benchmark_kernel(slack) as one:
-        assert not one.run(peer.setup).errors
-        one.run(peer.cell)
-        one.run(CELL_TIMER)
-        go(slack)
-        cell_times(one)
+def _measure_peer(peer: Peer, set_up: Callable[[Slack], None], rounds: int) -> Summary | str:
+    """Return the milliseconds that `peer` adds to a cell, or a text if it hangs."""
+    with Slack(OK) as slack, benchmark_kernel(slack) as kernel:
+        assert not kernel.run(peer.setup).errors
+        kernel.run(peer.cell)
+        kernel.run(CELL_TIMER)
+        set_up(slack)
+        cell_times(kernel)
         for _ in range(rounds):
-            one.run(PLAIN_CELL)
-        plain = cell_times(one)[1:]
+            kernel.run(PLAIN_CELL)
+        plain = cell_times(kernel)[1:]
         if slack.answer.mode == "hang":
-            return _wait(one, peer)
+            return _measure_hang(kernel, peer)
         for _ in range(rounds):
-            one.run(peer.cell)
-        return excess_over_median(cell_times(one)[1:], plain)
+            kernel.run(peer.cell)
+        return excess_over_median(cell_times(kernel)[1:], plain)
 
 
-def _wait(one: Kernel, peer: Peer) -> str:
-    cell = one.submit_cell(peer.cell)
-    began = time.monotonic()
+def _measure_hang(kernel: Kernel, peer: Peer) -> str:
+    cell = kernel.submit_cell(peer.cell)
+    started_at = time.monotonic()
     try:
         cell.result(PEER_TIMEOUT)
     except AssertionError:
-        one.interrupt()
+        kernel.interrupt()
         cell.result()
         return f"over {PEER_TIMEOUT:g} s, then interrupted"
-    return f"{time.monotonic() - began:.1f} s"
+    return f"{time.monotonic() - started_at:.1f} s"
 
 
-def _many(count: int) -> Curve:
-    """Do cells get slower with the number of those before?"""
-    with Slack() as slack, benchmark_kernel(slack) as one:
-        one.run("%load_ext cwnotify")
-        one.run(CELL_TIMER)
-        one.run(REGISTERED_CELL)
-        cell_times(one)
-        blocks: dict[str, list[tuple[float, ...]]] = {"registered": [], "plain": []}
+def _measure_growth(count: int) -> Curve:
+    """Measure whether cells get slower with the number of registered cells before them."""
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(CELL_TIMER)
+        kernel.run(REGISTERED_CELL)
+        cell_times(kernel)
+        lines: dict[str, list[tuple[float, ...]]] = {"registered": [], "plain": []}
         for number in range(count):
-            one.run(PLAIN_CELL)
-            one.run(REGISTERED_CELL)
+            kernel.run(PLAIN_CELL)
+            kernel.run(REGISTERED_CELL)
             if (number + 1) % (count // 10) == 0:
-                times = cell_times(one)[1:]
-                for name, part in (("plain", times[::2]), ("registered", times[1::2])):
-                    one_block = summarize(part)
-                    low, high = one_block.quartiles
-                    blocks[name].append((number + 1, low, one_block.median, high))
-    return Curve("cells", "A cell's time, with the number of registered cells before it", "cells", "ms", blocks)
+                times = cell_times(kernel)[1:]
+                for name, values in (("plain", times[::2]), ("registered", times[1::2])):
+                    block = summarize(values)
+                    low, high = block.quartiles
+                    lines[name].append((number + 1, low, block.median, high))
+    return Curve("cells", "Time of a cell by the number of registered cells before it", "cells", "ms", lines)

@@ -1,10 +1,11 @@
-"""From a cell's end, or a kernel's, to the alert in Slack."""
+"""The time from the end of a cell, or of a kernel, to the alert in Slack."""
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
-from benchmarks.harness import BenchmarkResult, Curve, summarize, threshold_row
+from benchmarks.harness import BenchmarkResult, Curve, Summary, summarize, threshold_row
 from benchmarks.kernels import benchmark_kernel, printed_number
 from tests.support.kernel import Kernel
 from tests.support.slack import Slack
@@ -24,80 +25,82 @@ def post(line, cell):
 
 
 def measure(quick: bool) -> BenchmarkResult:
-    """Ends of cells, ends of kernels, and several kernels at once."""
-    found = BenchmarkResult()
-    rounds, kills, most = (5, 3, 2) if quick else (40, 20, 8)
-    with Slack() as slack, benchmark_kernel(slack) as one:
-        one.run("%load_ext cwnotify")
-        one.run(WARM_SESSION_MAGIC)
-        ours, direct = [], []
+    """Measure ends of cells, ends of kernels, and several kernels at once."""
+    result = BenchmarkResult()
+    rounds, kills, max_kernels = (5, 3, 2) if quick else (40, 20, 8)
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
+        kernel.run("%load_ext cwnotify")
+        kernel.run(WARM_SESSION_MAGIC)
+        latencies, direct = [], []
         for _ in range(rounds + 2):
-            ours.append(_told(one, slack, SHORT_RUN))
-            direct.append(_told(one, slack, "%%post\nprint(time.time())"))
-    # The first waits for the sidecar's start, which is measured as the first registered cell.
+            latencies.append(_measure_alert(kernel, slack, SHORT_RUN))
+            direct.append(_measure_alert(kernel, slack, "%%post\nprint(time.time())"))
+    # The first alert waits for the sidecar's start, which the startup benchmark measures.
     peers = {"the limit, `requests` with a warm session in the kernel": summarize(direct[2:])}
-    found.rows.append(threshold_row("a cell's end to the alert received", summarize(ours[2:]), "ms", 30.0, peers))
-    killed = summarize([_killed() for _ in range(kills)])
+    result.rows.append(threshold_row("end of a cell to the alert", summarize(latencies[2:]), "ms", 30.0, peers))
+    killed = summarize([_measure_kill() for _ in range(kills)])
     never = dict.fromkeys(("`requests.post` in a magic", "jupyter-slack", "slack-magic", "knockknock"), "never")
-    found.rows.append(
-        threshold_row("kernel killed (SIGKILL) to the alert received", killed, "ms", 100.0, never, quantile=0.99)
-    )
-    found.notes.append(f"Kernel killed: {kills} kernels, so the figure at p99 is that of the slowest one.")
-    found.curves.append(_together(most))
-    return found
+    result.rows.append(threshold_row("kernel killed (SIGKILL) to the alert", killed, "ms", 100.0, never, quantile=0.99))
+    result.notes.append(f"Kernel killed: the figure at p99 is that of the slowest of {kills} kernels.")
+    result.curves.append(_measure_many_kernels(max_kernels))
+    return result
 
 
-def _told(one: Kernel, slack: Slack, cell: str) -> float:
-    """Milliseconds from the cell's last statement to Slack's having read the request."""
-    before = len(slack.received)
-    ended = printed_number(one, cell)
-    until(lambda: len(slack.received) > before, 30, "the alert")
-    return 1000 * (slack.received[before].at - ended)
+def _measure_alert(kernel: Kernel, slack: Slack, cell: str) -> float:
+    """Return the milliseconds from the cell's last statement until Slack has read the request."""
+    count = len(slack.received)
+    ended_at = printed_number(kernel, cell)
+    _wait_for_requests(slack, count + 1)
+    return 1000 * (slack.received[count].at - ended_at)
 
 
-def _killed() -> float:
-    with Slack() as slack, benchmark_kernel(slack) as one:
-        one.run("%load_ext cwnotify")
-        _told(one, slack, SHORT_RUN)
-        one.submit_cell(LONG_RUN).wait_for_output("begun")
-        until(lambda: one.world.open_runs(), 10, "the open run")
-        before = len(slack.received)
-        at = one.kill()
-        until(lambda: len(slack.received) > before, 30, "the alert")
-        return 1000 * (slack.received[before].at - at)
+def _wait_for_requests(slack: Slack, count: int) -> None:
+    until(lambda: len(slack.received) >= count, 30, "the alert")
 
 
-def _together(most: int) -> Curve:
-    """Several kernels whose cells end at the same moment."""
+def _measure_kill() -> float:
+    """Return the milliseconds from SIGKILL until Slack has read the request."""
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
+        kernel.run("%load_ext cwnotify")
+        _measure_alert(kernel, slack, SHORT_RUN)
+        kernel.submit_cell(LONG_RUN).wait_for_output("begun")
+        until(lambda: kernel.world.open_runs(), 10, "the open run")
+        count = len(slack.received)
+        killed_at = kernel.kill()
+        _wait_for_requests(slack, count + 1)
+        return 1000 * (slack.received[count].at - killed_at)
+
+
+def _measure_many_kernels(max_kernels: int) -> Curve:
+    """Measure kernels whose cells end at the same moment: 1, 2, 4 and so on."""
     points = []
     count = 1
-    while count <= most:
-        low, median, high = _kernels(count)
-        points.append((count, low, median, high))
+    while count <= max_kernels:
+        latencies = _measure_kernels(count)
+        low, high = latencies.quartiles
+        points.append((count, low, latencies.median, high))
         count *= 2
     return Curve(
-        "kernels", "Cells that end at once, in so many kernels", "kernels", "ms to the alert", {"cwnotify": points}
+        "kernels",
+        "Cells that end at the same time in several kernels",
+        "kernels",
+        "ms to the alert",
+        {"cwnotify": points},
     )
 
 
-def _kernels(count: int, rounds: int = 3) -> tuple[float, float, float]:
-    from contextlib import ExitStack
-
+def _measure_kernels(count: int, rounds: int = 3) -> Summary:
     with ExitStack() as stack, Slack() as slack:
         kernels = [stack.enter_context(benchmark_kernel(slack)) for _ in range(count)]
-        for one in kernels:
-            one.run("%load_ext cwnotify")
-            _told(one, slack, SHORT_RUN)
-        times = []
+        for kernel in kernels:
+            kernel.run("%load_ext cwnotify")
+            _measure_alert(kernel, slack, SHORT_RUN)
+        latencies = []
         for _ in range(rounds):
-            before, at = len(slack.received), time.time() + 0.3 + 0.02 * count
-            cells = [
-                one.submit_cell(f"%%notify_on_finish name\nimport time; time.sleep(max(0, {at} - time.time()))")
-                for one in kernels
-            ]
-            for cell in cells:
+            first, end = len(slack.received), time.time() + 0.3 + 0.02 * count
+            code = f"%%notify_on_finish name\nimport time; time.sleep(max(0, {end} - time.time()))"
+            for cell in [kernel.submit_cell(code) for kernel in kernels]:
                 assert not cell.result().errors
-            until(lambda before=before: len(slack.received) >= before + count, 30, "the alerts")
-            times += [1000 * (one.at - at) for one in slack.received[before:]]
-    low, high = summarize(times).quartiles
-    return low, summarize(times).median, high
+            _wait_for_requests(slack, first + count)
+            latencies += [1000 * (request.at - end) for request in slack.received[first:]]
+    return summarize(latencies)

@@ -1,4 +1,4 @@
-"""Ten thousand alarms that change within a minute, on the simulated clock of `benchmarks.storm`."""
+"""Ten thousand alarm changes within a minute, on the simulated clock of `benchmarks.storm`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from benchmarks.storm import simulate_storm
 
 
 def measure(quick: bool) -> BenchmarkResult:
-    """One storm with Slack up, and smaller ones for the curve."""
+    """Simulate one large storm while Slack is up, and smaller ones for the curve."""
     counts = (10, 100, 1000) if quick else (10, 100, 1000, 3000, 10_000)
     storms = {count: simulate_storm(count) for count in counts}
     largest = storms[counts[-1]]
-    found = BenchmarkResult()
-    found.rows.append(
+    result = BenchmarkResult()
+    result.rows.append(
         Row(
             f"{counts[-1]:,} alarm changes in a minute through the fleet path",
-            "all told within 3 minutes at one message a second",
-            f"all {len(largest.reported & largest.alarms):,} told in {largest.message_count} messages, "
+            "all reported within 3 minutes at one message per second",
+            f"{len(largest.reported & largest.alarms):,} reported in {largest.message_count} messages, "
             f"the last after {largest.seconds:.0f} s",
             largest.seconds < 180 and largest.reported >= largest.alarms,
             (f"one message each: {counts[-1] / 3600:.1f} h, {counts[-1] / largest.seconds:.0f} times ours",),
         )
     )
     lines = {
-        "cwnotify": [(count, came.seconds) for count, came in storms.items()],
+        "cwnotify": [(count, storm.seconds) for count, storm in storms.items()],
         "one message each": [(count, float(count)) for count in counts if count <= 1000],
     }
-    found.curves.append(Curve("storm", "Until the last of so many changes is told", "changes in a minute", "s", lines))
-    return found
+    result.curves.append(Curve("storm", "Time until the last change is reported", "changes in a minute", "s", lines))
+    return result

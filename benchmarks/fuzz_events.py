@@ -1,11 +1,11 @@
-"""A million events that nobody should send: each must become messages that Slack takes, and nothing may raise.
+"""A million malformed events. Each must become messages that Slack accepts, without an exception.
 
 ::
 
     python -m benchmarks.fuzz_events [--count 1000000] [--seed 1]
 
-The corpus of ``tests/data/envelopes`` is torn apart: parts of its events, also inside JSON that travels as text, are
-replaced, doubled, moved or taken away, and so is the text itself. A finding is printed with its seed and ends the run.
+Events of ``tests/data/envelopes`` are mutated: parts are replaced, duplicated, moved or removed, also in JSON inside
+strings. The first failure is printed with its seed and ends the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cwnotify.demo.slack_rules import respond_to_webhook
 from tests.hostile import HOSTILE_STRINGS
 
 CORPUS_DIR = Path(__file__).parents[1] / "tests" / "data" / "envelopes"
-# One in so many events is also told in both languages, and judged by Slack's rules, which takes longer than parsing.
+# Every fifth event is also rendered and checked against Slack's rules, which takes longer than parsing.
 RENDER_EVERY = 5
 STRANGE_VALUES: tuple[Any, ...] = (
     *HOSTILE_STRINGS,
@@ -35,19 +35,19 @@ STRANGE_VALUES: tuple[Any, ...] = (
 
 
 def main() -> None:
-    """Fuzz, and print how it went."""
+    """Fuzz the parser and print a summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    began = time.monotonic()
-    kinds = fuzz(asked.count, asked.seed)
-    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    print(f"{asked.count:,} events without an exception in {time.monotonic() - began:.0f} s; they became {told}")
+    options = parser.parse_args()
+    started_at = time.monotonic()
+    kinds = fuzz(options.count, options.seed)
+    summary = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    print(f"{options.count:,} events without an exception in {time.monotonic() - started_at:.0f} s: {summary}")
 
 
 def fuzz(count: int, seed: int) -> Counter[str]:
-    """Tear `count` events apart and have them told; gives what they became, by kind."""
+    """Mutate, parse and render `count` events. Return the number of parsed events by class."""
     corpus = [json.loads(path.read_bytes()) for path in sorted(CORPUS_DIR.glob("*.json"))]
     kinds: Counter[str] = Counter()
     for number in range(count):
@@ -57,16 +57,16 @@ def fuzz(count: int, seed: int) -> Counter[str]:
             event = mutate_value(dice, event, corpus, dice.randint(1, 9))
         try:
             events = parse_aws_events(event)
-            kinds.update(type(one).__name__ for one in events)
+            kinds.update(type(parsed).__name__ for parsed in events)
             if number % RENDER_EVERY == 0:
-                _judge(events, dice.choice(("en", "ko")))
+                _check_messages(events, dice.choice(("en", "ko")))
         except Exception as error:
             raise SystemExit(f"seed {seed}, event {number}: {error!r}\n{event!r}") from error
     return kinds
 
 
 def mutate_value(dice: random.Random, value: Any, corpus: list[Any], depth: int) -> Any:
-    """`value` with one part replaced, doubled, moved or taken away."""
+    """Return `value` with one part replaced, duplicated, moved or removed."""
     if depth > 0 and dice.random() < 0.95:
         if isinstance(value, dict) and value:
             key = dice.choice(list(value))
@@ -82,12 +82,12 @@ def mutate_value(dice: random.Random, value: Any, corpus: list[Any], depth: int)
             at = dice.randrange(len(value))
             return [*value[:at], mutate_value(dice, value[at], corpus, depth - 1), *value[at + dice.randrange(2) :]]
         if isinstance(value, str) and value[:1] in ("{", "["):
-            return _mutated_text(dice, value, corpus, depth)
+            return _mutate_json_text(dice, value, corpus, depth)
     return dice.choice(STRANGE_VALUES) if dice.random() < 0.9 else dice.choice(corpus)
 
 
-def _mutated_text(dice: random.Random, text: str, corpus: list[Any], depth: int) -> str:
-    """JSON in a text, changed as what it says or as the text that it is."""
+def _mutate_json_text(dice: random.Random, text: str, corpus: list[Any], depth: int) -> str:
+    """Mutate JSON inside a string: its value, or the text itself."""
     if dice.random() < 0.2:
         at = dice.randrange(len(text))
         return text[:at] + dice.choice(("", "\x00", '"', "}", "\\", "가")) + text[at + dice.randrange(3) :]
@@ -97,7 +97,7 @@ def _mutated_text(dice: random.Random, text: str, corpus: list[Any], depth: int)
         return text[1:]
 
 
-def _judge(events: tuple[Any, ...], lang: str) -> None:
+def _check_messages(events: tuple[Any, ...], lang: str) -> None:
     payloads = [render_alert(event, lang) for event in events]
     payloads += digest_payloads(events, 60.0, lang)
     for payload in payloads:

@@ -1,4 +1,4 @@
-"""What every benchmark here measures with: interleaved rounds, medians and quartiles, rows and curves."""
+"""The tools of all benchmarks: interleaved rounds, medians and quartiles, rows and curves."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Summary:
-    """Measured values, as they are told: the median with the quartiles around it."""
+    """Measured values, reported as their median with quartiles."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """Half of the values lie below."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """A quarter of the values lies below the first, a quarter above the second."""
+        """The first and the third quartile."""
         return self.quantile(0.25), self.quantile(0.75)
 
     def quantile(self, share: float) -> float:
-        """The value below which this share of the values lies; with few values, that of the nearest one above."""
+        """Return the value at this share of the sorted values."""
         ordered = sorted(self.values)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
     def format(self, unit: str) -> str:
-        """As it stands in the table."""
+        """Return the text for the table."""
         low, high = self.quartiles
         spread = "" if len(self.values) < 3 else f" ({format_significant(low)} to {format_significant(high)})"
         return f"{format_significant(self.median)}{spread} {unit}"
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """The spread of these values."""
+    """Return a summary of `values`."""
     return Summary(tuple(values))
 
 
 def excess_over_median(values: Sequence[float], base: Sequence[float]) -> Summary:
-    """By how much values exceed the median of `base`."""
-    usual = statistics.median(base)
-    return summarize([value - usual for value in values])
+    """Return how much `values` exceed the median of `base`."""
+    median = statistics.median(base)
+    return summarize([value - median for value in values])
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what is claimed, what was measured, and what a user would have had instead."""
+    """A line of the table: the claim, the measured value, and the values of alternatives."""
 
     quantity: str
     target: str
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Curve:
-    """How a cost grows: for each line (x, y) or, with a spread, (x, low, median, high)."""
+    """How a cost grows. Each point is (x, y) or (x, low, median, high)."""
 
     name: str
     title: str
@@ -74,7 +74,7 @@ class Curve:
 
 @dataclass
 class BenchmarkResult:
-    """What one theme found; `notes` say what a reader must know to believe it."""
+    """The result of one benchmark. `notes` explain how to read the values."""
 
     rows: list[Row] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
@@ -82,37 +82,35 @@ class BenchmarkResult:
 
 
 def threshold_row(
-    what: str,
+    quantity: str,
     ours: Summary,
     unit: str,
     limit: float,
     peers: Mapping[str, Summary | str] | None = None,
     quantile: float = 0.5,
 ) -> Row:
-    """A row whose figure must be below `limit` at its median, or at another `share` of the values.
+    """Return a row whose median, or another `quantile`, must be below `limit`.
 
     Parameters
     ----------
     peers
-        What others take for the same, in the same unit; words where it could not be measured.
+        The values of alternatives in the same unit, or a text if there is no value.
     """
-    figure = ours.quantile(quantile) if quantile != 0.5 else ours.median
-    where = "" if quantile == 0.5 else f" at p{quantile * 100:g}"
-    told = (
-        ours.format(unit)
-        if quantile == 0.5
-        else f"{format_significant(figure)} {unit}{where}, median {format_significant(ours.median)}"
-    )
+    if quantile == 0.5:
+        value, suffix, measured = ours.median, "", ours.format(unit)
+    else:
+        value, suffix = ours.quantile(quantile), f" at p{quantile * 100:g}"
+        measured = f"{format_significant(value)} {unit}{suffix}, median {format_significant(ours.median)}"
     return Row(
-        what,
-        f"under {format_significant(limit)} {unit}{where}",
-        told,
-        figure < limit,
-        tuple(_against(name, peer, ours.median, unit) for name, peer in (peers or {}).items()),
+        quantity,
+        f"under {format_significant(limit)} {unit}{suffix}",
+        measured,
+        value < limit,
+        tuple(_format_peer(name, peer, ours.median, unit) for name, peer in (peers or {}).items()),
     )
 
 
-def _against(name: str, peer: Summary | str, ours: float, unit: str) -> str:
+def _format_peer(name: str, peer: Summary | str, ours: float, unit: str) -> str:
     if isinstance(peer, str):
         return f"{name}: {peer}"
     ratio = f", {format_significant(peer.median / ours)} times ours" if ours > 0 and peer.median > 0 else ""
@@ -120,16 +118,16 @@ def _against(name: str, peer: Summary | str, ours: float, unit: str) -> str:
 
 
 def measure_interleaved(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Summary]:
-    """Measure each variant once a round, so that what else the machine does falls on all of them alike."""
-    found: dict[str, list[float]] = {name: [] for name in variants}
+    """Measure each variant once per round, so that other load on the machine affects all variants equally."""
+    samples: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, measure in variants.items():
-            found[name].append(measure())
-    return {name: summarize(values) for name, values in found.items()}
+            samples[name].append(measure())
+    return {name: summarize(values) for name, values in samples.items()}
 
 
 def format_significant(value: float) -> str:
-    """Three figures at most that mean something."""
+    """Return `value` with three significant digits, or without decimals from 100 on."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -137,35 +135,35 @@ def format_significant(value: float) -> str:
 
 @contextmanager
 def temporary_disk_folder() -> Iterator[Path]:
-    """A folder that goes when it is no longer needed, on a disk and not in memory."""
+    """Create a temporary folder on a disk, not in memory."""
     with tempfile.TemporaryDirectory(prefix="cwnotify-bench-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 def process_cpu_seconds(pid: int) -> float:
-    """CPU that a process has used in all its threads, from the scheduler's own account (nanoseconds)."""
+    """Return the CPU seconds of all threads of a process, from the scheduler (nanosecond resolution)."""
     return sum(thread_cpu_seconds(pid).values())
 
 
 def thread_cpu_seconds(pid: int) -> dict[int, float]:
-    """CPU that each thread of a process has used."""
-    found = {}
+    """Return the CPU seconds of each thread of a process."""
+    seconds = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+            seconds[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
         except OSError:
             continue
-    return found
+    return seconds
 
 
 def memory_megabytes(pid: int, kind: str = "Pss") -> float:
-    """Megabytes of a process: its own pages, and its share of those that it shares (``Rss``: all of those too)."""
+    """Return the megabytes of a process. ``Pss`` counts its part of shared pages, ``Rss`` all shared pages."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
             return int(line.split()[1]) / 1024
-    raise AssertionError(f"no {kind}: this needs Linux")
+    raise AssertionError(f"/proc/{pid}/smaps_rollup has no {kind}; this needs Linux")
 
 
 def usable_cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Kernels to measure in: those of the tests, with a clock around each cell and the peers installed beside cwnotify."""
+"""Kernels for measurements: those of the tests, with a timer around each cell, and alternatives beside cwnotify."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.environments import venv_python
 from tests.support.kernel import Kernel, World
 from tests.support.slack import Slack
 
-# As they are on PyPI; slack-magic needs a setuptools that still has pkg_resources.
+# slack-magic needs a setuptools that still has pkg_resources.
 PEER_REQUIREMENTS = (
     "jupyter-slack==2.1.4",
     "slack-magic==0.0.3",
@@ -24,52 +24,52 @@ PEER_REQUIREMENTS = (
 )
 DEPENDENCIES = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil", "numpy")
 
-# Timed from ipykernel's receiving a cell to its reply being ready: IPython's transformers and events are inside.
+# Measures from the receipt of a cell until its reply is ready, including IPython's transformers and events.
 CELL_TIMER = """
-def _clock():
+def _start_timer():
     import time
     kernel, times = get_ipython().kernel, []
     inner = kernel.do_execute
     async def do_execute(*values, **named):
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         try:
             return await inner(*values, **named)
         finally:
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - started_at)
     kernel.do_execute = do_execute
     return times
-_times = _clock()
+_times = _start_timer()
 """
 
 
 @cache
 def benchmark_python() -> Path:
-    """An environment with cwnotify's dependencies, as the tests have them, and the peers."""
+    """Return the Python of an environment with the alternatives and with cwnotify's dependencies as in the tests."""
     pins = [f"{name}=={metadata.version(name)}" for name in DEPENDENCIES]
     return venv_python("bench", *pins, *PEER_REQUIREMENTS)
 
 
 @contextmanager
 def benchmark_kernel(slack: Slack | None = None, **more: str) -> Iterator[Kernel]:
-    """A fresh kernel in a world of its own, that tells `slack`."""
+    """Start a kernel in its own world. Its webhook is that of `slack`."""
     url = slack.url if slack else ""
     with (
         temporary_disk_folder() as path,
         World(path, url, SLACK_WEBHOOK_URL=url, **more) as world,
-        Kernel(world, benchmark_python()) as one,
+        Kernel(world, benchmark_python()) as kernel,
     ):
-        yield one
+        yield kernel
 
 
-def printed_number(one: Kernel, code: str) -> float:
-    """The number that a cell printed."""
-    result = one.run(code)
+def printed_number(kernel: Kernel, code: str) -> float:
+    """Run `code` and return the number that it prints last."""
+    result = kernel.run(code)
     assert not result.errors, result.errors
     return float(result.stdout.split()[-1])
 
 
-def cell_times(one: Kernel) -> list[float]:
-    """Milliseconds of each cell since the last call; the clock of `CELL_TIMER` must run."""
-    result = one.run("import json; print(json.dumps(_times)); _times.clear()")
+def cell_times(kernel: Kernel) -> list[float]:
+    """Return the milliseconds of each cell since the last call. `CELL_TIMER` must have been run before."""
+    result = kernel.run("import json; print(json.dumps(_times)); _times.clear()")
     assert not result.errors, result.errors
-    return [1000 * value for value in json.loads(result.stdout)]
+    return [1000 * seconds for seconds in json.loads(result.stdout)]

@@ -1,4 +1,4 @@
-"""Findings -> ``RESULTS.md`` and its pictures."""
+"""Write the results to ``RESULTS.md`` and its pictures."""
 
 from __future__ import annotations
 
@@ -17,50 +17,47 @@ BENCHMARKS_DIR = Path(__file__).parent
 PICTURES_DIR = BENCHMARKS_DIR / "pictures"
 REPORTED_PACKAGES = ("ipython", "ipykernel", "ipywidgets", "requests", "boto3", "matplotlib", "psutil")
 MET_LABELS = {True: "yes", False: "**no**", None: ""}
-RESULTS_HEADER = """# What was measured
+RESULTS_HEADER = """# Benchmark results
 
-Written by `make bench`; nothing here is edited by hand. Each figure is a median with its quartiles in brackets. What is
-compared was measured in turn in one run, so that whatever else the machine did fell on all alike. A peer is what a user
-would take instead, installed from PyPI as it is; where it could not be had, a few lines do what it does, and the note
-says so.
+Written by `make bench`; do not edit. Each figure is a median with its quartiles in parentheses. Values that are
+compared were measured in turn in one run, so that other load on the machine affects all of them equally. The
+alternatives are installed from PyPI. If one is not available there, a few lines of code replace it, as its note
+explains.
 """
 
 
-def print_rows(findings: BenchmarkResult) -> None:
-    """Show what a theme found, as it is found."""
-    for row in findings.rows:
-        print(
-            f"{row.quantity}: {row.measured} (to reach: {row.target}; reached: {MET_LABELS[row.is_met].strip('*') or '-'})"
-        )
-        for peer in row.alternatives:
-            print(f"    {peer}")
-    for note in findings.notes:
+def print_rows(result: BenchmarkResult) -> None:
+    """Print the result of one benchmark."""
+    for row in result.rows:
+        print(f"{row.quantity}: {row.measured} (target: {row.target}; met: {MET_LABELS[row.is_met].strip('*') or '-'})")
+        for alternative in row.alternatives:
+            print(f"    {alternative}")
+    for note in result.notes:
         print(f"    note: {note}")
     sys.stdout.flush()
 
 
-def write_results(found: Mapping[str, BenchmarkResult], load: float, seconds: float) -> Path:
-    """Write all of it; tells where."""
+def write_results(results: Mapping[str, BenchmarkResult], load: float, seconds: float) -> Path:
+    """Write RESULTS.md and its pictures. Return the path of RESULTS.md."""
     PICTURES_DIR.mkdir(exist_ok=True)
-    parts = [RESULTS_HEADER, _machine(load, seconds)]
-    rows = [row for findings in found.values() for row in findings.rows]
-    parts.append(_table(rows))
-    for curve in (curve for findings in found.values() for curve in findings.curves):
+    parts = [RESULTS_HEADER, _describe_machine(load, seconds)]
+    parts.append(_format_table([row for result in results.values() for row in result.rows]))
+    for curve in (curve for result in results.values() for curve in result.curves):
         draw_curve(curve, PICTURES_DIR / f"{curve.name}.png")
         parts.append(f"![{curve.title}](pictures/{curve.name}.png)\n")
-    notes = [note for findings in found.values() for note in findings.notes]
+    notes = [note for result in results.values() for note in result.notes]
     parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes) + "\n")
     path = BENCHMARKS_DIR / "RESULTS.md"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path
 
 
-def _machine(load: float, seconds: float) -> str:
+def _describe_machine(load: float, seconds: float) -> str:
     model = next(
-        (line.partition(":")[2].strip() for line in _text("/proc/cpuinfo").splitlines() if "model name" in line),
+        (line.partition(":")[2].strip() for line in _read_text("/proc/cpuinfo").splitlines() if "model name" in line),
         platform.processor(),
     )
-    memory = int(_text("/proc/meminfo").split()[1]) / 1024**2
+    memory = int(_read_text("/proc/meminfo").split()[1]) / 1024**2
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=BENCHMARKS_DIR, capture_output=True, text=True
     ).stdout
@@ -73,15 +70,16 @@ def _machine(load: float, seconds: float) -> str:
     )
 
 
-def _text(path: str) -> str:
+def _read_text(path: str) -> str:
+    """Return the text of a file, or a text without information if it does not exist."""
     try:
         return Path(path).read_text()
     except OSError:
         return "x 0"
 
 
-def _table(rows: list[Row]) -> str:
-    lines = ["| what | to reach | measured | reached | instead |", "|---|---|---|---|---|"]
+def _format_table(rows: list[Row]) -> str:
+    lines = ["| quantity | target | measured | met | alternatives |", "|---|---|---|---|---|"]
     for row in rows:
         cells = row.quantity, row.target, row.measured, MET_LABELS[row.is_met], "<br>".join(row.alternatives)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -89,7 +87,7 @@ def _table(rows: list[Row]) -> str:
 
 
 def draw_curve(curve: Curve, path: Path) -> None:
-    """Draw one curve."""
+    """Draw a curve with its quartiles and save it as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -103,8 +101,8 @@ def draw_curve(curve: Curve, path: Path) -> None:
         if all(len(point) == 4 for point in points):
             low, high = [point[1] for point in points], [point[3] for point in points]
             axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    every = [point[0] for points in curve.lines.values() for point in points]
-    if min(every) > 0 and max(every) / min(every) > 50:
+    xs = [point[0] for points in curve.lines.values() for point in points]
+    if min(xs) > 0 and max(xs) / min(xs) > 50:
         axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
@@ -115,5 +113,5 @@ def draw_curve(curve: Curve, path: Path) -> None:
 
 
 def load_average() -> float:
-    """How many processes wanted to run during the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]

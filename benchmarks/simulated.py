@@ -1,4 +1,4 @@
-"""A clock that stands still while anybody works: hours go by in seconds, and threads take turns in one fixed order."""
+"""A simulated clock. Hours pass in seconds, and threads take turns in a fixed order."""
 
 from __future__ import annotations
 
@@ -9,68 +9,68 @@ from threading import Event, Thread
 
 
 class SimulatedClock:
-    """Simulated time (Unix seconds), and the actors that live by it. One of them acts at any moment.
+    """Simulated time, and the actors that use it. Only one actor runs at a time, and time stops while it runs.
 
     Parameters
     ----------
     now
-        Where it begins.
+        The start time in Unix seconds.
     """
 
     def __init__(self, now: float) -> None:
         self.now = now
         self._order = itertools.count()
-        self._waiting: list[tuple[float, int, Event]] = []
-        self._over = Event()
+        self._queue: list[tuple[float, int, Event]] = []
+        self._finished = Event()
         self._error: BaseException | None = None
 
     def time(self) -> float:
-        """Now."""
+        """Return the simulated time in Unix seconds."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let others act until so many seconds have gone by."""
-        turn = self._enter(seconds)
-        self._pass_on()
+        """Let other actors run until `seconds` have passed."""
+        turn = self._schedule(seconds)
+        self._start_next()
         turn.wait()
 
     def start_actor(self, act: Callable[[], None]) -> None:
-        """Let an actor begin when the time is next handed on."""
-        turn = self._enter(0.0)
+        """Start `act` in a thread when the current actor sleeps or ends."""
+        turn = self._schedule(0.0)
 
-        def live() -> None:
+        def run_actor() -> None:
             turn.wait()
             try:
                 act()
             except BaseException as error:
                 self._error = error
-                self._over.set()
+                self._finished.set()
                 raise
-            self._pass_on()
+            self._start_next()
 
-        Thread(target=live, daemon=True).start()
+        Thread(target=run_actor, daemon=True).start()
 
     def run(self) -> None:
-        """Let time go by until every actor has come to its end.
+        """Run until every actor has ended.
 
         Raises
         ------
         BaseException
-            What an actor raised.
+            The error of an actor.
         """
-        self._pass_on()
-        self._over.wait()
+        self._start_next()
+        self._finished.wait()
         if self._error:
             raise self._error
 
-    def _enter(self, seconds: float) -> Event:
+    def _schedule(self, seconds: float) -> Event:
         turn = Event()
-        heapq.heappush(self._waiting, (self.now + max(seconds, 0.0), next(self._order), turn))
+        heapq.heappush(self._queue, (self.now + max(seconds, 0.0), next(self._order), turn))
         return turn
 
-    def _pass_on(self) -> None:
-        if not self._waiting:
-            self._over.set()
+    def _start_next(self) -> None:
+        if not self._queue:
+            self._finished.set()
             return
-        self.now, _, turn = heapq.heappop(self._waiting)
+        self.now, _, turn = heapq.heappop(self._queue)
         turn.set()

@@ -1,4 +1,4 @@
-"""Rounds of the watch against a strict stand-in for CloudWatch: many instances, and one instance for a day."""
+"""Polls of the CloudWatch poller, with a strict stand-in for AWS: many instances, and one instance for a day."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,15 @@ from typing import Any
 
 import boto3
 
-from benchmarks.harness import BenchmarkResult, Curve, Row, format_significant, summarize, temporary_disk_folder
+from benchmarks.harness import (
+    BenchmarkResult,
+    Curve,
+    Row,
+    Summary,
+    format_significant,
+    summarize,
+    temporary_disk_folder,
+)
 from cwnotify.aws.cloudwatch import MAX_SERIES_PER_CALL, read_series
 from cwnotify.aws.models import Metric
 from cwnotify.aws.session import AwsSession
@@ -31,54 +39,58 @@ from tests.support.cloudwatch import CloudWatch
 from tests.support.datapoints import cpu_metric, wave_datapoints
 
 ROOT = Path(__file__).parents[1]
-# What CloudWatch took for 500 series, and for a single one (seconds).
+# Measured latency of CloudWatch for 500 series and for one series, in seconds.
 CLOUDWATCH_LATENCY, SINGLE_SERIES_LATENCY = 0.28, 0.085
-# Dollars: GetMetricData by the series asked for, other calls by the call. https://aws.amazon.com/cloudwatch/pricing/
+# Dollars per requested series of GetMetricData, and per call of other operations. https://aws.amazon.com/cloudwatch/pricing/
 SERIES_PRICE, CALL_PRICE = 0.01 / 1000, 0.01 / 1000
-DAY, SIMULATED_HOURS, WATCH_INTERVAL = 86_400.0, 2, 30.0
+DAY, WATCH_INTERVAL = 86_400.0, 30.0  # seconds
+SIMULATED_HOURS = 2
+# A datapoint has the time at which its period of 300 s begins, and arrives a minute after the period ends.
 DATAPOINT_DELAY = 300.0 + 60.0
 START_TIME = 1_795_300_000.0
+INSTANCE_ID = "i-0abc1234def567890"
 
 
 def measure(quick: bool) -> BenchmarkResult:
-    """Rounds of a fleet, then one instance's day in steps of a round."""
-    found, points = BenchmarkResult(), []
-    for instances, calls in (
-        ((100, 1), (1000, 2)) if quick else ((100, 1), (500, 1), (1000, 2), (3000, 6), (10_000, 20))
-    ):
-        times, bare, made = _fleet(instances, 2 if quick else 3)
-        each = summarize(times)
-        points.append((instances, *((each.quartiles[0], each.median, each.quartiles[1]))))
+    """Measure polls of many instances, then simulate one instance's day poll by poll."""
+    result = BenchmarkResult()
+    points: list[tuple[float, ...]] = []
+    sizes = ((100, 1), (1000, 2)) if quick else ((100, 1), (500, 1), (1000, 2), (3000, 6), (10_000, 20))
+    for instances, expected_calls in sizes:
+        times, boto3_times, calls = _measure_poll(instances, 2 if quick else 3)
+        low, high = times.quartiles
+        points.append((instances, low, times.median, high))
         if instances >= 1000:
-            one_each = instances * SINGLE_SERIES_LATENCY
-            found.rows.append(
+            in_series = instances * SINGLE_SERIES_LATENCY
+            result.rows.append(
                 Row(
-                    f"{instances:,} instances, one round",
-                    f"{calls} calls, under 1.5 s",
-                    f"{made} calls, {each.format('s')}",
-                    made == calls and each.median < 1.5,
+                    f"{instances:,} instances, one poll",
+                    f"{expected_calls} calls, under 1.5 s",
+                    f"{calls} calls, {times.format('s')}",
+                    calls == expected_calls and times.median < 1.5,
                     (
-                        f"boto3 alone, the same calls, four at a time: {summarize(bare).format('s')}",
-                        f"one call each, in series: {format_significant(one_each)} s, {format_significant(one_each / each.median)} times ours",
+                        f"boto3 alone, the same calls, four at a time: {boto3_times.format('s')}",
+                        f"one call each, in series: {format_significant(in_series)} s, "
+                        f"{format_significant(in_series / times.median)} times ours",
                     ),
                 )
             )
-    found.notes.append(
-        f"Instances: the stand-in takes {1000 * CLOUDWATCH_LATENCY:.0f} ms a call; for one call each, {1000 * SINGLE_SERIES_LATENCY:.0f} ms are "
-        "reckoned. Four calls are under way at a time."
+    result.notes.append(
+        f"Instances: the stand-in takes {1000 * CLOUDWATCH_LATENCY:.0f} ms per call, four calls at a time. One call "
+        f"each is calculated with {1000 * SINGLE_SERIES_LATENCY:.0f} ms per call."
     )
-    lines = {
+    lines: dict[str, Sequence[tuple[float, ...]]] = {
         "cwnotify": points,
         "one call each, in series": [(n, n * SINGLE_SERIES_LATENCY) for n, *_ in points if n <= 100],
     }
-    found.curves.append(Curve("instances", "One round of so many instances", "instances", "s", lines))
-    found.rows.append(_day(1 if quick else SIMULATED_HOURS))
-    return found
+    result.curves.append(Curve("instances", "Time of one poll", "instances", "s", lines))
+    result.rows.append(_simulate_day(1 if quick else SIMULATED_HOURS))
+    return result
 
 
 @contextmanager
-def _stand_in(instances: int) -> Iterator[str]:
-    """In a process of its own, so that it does not take our processor's time for ours."""
+def _start_stand_in(instances: int) -> Iterator[str]:
+    """Start the stand-in in its own process, so that its CPU time does not count. Yield its URL."""
     command = [sys.executable, "-m", "tests.support.cloudwatch", str(instances), str(CLOUDWATCH_LATENCY)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -91,7 +103,7 @@ def _stand_in(instances: int) -> Iterator[str]:
 
 
 @contextmanager
-def _environ(values: dict[str, str]) -> Iterator[None]:
+def _set_environ(values: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(values)
     try:
@@ -101,52 +113,60 @@ def _environ(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _fleet(instances: int, rounds: int) -> tuple[list[float], list[float], int]:
-    """Seconds of each round as it is while a panel is open, and with boto3 alone; and how many calls ours made."""
+def _measure_poll(instances: int, rounds: int) -> tuple[Summary, Summary, int]:
+    """Return the seconds of a poll, the seconds of the same calls with boto3 alone, and the calls per poll."""
     metrics = [cpu_metric(f"i-{number:017x}") for number in range(instances)]
-    with CloudWatch() as shape, _stand_in(instances) as url, _environ(shape.environ() | {"AWS_ENDPOINT_URL": url}):
-        aws, times, bare = AwsSession.with_short_timeouts(), [], []
-        alone = boto3.client("cloudwatch")
-        # The first makes the client and its connections.
+    with (
+        CloudWatch() as local,
+        _start_stand_in(instances) as url,
+        _set_environ(local.environ() | {"AWS_ENDPOINT_URL": url}),
+    ):
+        aws, times, boto3_times = AwsSession.with_short_timeouts(), [], []
+        client = boto3.client("cloudwatch")
+        # The first call creates the client and its connections.
         read_series(aws, metrics, time.time() - 1800, time.time())
         before = aws.call_counts["cloudwatch:GetMetricData"]
         for _ in range(rounds):
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             series = read_series(aws, metrics, time.time() - 1800, time.time())
-            times.append(time.perf_counter() - began)
-            assert all(one.points for one in series)
-            bare.append(_bare(alone, metrics))
-        return times, bare, (aws.call_counts["cloudwatch:GetMetricData"] - before) // rounds
+            times.append(time.perf_counter() - started_at)
+            assert all(metric_series.points for metric_series in series)
+            boto3_times.append(_measure_boto3(client, metrics))
+        calls = aws.call_counts["cloudwatch:GetMetricData"] - before
+    return summarize(times), summarize(boto3_times), calls // rounds
 
 
-def _bare(client: Any, metrics: list[Metric]) -> float:
-    """Seconds that boto3 takes for the same calls, its answers thrown away: what is left to gain."""
-    now = time.time()
+def _measure_boto3(client: Any, metrics: list[Metric]) -> float:
+    """Return the seconds of the same calls with boto3 alone, which are the lower limit."""
+    end = time.time() // 60 * 60 + 60
 
-    def ask(some: list[Metric]) -> object:
-        which = [
-            {
-                "Namespace": one.namespace,
-                "MetricName": one.name,
-                "Dimensions": [{"Name": name, "Value": value} for name, value in one.dimensions],
-            }
-            for one in some
-        ]
+    def query(batch: list[Metric]) -> object:
         queries = [
-            {"Id": f"m{index}", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}}
-            for index, metric in enumerate(which)
+            {
+                "Id": f"m{index}",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": metric.namespace,
+                        "MetricName": metric.name,
+                        "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+                    },
+                    "Period": 60,
+                    "Stat": "Average",
+                },
+            }
+            for index, metric in enumerate(batch)
         ]
-        span = {"StartTime": now // 60 * 60 - 1800, "EndTime": now // 60 * 60 + 60}
-        return client.get_metric_data(MetricDataQueries=queries, **span)
+        return client.get_metric_data(MetricDataQueries=queries, StartTime=end - 1860, EndTime=end)
 
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, [metrics[i : i + MAX_SERIES_PER_CALL] for i in range(0, len(metrics), MAX_SERIES_PER_CALL)]))
-    return time.perf_counter() - began
+        starts = range(0, len(metrics), MAX_SERIES_PER_CALL)
+        list(pool.map(query, [metrics[start : start + MAX_SERIES_PER_CALL] for start in starts]))
+    return time.perf_counter() - started_at
 
 
-class _Stepped(AwsPoller):
-    """A watch whose rounds come when they are told to, at times that are told."""
+class _SteppedPoller(AwsPoller):
+    """A poller without its thread. It polls when `step` is called."""
 
     def begin(self, outbox: Outbox) -> None:
         self._changes = AlarmChangeTracker(AlarmStateStore(outbox), lambda: 3 * self._pause() + 30, self._lookups)
@@ -154,19 +174,21 @@ class _Stepped(AwsPoller):
         self._session()
 
     def step(self, now: float) -> AwsSession:
-        self._round(self._requests, now)
+        self._poll(self._requests, now)
         return self._session()
 
 
-def _day(hours: int) -> Row:
-    """What a day's watching of one instance with an alarm asks of AWS."""
-    clock, id = [START_TIME], "i-0abc1234def567890"
-    with CloudWatch(lambda: clock[0]) as cloud, _environ(cloud.environ()), temporary_disk_folder() as path:
-        points = wave_datapoints(START_TIME - 4 * 3600, START_TIME + hours * 3600, 300)
-        # A datapoint bears the time at which its period begins, and comes a minute after its end.
-        cloud.add_datapoints(
-            cpu_metric(id), {at: value for at, value in points.items() if at + DATAPOINT_DELAY <= START_TIME}
-        )
+def _simulate_day(hours: int) -> Row:
+    """Simulate `hours` of watching one instance with an alarm. Return the calls and the cost of a day."""
+    clock, id = [START_TIME], INSTANCE_ID
+    points = wave_datapoints(START_TIME - 4 * 3600, START_TIME + hours * 3600, 300)
+
+    def add_arrived_datapoints() -> None:
+        arrived = {at: value for at, value in points.items() if at + DATAPOINT_DELAY <= clock[0]}
+        cloud.add_datapoints(cpu_metric(id), arrived)
+
+    with CloudWatch(lambda: clock[0]) as cloud, _set_environ(cloud.environ()), temporary_disk_folder() as path:
+        add_arrived_datapoints()
         cloud.put_alarm(
             "busy",
             at=START_TIME,
@@ -176,40 +198,42 @@ def _day(hours: int) -> Row:
         )
         cloud.put_instance(id)
         outbox = Outbox(path / "outbox.sqlite3")
-        watch = _Stepped(lambda: outbox, InstanceMonitor(lambda: outbox, lambda: None), lambda: None, lambda: None)
-        watch.begin(outbox)
-        watch.add_panel("panel", PanelRequest(instances=(id,), round=WATCH_INTERVAL), "slack")
-        aws = watch.step(START_TIME)
-        # A panel's first round asks for all that it shows: a day has it once.
-        first = Counter(aws.call_counts)
-        shown, waits, jitter = START_TIME - DATAPOINT_DELAY, [], random.Random(6)
+        monitor = InstanceMonitor(lambda: outbox, lambda: None)
+        poller = _SteppedPoller(lambda: outbox, monitor, lambda: None, lambda: None)
+        poller.begin(outbox)
+        poller.add_panel("panel", PanelRequest(instances=(id,), round=WATCH_INTERVAL), "slack")
+        aws = poller.step(START_TIME)
+        # The first poll of a panel reads its whole time range. A day has one such poll.
+        first_calls = Counter(aws.call_counts)
+        latest, delays, jitter = START_TIME - DATAPOINT_DELAY, list[float](), random.Random(6)
         while clock[0] < START_TIME + hours * 3600:
             clock[0] += WATCH_INTERVAL * jitter.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
-            cloud.add_datapoints(
-                cpu_metric(id), {at: value for at, value in points.items() if at + DATAPOINT_DELAY <= clock[0]}
-            )
-            aws = watch.step(clock[0])
-            newest = max(at for at, _ in watch.observations["panel"].series[0].points)
-            if newest > shown:
-                shown = newest
-                waits.append(clock[0] - newest - DATAPOINT_DELAY)
+            add_arrived_datapoints()
+            aws = poller.step(clock[0])
+            newest = max(at for at, _ in poller.observations["panel"].series[0].points)
+            if newest > latest:
+                latest = newest
+                delays.append(clock[0] - newest - DATAPOINT_DELAY)
         outbox.close()
-        later = Counter(aws.call_counts) - first
-        series = aws.requested_series_count
-    daily = {name: round(first[name] + later[name] * 24 / hours) for name in aws.call_counts}
-    billed = round(series * 24 / hours)
-    priced = sum(count for name, count in daily.items() if name.startswith("cloudwatch:") and "GetMetric" not in name)
-    cost, least = billed * SERIES_PRICE + priced * CALL_PRICE, DAY / 300
-    told = ", ".join(f"{count:,} {name.partition(':')[2]}" for name, count in sorted(daily.items()))
+    later_calls = Counter(aws.call_counts) - first_calls
+    calls = {name: round(first_calls[name] + later_calls[name] * 24 / hours) for name in aws.call_counts}
+    return _day_row(calls, round(aws.requested_series_count * 24 / hours), summarize(delays))
+
+
+def _day_row(calls: dict[str, int], series: int, delays: Summary) -> Row:
+    """Return the row of a day with these calls, requested series and delays of datapoints (seconds)."""
+    priced = sum(count for name, count in calls.items() if name.startswith("cloudwatch:") and "GetMetric" not in name)
+    cost = series * SERIES_PRICE + priced * CALL_PRICE
+    counts = ", ".join(f"{count:,} {name.partition(':')[2]}" for name, count in sorted(calls.items()))
     return Row(
-        "one day's watching of one instance, a round each 30 s",
-        "told in calls and dollars",
-        f"{told}: ${cost:.3f}",
+        f"watching one instance for a day, a poll every {WATCH_INTERVAL:.0f} s",
+        "calls and dollars per day",
+        f"{counts}: ${cost:.3f}",
         None,
         (
-            f"the least: {least:.0f} GetMetricData a day, one for each datapoint that comes; to ask each round: "
+            f"GetMetricData, lower limit: {DAY / 300:.0f} per day, one for each datapoint; with one in each poll: "
             f"{DAY / WATCH_INTERVAL:,.0f}",
-            f"a datapoint is shown {summarize(waits).format('s')} after CloudWatch has it, at most {max(waits):.0f} s",
-            "alarms are asked for each round, so that one that changes is told within half a minute",
+            f"a datapoint is shown {delays.format('s')} after CloudWatch has it, at most {max(delays.values):.0f} s",
+            f"alarms are read in each poll, so a change is reported within {WATCH_INTERVAL:.0f} s",
         ),
     )

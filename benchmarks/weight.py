@@ -1,4 +1,4 @@
-"""Memory and processor time: of the kernel with cwnotify in it, and of the sidecar, idle and with an open panel."""
+"""Memory and CPU time of the kernel with cwnotify, and of the sidecar when idle and with an open panel."""
 
 from __future__ import annotations
 
@@ -22,73 +22,77 @@ IPython.display.display(ipywidgets.VBox(widgets))
 
 
 def measure(quick: bool) -> BenchmarkResult:
-    """Kernels in which a cell was told, then kernels with a panel."""
-    found, rounds, seconds = BenchmarkResult(), 1 if quick else 3, 5.0 if quick else 12.0
-    told = [_told(seconds) for _ in range(rounds)]
+    """Measure kernels that reported a cell, then kernels with a panel."""
+    rounds, seconds = (1, 5.0) if quick else (3, 12.0)
+    alerts = [_measure_alert(seconds) for _ in range(rounds)]
     with CloudWatch() as cloud:
         cloud.add_datapoints(cpu_metric(INSTANCE_ID), wave_datapoints(time.time() - 4 * 3600, time.time() + 3600, 300))
         cloud.put_instance(INSTANCE_ID)
-        shown = [_shown(cloud, seconds) for _ in range(rounds)]
-    before, idle, idle_cpu = (summarize(values) for values in zip(*told, strict=True))
-    beyond, watching, watching_cpu = (summarize(values) for values in zip(*shown, strict=True))
-    found.rows += [
-        threshold_row("kernel memory added, loaded and a cell told", before, "MB", 2.0, {"jupyter-slack": _peer()}),
-        threshold_row("kernel memory added by an open panel, beyond ipywidgets", beyond, "MB", 5.0),
+        panels = [_measure_panel(cloud, seconds) for _ in range(rounds)]
+    alert_memory, idle, idle_cpu = (summarize(values) for values in zip(*alerts, strict=True))
+    panel_memory, watching, watching_cpu = (summarize(values) for values in zip(*panels, strict=True))
+    peers = {"jupyter-slack": _measure_peer()}
+    result = BenchmarkResult()
+    result.rows += [
+        threshold_row("kernel memory added by loading and one reported cell", alert_memory, "MB", 2.0, peers),
+        threshold_row("kernel memory added by an open panel, beyond ipywidgets", panel_memory, "MB", 5.0),
         threshold_row("sidecar memory, idle", idle, "MB", 30.0),
         threshold_row("sidecar memory, watching with plots", watching, "MB", 150.0),
         threshold_row("sidecar CPU, idle", idle_cpu, "% of a core", 0.1),
         threshold_row("sidecar CPU, watching one instance with an open panel", watching_cpu, "% of a core", 1.0),
     ]
-    found.notes.append(
-        "Memory is a process's own pages and its share of those that it shares; what a kernel grew by, all of those. "
-        f"CPU is the scheduler's own account of all threads over {seconds:.0f} s; the panel had been open for as long."
+    result.notes.append(
+        "Memory: a process's own pages and its part of shared pages; for the growth of a kernel, all shared pages. "
+        f"CPU: all threads over {seconds:.0f} s, from the scheduler. The panel was open for {seconds:.0f} s before."
     )
-    return found
+    return result
 
 
-def _share(pid: int, seconds: float) -> float:
-    """Percent of a core."""
-    before, began = process_cpu_seconds(pid), time.monotonic()
+def _measure_cpu(pid: int, seconds: float) -> float:
+    """Return the CPU time of a process during `seconds`, in percent of a core."""
+    cpu, started_at = process_cpu_seconds(pid), time.monotonic()
     time.sleep(seconds)
-    return 100 * (process_cpu_seconds(pid) - before) / (time.monotonic() - began)
+    return 100 * (process_cpu_seconds(pid) - cpu) / (time.monotonic() - started_at)
 
 
-def _sidecar(one: Kernel) -> int:
-    return until(lambda: one.world.sidecar_ids(), 15, "the sidecar")[0]
+def _wait_for_sidecar(kernel: Kernel) -> int:
+    return until(lambda: kernel.world.sidecar_ids(), 15, "the sidecar")[0]
 
 
-def _told(seconds: float) -> tuple[float, float, float]:
-    """Megabytes that the kernel grew by, those of the sidecar, and its share of a core."""
-    with Slack() as slack, benchmark_kernel(slack) as one:
+def _measure_alert(seconds: float) -> tuple[float, float, float]:
+    """Return the kernel's growth (MB), the sidecar's memory (MB) and its CPU (percent of a core)."""
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
         for _ in range(5):
-            one.run("x = 1")
-        before = memory_megabytes(one.pid, "Rss")
-        one.run("%load_ext cwnotify")
-        one.run("%%notify_on_finish name\nx = 1")
+            kernel.run("x = 1")
+        before = memory_megabytes(kernel.pid, "Rss")
+        kernel.run("%load_ext cwnotify")
+        kernel.run("%%notify_on_finish name\nx = 1")
         slack.wait_for(1, 30)
         for _ in range(3):
-            one.run("x = 1")
-        grown, sidecar = memory_megabytes(one.pid, "Rss") - before, _sidecar(one)
-        return grown, memory_megabytes(sidecar), _share(sidecar, seconds)
+            kernel.run("x = 1")
+        growth, sidecar = memory_megabytes(kernel.pid, "Rss") - before, _wait_for_sidecar(kernel)
+        return growth, memory_megabytes(sidecar), _measure_cpu(sidecar, seconds)
 
 
-def _shown(cloud: CloudWatch, seconds: float) -> tuple[float, float, float]:
-    with Slack() as slack, benchmark_kernel(slack, **cloud.environ()) as one:
-        one.run("%load_ext cwnotify")
-        assert not one.run(SHOW_WIDGETS).errors
-        before = memory_megabytes(one.pid, "Rss")
-        assert not one.run(OPEN_PANEL).errors
-        sidecar = _sidecar(one)
-        # Until matplotlib is there and the first plots are drawn.
-        _share(sidecar, seconds)
-        return memory_megabytes(one.pid, "Rss") - before, memory_megabytes(sidecar), _share(sidecar, seconds)
+def _measure_panel(cloud: CloudWatch, seconds: float) -> tuple[float, float, float]:
+    """Return the same values as `_measure_alert` for an open panel."""
+    with Slack() as slack, benchmark_kernel(slack, **cloud.environ()) as kernel:
+        kernel.run("%load_ext cwnotify")
+        assert not kernel.run(SHOW_WIDGETS).errors
+        before = memory_megabytes(kernel.pid, "Rss")
+        assert not kernel.run(OPEN_PANEL).errors
+        sidecar = _wait_for_sidecar(kernel)
+        # Wait until matplotlib is imported and the first plots are drawn.
+        time.sleep(seconds)
+        growth = memory_megabytes(kernel.pid, "Rss") - before
+        return growth, memory_megabytes(sidecar), _measure_cpu(sidecar, seconds)
 
 
-def _peer() -> Summary:
-    with Slack() as slack, benchmark_kernel(slack) as one:
+def _measure_peer() -> Summary:
+    with Slack() as slack, benchmark_kernel(slack) as kernel:
         for _ in range(5):
-            one.run("x = 1")
-        before = memory_megabytes(one.pid, "Rss")
-        one.run("import jupyter_slack")
-        one.run("%%notify name\nx = 1")
-        return summarize([memory_megabytes(one.pid, "Rss") - before])
+            kernel.run("x = 1")
+        before = memory_megabytes(kernel.pid, "Rss")
+        kernel.run("import jupyter_slack")
+        kernel.run("%%notify name\nx = 1")
+        return summarize([memory_megabytes(kernel.pid, "Rss") - before])

@@ -1,16 +1,16 @@
-"""Words for the person at the screen, on stderr. Standard library only; never raises."""
+"""Messages to the user on stderr. Standard library only; never raises."""
 
 from __future__ import annotations
 
 import sys
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 def warn(text: str) -> None:
-    """Say `text`; a cell may have replaced or closed stderr, and then there is nobody to say it to."""
+    """Print `text` to stderr. Do nothing if a cell replaced or closed stderr."""
     if sys.stderr is None:
-        # Closed by the caller. `print` would take stdout instead.
+        # print(file=None) would write to stdout.
         return
     try:
         print(f"cwnotify: {text}", file=sys.stderr, flush=True)
@@ -19,7 +19,7 @@ def warn(text: str) -> None:
 
 
 def warn_once(text: str) -> None:
-    """Say `text`, once a process."""
-    if text not in _said:
-        _said.add(text)
+    """Print `text` to stderr, once per process."""
+    if text not in _warned:
+        _warned.add(text)
         warn(text)

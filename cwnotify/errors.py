@@ -2,7 +2,7 @@
 
 ::
 
-    CwnotifyError             what happened, why, and a hint what to do; never contains a secret
+    CwnotifyError             what happened, why, and a hint; never contains a secret
     ├── UsageError            an option or argument is invalid
     ├── SettingsError         a setting (environment, config.toml, login) is invalid
     ├── StateError            the state directory or its outbox cannot be used
@@ -54,11 +54,11 @@ class ProtocolError(CwnotifyError):
 class AwsErrorKind(Enum):
     """Why a request to AWS failed."""
 
-    CREDENTIALS = "credentials"  # none were found, or AWS does not know them
+    CREDENTIALS = "credentials"  # no credentials, or AWS rejects them
     EXPIRED = "expired"
     DENIED = "denied"
     THROTTLED = "throttled"
-    OFFLINE = "offline"  # no response, or one that AWS did not send
+    OFFLINE = "offline"  # no response, or one from a proxy
     REGION = "region"
     MISSING = "missing"
     CLOCK = "clock"  # this machine's clock is wrong

@@ -1,4 +1,4 @@
-"""Suggest what a misspelled word was meant to be. Standard library only."""
+"""Suggest corrections for misspelled words. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 def closest_match(word: str, choices: Iterable[str]) -> str:
-    """Return the choice that `word` probably means, or an empty string.
+    """Return the choice closest to `word`, or an empty string.
 
-    `difflib` is imported here because it is slow to load and only needed after a mistake.
+    `difflib` is imported here because it is slow to import and needed only after a mistake.
     """
     from difflib import get_close_matches
 

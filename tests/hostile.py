@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from typing import Any
 
@@ -31,14 +32,15 @@ SCALARS = st.one_of(
 )
 
 
+@functools.cache  # Hypothesis validates every new strategy, which takes longer than to draw from it.
 def any_value() -> st.SearchStrategy[Any]:
     """Return values that JSON can represent, and some that only Python can."""
     keys = st.text(max_size=10) | st.sampled_from(("Records", "Sns", "Message", "detail", "state", "AlarmName"))
-    jsonlike = st.recursive(
+    json_values = st.recursive(
         SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=20
     )
-    strange = st.sampled_from((object(), {1: 2}, {None: "x"}, (1, 2), {3}, b"\xff{", 1j, float("nan")))
-    return jsonlike | strange
+    python_values = st.sampled_from((object(), {1: 2}, {None: "x"}, (1, 2), {3}, b"\xff{", 1j, float("nan")))
+    return json_values | python_values
 
 
 @st.composite

@@ -1,7 +1,7 @@
-"""Whether Slack would take a payload, and whether what others wrote in it can ping, forge a link or break the layout.
+"""Check that Slack would accept a payload, and that foreign text in it cannot mention, link or break the layout.
 
-slack_sdk's own models are asked first; what they let pass (fields over 2000 characters, button texts over 75, URLs over
-3000, properties that do not exist, more than 50 blocks, the same block_id twice, empty text) is checked here. Limits:
+slack_sdk's models check only a part. The rest is checked here: fields over 2,000 characters, button texts over 75,
+URLs over 3,000, unknown properties, more than 50 blocks, repeated block_ids and empty text. Limits:
 https://docs.slack.dev/reference/block-kit/blocks (checked on 2026-11-22).
 """
 
@@ -31,12 +31,12 @@ _LINK = re.compile(r"<https?://[^\s<>|]{1,2990}(?:\|[^\n<>|]{1,2000})?>", re.IGN
 
 
 def assert_valid_payload(payload: Json, mentions: tuple[str, ...] = ()) -> None:
-    """Assert that Slack would take `payload`, and that it holds no markup but ours.
+    """Assert that Slack would accept `payload`, and that it has no markup but ours.
 
     Parameters
     ----------
     mentions
-        Whom it may ping, in Slack's own form.
+        The allowed mentions, in Slack's syntax (``<!here>``).
     """
     json.dumps(payload, ensure_ascii=False).encode()
     assert payload.keys() <= _PAYLOAD
@@ -54,27 +54,27 @@ def assert_valid_payload(payload: Json, mentions: tuple[str, ...] = ()) -> None:
     assert len(ids) == len(set(ids))
     for block in blocks:
         _check_block(block, mentions)
-    parsed = Block.parse_all(blocks)
-    assert len(parsed) == len(blocks)
-    for model in parsed:
+    models = Block.parse_all(blocks)
+    assert len(models) == len(blocks)
+    for model in models:
         model.validate_json()
 
 
 def payload_texts(payload: Json) -> list[str]:
-    """Every text in the payload, its blocks' and their fields'."""
-    found: list[str] = []
+    """Return every text of the payload, its blocks and their fields."""
+    texts: list[str] = []
 
-    def walk(value: Any) -> None:
+    def collect(value: Any) -> None:
         if isinstance(value, dict):
-            found.extend(item for key, item in value.items() if key == "text" and isinstance(item, str))
+            texts.extend(item for key, item in value.items() if key == "text" and isinstance(item, str))
             for item in value.values():
-                walk(item)
+                collect(item)
         elif isinstance(value, list):
             for item in value:
-                walk(item)
+                collect(item)
 
-    walk(payload)
-    return found
+    collect(payload)
+    return texts
 
 
 def _check_block(block: Json, mentions: tuple[str, ...]) -> None:
@@ -100,23 +100,24 @@ def _check_block(block: Json, mentions: tuple[str, ...]) -> None:
 def _check_text(text: Json, limit: int, mentions: tuple[str, ...]) -> None:
     assert text.keys() <= _PROPERTIES[text["type"]]
     if text["type"] == "mrkdwn":
-        # Or Slack makes links and mentions out of what a name or an error only looks like.
+        # Without it, Slack turns parts of names and errors into links and mentions.
         assert text.get("verbatim") is True
         assert_valid_mrkdwn(text["text"], limit, mentions)
     assert 1 <= len(text["text"].strip()) <= len(text["text"]) <= limit
 
 
 def assert_valid_mrkdwn(text: str, limit: int, mentions: tuple[str, ...]) -> None:
+    """Assert that `text` has at most `limit` characters and no markup but links, code and `mentions`."""
     assert text.strip()
     assert len(text) <= limit
     assert not _ENTITY.search(text)
     for mention in mentions:
         text = text.replace(mention, "")
-    rest = _LINK.sub("", text)
-    assert "<" not in rest
-    assert ">" not in rest
-    # An odd number of backticks would leave code open to the end of the text.
-    assert rest.count("`") % 2 == 0
+    without_links = _LINK.sub("", text)
+    assert "<" not in without_links
+    assert ">" not in without_links
+    # An odd number of backticks would leave a code span open.
+    assert without_links.count("`") % 2 == 0
 
 
 def _check_button(button: Json) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,13 +112,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def statements_of(outbox: Outbox, work: Any) -> list[str]:
     """Return the SQL that `work` runs, with its values."""
-    connection: sqlite3.Connection = outbox.execute("SELECT 1").connection
     statements: list[str] = []
-    connection.set_trace_callback(statements.append)
+    outbox.connection.set_trace_callback(statements.append)
     try:
         work()
     finally:
-        connection.set_trace_callback(None)
+        outbox.connection.set_trace_callback(None)
     return statements
 
 
@@ -137,7 +135,7 @@ def test_outbox_step_is_one_statement_without_table_scan(outbox: Outbox, work: A
     statements = statements_of(outbox, lambda: work(outbox))
 
     assert len(statements) == 1
-    plan = [row["detail"] for row in outbox.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
+    plan = [row["detail"] for row in outbox.connection.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
     assert not [step for step in plan if step.startswith("SCAN")], plan
 
 

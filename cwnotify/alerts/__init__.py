@@ -1,5 +1,5 @@
-"""What happened, and what Slack should say of it.
+"""What happened, and the messages that Slack shows for it.
 
-Pure: no I/O, no clock, no imports but the standard library, `cwnotify.errors` and this package.
-Time is an argument. The Lambda function ships this package and nothing else of ours beside its handler.
+Pure: no I/O and no clock; time is an argument. Imports the standard library, `cwnotify.errors` and this package.
+The Lambda function ships this package, its handler, and the modules of `slack` that it sends with.
 """

@@ -1,4 +1,4 @@
-"""What Python 3.10 lacks, the oldest runtime of AWS Lambda that the function runs on. Pure, standard library only.
+"""Features that Python 3.10 lacks, the oldest AWS Lambda runtime that the function supports. Pure.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 """
@@ -13,15 +13,15 @@ try:
     from enum import StrEnum
 except ImportError:
 
-    class StrEnum(str, Enum):  # type: ignore[no-redef]  # noqa: UP042  (this is what there is instead)
-        """As enum.StrEnum: str and format give the value."""
+    class StrEnum(str, Enum):  # type: ignore[no-redef]  # noqa: UP042  (enum.StrEnum does not exist before 3.11)
+        """Do what enum.StrEnum does: str and format return the value."""
 
         __str__ = str.__str__
 
 
 __all__ = ["UTC", "StrEnum", "normalize_iso_time"]
 
-UTC = timezone.utc  # noqa: UP017  (datetime.UTC is of Python 3.11)
+UTC = timezone.utc  # noqa: UP017  (datetime.UTC exists since 3.11)
 _TIME = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
     r"(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
@@ -30,9 +30,9 @@ _TIME = re.compile(
 
 
 def normalize_iso_time(text: str) -> str:
-    """Return a time as `datetime.fromisoformat` of Python 3.10 reads it; anything else as it is.
+    """Return a time in the form that `datetime.fromisoformat` of Python 3.10 reads; anything else unchanged.
 
-    It wants a fraction of three or six digits, and a colon in the offset, where AWS writes ``+0000``, ``Z``, or none.
+    It needs a fraction of three or six digits and a colon in the offset. AWS writes ``+0000``, ``Z``, or no offset.
     """
     match = _TIME.fullmatch(text)
     if match is None:

@@ -1,6 +1,6 @@
-"""Where something in AWS is: ARNs, region codes, and links to the console of the right partition. Pure.
+"""Parse ARNs and region names, and link to the console of the right partition. Pure.
 
-The console's link to an alarm is the one that CloudWatch itself puts into its mails (checked on 2026-11-22).
+The link to an alarm is the one in CloudWatch's own mails (checked on 2026-11-22).
 Partitions: https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
 """
 
@@ -11,15 +11,15 @@ from urllib.parse import quote
 
 from cwnotify.alerts.light_dataclass import frozen
 
-_CONSOLES = {
+_CONSOLE_HOSTS = {
     "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
     "aws-us-gov": "console.amazonaws-us-gov.com",
 }
 
-# By the letters in which a display name ends, for its beginning is spelled in many ways: "EU (Ireland)",
-# "EU - Ireland", "Europe (Ireland)". The names are those of botocore's endpoints.json.
-_CODES = {
+# By the last letters of the display name, because its beginning varies: "EU (Ireland)", "Europe (Ireland)".
+# The names are from botocore's endpoints.json.
+_CODES_BY_ENDING = {
     "capetown": "af-south-1",
     "hongkong": "ap-east-1",
     "taipei": "ap-east-2",
@@ -51,7 +51,7 @@ _CODES = {
     "bahrain": "me-south-1",
     "mexicocentral": "mx-central-1",
     "saopaulo": "sa-east-1",
-    "sopaulo": "sa-east-1",  # São, its letter dropped
+    "sopaulo": "sa-east-1",  # São without its non-ASCII letter
     "nvirginia": "us-east-1",
     "northernvirginia": "us-east-1",
     "ohio": "us-east-2",
@@ -67,8 +67,8 @@ _CODES = {
 }
 
 
-# A code as AWS spells it, also where other words stand around it.
-_REGION = (
+# A code as AWS spells it, possibly between other words.
+_REGION_PATTERN = (
     r"(?<![a-z0-9])((?:af|ap|ca|cn|eu|eusc-de|il|me|mx|sa|us|us-gov|us-iso[a-z]?)-"
     r"(?:north|south|east|west|central|northeast|northwest|southeast|southwest)-[0-9]{1,2})(?![0-9])"
 )
@@ -76,7 +76,7 @@ _REGION = (
 
 @frozen
 class Arn:
-    """The parts of an ARN that could be read; the others are empty."""
+    """The parts of an ARN. Parts that cannot be parsed are empty."""
 
     partition: str = ""
     region: str = ""
@@ -85,13 +85,13 @@ class Arn:
 
     @property
     def alarm_name(self) -> str:
-        """The alarm's name, which may itself hold colons."""
+        """The alarm's name, which may contain colons."""
         kind, _, name = self.resource.partition(":")
         return name if kind == "alarm" else ""
 
 
 def parse_arn(text: str) -> Arn:
-    """Read an ARN; placeholders such as ``REGION`` in AWS's own examples count as not given."""
+    """Parse an ARN. Placeholders such as ``REGION`` in AWS's own examples count as empty."""
     parts = [part.strip() for part in text.split(":", 5)]
     if len(parts) < 6 or parts[0] != "arn":
         return Arn()
@@ -105,60 +105,62 @@ def parse_arn(text: str) -> Arn:
 
 
 def is_region_code(text: str) -> bool:
-    """Whether `text` is shaped like a region's code, and so can stand in a link."""
+    """Return whether `text` has the form of a region code, so that a link may contain it."""
     return re.fullmatch(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}", text) is not None
 
 
 def parse_region_code(text: str) -> str:
-    """The code of a region from its code or its display name, in whatever spelling; empty if unknown."""
+    """Return a region's code from any spelling of its code or display name; empty if unknown."""
     name = text[:100].strip().lower()
     if is_region_code(name):
         return name
     # "US-East-2", "us_east_2", "US East 2", "Asia Pacific (Seoul) ap-northeast-2", an availability zone.
-    code = re.search(_REGION, re.sub(r"[\s_]+", "-", name)) or re.search(_REGION, name)
+    code = re.search(_REGION_PATTERN, re.sub(r"[\s_]+", "-", name)) or re.search(_REGION_PATTERN, name)
     if code:
         return code[1]
-    # The secret partitions' names end in those of others: "US ISOB East (Ohio)".
+    # Names in the secret partitions end like others: "US ISOB East (Ohio)".
     letters = "" if re.search(r"\biso[a-z]?\b", name) else re.sub("[^a-z]", "", name)
     endings = (letters[start:] for start in range(len(letters)))
-    return next((_CODES[ending] for ending in endings if ending in _CODES), "")
+    return next((_CODES_BY_ENDING[ending] for ending in endings if ending in _CODES_BY_ENDING), "")
 
 
 def region_of_zone(zone: str) -> str:
-    """The region of an availability zone (``ap-northeast-2a``) or a local one (``us-west-2-lax-1a``); empty if none."""
-    found = re.match(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}(?=[a-z]|-|$)", zone)
-    return found[0] if found else ""
+    """Return the region of an availability zone (``ap-northeast-2a``) or local zone (``us-west-2-lax-1a``), or ""."""
+    match = re.match(r"[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}(?=[a-z]|-|$)", zone)
+    return match[0] if match else ""
 
 
 def partition_of_region(region: str) -> str:
-    """The partition in which a region is."""
-    secret = re.match("[a-z]{2}-iso([a-z]?)-", region)
-    if secret:
-        return f"aws-iso-{secret[1]}".removesuffix("-")
+    """Return the partition of a region."""
+    isolated = re.match("[a-z]{2}-iso([a-z]?)-", region)
+    if isolated:
+        return f"aws-iso-{isolated[1]}".removesuffix("-")
     partitions = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
-    return next((name for start, name in partitions.items() if region.startswith(start)), "aws")
+    return next((name for prefix, name in partitions.items() if region.startswith(prefix)), "aws")
 
 
 def alarm_console_url(name: str, region: str, partition: str) -> str:
-    """A link to the alarm called `name`, or to all alarms if `name` is empty; empty if there is no console for it."""
-    anchor = f"alarmsV2:alarm/{_quoted(name)}" if name else "alarmsV2:"
-    return _link("cloudwatch/deeplink.js" if is_region_code(region) else "cloudwatch/home", anchor, region, partition)
+    """Return a link to the alarm `name`, or to all alarms if `name` is empty; "" if the partition has no console."""
+    anchor = f"alarmsV2:alarm/{_quote(name)}" if name else "alarmsV2:"
+    return _make_link(
+        "cloudwatch/deeplink.js" if is_region_code(region) else "cloudwatch/home", anchor, region, partition
+    )
 
 
 def instance_console_url(instance: str, region: str, partition: str) -> str:
-    """A link to an EC2 instance; empty if there is no console for it."""
-    return _link("ec2/home", f"InstanceDetails:instanceId={_quoted(instance)}", region, partition)
+    """Return a link to an EC2 instance; "" if the partition has no console."""
+    return _make_link("ec2/home", f"InstanceDetails:instanceId={_quote(instance)}", region, partition)
 
 
-def _link(path: str, anchor: str, region: str, partition: str) -> str:
-    console = _CONSOLES.get(partition, "")
-    if not console:
+def _make_link(path: str, anchor: str, region: str, partition: str) -> str:
+    host = _CONSOLE_HOSTS.get(partition, "")
+    if not host:
         return ""
     if not is_region_code(region):
-        # The console then opens in the region last used there: better than no link.
-        return f"https://{console}/{path}#{anchor}"
-    return f"https://{region}.{console}/{path}?region={region}#{anchor}"
+        # The console then opens in the region that was used last.
+        return f"https://{host}/{path}#{anchor}"
+    return f"https://{region}.{host}/{path}?region={region}#{anchor}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quote(text, safe="", errors="replace")

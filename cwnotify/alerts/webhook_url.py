@@ -1,7 +1,7 @@
-"""The text of a setting, a parameter or a secret -> the webhook's URL. Pure, standard library only.
+"""Extract the webhook's URL from the text of a setting, parameter or secret. Pure, standard library only.
 
-The command line, the sidecar and the Lambda function all read their webhook here, so that what works for one works for
-all. An error names the keys of a secret and never a part of a value.
+The command line, the sidecar and the Lambda function all use this module, so they accept the same texts. Errors name
+the keys of a secret and never a part of a value.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ import json
 import re
 from urllib.parse import urlsplit
 
-TYPE_CHECKING = False  # as in `typing`, whose import would take the Lambda function 5 ms
+TYPE_CHECKING = False  # the import of `typing` takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 REFERENCE_PREFIXES = ("ssm:", "secretsmanager:")
 SLACK_WEBHOOK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
-# What comes along when a URL is copied out of a shell, an .env file, a spreadsheet or a message.
+# Characters around a URL that was copied from a shell, an .env file, a spreadsheet or a message.
 _BLANKS = " \t\r\n\v\f\u00a0\u3000\ufeff"
 WRAPPING_CHARACTERS = _BLANKS + "'\"<>`\u2018\u2019\u201c\u201d;,"
 # Workflow webhooks: https://slack.com/help/articles/360041352714
 _WORKFLOW = re.compile(r"/+(workflows|triggers)(/|$)", re.IGNORECASE)
 # NAME=value in a shell or an .env file; "name": "value" in a line of YAML or JSON.
 _ASSIGNMENT = re.compile(r"""(?:export\s+|set\s+|\$env:)?["']?([a-z_][\w.-]*)["']?\s*(?:=(?!=)|:\s)(.*)""", re.I | re.S)
-# No user and password, no backslash, an ASCII name or an address without a zone, a port without zeros before it.
-_PLAIN = re.compile(
-    r"[a-z]+://(?:(?P<name>[a-z0-9._-]{1,254})|\[(?P<six>[0-9a-f:.]+)\])(?::(?!0)[0-9]{1,5})?(?:/[^\\#]*)?", re.I
+# No user and password, no backslash, an ASCII name or an address without a zone, a port without leading zeros.
+_PLAIN_URL = re.compile(
+    r"[a-z]+://(?:(?P<name>[a-z0-9._-]{1,254})|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?!0)[0-9]{1,5})?(?:/[^\\#]*)?", re.I
 )
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
+_HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
 _OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
-_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:[/?]|$)", re.I)
-_KEY = re.compile(r"[\w .-]{1,60}")
-_MAX_KEYS = 10  # named in an error
+_DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:[/?]|$)", re.I)
+_PRINTABLE_KEY = re.compile(r"[\w .-]{1,60}")
+_MAX_NAMED_KEYS = 10  # in an error
 _MAX_VALUES = 1000
 _MAX_DEPTH = 20
 
 
 class InvalidWebhookError(ValueError):
-    """The text holds no usable webhook. The message is a predicate: it follows the name of the place."""
+    """The text contains no usable webhook. The message is a predicate; the name of the source precedes it."""
 
 
 def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> str:
@@ -48,17 +48,17 @@ def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> 
     Parameters
     ----------
     text
-        A URL, alone or in quotes, angle brackets or blanks; ``NAME=URL``, also several lines of an ``.env`` file; or a
-        JSON object of which one value is the URL.
-    bare
+        A URL, alone or in quotes, angle brackets or blanks; ``NAME=URL``, or several lines of an ``.env`` file; or a
+        JSON object with the URL as one of its values.
+    allow_missing_scheme
         Accept a URL without ``https://``, as AWS's blueprint stores it.
 
     Raises
     ------
-    WebhookError
-        If there is none, or more than one, or one that must not be used.
+    InvalidWebhookError
+        If there is no URL, more than one, or one that must not be used.
     """
-    url = _unwrapped(_chosen(_decoded(text)))
+    url = _unwrap(_choose_value(_decode(text)))
     if url.startswith(REFERENCE_PREFIXES):
         return url
     if not all("!" <= c <= "~" for c in url):
@@ -87,62 +87,62 @@ def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> 
 
 
 def _is_plain(url: str) -> bool:
-    """Whether all programs read the same host, port and path from `url`, as RFC 3986 and browsers' rules have them."""
-    match = _PLAIN.fullmatch(url)
-    if match is None or _DOTS.search(url):
+    """Return whether RFC 3986 and browsers read the same host, port and path from `url`."""
+    match = _PLAIN_URL.fullmatch(url)
+    if match is None or _DOT_SEGMENT.search(url):
         return False
-    if match["six"]:
+    if match["ipv6"]:
         from ipaddress import IPv6Address
 
         try:
-            IPv6Address(match["six"])
+            IPv6Address(match["ipv6"])
         except ValueError:
             return False
         return True
     labels = match["name"].removesuffix(".").split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
+    if not all(_HOST_LABEL.fullmatch(label) for label in labels):
         return False
-    # What ends with a number is an address, in any of the ways that inet_aton takes: 127.1, 0x7f000001, 0177.0.0.1.
+    # A name that ends with a number is an address, in any form that inet_aton reads: 127.1, 0x7f000001, 0177.0.0.1.
     if _NUMBER.fullmatch(labels[-1]):
         return len(labels) == 4 and all(_OCTET.fullmatch(label) and int(label) < 256 for label in labels)
     return True
 
 
 def is_workflow_webhook(url: str) -> bool:
-    """Whether a URL starts a workflow in Slack instead of posting to a channel."""
+    """Return whether a URL starts a workflow in Slack instead of posting to a channel."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     return host in (*SLACK_WEBHOOK_HOSTS, *LOOPBACK_HOSTS) and bool(_WORKFLOW.match(parts.path))
 
 
-def _decoded(text: str | bytes) -> str:
-    """The text of a binary secret; Windows PowerShell writes files in UTF-16."""
+def _decode(text: str | bytes) -> str:
+    """Return the text of a binary secret. Windows PowerShell writes files in UTF-16."""
     if isinstance(text, str):
         return text
     return text.decode("utf-16" if text[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace")
 
 
-def _unwrapped(text: str) -> str:
-    """The text without quotes and the like around it; a link of Slack's, ``<URL|label>``, without its label."""
+def _unwrap(text: str) -> str:
+    """Remove surrounding quotes, blanks and brackets, and the label of a Slack link ``<URL|label>``."""
     is_link = text.strip(_BLANKS + "\"'`").startswith("<")
     text = text.strip(WRAPPING_CHARACTERS)
     return text.partition("|")[0] if is_link else text
 
 
-def _chosen(text: str) -> str:
-    """The one value that is meant, of all that the text holds."""
-    text = _without_quotes(text.strip(_BLANKS))
+def _choose_value(text: str) -> str:
+    """Return the value in the text that is the webhook."""
+    text = _remove_quotes(text.strip(_BLANKS))
     if text.lstrip(_BLANKS).startswith(("{", "[")):
-        return _pick(list(_flat("", _json(text))), "is JSON")
+        return _choose_likeliest(list(_flatten("", _parse_json(text))), "is JSON")
     lines = [line.strip(_BLANKS) for line in re.split(r"[\r\n]+", text)]
-    values = [_assigned(line) for line in lines if line and not line.startswith("#")]
+    values = [_split_assignment(line) for line in lines if line and not line.startswith("#")]
     if len(values) == 1:
         return values[0][1]
-    return _pick(values, "has several lines") if any(name for name, _ in values) else text
+    return _choose_likeliest(values, "has several lines") if any(name for name, _ in values) else text
 
 
-def _without_quotes(text: str) -> str:
-    """The text without the quotes that a shell or JSON puts around all of it."""
+def _remove_quotes(text: str) -> str:
+    """Remove the quotes that a shell or JSON puts around the whole text."""
     if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
         return text
     try:
@@ -152,7 +152,7 @@ def _without_quotes(text: str) -> str:
     return value if isinstance(value, str) else text[1:-1]
 
 
-def _json(text: str) -> object:
+def _parse_json(text: str) -> object:
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -160,18 +160,18 @@ def _json(text: str) -> object:
     return value
 
 
-def _flat(name: str, value: object, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value, with its key; a key in an object in an object is ``outer.inner``."""
+def _flatten(name: str, value: object, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield every text in a JSON value with its key. Keys of nested objects are joined: ``outer.inner``."""
     if isinstance(value, dict | list) and depth < _MAX_DEPTH:
         pairs = value.items() if isinstance(value, dict) else (("", item) for item in value)
         for key, item in pairs:
-            yield from _flat(".".join(filter(None, (name, key))), item, depth + 1)
+            yield from _flatten(".".join(filter(None, (name, key))), item, depth + 1)
     else:
-        yield name, _assigned(value)[1] if isinstance(value, str) else ""
+        yield name, _split_assignment(value)[1] if isinstance(value, str) else ""
 
 
-def _assigned(line: str) -> tuple[str, str]:
-    """The name and the value of ``NAME=value``; a line that is none has no name."""
+def _split_assignment(line: str) -> tuple[str, str]:
+    """Return the name and value of ``NAME=value``; any other line has an empty name."""
     match = _ASSIGNMENT.fullmatch(line)
     if match is None:
         return "", line
@@ -180,28 +180,26 @@ def _assigned(line: str) -> tuple[str, str]:
     return match[1], quoted[2] if quoted else re.sub(r"\s+#.*$", "", value)
 
 
-def _pick(values: list[tuple[str, str]], shape: str) -> str:
-    """The value that holds a webhook: the only one, else the only URL of the best kind that there is."""
+def _choose_likeliest(values: list[tuple[str, str]], shape: str) -> str:
+    """Return the only value, or else the only URL of the likeliest kind among `values`."""
     if len(values) == 1 and values[0][1].strip():
         return values[0][1]
-    ranked = [(_rank(text), name, text) for name, text in values[:_MAX_VALUES]]
+    ranked = [(_rank_url(text), name, text) for name, text in values[:_MAX_VALUES]]
     best = max((rank for rank, _, _ in ranked), default=0)
     if best == 0:
         raise InvalidWebhookError(
-            f"{shape}, and no value of it is a webhook's URL{_named([name for name, _ in values])}"
+            f"{shape}, and none of its values is a webhook's URL{_format_keys([name for name, _ in values])}"
         )
-    found = [(name, text) for rank, name, text in ranked if rank == best]
-    if len({_unwrapped(text) for _, text in found}) > 1:
-        names = _named([name for name, _ in found])
-        raise InvalidWebhookError(
-            f"{shape}, and several values of it can be the webhook's URL{names}; keep one of them"
-        )
-    return found[0][1]
+    candidates = [(name, text) for rank, name, text in ranked if rank == best]
+    if len({_unwrap(text) for _, text in candidates}) > 1:
+        keys = _format_keys([name for name, _ in candidates])
+        raise InvalidWebhookError(f"{shape}, and several values of it can be the webhook's URL{keys}; keep one of them")
+    return candidates[0][1]
 
 
-def _rank(text: str) -> int:
-    """How likely a value is the webhook: 3 an incoming one, 2 a workflow's, 1 another URL or a reference, 0 none."""
-    text = _unwrapped(text)
+def _rank_url(text: str) -> int:
+    """Rate how likely a value is the webhook: 3 incoming, 2 workflow, 1 another URL or a reference, 0 no URL."""
+    text = _unwrap(text)
     if text.startswith(REFERENCE_PREFIXES):
         return 1
     try:
@@ -217,8 +215,8 @@ def _rank(text: str) -> int:
     return 1 if "://" in text and host and is_usable else 0
 
 
-def _named(names: list[str]) -> str:
-    """The keys for an error; one that does not look like a name can hold a secret itself."""
-    shown = [name for name in dict.fromkeys(names) if _KEY.fullmatch(name)]
-    more = ", …" if len(shown) > _MAX_KEYS or len(shown) < len(set(names)) else ""
-    return f" (keys: {', '.join(shown[:_MAX_KEYS])}{more})" if shown else ""
+def _format_keys(names: list[str]) -> str:
+    """Format keys for an error. Keys that do not look like names are omitted, because they can be secrets."""
+    printable = [name for name in dict.fromkeys(names) if _PRINTABLE_KEY.fullmatch(name)]
+    more = ", …" if len(printable) > _MAX_NAMED_KEYS or len(printable) < len(set(names)) else ""
+    return f" (keys: {', '.join(printable[:_MAX_NAMED_KEYS])}{more})" if printable else ""

@@ -1,1 +1,1 @@
-"""AWS: boto3 lives here and nowhere else. The Lambda function ships this package's `lambda_function` alone."""
+"""AWS through boto3. Apart from `lambda_function`, which ships alone, only this package uses boto3."""

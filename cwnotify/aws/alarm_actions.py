@@ -1,7 +1,7 @@
-"""Alarms as CloudWatch describes them. This module only reads.
+"""Read alarms and their actions. Nothing here writes. boto3 through `AwsSession`.
 
-No alarm that cwnotify did not make is ever written: PutMetricAlarm "completely overwrites the previous configuration of
-the alarm", and a boto3 that is older than one of its fields would drop that field.
+cwnotify writes to no alarm that it did not create. PutMetricAlarm "completely overwrites the previous configuration of
+the alarm", so a boto3 that is older than one of the alarm's fields would drop that field:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 """
 
@@ -15,18 +15,18 @@ from typing import Any
 from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError, AwsErrorKind
 
-# CloudWatch returns composite and log alarms only where AlarmTypes names them.
+# CloudWatch returns composite and log alarms only if AlarmTypes names them:
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
-_LOG = "LogAlarm"
-ALARM_TYPES = ("MetricAlarm", "CompositeAlarm", _LOG)
+_LOG_ALARM = "LogAlarm"
+ALARM_TYPES = ("MetricAlarm", "CompositeAlarm", _LOG_ALARM)
 # DescribeAlarms takes at most this many names, and returns at most this many alarms a page.
 _MAX_RECORDS = 100
-_ACTIONS = ("AlarmActions", "OKActions", "InsufficientDataActions")
+_ACTION_FIELDS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
 @dataclass(frozen=True)
 class RawAlarm:
-    """An alarm and its current state; `kind` is one of `ALARM_TYPES`, `settings` is all that CloudWatch returned."""
+    """An alarm as CloudWatch returned it; `alarm_type` is one of `ALARM_TYPES`, `raw_fields` contains all fields."""
 
     name: str
     state: str
@@ -34,8 +34,8 @@ class RawAlarm:
     raw_fields: dict[str, Any]
 
     def publishes_to(self, topic: str) -> bool:
-        """Return whether it publishes state changes to `topic`."""
-        return any(topic in self.raw_fields.get(kind, ()) for kind in _ACTIONS)
+        """Return whether the alarm publishes state changes to `topic`."""
+        return any(topic in self.raw_fields.get(field, ()) for field in _ACTION_FIELDS)
 
 
 def find_alarms_by_name(aws: AwsSession, names: Iterable[str]) -> tuple[RawAlarm, ...]:
@@ -50,29 +50,29 @@ def find_alarms_on_topic(aws: AwsSession, topic: str) -> tuple[RawAlarm, ...]:
     return tuple(alarm for alarm in describe_alarms(aws, ActionPrefix=topic) if alarm.publishes_to(topic))
 
 
-def describe_alarms(aws: AwsSession, **which: Any) -> Iterator[RawAlarm]:
-    """Yield the alarms that DescribeAlarms returns for the arguments `which`."""
-    for page in paginate_all_alarm_types(aws, "cloudwatch", "describe_alarms", MaxRecords=_MAX_RECORDS, **which):
-        for kind in ALARM_TYPES:
-            for alarm in page.get(f"{kind}s", ()):
-                yield RawAlarm(alarm["AlarmName"], alarm.get("StateValue", ""), kind, alarm)
+def describe_alarms(aws: AwsSession, **arguments: Any) -> Iterator[RawAlarm]:
+    """Yield the alarms that DescribeAlarms returns for `arguments`."""
+    for page in paginate_all_alarm_types(aws, "cloudwatch", "describe_alarms", MaxRecords=_MAX_RECORDS, **arguments):
+        for alarm_type in ALARM_TYPES:
+            for fields in page.get(f"{alarm_type}s", ()):
+                yield RawAlarm(fields["AlarmName"], fields.get("StateValue", ""), alarm_type, fields)
 
 
 def paginate_all_alarm_types(aws: AwsSession, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
-    """Yield the pages of an operation that takes AlarmTypes, for all kinds of alarms that this endpoint knows.
+    """Yield the pages of an operation that takes AlarmTypes, for all alarm types that this endpoint supports.
 
-    An endpoint or a boto3 without log alarms rejects their name; then they are left out, for as long as `aws` lives.
+    An endpoint or a boto3 without log alarms rejects their name. Then `aws` no longer requests them.
     """
-    types = list(ALARM_TYPES) if aws.supports_log_alarms else [kind for kind in ALARM_TYPES if kind != _LOG]
+    types = list(ALARM_TYPES) if aws.supports_log_alarms else [name for name in ALARM_TYPES if name != _LOG_ALARM]
     pages = aws.paginate(service, operation, AlarmTypes=types, **arguments)
     try:
         first = next(pages, None)
     except AwsError as error:
-        if error.kind != AwsErrorKind.OTHER or _LOG not in types:
+        if error.kind != AwsErrorKind.OTHER or _LOG_ALARM not in types:
             raise
-        types.remove(_LOG)
+        types.remove(_LOG_ALARM)
         pages = aws.paginate(service, operation, AlarmTypes=types, **arguments)
         first = next(pages, None)
-        # Only now is it certain that nothing else was wrong with the request.
+        # The request succeeded without log alarms, so nothing else was wrong with it.
         aws.supports_log_alarms = False
     yield from chain([] if first is None else [first], pages)

@@ -1,7 +1,7 @@
-"""An alarm's changes, out of its history and out of what it is now.
+"""An alarm's state changes, from its history and its current state. boto3 through `AwsSession`.
 
-The history is written beside the alarm: it may lag behind it, know its last change by another millisecond, fail, or be
-closed to a reader of the alarm. What an alarm is now is certain; the history has what came between two polls.
+CloudWatch writes the history beside the alarm. It may lag behind the alarm, differ from it by milliseconds, fail, or be
+denied to a reader of the alarm. The current state is certain; the history adds the changes between two polls.
 """
 
 from __future__ import annotations
@@ -19,17 +19,26 @@ from cwnotify.aws.alarm_actions import paginate_all_alarm_types
 from cwnotify.aws.models import CloudWatchAlarm
 from cwnotify.aws.session import AwsSession
 
-# So many seconds apart, the history's time of a change and the alarm's own can be those of one change.
-_NEAR = 5.0
-# An alarm that changes every ten seconds makes as many in three hours; older ones nobody needs.
-_MOST = 1000
+# Up to this many seconds apart, a time in the history and the alarm's own time may mean the same change.
+TIME_TOLERANCE = 5.0
+# An alarm that changes every ten seconds makes this many items in three hours. Older ones are not needed.
+_MAX_ITEMS = 1000
 
 
 @dataclass(frozen=True)
 class HistoryItem:
-    """One change as the history has it; `state` is what EventBridge calls so.
+    """One change in the history.
 
-    `began` is when the state before it began, if the history shows that nothing came in between.
+    Parameters
+    ----------
+    at
+        Time of the change (Unix seconds).
+    before, after
+        The states.
+    state_details
+        Reason and data of the new state, as EventBridge's ``state`` contains them.
+    previous_state_since
+        When the state before it began (Unix seconds); None if the history may have a gap there.
     """
 
     at: float
@@ -42,131 +51,130 @@ class HistoryItem:
 def collect_alarm_changes(
     alarm: CloudWatchAlarm, items: Iterable[HistoryItem], before: str, since: float
 ) -> tuple[AlarmStateChange, ...]:
-    """All changes of an alarm later than `since`, oldest first; the last of them is the one to its state now.
+    """Return all changes of an alarm after `since`, oldest first. The last one leads to the alarm's current state.
 
     Parameters
     ----------
     items
-        Its history as `read_alarm_history` returns it; without it, only the last change is known.
+        The history from `read_alarm_history`. If it is empty, only the last change is returned.
     before
-        Its state at `since`; empty if that is not known.
+        The state at `since`; empty if it is unknown.
     since
         Unix seconds.
     """
     if alarm.since <= since:
-        # Another state, and not later: made anew under the same name, or by a clock that was set back.
-        return (_told(alarm, _now(alarm, before)),) if before not in ("", alarm.state) else ()
-    return tuple(_told(alarm, item) for item in reconcile_history(items, alarm, before, since))
+        # The state differs but is not newer: the alarm was created again, or a clock was set back.
+        return (_to_event(alarm, _to_item(alarm, before)),) if before not in ("", alarm.state) else ()
+    return tuple(_to_event(alarm, item) for item in reconcile_history(items, alarm, before, since))
 
 
 def collect_missed_changes(
     alarm: CloudWatchAlarm, items: Iterable[HistoryItem], before: str, since: float, after: str, until: float
 ) -> tuple[AlarmStateChange, ...]:
-    """The changes between two states of an alarm that are known, which are left out."""
-    then = replace(alarm, state=after, since=until)
-    return tuple(_told(alarm, item) for item in reconcile_history(items, then, before, since)[:-1])
+    """Return the changes between two observed states of an alarm, without the change to the second."""
+    later = replace(alarm, state=after, since=until)
+    return tuple(_to_event(alarm, item) for item in reconcile_history(items, later, before, since)[:-1])
 
 
 def read_alarm_history(aws: AwsSession, name: str, since: float) -> list[HistoryItem]:
-    """Read an alarm's history from just before `since` (Unix seconds), oldest first.
+    """Read an alarm's history from shortly before `since` (Unix seconds), oldest first.
 
     Raises
     ------
     AwsError
-        If AWS does not give it.
+        If the request failed.
     """
-    start = datetime.fromtimestamp(max(since - _NEAR, 0.0), UTC)
-    told = iterate_newest_history(aws, name, "StateUpdate", StartDate=start)
-    # Turned round, so that items of one and the same time stand as they came to be.
-    return [item for item in map(parse_history_item, reversed(list(islice(told, _MOST)))) if item is not None]
+    start = datetime.fromtimestamp(max(since - TIME_TOLERANCE, 0.0), UTC)
+    newest = islice(iterate_newest_history(aws, name, "StateUpdate", StartDate=start), _MAX_ITEMS)
+    # Reversing, unlike sorting, keeps the order of items with the same time.
+    return [item for item in map(parse_history_item, reversed(list(newest))) if item is not None]
 
 
 def reconcile_history(
-    found: Iterable[HistoryItem], alarm: CloudWatchAlarm, before: str, since: float
+    items: Iterable[HistoryItem], alarm: CloudWatchAlarm, before: str, since: float
 ) -> list[HistoryItem]:
-    """The history's items from just before `since` on -> those that led from `before` to what the alarm is now."""
-    items = sorted({(one.at, one.after): one for one in found}.values(), key=lambda one: one.at)
-    items = [one for one in items if one.before != one.after]
-    # The one that led to `before` may be written down as a little later than it was; only as the first, though, for
-    # what comes after another change is a return to `before`.
-    first = next((i for i, one in enumerate(items) if one.at > since), len(items))
-    known = _nearest(items[: first + 1], before, since)
-    items = items[first if known is None else known + 1 :]
-    last = _nearest(items, alarm.state, alarm.since)
+    """Return those items that led from `before` to the alarm's current state; `items` begin shortly before `since`."""
+    unique = {(item.at, item.after): item for item in items}
+    changes = [item for item in sorted(unique.values(), key=lambda item: item.at) if item.before != item.after]
+    # The change to `before` may be recorded a little later than `since`, but only as the first later item: after
+    # another change it is a return to `before`.
+    first = next((i for i, item in enumerate(changes) if item.at > since), len(changes))
+    observed = _find_nearest(changes[: first + 1], before, since)
+    changes = changes[first if observed is None else observed + 1 :]
+    last = _find_nearest(changes, alarm.state, alarm.since)
     if last is None:
-        items = _with_beginnings([one for one in items if one.at < alarm.since], before, since)
-        return [*items, _now(alarm, items[-1].after if items else before)]
-    # What is later than the alarm that was read is the next look's.
-    end = items[last]
-    return _with_beginnings(
-        [*items[:last], HistoryItem(alarm.since, end.before, end.after, end.state_details)], before, since
-    )
+        changes = _add_previous_times([item for item in changes if item.at < alarm.since], before, since)
+        return [*changes, _to_item(alarm, changes[-1].after if changes else before)]
+    # Later items belong to the next poll.
+    end = replace(changes[last], at=alarm.since, previous_state_since=None)
+    return _add_previous_times([*changes[:last], end], before, since)
 
 
-def _with_beginnings(items: list[HistoryItem], before: str, since: float) -> list[HistoryItem]:
-    """The items, each with the time at which the state before it began."""
-    earlier = [(before, since), *((one.after, one.at) for one in items)]
+def _add_previous_times(items: list[HistoryItem], before: str, since: float) -> list[HistoryItem]:
+    """Return the items, each with the time at which the state before it began."""
+    earlier = [(before, since), *((item.after, item.at) for item in items)]
     return [
-        replace(one, previous_state_since=at) if state == one.before else one
-        for one, (state, at) in zip(items, earlier[:-1], strict=True)
+        replace(item, previous_state_since=at) if state == item.before else item
+        for item, (state, at) in zip(items, earlier[:-1], strict=True)
     ]
 
 
-def iterate_newest_history(aws: AwsSession, name: str, kind: str, **which: Any) -> Iterator[Mapping[str, Any]]:
-    """An alarm's history as DescribeAlarmHistory tells it, the newest item first."""
-    arguments = {"AlarmName": name, "HistoryItemType": kind, "ScanBy": "TimestampDescending", **which}
+def iterate_newest_history(aws: AwsSession, name: str, kind: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the items that DescribeAlarmHistory returns for an alarm, newest first."""
+    arguments = {"AlarmName": name, "HistoryItemType": kind, "ScanBy": "TimestampDescending", **arguments}
     for page in paginate_all_alarm_types(aws, "cloudwatch", "describe_alarm_history", **arguments):
         yield from page.get("AlarmHistoryItems", ())
 
 
 def to_eventbridge_event(item: HistoryItem, settings: Mapping[str, Any]) -> dict[str, object]:
-    """What EventBridge was told of a change, as far as the history and the alarm's settings of today have it."""
+    """Return the event that EventBridge received, as far as the history and the alarm's current settings contain it."""
+    previous_since = item.previous_state_since
     return {
         "detail-type": "CloudWatch Alarm State Change",
         "resources": [settings.get("AlarmArn")],
         "detail": {
             "alarmName": settings.get("AlarmName"),
-            "state": {"value": item.after, "timestamp": _written(item.at), **item.state_details},
+            "state": {"value": item.after, "timestamp": _format_time(item.at), **item.state_details},
             "previousState": {
                 "value": item.before,
-                "timestamp": None if item.previous_state_since is None else _written(item.previous_state_since),
+                "timestamp": None if previous_since is None else _format_time(previous_since),
             },
             "configuration": {"description": settings.get("AlarmDescription"), **settings},
         },
     }
 
 
-def parse_history_item(told: Mapping[str, Any]) -> HistoryItem | None:
-    """An item of DescribeAlarmHistory; None if it is no change of state that could be read."""
-    change, at = as_json_object(decode_json_text(told.get("HistoryData"))), told.get("Timestamp")
+def parse_history_item(fields: Mapping[str, Any]) -> HistoryItem | None:
+    """Parse an item of DescribeAlarmHistory; return None if it is not a readable state change."""
+    change, at = as_json_object(decode_json_text(fields.get("HistoryData"))), fields.get("Timestamp")
     new, old = as_json_object(change.get("newstate")), as_json_object(change.get("oldstate"))
     after = first_text(new.get("statevalue"))
     if not after or not isinstance(at, datetime):
         return None
-    state = {"reason": new.get("statereason"), "reasonData": new.get("statereasondata")}
-    return HistoryItem(at.timestamp(), first_text(old.get("statevalue")), after, state)
+    details = {"reason": new.get("statereason"), "reasonData": new.get("statereasondata")}
+    return HistoryItem(at.timestamp(), first_text(old.get("statevalue")), after, details)
 
 
-def _nearest(items: list[HistoryItem], state: str, at: float) -> int | None:
-    """Which of the items can be the change to `state` at that time, if any."""
-    near = [i for i, one in enumerate(items) if one.after == state and abs(one.at - at) <= _NEAR]
+def _find_nearest(items: list[HistoryItem], state: str, at: float) -> int | None:
+    """Return the index of the item that can be the change to `state` at that time, or None."""
+    near = [i for i, item in enumerate(items) if item.after == state and abs(item.at - at) <= TIME_TOLERANCE]
     return min(near, key=lambda i: (abs(items[i].at - at), -i), default=None)
 
 
-def _now(alarm: CloudWatchAlarm, before: str) -> HistoryItem:
-    """The last change as the alarm itself tells it; from which state, only where that makes sense."""
+def _to_item(alarm: CloudWatchAlarm, before: str) -> HistoryItem:
+    """Return the alarm's last change from its own fields. The state before is empty if it equals the new one."""
     settings = dict(alarm.raw_fields)
-    state = {"reason": settings.get("StateReason"), "reasonData": settings.get("StateReasonData")}
-    return HistoryItem(alarm.since, "" if before == alarm.state else before, alarm.state, state)
+    details = {"reason": settings.get("StateReason"), "reasonData": settings.get("StateReasonData")}
+    return HistoryItem(alarm.since, "" if before == alarm.state else before, alarm.state, details)
 
 
-def _told(alarm: CloudWatchAlarm, item: HistoryItem) -> AlarmStateChange:
+def _to_event(alarm: CloudWatchAlarm, item: HistoryItem) -> AlarmStateChange:
     settings = {"AlarmName": alarm.name, "AlarmArn": alarm.arn, **dict(alarm.raw_fields)}
     (event,) = parse_aws_events(to_eventbridge_event(item, settings))
     if not isinstance(event, AlarmStateChange):
-        raise TypeError(f"an alarm's change was read as {type(event).__name__}")
+        raise TypeError(f"an alarm's change was parsed as {type(event).__name__}")
     return event
 
 
-def _written(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()

@@ -1,4 +1,4 @@
-"""What EC2 tells of instances, as frozen dataclasses. Asks through `AwsSession`."""
+"""Read EC2 instances into frozen dataclasses. boto3 through `AwsSession`."""
 
 from __future__ import annotations
 
@@ -8,61 +8,60 @@ from typing import Any
 from cwnotify.aws.models import Ec2Instance
 from cwnotify.aws.session import AwsSession
 
-# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
-_MOST_VALUES = 200
-_GONE = ("shutting-down", "terminated")
+# Values in one filter: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+_MAX_FILTER_VALUES = 200
+_TERMINATED_STATES = ("shutting-down", "terminated")
 
 
 def read_instances(aws: AwsSession, ids: Sequence[str] = (), tag: str = "") -> tuple[Ec2Instance, ...]:
-    """The instances of these ids, in their order, and after them those that bear a tag.
+    """Return the instances with these IDs, in their order, and after them those with a tag.
 
     Parameters
     ----------
     ids
-        Those that AWS does not know are left out.
+        IDs that AWS does not know are left out.
     tag
-        ``KEY=VALUE``; finds no instance that has been terminated.
+        ``KEY=VALUE``. It finds no terminated instances.
 
     Raises
     ------
     AwsError
-        If EC2 refuses.
+        If EC2 rejects the request.
     """
-    known: dict[str, Ec2Instance] = {}
-    for i in range(0, len(ids), _MOST_VALUES):
-        # By filter, for of ids that are named outright one unknown makes AWS refuse all.
-        some = map(_reading, describe_instances(aws, {"instance-id": ids[i : i + _MOST_VALUES]}))
-        known |= {one.id: one for one in some}
-    key, _, value = tag.partition("=")
-    tagged = (
-        (_reading(one) for one in describe_instances(aws, {f"tag:{key}": [value]}) if is_instance_alive(one))
-        if tag
-        else ()
-    )
-    return tuple(({id: known[id] for id in ids if id in known} | {one.id: one for one in tagged}).values())
+    by_id: dict[str, Ec2Instance] = {}
+    for i in range(0, len(ids), _MAX_FILTER_VALUES):
+        # A filter ignores an unknown ID, which would fail the request if it were named outright.
+        batch = describe_instances(aws, {"instance-id": ids[i : i + _MAX_FILTER_VALUES]})
+        by_id |= {instance.id: instance for instance in map(_to_instance, batch)}
+    instances = {id: by_id[id] for id in ids if id in by_id}
+    if tag:
+        key, _, value = tag.partition("=")
+        tagged = filter(is_instance_alive, describe_instances(aws, {f"tag:{key}": [value]}))
+        instances |= {instance.id: instance for instance in map(_to_instance, tagged)}
+    return tuple(instances.values())
 
 
 def describe_instances(aws: AwsSession, filters: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """All that EC2 says of the instances that pass these filters."""
-    which = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
-    for reservation in aws.paginate_items("ec2", "describe_instances", "Reservations", Filters=which):
+    """Yield EC2's fields of each instance that passes these filters."""
+    arguments = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
+    for reservation in aws.paginate_items("ec2", "describe_instances", "Reservations", Filters=arguments):
         yield from reservation.get("Instances", ())
 
 
-def is_instance_alive(told: Mapping[str, Any]) -> bool:
-    """Whether an instance has not been terminated."""
-    return told["State"]["Name"] not in _GONE
+def is_instance_alive(fields: Mapping[str, Any]) -> bool:
+    """Return whether an instance is neither terminated nor being terminated."""
+    return fields["State"]["Name"] not in _TERMINATED_STATES
 
 
-def _reading(told: Mapping[str, Any]) -> Ec2Instance:
-    tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", ())}
-    # Turning it on or off takes a while; what it goes to is what counts.
-    monitoring = str(told.get("Monitoring", {}).get("State", ""))
+def _to_instance(fields: Mapping[str, Any]) -> Ec2Instance:
+    tags = {tag["Key"]: tag["Value"] for tag in fields.get("Tags", ())}
+    monitoring = str(fields.get("Monitoring", {}).get("State", ""))
     return Ec2Instance(
-        id=str(told["InstanceId"]),
+        id=str(fields["InstanceId"]),
         name=tags.get("Name", ""),
-        instance_type=str(told.get("InstanceType", "")),
-        availability_zone=str(told.get("Placement", {}).get("AvailabilityZone", "")),
-        state=str(told.get("State", {}).get("Name", "")),
+        instance_type=str(fields.get("InstanceType", "")),
+        availability_zone=str(fields.get("Placement", {}).get("AvailabilityZone", "")),
+        state=str(fields.get("State", {}).get("Name", "")),
+        # "pending" means that it is being enabled.
         has_detailed_monitoring=monitoring in ("enabled", "pending") if monitoring else None,
     )

@@ -1,6 +1,6 @@
-"""What CloudWatch and EC2 tell, as frozen dataclasses. Standard library only.
+"""What CloudWatch and EC2 return, as frozen dataclasses. Standard library only.
 
-All times are Unix seconds (UTC) and all lengths of time are seconds.
+All times are Unix seconds (UTC), and all durations are seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Datapoint = tuple[float, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, as CloudWatch tells it from all others; `dimensions` are (name, value) pairs."""
+    """One metric as CloudWatch identifies it; `dimensions` are (name, value) pairs."""
 
     namespace: str
     name: str
@@ -33,10 +33,10 @@ class MetricSeries:
     Parameters
     ----------
     period
-        Seconds between datapoints as they arrive, which tells basic (300) from detailed monitoring (60); 0.0 where
-        there are too few to tell.
-    complete
-        False where CloudWatch itself said that there may be more.
+        Seconds between datapoints as they arrive: 300 with basic monitoring, 60 with detailed. 0.0 if there are too
+        few datapoints.
+    is_complete
+        False if CloudWatch reported that more datapoints may exist.
     """
 
     metric: Metric
@@ -47,18 +47,18 @@ class MetricSeries:
 
 @dataclass(frozen=True)
 class CloudWatchAlarm:
-    """An alarm as DescribeAlarms tells it.
+    """An alarm as DescribeAlarms returns it.
 
     Parameters
     ----------
     since
-        When `state` became what it is.
+        When the alarm entered `state`.
     dimensions
-        (name, value) pairs; those of the metric that is compared, or of all that take part in metric math.
-    actions
-        The ARNs that it acts on as it changes; empty where its actions are disabled.
-    settings
-        All that CloudWatch said of it, under CloudWatch's own names.
+        (name, value) pairs of the compared metric, or of all metrics in metric math.
+    action_arns
+        The ARNs of its actions; empty if actions are disabled.
+    raw_fields
+        All fields under CloudWatch's own names.
     """
 
     name: str
@@ -76,7 +76,7 @@ class CloudWatchAlarm:
 
 @dataclass(frozen=True)
 class Ec2Instance:
-    """An instance as DescribeInstances tells it; `detailed` is whether detailed monitoring is on."""
+    """An instance as DescribeInstances returns it. `has_detailed_monitoring` is None if EC2 did not return it."""
 
     id: str
     name: str = ""
@@ -88,7 +88,7 @@ class Ec2Instance:
 
 @dataclass(frozen=True)
 class InstanceIdentity:
-    """Which instance this machine is, from its metadata service; all empty where it is none."""
+    """The EC2 instance that this process runs on, from its metadata service; empty fields if there is none."""
 
     instance_id: str = ""
     instance_type: str = ""

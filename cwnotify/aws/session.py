@@ -1,7 +1,6 @@
-"""The one door to AWS: what is asked of it, how often, and its refusals in plain words. boto3.
+"""The session through which every request to AWS goes. It counts calls, and translates errors. boto3.
 
-What goes through it is spelled in the modules beside this one, by theme: `formation`, `stores`, `alarms`, `function`,
-`cloudwatch`, `instances`.
+boto3 is imported where it is used, because the import takes long.
 """
 
 from __future__ import annotations
@@ -19,33 +18,33 @@ from cwnotify.errors import AwsError
 
 
 class AwsSession:
-    """An account's region, configured as for every program that uses boto3. Threads may share it.
+    """An account and region, configured as for every program that uses boto3. Threads may share it.
 
     Parameters
     ----------
     sleep
-        Waits so many seconds, between two looks at something that takes AWS its time.
+        Waits the given seconds between two polls of a slow operation.
     clock
-        Gives Unix seconds.
-    mode, attempts
-        How boto3 tries again, and how often it tries in all, before it gives up.
+        Returns Unix seconds.
+    retry_mode, max_attempts
+        boto3's retry mode, and the attempts after which it gives up.
     timeouts
-        Seconds for a connection and for an answer.
-    policy
-        Which of ours (`cwnotify policy`) allows what is asked.
-    validates
-        Whether boto3 looks through its arguments before it sends them. For 500 series that takes 20 ms, about as long
-        as all else that it does with them.
-    region
-        The region to ask where none is set: boto3 does not ask the instance for its own.
+        Seconds for a connection and for a response.
+    iam_policy
+        The policy of `cwnotify policy` that allows the requests; error messages name it.
+    validate_parameters
+        Whether boto3 checks arguments before it sends them. For 500 series the check takes 20 ms, about as long as
+        the rest of the call.
+    fallback_region
+        The region if none is configured. boto3 does not query the instance's own region.
 
     Attributes
     ----------
-    calls
-        How often each operation was asked for, by the name that IAM has for it (``cloudwatch:GetMetricData``).
-    metrics_asked
-        How many series these calls asked for, which is what CloudWatch bills.
-    knows_log_alarms
+    call_counts
+        Calls of each operation by its IAM name, such as ``cloudwatch:GetMetricData``.
+    requested_series_count
+        Series that these calls requested. CloudWatch bills them.
+    supports_log_alarms
         False once CloudWatch has rejected the alarm type LogAlarm.
     """
 
@@ -55,7 +54,7 @@ class AwsSession:
         clock: Callable[[], float] = time.time,
         *,
         retry_mode: Literal["standard", "adaptive"] = "standard",
-        # Throttling is no news here: nobody waits for less than a second.
+        # Deploying can wait through throttling.
         max_attempts: int = 6,
         timeouts: tuple[float, float] = (60.0, 60.0),
         iam_policy: str = "deployer",
@@ -66,14 +65,21 @@ class AwsSession:
         self.call_counts: Counter[str] = Counter()
         self.requested_series_count = 0
         self.supports_log_alarms = True
-        self._mode, self._attempts, self._timeouts, self._policy = retry_mode, max_attempts, timeouts, iam_policy
-        self._validates, self._spare_region = validate_parameters, fallback_region
+        self._retry_mode, self._max_attempts = retry_mode, max_attempts
+        self._timeouts, self._iam_policy = timeouts, iam_policy
+        self._validate_parameters, self._fallback_region = validate_parameters, fallback_region
         self._clients: dict[str, Any] = {}
         self._lock = RLock()
 
     @classmethod
     def with_short_timeouts(cls, region: str = "") -> AwsSession:
-        """As a watch wants it: soon back whatever happens, since its next round follows, and meek when throttled."""
+        """Return a session for polling: it fails fast, because the next poll follows, and slows down when throttled.
+
+        Parameters
+        ----------
+        region
+            The region if none is configured.
+        """
         return cls(
             retry_mode="adaptive",
             max_attempts=2,
@@ -84,28 +90,28 @@ class AwsSession:
         )
 
     def call(self, service: str, operation: str, **arguments: Any) -> Any:
-        """Call one operation, as boto3 spells it.
+        """Call one operation under boto3's name.
 
         Raises
         ------
         AwsError
-            Whatever goes wrong.
+            If the request fails for any reason.
         """
-        with self._refusals(service):
+        with self._translate_errors(service):
             return getattr(self.client(service), operation)(**arguments)
 
     def paginate(self, service: str, operation: str, **arguments: Any) -> Iterator[Any]:
-        """All pages of an operation's answer."""
-        with self._refusals(service):
+        """Yield the pages of an operation's response; errors as in `call`."""
+        with self._translate_errors(service):
             yield from self.client(service).get_paginator(operation).paginate(**arguments)
 
     def paginate_items(self, service: str, operation: str, key: str, **arguments: Any) -> Iterator[Any]:
-        """The items under `key` on all pages of an operation's answer."""
+        """Yield the items under `key` on all pages of an operation's response; errors as in `call`."""
         for page in self.paginate(service, operation, **arguments):
             yield from page.get(key, ())
 
     def call_or_none(self, service: str, operation: str, missing: tuple[str, ...], **arguments: Any) -> Any:
-        """As `ask`; None where AWS answers with one of the codes `missing`."""
+        """Call one operation; return None if AWS responds with one of the error codes `missing`."""
         try:
             return self.call(service, operation, **arguments)
         except AwsError as error:
@@ -114,16 +120,16 @@ class AwsSession:
             raise
 
     def client(self, service: str) -> Any:
-        """boto3's own client."""
-        # To make one is not safe among threads, to use it is.
-        with self._lock, self._refusals(service):
+        """Return boto3's client for `service`."""
+        # Threads may use a client at the same time, but not create one.
+        with self._lock, self._translate_errors(service):
             if service not in self._clients:
-                self._clients[service] = self._made(service)
+                self._clients[service] = self._make_client(service)
             return self._clients[service]
 
     @cached_property
     def credentials_source(self) -> str:
-        """Where the credentials come from, as boto3 calls it: ``env``, ``shared-credentials-file``, ``iam-role``, …
+        """boto3's name for the source of the credentials: ``env``, ``shared-credentials-file``, ``iam-role``, …
 
         Raises
         ------
@@ -132,11 +138,11 @@ class AwsSession:
         """
         from botocore.exceptions import NoCredentialsError
 
-        with self._refusals("sts"):
-            found = self._session.get_credentials()
-            if found is None:
+        with self._translate_errors("sts"):
+            credentials = self._session.get_credentials()
+            if credentials is None:
                 raise NoCredentialsError
-            return str(found.method)
+            return str(credentials.method)
 
     @cached_property
     def account_id(self) -> str:
@@ -155,51 +161,51 @@ class AwsSession:
 
     @cached_property
     def best_effort(self) -> AwsSession:
-        """The same account, for calls that only add to what is known: one short attempt each.
+        """A session of the same account for optional calls: one short attempt each.
 
-        Its clients are its own, because botocore slows down all calls of a client that AWS throttles.
+        It has its own clients, because botocore slows down all calls of a client that AWS throttles.
         """
         other = AwsSession(
             self.sleep,
             self.clock,
             max_attempts=1,
             timeouts=(2.0, 4.0),
-            iam_policy=self._policy,
+            iam_policy=self._iam_policy,
             validate_parameters=False,
         )
-        with self._refusals("sts"):
-            # Also the counters: all calls are billed to one account.
+        with self._translate_errors("sts"):
+            # The counter is shared, because all calls are billed to one account.
             other.call_counts, other._lock, other._session = self.call_counts, self._lock, self._session
         return other
 
     @cached_property
     def _session(self) -> Any:
-        # One of its own: boto3's default one remembers for ever the credentials that it found first.
+        # boto3's default session would keep the first credentials that it found.
         import boto3
         from botocore.session import Session
 
         session = Session()
-        session.register_component("data_loader", _loader())
-        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
-        spare = None if session.get_config_variable("region") else self._spare_region or None
-        return boto3.Session(botocore_session=session, region_name=spare)
+        session.register_component("data_loader", _get_loader())
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+        region = None if session.get_config_variable("region") else self._fallback_region or None
+        return boto3.Session(botocore_session=session, region_name=region)
 
-    def _made(self, service: str) -> Any:
+    def _make_client(self, service: str) -> Any:
         from botocore.config import Config
 
         connect, read = self._timeouts
         config = Config(
-            retries={"mode": self._mode, "total_max_attempts": self._attempts},
+            retries={"mode": self._retry_mode, "total_max_attempts": self._max_attempts},
             connect_timeout=connect,
             read_timeout=read,
             user_agent_extra="cwnotify",
-            parameter_validation=self._validates,
+            parameter_validation=self._validate_parameters,
         )
         client = self._session.client(service, config=config)
-        client.meta.events.register("provide-client-params", self._count)
+        client.meta.events.register("provide-client-params", self._count_call)
         return client
 
-    def _count(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
+    def _count_call(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
         from cwnotify.aws.error_messages import get_iam_action
 
         with self._lock:
@@ -207,8 +213,8 @@ class AwsSession:
             self.requested_series_count += len(params.get("MetricDataQueries", ()))
 
     @contextmanager
-    def _refusals(self, service: str) -> Iterator[None]:
-        """What botocore raises in here becomes an `AwsError`."""
+    def _translate_errors(self, service: str) -> Iterator[None]:
+        """Raise botocore's errors as `AwsError`."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -217,13 +223,13 @@ class AwsSession:
         try:
             yield
         except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
-            # A ValueError is what boto3 raises for an endpoint or a region that is none.
-            raise to_aws_error(error, service, self._policy) from None
+            # boto3 raises ValueError for a malformed endpoint or region.
+            raise to_aws_error(error, service, self._iam_policy) from None
 
 
 @cache
-def _loader() -> Any:
-    """Knows the services. It takes long to read them, and a door that is made anew has the same ones."""
+def _get_loader() -> Any:
+    """Return the loader of the service models. All sessions share it, because it reads large files."""
     from botocore.loaders import create_loader
 
     loader: Any = create_loader()
@@ -238,17 +244,17 @@ def _loader() -> Any:
 
 
 def add_log_alarms_to_model(model: Any) -> Any:
-    """Let a boto3 older than log alarms read them, with the fields that they share with metric alarms.
+    """Add log alarms to the service model of an older boto3, with the fields that they share with metric alarms.
 
-    Without this it would drop them from the answer of DescribeAlarms. Nothing that is sent changes.
+    Such a boto3 drops them from the response of DescribeAlarms. No request changes.
     """
     members = model["shapes"]["DescribeAlarmsOutput"]["members"]
     members.setdefault("LogAlarms", {"shape": "MetricAlarms"})
     return model
 
 
-def _moment(value: Any) -> datetime:
-    """A time in an answer. Those of datapoints are mere numbers, which botocore's own parser takes 20 µs for."""
+def _parse_timestamp(value: Any) -> datetime:
+    """Parse a time in a response. Datapoints have plain numbers, for which botocore's own parser takes 20 µs each."""
     if isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC)
     from botocore.utils import parse_timestamp

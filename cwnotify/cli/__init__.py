@@ -1,4 +1,7 @@
-"""``cwnotify COMMAND``. Commands hold no logic: parse, call, show. Each is imported when it is called."""
+"""The ``cwnotify`` command line. A command parses its options, calls another package and shows the result.
+
+Each command's module is imported when the command runs. May import every package except `notebook` and `demo`.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,39 @@ from typing import Any
 try:
     import click
 except ImportError as error:
-    # Without it there is no command that could explain this.
+    # Without click no command could report this.
     sys.exit(f"cwnotify: {error}; install it: {sys.executable} -m pip install click")
 
 from cwnotify import __version__
 from cwnotify.errors import CwnotifyError
 
 EPILOG = (
-    "COMMAND --help explains it; --version tells ours. Exit codes: 0 done; 1 not done, or something is wrong; "
-    "2 not understood; run: those of what it ran."
+    "Help for a command: COMMAND --help. Version: --version. Exit codes: 0 success, 1 failure, 2 usage error; "
+    "run returns the exit code of its command."
 )
-# By theme: each command's module, and what the list of them says of it.
+# Each command's module and summary, in the order of the help.
 _COMMANDS = {
-    "login": ("webhook", "Keep the Slack webhook, once it has passed a test."),
-    "test": ("webhook", "Send Slack a greeting, a sample alarm, or AWS's test event."),
-    "manifest": ("webhook", "Make a Slack app with a webhook, in one click."),
-    "config": ("config", "Show each setting and where it comes from."),
-    "doctor": ("doctor", "Look at everything, and say what to mend."),
-    "run": ("run", "Run a command, and tell Slack how it ended."),
-    "watch": ("watch", "Watch CPU and alarms from a terminal or a service."),
-    "outbox": ("outbox", "See what waits or is dead; send it again."),
-    "preview": ("preview", "Draw a message or an AWS event as in Slack."),
-    "deploy": ("stack", "Let CloudWatch alarms speak in Slack."),
-    "stack": ("stack", "Show what is deployed."),
-    "teardown": ("stack", "Remove all that deploy has made."),
-    "replay": ("stack", "Show what an alarm really published."),
-    "redrive": ("stack", "Send again what lies in the dead-letter queue."),
-    "policy": ("stack", "Print the smallest IAM policies."),
-    "bundle": ("stack", "Write the function's code as a zip."),
+    "login": ("webhook", "Store a Slack webhook after testing it"),
+    "test": ("webhook", "Send a test message to Slack"),
+    "manifest": ("webhook", "Print a Slack app manifest and a link that creates the app"),
+    "config": ("config", "Show settings and where they come from"),
+    "doctor": ("doctor", "Check the installation, Slack and AWS"),
+    "run": ("run", "Run a command and report how it ended"),
+    "watch": ("watch", "Watch CPU and alarms from a terminal or a service"),
+    "outbox": ("outbox", "List, resend or delete undelivered alerts"),
+    "preview": ("preview", "Render a message or an AWS event as in Slack"),
+    "deploy": ("stack", "Deploy a stack that sends CloudWatch alarms to Slack"),
+    "stack": ("stack", "Show the deployed stack"),
+    "teardown": ("stack", "Remove the deployed stack"),
+    "replay": ("stack", "Show or resend what an alarm published"),
+    "redrive": ("stack", "Resend messages from the dead-letter queue"),
+    "policy": ("stack", "Print the least-privilege IAM policies"),
+    "bundle": ("stack", "Write the Lambda function's code to a zip file"),
 }
 
 
-class _Lazy(click.Group):
-    """A group that imports a command when it is called, and none to list them."""
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -54,7 +57,7 @@ class _Lazy(click.Group):
         return command
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Only the commands: with a section for --help and --version this would not fit on a screen."""
+        """Write only the commands. With the options --help and --version the help would not fit on a screen."""
         self.format_commands(context, formatter)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,16 +68,16 @@ class _Lazy(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from cwnotify.suggestions import closest_match
 
-            near = closest_match(args[0], _COMMANDS)
-            hint = f"; did you mean {near}?" if near else ""
-            context.fail(f"{args[0]!r} is no command{hint}")
+            match = closest_match(args[0], _COMMANDS)
+            hint = f"; did you mean {match}?" if match else ""
+            context.fail(f"unknown command {args[0]!r}{hint}")
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 def cwnotify() -> None:
-    """Slack tells you how your run ended, and what your instance's CPU alarm says."""
+    """Send Slack alerts for runs and CloudWatch alarms."""
     from cwnotify.alerts import locale
     from cwnotify.settings import load_settings
 
@@ -82,7 +85,7 @@ def cwnotify() -> None:
 
 
 def main() -> None:
-    """The ``cwnotify`` command."""
+    """Run the command line, and exit with 1 after an error."""
     try:
         cwnotify()
     except CwnotifyError as error:

@@ -1,4 +1,4 @@
-"""``cwnotify config``: each setting and where it comes from."""
+"""``cwnotify config``: show each setting and its origin, or write a config file template."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from cwnotify.errors import SettingsError
 if TYPE_CHECKING:
     from cwnotify.settings.explain import SettingExplanation
 
+MAX_VALUE_WIDTH = 40  # characters; longer values push their origin to the right
+
 
 @click.command()
-@click.option("--init", is_flag=True, help="Write a config.toml that explains every setting. Never writes over one.")
-@click.option(
-    "--words", "lang", type=click.Choice(LANGUAGES), help="Print all sentences of a language, to change some."
-)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--init", is_flag=True, help="Write a config.toml that explains every setting, unless one exists")
+@click.option("--words", "lang", type=click.Choice(LANGUAGES), help="Print all sentences of a language, to change some")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON")
 def config(init: bool, lang: str | None, as_json: bool) -> None:
-    """Show each setting, and where it comes from. The webhook is shown by its host alone."""
+    """Show each setting and where it comes from. Of the webhook only the host is shown."""
     from cwnotify.settings.explain import build_translation_table, explain_settings
 
     if init:
-        click.echo(f"Written to {_begin()}; every line of it is still a comment.")
+        click.echo(f"Written to {_write_template()}. Every line is commented out.")
         return
     if lang:
         click.echo(build_translation_table(lang), nl=False)
         return
-    rows, troubles = explain_settings()
+    rows, problems = explain_settings()
     files = {path: Path(path).exists() for path in settings.list_config_paths()}
     if as_json:
-        told = {"settings": [asdict(row) for row in rows], "files": files, "troubles": troubles}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        output = {"settings": [asdict(row) for row in rows], "files": files, "troubles": problems}
+        click.echo(json.dumps(output, indent=2, ensure_ascii=False))
     else:
-        _show(rows, files)
-    if troubles:
-        raise SettingsError("; ".join(troubles))
+        _show_table(rows, files)
+    if problems:
+        raise SettingsError("; ".join(problems))
 
 
-def _show(rows: tuple[SettingExplanation, ...], files: dict[str, bool]) -> None:
+def _show_table(rows: tuple[SettingExplanation, ...], files: dict[str, bool]) -> None:
     width = max(len(row.key or row.variable) for row in rows) + 2
-    value_width = min(max(len(row.value) for row in rows), 40)
+    value_width = min(max(len(row.value) for row in rows), MAX_VALUE_WIDTH)
     for row in rows:
         click.echo(f"{row.key or row.variable:{width}}{row.value or '(not set)':{value_width}}  {row.where}")
-    click.echo("\nFiles, of which the first that names a setting wins:")
-    for path, is_there in files.items():
-        click.echo(f"  {path}{'' if is_there else '  (not there)'}")
+    click.echo("\nFiles (the first that sets a value wins):")
+    for path, exists in files.items():
+        click.echo(f"  {path}{'' if exists else '  (does not exist)'}")
 
 
-def _begin() -> str:
+def _write_template() -> str:
     from cwnotify.settings.explain import build_config_template
     from cwnotify.settings.private_files import open_private_directory
 
@@ -68,9 +68,7 @@ def _begin() -> str:
         ):
             file.write(build_config_template())
     except FileExistsError:
-        raise SettingsError(
-            f"{path} is there already, and stays as it is", hint="edit it, or move it away first"
-        ) from None
+        raise SettingsError(f"{path} already exists", hint="edit it, or move it away first") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from None
     return str(path)

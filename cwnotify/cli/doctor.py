@@ -1,4 +1,4 @@
-"""``cwnotify doctor``: what is well, what is wrong, and what to do."""
+"""``cwnotify doctor``: show what works, what does not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import click
 from cwnotify import __version__
 from cwnotify.doctor.findings import Finding, FindingState, format_count
 
-_SIGNS = {FindingState.GOOD: ("✓", "green"), FindingState.WRONG: ("✗", "red"), FindingState.NOTE: ("·", "yellow")}
-_WIDTH = 13
+_MARKERS = {FindingState.GOOD: ("✓", "green"), FindingState.WRONG: ("✗", "red"), FindingState.NOTE: ("·", "yellow")}
+_PART_WIDTH = 13  # characters
 
 
 @click.command()
-@click.option("--send", is_flag=True, help="Post a greeting to Slack too.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--send", is_flag=True, help="Also send a test message to Slack")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON")
 def doctor(send: bool, as_json: bool) -> None:
-    """Look at everything that cwnotify needs: a line each, and for what is wrong the one thing to do.
+    """Check everything that cwnotify needs, and show how to fix each problem.
 
-    Nothing is changed, and what is printed holds no secret, so it can be pasted into an issue. The exit code is 1 if
-    something is wrong.
+    Changes nothing. The output contains no secret, so you can paste it into an issue. The exit code is 1 if there is a
+    problem.
     """
     from cwnotify.doctor import run_diagnostics
 
@@ -31,20 +31,21 @@ def doctor(send: bool, as_json: bool) -> None:
     for finding in run_diagnostics(send):
         findings.append(finding)
         if not as_json:
-            _show(finding)
-    bad = sum(finding.state is FindingState.WRONG for finding in findings)
+            _show_finding(finding)
+    problem_count = sum(finding.state is FindingState.WRONG for finding in findings)
     if as_json:
-        told = {"version": __version__, "wrong": bad, "findings": [asdict(finding) for finding in findings]}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        output = {"version": __version__, "wrong": problem_count, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(output, indent=2, ensure_ascii=False))
     else:
-        click.echo(f"\n{format_count(bad, 'thing')} to mend." if bad else "\nNothing is wrong.")
-    sys.exit(bool(bad))
+        click.echo(f"\n{format_count(problem_count, 'thing')} to fix." if problem_count else "\nNothing is wrong.")
+    sys.exit(bool(problem_count))
 
 
-def _show(finding: Finding) -> None:
-    sign, colour = _SIGNS[finding.state]
-    # https://no-color.org: any value but an empty one.
-    plain = bool(os.environ.get("NO_COLOR"))
-    click.echo(f"{sign if plain else click.style(sign, fg=colour)} {finding.part:{_WIDTH}}{finding.text}")
+def _show_finding(finding: Finding) -> None:
+    marker, color = _MARKERS[finding.state]
+    # https://no-color.org: any value except an empty one disables colors.
+    is_plain = bool(os.environ.get("NO_COLOR"))
+    styled_marker = marker if is_plain else click.style(marker, fg=color)
+    click.echo(f"{styled_marker} {finding.part:{_PART_WIDTH}}{finding.text}")
     if finding.todo:
-        click.echo(f"  {'':{_WIDTH}}→ {finding.todo}")
+        click.echo(f"  {'':{_PART_WIDTH}}→ {finding.todo}")

@@ -1,4 +1,4 @@
-"""``cwnotify outbox``: what waits, what could not be delivered and why, and what to do about it."""
+"""``cwnotify outbox``: list undelivered alerts with the reasons, resend them or delete them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import click
 
 from cwnotify import settings
 from cwnotify.alerts.locale import to_plain_text
-from cwnotify.errors import CwnotifyError
-from cwnotify.sidecar.alert_writer import make_owner_id
+from cwnotify.errors import UsageError
+from cwnotify.settings import NoWebhookError
 from cwnotify.store import state_dir
+from cwnotify.store.failover import make_owner_id
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.recovery import open_outbox
 from cwnotify.store.schema import OutboxMessage
@@ -23,130 +24,130 @@ from cwnotify.store.schema import OutboxMessage
 if TYPE_CHECKING:
     from cwnotify.slack.destination import WebhookResolver
 
-# After so many failures in a row the others are not tried.
+# Stop after this many failed attempts in a row.
 MAX_CONSECUTIVE_FAILURES = 3
-# Seconds to wait for Slack, where it asks for a rest, and for a sidecar at work: longer than an attempt can take.
+# Seconds to wait for Slack's rate limit or for a running sidecar. Longer than one attempt can take.
 MAX_DELIVERY_WAIT = 60.0
-OUTBOX_POLL_INTERVAL = 0.1
+OUTBOX_POLL_INTERVAL = 0.1  # seconds
 
 
 @click.group()
 def outbox() -> None:
-    """What waits, what could not be delivered and why; send it again, or throw it away."""
+    """List undelivered alerts and why they failed, resend them or delete them."""
 
 
-@outbox.command("list")
-@click.option("--all", "everything", is_flag=True, help="Also what was delivered or not wanted.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
-def list_messages(everything: bool, as_json: bool) -> None:
-    """Show what waits and what is dead."""
-    with _opened() as (box, mine):
-        messages = box.list_messages() if everything else box.list_messages("pending", "dead")
+@outbox.command("list", short_help="List pending and dead alerts")
+@click.option("--all", "include_settled", is_flag=True, help="Include delivered and suppressed alerts")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON")
+def list_messages(include_settled: bool, as_json: bool) -> None:
+    """List pending and dead alerts. Slack rejected a dead alert for good, or it waited too long."""
+    with _open_outbox() as (box, fingerprint):
+        messages = box.list_messages() if include_settled else box.list_messages("pending", "dead")
     if as_json:
-        click.echo(json.dumps([_record(message, mine) for message in messages], indent=2, ensure_ascii=False))
+        records = [_build_record(message, fingerprint) for message in messages]
+        click.echo(json.dumps(records, indent=2, ensure_ascii=False))
         return
     for message in messages:
-        click.echo(_line(message, mine))
+        click.echo(_format_message(message, fingerprint))
     if not messages:
-        click.echo("Nothing waits and nothing is dead.")
+        click.echo("No pending or dead alerts.")
 
 
-@outbox.command()
+@outbox.command(short_help="Resend dead alerts to the configured webhook")
 @click.argument("ids", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that is dead.")
-def retry(ids: tuple[str, ...], everything: bool) -> None:
-    """Send dead alerts again, to the webhook that is set now."""
+@click.option("--all", "select_all", is_flag=True, help="Resend all dead alerts")
+def retry(ids: tuple[str, ...], select_all: bool) -> None:
+    """Resend dead alerts to the configured webhook. The beginning of an ID is enough."""
     from cwnotify.slack.destination import WebhookResolver
 
-    given = settings.load_settings_or_raise().webhook
-    if given is None:
-        raise CwnotifyError("no Slack webhook is set", hint="set one with: cwnotify login")
-    webhook = WebhookResolver(given).wait_until_resolved()
-    # What cannot be sent anywhere had better stay where it is.
+    secret = settings.load_settings_or_raise().webhook
+    if secret is None:
+        raise NoWebhookError
+    webhook = WebhookResolver(secret).wait_until_resolved()
+    # Raises before anything is queued if the webhook cannot be used.
     webhook.get_url()
-    with _opened() as (box, mine):
-        chosen = _chosen(box, ids, everything)
-        box.requeue_dead(chosen, mine, time.time())
-        wanted = {*chosen, *(message.id for message in _waiting(box, mine))}
-        _send(box, mine, webhook)
-        left = [message.state for message in box.list_messages("pending", "dead") if message.id in wanted]
-    if waiting := left.count("pending"):
-        click.echo(f"Slack takes nothing at present: {waiting} wait, for the next run or for this command again.")
-    if left:
-        click.echo(f"{len(left)} of {len(wanted)} still not delivered.")
+    with _open_outbox() as (box, fingerprint):
+        selected_ids = _select_dead_ids(box, ids, select_all)
+        box.requeue_dead(selected_ids, fingerprint, time.time())
+        queued_ids = {*selected_ids, *(message.id for message in _list_pending(box, fingerprint))}
+        _deliver_pending(box, fingerprint, webhook)
+        undelivered = [message.state for message in box.list_messages("pending", "dead") if message.id in queued_ids]
+    if pending_count := undelivered.count("pending"):
+        click.echo(f"Slack accepts no messages now. {pending_count} pending; the next run or this command sends them.")
+    if undelivered:
+        click.echo(f"{len(undelivered)} of {len(queued_ids)} still not delivered.")
         raise SystemExit(1)
-    click.echo(f"{len(wanted)} sent again.")
+    click.echo(f"{len(queued_ids)} sent again.")
 
 
-def _send(box: Outbox, mine: str, webhook: WebhookResolver) -> None:
-    """Send what waits for `webhook`, as far as it goes; what a sidecar that runs is at work on is waited for."""
+def _deliver_pending(box: Outbox, fingerprint: str, webhook: WebhookResolver) -> None:
+    """Send the pending messages of `webhook`, and wait for those that a running sidecar is sending."""
     from cwnotify.sidecar.delivery import attempt_delivery
     from cwnotify.sidecar.pacing import DestinationCooldown
 
-    rest, deadline = DestinationCooldown(), time.monotonic() + MAX_DELIVERY_WAIT
+    cooldown, deadline = DestinationCooldown(), time.monotonic() + MAX_DELIVERY_WAIT
     while (
-        rest.consecutive_failures < MAX_CONSECUTIVE_FAILURES
-        and rest.remaining_seconds() < MAX_DELIVERY_WAIT
+        cooldown.consecutive_failures < MAX_CONSECUTIVE_FAILURES
+        and cooldown.remaining_seconds() < MAX_DELIVERY_WAIT
         and time.monotonic() < deadline
     ):
-        time.sleep(rest.remaining_seconds() or OUTBOX_POLL_INTERVAL)
-        while message := box.claim_next(mine, make_owner_id(), time.time(), rest.min_created_at()):
-            became, reason = attempt_delivery(box, webhook.wait_until_resolved(), message, rest)
-            click.echo(f"{became}: {to_plain_text(message.payload['text'])}" + (f" ({reason})" if reason else ""))
+        time.sleep(cooldown.remaining_seconds() or OUTBOX_POLL_INTERVAL)
+        while message := box.claim_next(fingerprint, make_owner_id(), time.time(), cooldown.min_created_at()):
+            state, reason = attempt_delivery(box, webhook.wait_until_resolved(), message, cooldown)
+            click.echo(f"{state}: {to_plain_text(message.payload['text'])}" + (f" ({reason})" if reason else ""))
             deadline = time.monotonic() + MAX_DELIVERY_WAIT
-        if not any(message.due < time.time() + MAX_DELIVERY_WAIT for message in _waiting(box, mine)):
+        if not any(message.due < time.time() + MAX_DELIVERY_WAIT for message in _list_pending(box, fingerprint)):
             return
 
 
-def _waiting(box: Outbox, mine: str) -> list[OutboxMessage]:
-    return [message for message in box.list_messages("pending") if message.destination == mine]
+def _list_pending(box: Outbox, fingerprint: str) -> list[OutboxMessage]:
+    return [message for message in box.list_messages("pending") if message.destination == fingerprint]
 
 
-@outbox.command()
+@outbox.command(short_help="Delete dead alerts")
 @click.argument("ids", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that is dead.")
-def purge(ids: tuple[str, ...], everything: bool) -> None:
-    """Throw dead alerts away."""
-    with _opened() as (box, _):
-        click.echo(f"{box.delete_dead(_chosen(box, ids, everything))} thrown away.")
+@click.option("--all", "select_all", is_flag=True, help="Delete all dead alerts")
+def purge(ids: tuple[str, ...], select_all: bool) -> None:
+    """Delete dead alerts. The beginning of an ID is enough."""
+    with _open_outbox() as (box, _):
+        click.echo(f"{box.delete_dead(_select_dead_ids(box, ids, select_all))} deleted.")
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Outbox, str]]:
-    """The outbox, and the name under which it keeps messages for the webhook that is set."""
+def _open_outbox() -> Iterator[tuple[Outbox, str]]:
+    """Open the outbox. Yields it and the fingerprint of the configured webhook."""
     directory = state_dir.prepare_state_dir(settings.get_state_dir())
     webhook = settings.load_settings()[0].webhook
     with closing(open_outbox(directory)) as box:
         yield box, state_dir.fingerprint_webhook(webhook, directory)
 
 
-def _chosen(box: Outbox, ids: tuple[str, ...], everything: bool) -> list[str]:
-    """The dead messages meant; the beginning of an id is enough."""
-    dead = [message.id for message in box.list_messages("dead")]
-    if everything:
-        return dead
-    if not ids:
-        raise CwnotifyError("say which: ids from cwnotify outbox list, or --all")
-    chosen = []
-    for start in ids:
-        found = [id for id in dead if id.startswith(start)]
-        if len(found) != 1:
-            raise CwnotifyError(
-                f"{start} is {'several' if found else 'no'} dead alerts", hint="see cwnotify outbox list"
-            )
-        chosen += found
-    return chosen
+def _select_dead_ids(box: Outbox, prefixes: tuple[str, ...], select_all: bool) -> list[str]:
+    """Return the IDs of all dead messages, or of those that `prefixes` identify."""
+    dead_ids = [message.id for message in box.list_messages("dead")]
+    if select_all:
+        return dead_ids
+    if not prefixes:
+        raise UsageError("no alerts selected", hint="pass IDs from `cwnotify outbox list`, or --all")
+    selected_ids = []
+    for prefix in prefixes:
+        matches = [id for id in dead_ids if id.startswith(prefix)]
+        if len(matches) != 1:
+            problem = f"matches {len(matches)} dead alerts" if matches else "matches no dead alert"
+            raise UsageError(f"{prefix} {problem}", hint="run `cwnotify outbox list` to see the IDs")
+        selected_ids += matches
+    return selected_ids
 
 
-def _line(message: OutboxMessage, mine: str) -> str:
+def _format_message(message: OutboxMessage, fingerprint: str) -> str:
     moment = datetime.fromtimestamp(message.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     text = to_plain_text(str(message.payload.get("text", "")))
-    elsewhere = " [for another webhook]" if message.destination and message.destination != mine else ""
-    why = f"\n    {message.reason}" if message.reason else ""
-    return f"{message.id[:8]}  {message.state:8}{moment}  {text}{elsewhere}{why}"
+    destination = " [for another webhook]" if message.destination and message.destination != fingerprint else ""
+    reason = f"\n    {message.reason}" if message.reason else ""
+    return f"{message.id[:8]}  {message.state:8}{moment}  {text}{destination}{reason}"
 
 
-def _record(message: OutboxMessage, mine: str) -> dict[str, object]:
+def _build_record(message: OutboxMessage, fingerprint: str) -> dict[str, object]:
     return {
         "id": message.id,
         "state": message.state,
@@ -156,5 +157,5 @@ def _record(message: OutboxMessage, mine: str) -> dict[str, object]:
         "attempts": message.attempts,
         "reason": message.reason,
         "settled": message.settled,
-        "for_this_webhook": message.destination == mine,
+        "for_this_webhook": message.destination == fingerprint,
     }

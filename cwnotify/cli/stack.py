@@ -1,4 +1,4 @@
-"""``cwnotify deploy``, ``stack``, ``teardown``, ``policy``, ``bundle``, ``replay`` and ``redrive``."""
+"""The commands for AWS: ``deploy``, ``teardown``, ``stack``, ``policy``, ``bundle``, ``replay`` and ``redrive``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from cwnotify.deploy.spec import Plan, PlannedChange
 
 POLICY_NAMES = ("deployer", "notebook", "function", "boundary")
-_name = click.option("--name", default="cwnotify", show_default=True, help="The stack's name.")
+_name_option = click.option("--name", default="cwnotify", help="Set the stack's name. Default: cwnotify")
 
 
-class _OfN(click.ParamType[tuple[int, int]]):
+class _DatapointsParam(click.ParamType[tuple[int, int]]):
     name = "M/N"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
@@ -32,66 +32,68 @@ class _OfN(click.ParamType[tuple[int, int]]):
         return int(m), int(n)
 
 
-class _Tag(click.ParamType[tuple[str, str]]):
+class _TagParam(click.ParamType[tuple[str, str]]):
     name = "KEY=VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
-        key, mark, text = str(value).partition("=")
-        if not key or not mark:
+        key, separator, text = str(value).partition("=")
+        if not key or not separator:
             self.fail(f"{value!r} is not KEY=VALUE", param, context)
         return key, text
 
 
 @click.command()
-@click.option("--instance", "instances", multiple=True, metavar="ID", help="Watch this instance (default: this one).")
-@click.option("--tag", "tags", multiple=True, type=_Tag(), help="Watch every instance that bears this tag.")
-@click.option("--threshold", type=float, metavar="PERCENT", help="Busy above this much CPU (50).")
-@click.option("--idle", type=float, metavar="PERCENT", help="Training ended below this much CPU (10).")
-@click.option("--period", type=int, metavar="SECONDS", help="What one datapoint stands for (300).")
-@click.option("--datapoints", type=_OfN(), help="How many of the last N datapoints it takes (2/3).")
-@click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Route an alarm that exists to Slack too.")
-@click.option("--allow-account", "accounts", multiple=True, metavar="ID", help="Let its alarms use the topic.")
-@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Remove an instance, alarm or account.")
-@click.option("--fleet/--no-fleet", default=None, help="Follow alarms by --prefix, in digests.")
-@click.option("--prefix", metavar="TEXT", help="How their names begin (stack's name, a hyphen).")
-@click.option("--bucket", metavar="NAME", help="Your own bucket for the function's code.")
-@click.option("--boundary", metavar="ARN", help="The role's limit, or none (NAME-boundary).")
-@click.option("--kms-key", metavar="KEY", help="Encrypt the topic; KEY's policy must allow CloudWatch.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
-@click.option("--timezone", "zone", metavar="ZONE", help="In which times are shown, such as Asia/Seoul.")
-@click.option("--channel", metavar="NAME", help="Only legacy webhooks support this.", hidden=True)
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would change, and change nothing.")
-@_name
-def deploy(tags: tuple[tuple[str, str], ...], only_plan: bool, **asked: Any) -> None:
-    """Send CloudWatch alarms to Slack. Options left out stay as they are."""
+@click.option("--instance", "instances", multiple=True, metavar="ID", help="Watch this instance. Default: this one")
+@click.option("--tag", "tags", multiple=True, type=_TagParam(), help="Watch all instances that have this tag")
+@click.option("--threshold", type=float, metavar="PERCENT", help="Fire the busy alarm above this CPU. Default: 50")
+@click.option("--idle", type=float, metavar="PERCENT", help="Fire the off alarm below this CPU. Default: 10")
+@click.option("--period", type=int, metavar="SECONDS", help="Set the length of a datapoint. Default: 300")
+@click.option("--datapoints", type=_DatapointsParam(), help="Fire if M of the last N datapoints match. Default: 2/3")
+@click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Also send this existing alarm to Slack")
+@click.option(
+    "--allow-account", "accounts", multiple=True, metavar="ID", help="Let this account's alarms use the topic"
+)
+@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Stop watching an instance, alarm or account")
+@click.option("--fleet/--no-fleet", default=None, help="Send all alarms that have the prefix, in digests")
+@click.option("--prefix", metavar="TEXT", help="Set the name prefix for --fleet. Default: NAME-")
+@click.option("--bucket", metavar="NAME", help="Use your own bucket for the function's code")
+@click.option("--boundary", metavar="ARN", help="Limit the role (ARN or none). Default: NAME-boundary")
+@click.option("--kms-key", metavar="KEY", help="Encrypt the topic; KEY's policy must allow CloudWatch")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Write messages in this language")
+@click.option("--timezone", "zone", metavar="ZONE", help="Show times in this zone, such as Asia/Seoul")
+@click.option("--channel", metavar="NAME", help="Use another channel; only legacy webhooks support this", hidden=True)
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would change, and change nothing")
+@_name_option
+def deploy(tags: tuple[tuple[str, str], ...], plan_only: bool, **options: Any) -> None:
+    """Send CloudWatch alarms to Slack. Omitted options keep their values."""
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
     aws = AwsSession()
-    asked["boundary"] = "" if asked["boundary"] == "none" else asked["boundary"]
-    wish = stack.build_stack_spec(aws, settings.load_settings_or_raise(), tags, asked)
-    steps = stack.prepare_deploy_plan(aws, wish)
+    options["boundary"] = "" if options["boundary"] == "none" else options["boundary"]
+    spec = stack.build_stack_spec(aws, settings.load_settings_or_raise(), tags, options)
+    steps = stack.prepare_deploy_plan(aws, spec)
     if all(step.is_note for step in steps):
         _show_plan(steps)
-        click.echo(f"Nothing to do: stack {wish.name} in {aws.region} is as you ask.")
+        click.echo(f"Nothing to do: stack {spec.name} in {aws.region} is up to date.")
         return
-    if only_plan:
-        click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account_id}, would change so:\n")
+    if plan_only:
+        click.echo(f"Planned changes to stack {spec.name} in {aws.region}, account {aws.account_id}:\n")
         _show_plan(steps)
-        click.echo("\nNothing was changed. To do it, leave out --plan.")
+        click.echo("\nNothing was changed. To apply the plan, leave out --plan.")
         return
-    click.echo(f"Stack {wish.name} in {aws.region}, account {aws.account_id}:\n")
-    began = time.monotonic()
-    _apply(aws, steps, "What is done so far stays. Mend the cause and deploy again, or take it back: cwnotify teardown")
-    click.echo(f"\nDone in {time.monotonic() - began:.0f} s. To see it work: cwnotify test --lambda")
+    click.echo(f"Stack {spec.name} in {aws.region}, account {aws.account_id}:\n")
+    started_at = time.monotonic()
+    _apply_plan(aws, steps, "Completed steps remain. Fix the cause and deploy again, or undo them: cwnotify teardown")
+    click.echo(f"\nDone in {time.monotonic() - started_at:.0f} s. To test it: cwnotify test --lambda")
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be removed, and remove nothing.")
-@_name
-def teardown(name: str, yes: bool, only_plan: bool) -> None:
-    """Remove all that deploy has made, and nothing else. Alarms that were there before stay."""
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation")
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be removed, and remove nothing")
+@_name_option
+def teardown(name: str, yes: bool, plan_only: bool) -> None:
+    """Remove everything that deploy created, and nothing else. Alarms that existed before remain."""
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
@@ -99,70 +101,70 @@ def teardown(name: str, yes: bool, only_plan: bool) -> None:
     steps = stack.prepare_teardown_plan(aws, name)
     if all(step.is_note for step in steps):
         _show_plan(steps)
-        click.echo(f"Nothing to do: there is no stack {name} in {aws.region}, and nothing is left of one.")
+        click.echo(f"Nothing to do: stack {name} in {aws.region} does not exist, and nothing is left of it.")
         return
     click.echo(f"Stack {name} in {aws.region}, account {aws.account_id}:\n")
-    if not (only_plan or yes or sys.stdin.isatty()):
-        raise CwnotifyError("nobody can be asked here whether to remove it", hint="look with --plan, then say --yes")
-    if only_plan or not yes:
+    if not (plan_only or yes or sys.stdin.isatty()):
+        raise CwnotifyError(
+            "cannot ask for confirmation without a terminal", hint="review with --plan, then pass --yes"
+        )
+    if plan_only or not yes:
         _show_plan(steps)
-        if only_plan:
-            click.echo("\nNothing was removed. To do it, leave out --plan.")
+        if plan_only:
+            click.echo("\nNothing was removed. To apply the plan, leave out --plan.")
             return
-        click.confirm("\nRemove all this?", abort=True)
-    _apply(aws, steps, "What is left can be removed later: cwnotify teardown")
+        click.confirm("\nRemove all of this?", abort=True)
+    _apply_plan(aws, steps, "To remove the rest later: cwnotify teardown")
     click.echo("\nNothing is left.")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_name
+@click.option("--json", "as_json", is_flag=True, help="Print JSON")
+@_name_option
 def stack(name: str, as_json: bool) -> None:
-    """Show what is deployed: its alarms, their states, and how much could not be delivered."""
+    """Show the deployed stack: its alarms, their states and the number of undelivered messages."""
     from dataclasses import asdict
 
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy.stack import read_stack_summary
 
-    shown = read_stack_summary(AwsSession(), name)
+    summary = read_stack_summary(AwsSession(), name)
     if as_json:
-        click.echo(json.dumps(asdict(shown), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
         return
-    click.echo(f"Stack {name} in {shown.place.region}, account {shown.place.account}: {shown.status}")
-    click.echo(f"  webhook      {shown.webhook}")
-    click.echo(f"  language     {shown.lang}")
-    click.echo(f"  topic        {shown.place.topic_arn}")
-    if shown.fleet:
-        click.echo(f"  fleet        every alarm named {shown.fleet}…")
-    if shown.kms_key:
-        click.echo(f"  key          {shown.kms_key}")
-    for account in shown.accounts:
+    click.echo(f"Stack {name} in {summary.place.region}, account {summary.place.account}: {summary.status}")
+    click.echo(f"  webhook      {summary.webhook}")
+    click.echo(f"  language     {summary.lang}")
+    click.echo(f"  topic        {summary.place.topic_arn}")
+    if summary.fleet:
+        click.echo(f"  fleet        every alarm named {summary.fleet}…")
+    if summary.kms_key:
+        click.echo(f"  key          {summary.kms_key}")
+    for account in summary.accounts:
         click.echo(f"  account      {account}")
-    hint = "; send them again: cwnotify redrive" if shown.undelivered else ""
-    click.echo(f"  undelivered  {shown.undelivered}{hint}")
-    width = max(len(alarm) for alarm, _ in (*shown.alarms, *shown.attached, *shown.on_topic))
-    for alarm, state in shown.alarms:
-        click.echo(f"  alarm        {alarm:{width}}  {state}")
-    for alarm, state in shown.attached:
-        click.echo(f"  attached     {alarm:{width}}  {state}")
-    for alarm, state in shown.on_topic:
-        click.echo(f"  on topic     {alarm:{width}}  {state}")
+    hint = "; send them again: cwnotify redrive" if summary.undelivered else ""
+    click.echo(f"  undelivered  {summary.undelivered}{hint}")
+    groups = {"alarm": summary.alarms, "attached": summary.attached, "on topic": summary.on_topic}
+    width = max((len(alarm) for alarms in groups.values() for alarm, _ in alarms), default=0)
+    for label, alarms in groups.items():
+        for alarm, state in alarms:
+            click.echo(f"  {label:13}{alarm:{width}}  {state}")
 
 
 @click.command()
-@click.argument("who", type=click.Choice(POLICY_NAMES), required=False)
-@click.option("--account", default="*", metavar="ID", help="Your account's twelve digits (any).")
-@click.option("--region", default="*", help="The region (any).")
-@click.option("--prefix", metavar="TEXT", help="As deploy's (stack's name, a hyphen).")
-@click.option("--boundary", "limit", metavar="ARN", help="As deploy's (NAME-boundary).")
-@click.option("--webhook", default="", metavar="REFERENCE", help="Your own ssm:/name or secretsmanager:name.")
-@_name
+@click.argument("role", type=click.Choice(POLICY_NAMES), required=False, metavar="[ROLE]")
+@click.option("--account", default="*", metavar="ID", help="Limit to this account (12 digits). Default: any")
+@click.option("--region", default="*", help="Limit to this region. Default: any")
+@click.option("--prefix", metavar="TEXT", help="Use the --prefix of deploy. Default: NAME-")
+@click.option("--boundary", metavar="ARN", help="Use the --boundary of deploy. Default: NAME-boundary")
+@click.option("--webhook", default="", metavar="REFERENCE", help="Read your own ssm:/name or secretsmanager:name")
+@_name_option
 def policy(
-    who: str | None, name: str, account: str, region: str, prefix: str | None, limit: str | None, webhook: str
+    role: str | None, name: str, account: str, region: str, prefix: str | None, boundary: str | None, webhook: str
 ) -> None:
-    """Print the smallest IAM policy for WHO: deployer, notebook's instance, function, its boundary; or all of them.
+    """Print the least-privilege IAM policy for ROLE: deployer, notebook, function or boundary. Default: all.
 
-    An administrator creates the boundary once; only then can the deployer deploy:
+    An administrator creates the boundary once, before the first deploy:
 
     \b
     cwnotify policy boundary > boundary.json
@@ -179,25 +181,29 @@ def policy(
     from cwnotify.deploy.spec import StackLocation
 
     if webhook and not webhook.startswith(("ssm:/", "secretsmanager:")):
-        raise click.BadParameter("it is neither ssm:/name nor secretsmanager:name", param_hint="--webhook")
-    place = StackLocation(name, account, region, partition_of_region(region))
+        raise click.BadParameter("must be ssm:/name or secretsmanager:name", param_hint="--webhook")
+    location = StackLocation(name, account, region, partition_of_region(region))
     policies = {
-        "deployer": build_deployer_policy(place, prefix, limit),
-        "notebook": build_notebook_policy(place),
-        "function": build_function_policy(place, webhook),
-        "boundary": build_boundary_policy(place, webhook),
+        "deployer": build_deployer_policy(location, prefix, boundary),
+        "notebook": build_notebook_policy(location),
+        "function": build_function_policy(location, webhook),
+        "boundary": build_boundary_policy(location, webhook),
     }
-    click.echo(json.dumps(policies[who] if who else policies, indent=2))
+    click.echo(json.dumps(policies[role] if role else policies, indent=2))
 
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("cwnotify.zip"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("cwnotify.zip"),
+    help="Write to this file. Default: cwnotify.zip",
 )
 def bundle(output: Path) -> None:
-    """Write the function's code as a zip, for a function that you manage yourself.
+    """Write the Lambda function's code to a zip file, for a function that you manage yourself.
 
-    It stands in for AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment.
+    It replaces AWS's blueprint cloudwatch-alarm-to-slack-python: same handler, same environment variables.
     """
     from cwnotify.deploy.bundle import RUNTIMES, make_zip
 
@@ -207,88 +213,88 @@ def bundle(output: Path) -> None:
     except OSError as error:
         raise CwnotifyError(f"{output} cannot be written: {error.strerror}") from None
     click.echo(f"Written to {output}, {len(content) / 1000:.0f} kB. Handler: lambda_function.lambda_handler")
-    click.echo(f"Runtime: {RUNTIMES[0]} to {RUNTIMES[-1]}, any of them")
+    click.echo(f"Runtimes: {RUNTIMES[0]} to {RUNTIMES[-1]}")
 
 
 @click.command()
 @click.argument("alarm")
-@click.option("--last", type=click.IntRange(1, 100), default=1, show_default=True, help="How many changes.")
-@click.option("--send", is_flag=True, help="Send them to Slack too.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="The messages' language.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Draw them on an HTML page.")
+@click.option("--last", type=click.IntRange(1, 100), default=1, help="Show this many changes. Default: 1")
+@click.option("--send", is_flag=True, help="Also send them to Slack")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Write messages in this language")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Render them to an HTML page")
 def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | None) -> None:
-    """Show what ALARM really published, as Slack would show it; send it again with --send."""
+    """Show what ALARM published, as in Slack. With --send, send it to Slack again."""
     from cwnotify.alerts.locale import to_plain_text
     from cwnotify.alerts.messages.render import render_alert
     from cwnotify.aws.session import AwsSession
-    from cwnotify.deploy.replay import fetch_published_events as replayed
+    from cwnotify.deploy.replay import fetch_published_events, send_payloads
 
-    found = settings.load_settings_or_raise()
-    events = replayed(AwsSession(), alarm, last)
+    config = settings.load_settings_or_raise()
+    events = fetch_published_events(AwsSession(), alarm, last)
     now = time.time()
-    payloads = [render_alert(event, lang or found.lang, found.zone, found.channel, now) for event in events]
+    payloads = [render_alert(event, lang or config.lang, config.zone, config.channel, now) for event in events]
     for payload in payloads:
         click.echo(to_plain_text(str(payload["text"])))
     if output:
         from cwnotify.preview import render_page_html
 
         output.write_text(render_page_html([(payload, None) for payload in payloads], title=alarm), encoding="utf-8")
-        click.echo(f"Drawn on {output}")
+        click.echo(f"Written to {output}")
     if send:
-        from cwnotify.deploy.replay import send_payloads as post
-
-        post(payloads, found.webhook)
+        send_payloads(payloads, config.webhook)
         click.echo("Slack said ok.")
 
 
 @click.command()
-@_name
+@_name_option
 def redrive(name: str) -> None:
-    """Send again what could not be delivered and lies in the dead-letter queue."""
+    """Resend the messages in the dead-letter queue."""
     from cwnotify.aws.session import AwsSession
-    from cwnotify.deploy import redrive as dead_letters
+    from cwnotify.deploy.redrive import RedriveResult, count_undelivered, redrive_messages
     from cwnotify.deploy.stack import get_deployed_stack
 
     aws = AwsSession()
     outputs = get_deployed_stack(aws, name).outputs
 
-    def tell(one: dead_letters.RedriveResult) -> None:
-        click.echo(f"  {one.id}  {one.error or 'delivered'}")
+    def show_result(result: RedriveResult) -> None:
+        click.echo(f"  {result.id}  {result.error or 'delivered'}")
 
-    done = dead_letters.redrive_messages(aws, outputs["Function"], outputs["DeadLetters"], tell)
-    failed = sum(bool(one.error) for one in done)
-    left = dead_letters.count_undelivered(aws, outputs["DeadLetters"])
+    results = redrive_messages(aws, outputs["Function"], outputs["DeadLetters"], show_result)
+    failed = sum(bool(result.error) for result in results)
+    remaining = count_undelivered(aws, outputs["DeadLetters"])
     if failed:
-        raise AwsError(f"{len(done) - failed} delivered, {failed} not", hint=f"about {left} left in the queue")
-    click.echo(f"{len(done)} delivered, and nothing is left in the queue." if done else "Nothing is undelivered.")
+        raise AwsError(f"{len(results) - failed} delivered, {failed} not; about {remaining} left in the queue")
+    delivered = f"{len(results)} delivered, and nothing is left in the queue."
+    click.echo(delivered if results else "Nothing is undelivered.")
 
 
-def _apply(aws: Any, steps: Plan, after_failure: str) -> None:
+def _apply_plan(aws: Any, steps: Plan, after_failure: str) -> None:
     from cwnotify.deploy.stack import apply_plan
 
-    width = _width(steps)
+    width = _get_name_width(steps)
     try:
-        apply_plan(aws, steps, lambda change: click.echo(_line(change, width)), _tell)
+        apply_plan(aws, steps, lambda change: click.echo(_format_change(change, width)), _show_event)
     except CwnotifyError as error:
         raise AwsError(f"{error}\n{after_failure}") from None
 
 
-def _tell(progress: StackEvent) -> None:
-    if progress.status.endswith(("_COMPLETE", "_FAILED")):
-        reason = f": {progress.reason}" if progress.status.endswith("_FAILED") else ""
-        click.echo(f"      {time.strftime('%H:%M:%S')}  {progress.resource}  {progress.status.lower()}{reason}")
+def _show_event(event: StackEvent) -> None:
+    """Show a resource that is complete or failed."""
+    if event.status.endswith(("_COMPLETE", "_FAILED")):
+        reason = f": {event.reason}" if event.status.endswith("_FAILED") else ""
+        click.echo(f"      {time.strftime('%H:%M:%S')}  {event.resource}  {event.status.lower()}{reason}")
 
 
 def _show_plan(steps: Plan) -> None:
-    width = _width(steps)
+    width = _get_name_width(steps)
     for step in steps:
         for change in step.changes:
-            click.echo(_line(change, width))
+            click.echo(_format_change(change, width))
 
 
-def _width(steps: Plan) -> int:
+def _get_name_width(steps: Plan) -> int:
     return max((len(change.name) for step in steps for change in step.changes), default=0)
 
 
-def _line(change: PlannedChange, width: int) -> str:
+def _format_change(change: PlannedChange, width: int) -> str:
     return f"  {change.sign} {change.kind:10}{change.name:{width}}  {change.detail}".rstrip()

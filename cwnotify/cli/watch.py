@@ -1,4 +1,4 @@
-"""``cwnotify watch``: what the panel does, without a notebook."""
+"""``cwnotify watch``: show what the panel shows, without a notebook."""
 
 from __future__ import annotations
 
@@ -30,112 +30,115 @@ from cwnotify.view.options import PRESET_METRICS, resolve_panel_request
 from cwnotify.view.snapshot import PanelRequest, Snapshot
 from cwnotify.view.text import render_text
 
-FIRST_SNAPSHOT_TIMEOUT = 30.0
-_HOME_AND_CLEAR = "\x1b[H\x1b[J"
-_ready = ", ".join(PRESET_METRICS)
+FIRST_SNAPSHOT_TIMEOUT = 30.0  # seconds
+_CLEAR_SCREEN = "\x1b[H\x1b[J"
+_METRICS = ", ".join(PRESET_METRICS)
 
 
 @click.command()
-@click.option("--instance", multiple=True, metavar="ID", help="Which instances (default: this one).")
-@click.option("--tag", default="", metavar="KEY=VALUE", help="All instances that bear this tag.")
-@click.option("--metric", default="cpu", show_default=True, help=f"{_ready}, or NAMESPACE/NAME.")
-@click.option("--alarms", multiple=True, metavar="NAME", help="Names, or PREFIX* (default: the instances' own).")
+@click.option("--instance", multiple=True, metavar="ID", help="Watch this instance. Default: this one")
+@click.option("--tag", default="", metavar="KEY=VALUE", help="Watch all instances that have this tag")
+@click.option("--metric", default="cpu", help=f"Show {_METRICS} or NAMESPACE/NAME. Default: cpu")
+@click.option(
+    "--alarms", multiple=True, metavar="NAME", help="Watch these alarms: NAME or PREFIX*. Default: the instances'"
+)
 @click.option(
     "--alarm-slack",
     default="auto",
-    show_default=True,
     type=click.Choice(("auto", "always", "never")),
-    help="Whether Slack is told of alarms that change; auto: unless the deployed stack tells it.",
+    help="Send alarm changes to Slack; auto: unless the deployed stack sends them. Default: auto",
 )
-@click.option("--range", default="3h", show_default=True, help="How much of the past: 5m to 15d.")
-@click.option("--once", is_flag=True, help="Show how things are now, and end.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
-def watch(once: bool, as_json: bool, **asked: Any) -> None:
-    """Watch CPU and alarms from a terminal or a service, and tell Slack of every alarm that changes.
+@click.option("--range", default="3h", help="Show this much history, 5m to 15d. Default: 3h")
+@click.option("--once", is_flag=True, help="Show the current state and exit")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line")
+def watch(once: bool, as_json: bool, **options: Any) -> None:
+    """Watch CPU and alarms from a terminal or a service, and send alarm changes to Slack.
 
-    On a terminal the picture is live; into a pipe or a log goes a line for each thing that is new. Ctrl-C ends it.
+    Draws a live picture on a terminal, and prints one line per change to a pipe or a file. Press Ctrl-C to stop.
     """
-    found = settings.load_settings_or_raise()
-    snapshots = _snapshots(replace(resolve_panel_request(found, **asked), pictures=False), found.webhook)
-    show = _json_lines if as_json else _screen if sys.stdout.isatty() and not once else _plain_lines
-    before: Snapshot | None = None
+    config = settings.load_settings_or_raise()
+    request = replace(resolve_panel_request(config, **options), pictures=False)
+    is_screen = sys.stdout.isatty() and not once
+    show = _print_json if as_json else _draw_screen if is_screen else _print_changes
+    previous: Snapshot | None = None
     try:
-        for snapshot in snapshots:
-            if once and not (as_json or _is_whole(snapshot)):
+        for snapshot in _iter_snapshots(request, config.webhook):
+            if once and not (as_json or _is_complete(snapshot)):
                 continue
             if once and not as_json:
                 click.echo(render_text(snapshot))
             else:
-                show(before, snapshot)
+                show(previous, snapshot)
             if once:
                 return
-            before = snapshot
+            previous = snapshot
     except KeyboardInterrupt:
-        # The one way to end it; on a terminal its ^C stands alone on a line.
+        # Ctrl-C is the normal way to stop. End the line on which the terminal echoed ^C.
         if sys.stdout.isatty():
             click.echo()
 
 
-def _snapshots(request: PanelRequest, webhook: Secret | None) -> Iterator[Snapshot]:
-    """What the sidecar sees, from now on."""
-    link = get_sidecar_client()
-    link.set_webhook(webhook)
-    lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    link.subscribe("watch", request, lines.put)
-    patience: float | None = FIRST_SNAPSHOT_TIMEOUT
+def _iter_snapshots(request: PanelRequest, webhook: Secret | None) -> Iterator[Snapshot]:
+    """Yield the sidecar's snapshots, without end."""
+    client = get_sidecar_client()
+    client.set_webhook(webhook)
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    client.subscribe("watch", request, messages.put)
+    timeout: float | None = FIRST_SNAPSHOT_TIMEOUT
     try:
         while True:
             try:
-                line = lines.get(timeout=patience)
+                message = messages.get(timeout=timeout)
             except queue.Empty:
-                raise CwnotifyError("no word came from the sidecar", hint="look at: cwnotify doctor") from None
-            patience = None
-            yield from_json_dict(Snapshot, line["snapshot"])
+                raise CwnotifyError("the sidecar did not respond", hint="run `cwnotify doctor`") from None
+            timeout = None
+            yield from_json_dict(Snapshot, message["snapshot"])
     finally:
-        link.unsubscribe("watch")
-        link.close()
+        client.unsubscribe("watch")
+        client.close()
 
 
-def _is_whole(snapshot: Snapshot) -> bool:
-    """Whether AWS, or without it this host, has been heard."""
-    return bool(snapshot.updated or snapshot.troubles)
+def _is_complete(snapshot: Snapshot) -> bool:
+    """Return whether AWS has responded, or a problem prevents that."""
+    return bool(snapshot.updated or snapshot.problems)
 
 
-def _screen(before: Snapshot | None, snapshot: Snapshot) -> None:
-    click.echo(f"{_HOME_AND_CLEAR}{render_text(snapshot)}")
+def _draw_screen(previous: Snapshot | None, snapshot: Snapshot) -> None:
+    click.echo(f"{_CLEAR_SCREEN}{render_text(snapshot)}")
 
 
-def _plain_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
-    for line in describe_changes(before, snapshot):
+def _print_changes(previous: Snapshot | None, snapshot: Snapshot) -> None:
+    for line in describe_changes(previous, snapshot):
         click.echo(f"{format_local_time(snapshot.at, snapshot.at, show_seconds=True)}  {line}")
     sys.stdout.flush()
 
 
-def _json_lines(before: Snapshot | None, snapshot: Snapshot) -> None:
+def _print_json(previous: Snapshot | None, snapshot: Snapshot) -> None:
     from cwnotify.alerts.serialization import to_json_dict
 
     click.echo(json.dumps(to_json_dict(snapshot), ensure_ascii=False))
     sys.stdout.flush()
 
 
-def describe_changes(before: Snapshot | None, after: Snapshot) -> Iterator[str]:
-    """What is new in a snapshot, a line a thing: datapoints, alarms, runs, troubles that came or passed."""
-    now = after.at
-    old_ends = {line.label: line.points[-1][0] for line in before.lines if line.points} if before else {}
-    for line in after.lines:
-        if line.points and not line.live and line.points[-1][0] > old_ends.get(line.label, 0.0):
-            yield f"{sanitize_line(after.title)} {format_with_unit(line.points[-1][1], after.unit)}  {sanitize_line(line.label)}"
-    states = {alarm.name: (alarm.state, alarm.since) for alarm in before.alarms} if before else {}
-    for alarm in after.alarms:
-        if states.get(alarm.name) != (alarm.state, alarm.since):
+def describe_changes(previous: Snapshot | None, current: Snapshot) -> Iterator[str]:
+    """Yield one line per change: new datapoints, alarms, runs, and problems that began or ended."""
+    now = current.at
+    last_times = {line.label: line.points[-1][0] for line in previous.lines if line.points} if previous else {}
+    for line in current.lines:
+        if line.points and not line.live and line.points[-1][0] > last_times.get(line.label, 0.0):
+            value = format_with_unit(line.points[-1][1], current.unit)
+            yield f"{sanitize_line(current.title)} {value}  {sanitize_line(line.label)}"
+    alarm_states = {alarm.name: (alarm.state, alarm.since) for alarm in previous.alarms} if previous else {}
+    for alarm in current.alarms:
+        if alarm_states.get(alarm.name) != (alarm.state, alarm.since):
             yield f"{alarm_marker(alarm)[0]} {sanitize_line(alarm.name)} · {format_alarm_state(alarm, now)}"
-    runs = {(run.name, run.started): run.outcome for run in before.runs} if before else {}
-    for run in after.runs:
-        if runs.get((run.name, run.started)) != run.outcome:
+    outcomes = {(run.name, run.started): run.outcome for run in previous.runs} if previous else {}
+    for run in current.runs:
+        if outcomes.get((run.name, run.started)) != run.outcome:
             yield f"{run_marker(run)[0]} {sanitize_line(run.name)} {format_run_state(run, now)}"
-    troubles = {trouble.text for trouble in before.troubles} if before else set()
-    for trouble in after.troubles:
-        if trouble.text not in troubles:
-            yield f"⚠ {format_problem(trouble, now)}"
-    for passed in troubles - {trouble.text for trouble in after.troubles}:
-        yield f"✓ no longer: {sanitize_line(passed, 400)}"
+    problems = {problem.text for problem in previous.problems} if previous else set()
+    for problem in current.problems:
+        if problem.text not in problems:
+            yield f"⚠ {format_problem(problem, now)}"
+    for text in problems - {problem.text for problem in current.problems}:
+        yield f"✓ resolved: {sanitize_line(text, 400)}"

@@ -1,4 +1,4 @@
-"""``cwnotify login``, ``test`` and ``manifest``: the way to a webhook that works."""
+"""``cwnotify login``, ``test`` and ``manifest``: create, store and test a webhook."""
 
 from __future__ import annotations
 
@@ -18,90 +18,87 @@ from cwnotify.alerts.messages.block_kit import Payload
 from cwnotify.alerts.messages.run import webhook_test_message
 from cwnotify.alerts.messages.samples import sample_alarm
 from cwnotify.errors import CwnotifyError
-from cwnotify.settings import Secret
-from cwnotify.slack.retry_policy import SlackReply, explain_reply
-
-WEBHOOK_SETUP_HINT = (
-    "make one with: cwnotify manifest; then store it with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)"
-)
+from cwnotify.settings import NoWebhookError, Secret
+from cwnotify.slack.retry_policy import SlackReply, diagnose_reply
 
 
 @click.command()
-@click.option("--stdin", "from_stdin", is_flag=True, help="Read the URL from standard input instead of asking.")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the URL from standard input")
 def login(from_stdin: bool) -> None:
-    """Ask for the Slack webhook without echo, test it with a greeting, and keep it.
+    """Prompt for a Slack webhook, send a test message to it and store it.
 
-    It is kept in a file of its own that only you can read. The URL is a password: whoever has it can post.
+    The webhook is stored in a separate file that only you can read. Its URL is a password: anyone who has it can post
+    to your channel. To create a webhook, run `cwnotify manifest`.
     """
-    text = _typed() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
-    webhook = settings.parse_webhook(text, "what you gave")
-    found = settings.load_settings_or_raise({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
-    _post(webhook, webhook_test_message(socket.gethostname(), found.lang, found.channel))
+    text = _read_webhook_text() if from_stdin else click.prompt("Slack webhook URL (not shown)", hide_input=True)
+    webhook = settings.parse_webhook(text, "your input")
+    config = settings.load_settings_or_raise({**os.environ, "CWNOTIFY_WEBHOOK_URL": webhook.reveal()})
+    _post_message(webhook, webhook_test_message(socket.gethostname(), config.lang, config.channel))
     path = settings.store_webhook(webhook)
-    # A folder that others can write makes it useless: better to hear of that now.
+    # Report now, not at the first alert, that the file is unusable because other users can write its folder.
     settings.load_settings_or_raise()
-    click.echo(f"Slack said ok. The webhook is kept in {path}, readable by you alone.")
-    if shadowing := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
-        click.echo(f"Mind that {shadowing[0]} is set here too, and comes first.")
+    click.echo(f"Slack said ok. The webhook is stored in {path}; only you can read it.")
+    if variables := [name for name in settings.WEBHOOK_VARIABLES if os.environ.get(name)]:
+        click.echo(f"Note: {variables[0]} is also set and takes precedence.")
 
 
-def _typed() -> str:
-    """The first line of standard input; all of it if the line does not hold the whole webhook."""
+def _read_webhook_text() -> str:
+    """Return the first line of standard input, or all of it if the line holds no complete webhook."""
     line = sys.stdin.readline()
     try:
         settings.parse_webhook(line, "")
     except CwnotifyError:
-        # The rest of a JSON object or of an .env file; a person at a terminal has typed one line.
+        # The input may be a JSON object or an .env file. At a terminal it ends with the line.
         return line if sys.stdin.isatty() else line + sys.stdin.read()
     return line
 
 
 @click.command()
-@click.option("--lang", type=click.Choice(LANGUAGES), help="The message's language.")
-@click.option("--alarm", is_flag=True, help="Send a sample of an alarm instead.")
-@click.option("--lambda", "function", is_flag=True, help="Call the deployed function with AWS's test event instead.")
-@click.option("--name", default="cwnotify", show_default=True, help="With --lambda: the stack's name.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Write the message in this language")
+@click.option("--alarm", is_flag=True, help="Send a sample alarm instead")
+@click.option("--lambda", "function", is_flag=True, help="Invoke the deployed function with AWS's test event instead")
+@click.option("--name", default="cwnotify", help="Set the stack's name for --lambda. Default: cwnotify")
 def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
-    """Send a greeting to Slack, and say what went wrong if it does not arrive."""
+    """Send a test message to Slack, and show the reason if it cannot be delivered."""
     if function:
         if alarm or lang:
-            raise click.UsageError("--lambda goes without --alarm and --lang: the deployed function has its own ways")
-        _ping(name)
+            raise click.UsageError("--lambda cannot be combined with --alarm or --lang")
+        _invoke_function(name)
         return
-    found = settings.load_settings_or_raise()
-    if found.webhook is None:
-        raise CwnotifyError("no Slack webhook is set", hint=f"{WEBHOOK_SETUP_HINT}")
+    config = settings.load_settings_or_raise()
+    if config.webhook is None:
+        raise NoWebhookError
     if alarm:
-        sample = sample_alarm(lang or found.lang, time.time(), found.instance)
-        payload = alarm_message(sample, lang or found.lang, found.zone, found.channel)
+        sample = sample_alarm(lang or config.lang, time.time(), config.instance)
+        payload = alarm_message(sample, lang or config.lang, config.zone, config.channel)
     else:
-        payload = webhook_test_message(socket.gethostname(), lang or found.lang, found.channel)
-    _post(found.webhook, payload)
-    click.echo("Slack said ok. Look at the webhook's channel.")
+        payload = webhook_test_message(socket.gethostname(), lang or config.lang, config.channel)
+    _post_message(config.webhook, payload)
+    click.echo("Slack said ok. Check the webhook's channel.")
 
 
-def _ping(name: str) -> None:
+def _invoke_function(name: str) -> None:
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy.invoke import invoke_with_example_event
     from cwnotify.deploy.stack import get_deployed_stack
 
     aws = AwsSession()
     outputs = get_deployed_stack(aws, name).outputs
-    called = invoke_with_example_event(aws, name, outputs["Topic"])
-    if called.log:
-        click.echo(called.log.rstrip())
-    if called.error:
-        raise CwnotifyError(f"the function failed: {called.error}")
-    click.echo("The function came to a good end. Look at the webhook's channel.")
+    result = invoke_with_example_event(aws, name, outputs["Topic"])
+    if result.log:
+        click.echo(result.log.rstrip())
+    if result.error:
+        raise CwnotifyError(f"the function failed: {result.error}")
+    click.echo("The function succeeded. Check the webhook's channel.")
 
 
 @click.command()
 def manifest() -> None:
-    """Print a Slack app manifest, and the link that creates the app with an incoming webhook."""
+    """Print a Slack app manifest and a link that creates the app with an incoming webhook."""
     app = {
         "display_information": {
             "name": "cwnotify",
-            "description": "Tells how training runs ended and what CloudWatch alarms say",
+            "description": "Reports how training runs ended and which CloudWatch alarms changed",
             "background_color": "#232f3e",
         },
         "features": {"bot_user": {"display_name": "cwnotify", "always_online": False}},
@@ -115,18 +112,19 @@ def manifest() -> None:
     click.echo(json.dumps(app, indent=2))
     link = "https://api.slack.com/apps?new_app=1&manifest_json=" + quote(json.dumps(app, separators=(",", ":")))
     click.echo(
-        "\n1. Open this link, choose a workspace, then Create:\n"
+        "\n1. Open this link, choose a workspace and click Create:\n"
         f"   {link}\n"
-        "2. Install to Workspace, choose the channel, then Allow.\n"
-        "3. Incoming Webhooks → Copy; then: cwnotify login",
+        "2. Click Install to Workspace, choose a channel and click Allow.\n"
+        "3. Click Incoming Webhooks, copy the URL and run: cwnotify login",
         err=True,
     )
 
 
-def _post(webhook: Secret, payload: Payload) -> None:
+def _post_message(webhook: Secret, payload: Payload) -> None:
     from cwnotify.slack.destination import WebhookResolver
     from cwnotify.slack.http import post_to_slack
 
     reply: SlackReply = post_to_slack(WebhookResolver(webhook).wait_until_resolved().get_url(), payload)
     if not (reply.status == 200 and reply.body.strip() == "ok"):
-        raise CwnotifyError(explain_reply(reply))
+        problem, remedy = diagnose_reply(reply)
+        raise CwnotifyError(problem, hint=remedy)

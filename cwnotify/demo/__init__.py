@@ -1,1 +1,1 @@
-"""AWS and Slack on this machine, for trying it all out without an account."""
+"""Local stand-ins for AWS and Slack, to try cwnotify without an account."""

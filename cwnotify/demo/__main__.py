@@ -1,6 +1,7 @@
-"""``make demo``: the main job, seen working on this machine. Ends with 0 only if every expected alert arrived.
+"""``make demo``: run the quickstart notebook and an alarm against local stand-ins for Slack and AWS.
 
-``python -m cwnotify.demo NOTEBOOK REPORT``; with ``--lab`` it leaves JupyterLab and the page open instead.
+``python -m cwnotify.demo NOTEBOOK REPORT`` exits with 0 only if every expected message arrived. With ``--lab`` it opens
+JupyterLab and the page of Slack's stand-in instead.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ PANEL_NOTEBOOK = Path("notebooks/panel.ipynb")
 
 
 def main() -> int:
-    """Run the demo; gives the exit code."""
+    """Run the demo, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cwnotify.demo", description=__doc__)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("report", type=Path, nargs="?", default=Path("demo-report/index.html"))
-    parser.add_argument("--lab", action="store_true", help="leave JupyterLab and the page open")
-    asked = parser.parse_args()
+    parser.add_argument("--lab", action="store_true", help="open JupyterLab instead")
+    arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with (
         tempfile.TemporaryDirectory(prefix="cwnotify-demo-") as home,
@@ -42,44 +43,44 @@ def main() -> int:
         environ["XDG_CONFIG_HOME"] = f"{home}/config"
         os.environ.clear()
         os.environ.update(environ)
-        if asked.lab:
-            return run_lab(asked.notebook, slack.page_url, aws)
-        return _demonstrate(asked.notebook, asked.report, slack, aws)
+        if arguments.lab:
+            return run_lab(arguments.notebook, slack.page_url, aws)
+        return _run_demo(arguments.notebook, arguments.report, slack, aws)
 
 
-def _demonstrate(notebook: Path, report: Path, slack: FakeSlack, aws: Ministack) -> int:
+def _run_demo(notebook: Path, report: Path, slack: FakeSlack, aws: Ministack) -> int:
     print(f"Slack stand-in: {slack.page_url}")
     print(f"AWS stand-in:   {aws.url}\n")
-    print(f"Executing {notebook} in a real kernel; its last cell kills the kernel on purpose.")
+    print(f"Running {notebook} in a real kernel. Its last cell kills the kernel on purpose.")
     execute_notebook(notebook)
     checks = [
-        check_messages(name, f"{words} …", slack, partial(_begins, words=words))
-        for name, words in EXPECTED_MESSAGES.items()
+        check_messages(name, f"{text} …", slack, partial(_starts_with, text=text))
+        for name, text in EXPECTED_MESSAGES.items()
     ]
-    _print(checks)
+    _print_checks(checks)
     if all(check.has_passed for check in checks):
-        told = alarms.run_alarm_demo(PANEL_NOTEBOOK, aws, slack)
-        extra = len(slack.messages) - sum(check.message_count for check in (*checks, *told))
-        told.append(Check("nothing else", "0 more messages", f"{extra} more", extra == 0))
+        alarm_checks = alarms.run_alarm_demo(PANEL_NOTEBOOK, aws, slack)
+        extra = len(slack.messages) - sum(check.message_count for check in (*checks, *alarm_checks))
+        alarm_checks.append(Check("no other messages", "0 more messages", f"{extra} more", extra == 0))
         print()
-        _print(told)
-        checks += told
+        _print_checks(alarm_checks)
+        checks += alarm_checks
     else:
-        print("\nThe alarms are left out: what is amiss with the alerts comes first.")
+        print("\nSkipping the alarms, because the run alerts above failed.")
     report.parent.mkdir(parents=True, exist_ok=True)
     write_report(report, slack.messages, checks)
-    print(f"\nThe messages as in Slack: {report.resolve().as_uri()}")
+    print(f"\nReport with all messages: {report.resolve().as_uri()}")
     return 0 if all(check.has_passed for check in checks) else 1
 
 
-def _begins(message: ReceivedMessage, words: str) -> bool:
-    return get_message_text(message).startswith(words)
+def _starts_with(message: ReceivedMessage, text: str) -> bool:
+    return get_message_text(message).startswith(text)
 
 
-def _print(checks: Sequence[Check]) -> None:
+def _print_checks(checks: Sequence[Check]) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
-        print(f"  {'ok ' if check.has_passed else 'NOT'}  {check.name:{width}}  {check.actual}")
+        print(f"  {'ok  ' if check.has_passed else 'FAIL'}  {check.name:{width}}  {check.actual}")
 
 
 if __name__ == "__main__":

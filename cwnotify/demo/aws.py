@@ -1,7 +1,7 @@
-"""AWS on this machine: ministack, in a virtual environment of its own, with its rights enforced.
+"""A local stand-in for AWS: ministack, in its own virtual environment, with IAM enforced.
 
-Nothing that runs with `Ministack.environ` can reach AWS itself: the endpoint is this machine's, the key is random, and
-the user's boto3 configuration is not read. Requests without that key are rejected (see `cwnotify.demo.aws_gateway`).
+Programs that run with `Ministack.environ` cannot reach AWS itself: the endpoint is local, the key is random, and the
+user's boto3 configuration is not read. Requests without that key are rejected (see `cwnotify.demo.aws_gateway`).
 """
 
 from __future__ import annotations
@@ -21,80 +21,79 @@ from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 REGION = "ap-northeast-2"
-# `make lock` writes it; ministack and the boto3 that its functions need, as on AWS, with all that they need.
+# ministack, the boto3 that Lambda functions expect, and their dependencies. Written by `make lock`.
 MINISTACK_LOCK_FILE = Path(__file__).with_name("ministack.txt")
 MINISTACK_ENVIRONMENT_DIR = Path(".matrix/ministack")
-_GUARD = Path(__file__).with_name("aws_gateway.py")
-_PATIENCE = 30.0
+_GATEWAY_SCRIPT = Path(__file__).with_name("aws_gateway.py")
+_START_TIMEOUT = 30.0  # seconds
 
 
 def ensure_virtual_environment(
     folder: Path, *pins: str, lock: Path | None = None, modules: Sequence[Path] = ()
 ) -> Path:
-    """Return the Python of the virtual environment in `folder`, in which `pins` are installed, and what they need.
+    """Return the Python of the virtual environment in `folder`, in which `pins` and their dependencies are installed.
 
-    It is made when it is missing, and kept while the pins stay. Several that want it at once wait for the first. What
-    will be installed is printed first.
+    The environment is created if it is missing or was made for other arguments. Concurrent callers wait for the first.
+    Prints what will be installed before it starts.
 
     Parameters
     ----------
     lock
-        A file of requirements with hashes, all that is needed, in place of `pins`. Only wheels are installed from it,
-        so that nothing runs while they are.
+        A requirements file with hashes, instead of `pins`. Only wheels are installed, so no setup code runs.
     modules
-        Folders where it finds further ones, after its own; what is installed there is not installed again.
+        Folders to search for modules after the environment's own. Modules there are not installed again.
     """
-    python, made = folder.resolve() / "bin" / "python", folder / "made"
-    locked = lock.read_text() if lock else ""
-    names = pins or tuple(re.findall(r"^\S+==[^\s;]+", locked, re.MULTILINE))
-    wanted = "\n".join((sys.version, *pins, locked, *map(str, modules)))
+    python, marker = folder.resolve() / "bin" / "python", folder / "made"
+    lock_text = lock.read_text() if lock else ""
+    names = pins or tuple(re.findall(r"^\S+==[^\s;]+", lock_text, re.MULTILINE))
+    fingerprint = "\n".join((sys.version, *pins, lock_text, *map(str, modules)))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not made.exists() or made.read_text() != wanted:
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        if not marker.exists() or marker.read_text() != fingerprint:
             print(
-                f"Installing {', '.join(names)} into {folder.resolve()}, from PyPI or the index that pip is configured "
-                f"with{', checked by their hashes' * bool(lock)}. This happens once and takes half a minute.",
+                f"Installing {', '.join(names)} into {folder.resolve()}, from PyPI or pip's configured index"
+                f"{', with hash checks' * bool(lock)}. This happens once and takes half a minute.",
                 flush=True,
             )
-            # This Python's pip serves there too: one of its own would take longer to make than the rest.
+            # Uses this Python's pip, because installing another pip takes longer than everything else.
             subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-            own = next(folder.glob("lib/python*/site-packages"))
-            (own / "further.pth").write_text("".join(f"{one}\n" for one in modules))
+            site_packages = next(folder.glob("lib/python*/site-packages"))
+            (site_packages / "further.pth").write_text("".join(f"{path}\n" for path in modules))
             pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
-            what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)] if lock else [*pins]
-            subprocess.run([*pip, "install", *what], check=True, stdout=subprocess.PIPE)
-            made.write_text(wanted)
+            locked = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)]
+            subprocess.run([*pip, "install", *(locked if lock else pins)], check=True, stdout=subprocess.PIPE)
+            marker.write_text(fingerprint)
     return python
 
 
 class Ministack:
-    """An empty account; a context manager.
+    """An empty AWS account on this machine. A context manager.
 
     Parameters
     ----------
     folder
-        For its log and the files that it makes.
+        The folder of its log and other files.
     environment
         The folder of its virtual environment.
     """
 
     def __init__(self, folder: Path, environment: Path = MINISTACK_ENVIRONMENT_DIR) -> None:
         self._folder, self._environment = folder, environment
-        # The server inherits it: a port that is free until it starts could be taken by another user.
+        # The server inherits the socket. Another user could take a port that is only reserved by number.
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._key = f"AKIA{secrets.token_hex(8).upper()}"
         self._secret = secrets.token_urlsafe(30)
 
-    def __enter__(self) -> Ministack:
-        programs = ensure_virtual_environment(self._environment, lock=MINISTACK_LOCK_FILE).parent
+    def __enter__(self) -> Self:
+        bin_dir = ensure_virtual_environment(self._environment, lock=MINISTACK_LOCK_FILE).parent
         environ = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PATH": f"{bin_dir}:{os.environ['PATH']}",
             "HOME": str(self._folder),
             "TMPDIR": str(self._folder),
             "AWS_ACCESS_KEY_ID": self._key,
@@ -106,9 +105,9 @@ class Ministack:
             "LAMBDA_ASYNC_RETRY_MAX_SECONDS": "0.1",
         }
         with (self._folder / "ministack.log").open("wb") as log:
-            # A session of its own, so that the functions' processes can be ended with it.
+            # In a new session, to kill the processes of its functions with it.
             self._process = subprocess.Popen(
-                [programs / "python", "-I", _GUARD, str(self._socket.fileno())],
+                [bin_dir / "python", "-I", _GATEWAY_SCRIPT, str(self._socket.fileno())],
                 env=environ,
                 cwd=self._folder,
                 stdout=log,
@@ -118,7 +117,7 @@ class Ministack:
             )
         self._socket.close()
         try:
-            self._wait()
+            self._wait_until_ready()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -132,7 +131,7 @@ class Ministack:
         self._process.wait()
 
     def environ(self, key: str | None = None, secret: str | None = None) -> dict[str, str]:
-        """What a program needs to be this account's root, or the user whose key it is."""
+        """Return the variables that give a program access to this account, as root or as the user with this key."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -146,11 +145,11 @@ class Ministack:
         }
 
     def client(self, service: str) -> Any:
-        """boto3's own, as root."""
+        """Return a boto3 client with root's key."""
         import boto3
 
-        make: Any = boto3.client
-        return make(
+        create_client: Any = boto3.client
+        return create_client(
             service,
             endpoint_url=self.url,
             region_name=REGION,
@@ -158,38 +157,39 @@ class Ministack:
             aws_secret_access_key=self._secret,
         )
 
-    def run_instance(self, **how: Any) -> str:
-        """Start one instance, `how` being what EC2's RunInstances takes; gives its id."""
-        made = self.client("ec2").run_instances(**{"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1, **how})
-        return str(made["Instances"][0]["InstanceId"])
+    def run_instance(self, **parameters: Any) -> str:
+        """Start one instance with these parameters of EC2's RunInstances, and return its ID."""
+        defaults = {"ImageId": "ami-12345678", "MinCount": 1, "MaxCount": 1}
+        response = self.client("ec2").run_instances(**{**defaults, **parameters})
+        return str(response["Instances"][0]["InstanceId"])
 
     def list_resources(self) -> dict[str, Any]:
-        """All that a deployment could leave, or change."""
+        """Return all resources that a deployment could create or change, by kind."""
         alarms = self.client("cloudwatch").describe_alarms()["MetricAlarms"]
         return {
-            "stacks": [one["StackName"] for one in self.client("cloudformation").describe_stacks()["Stacks"]],
+            "stacks": [stack["StackName"] for stack in self.client("cloudformation").describe_stacks()["Stacks"]],
             "topics": self.client("sns").list_topics()["Topics"],
             "subscriptions": self.client("sns").list_subscriptions()["Subscriptions"],
-            "functions": [one["FunctionName"] for one in self.client("lambda").list_functions()["Functions"]],
+            "functions": [function["FunctionName"] for function in self.client("lambda").list_functions()["Functions"]],
             "sources": self.client("lambda").list_event_source_mappings()["EventSourceMappings"],
-            "roles": [one["RoleName"] for one in self.client("iam").list_roles()["Roles"]],
-            "logs": [one["logGroupName"] for one in self.client("logs").describe_log_groups()["logGroups"]],
+            "roles": [role["RoleName"] for role in self.client("iam").list_roles()["Roles"]],
+            "logs": [group["logGroupName"] for group in self.client("logs").describe_log_groups()["logGroups"]],
             "queues": self.client("sqs").list_queues().get("QueueUrls", []),
-            "rules": [one["Name"] for one in self.client("events").list_rules()["Rules"]],
-            "buckets": [one["Name"] for one in self.client("s3").list_buckets()["Buckets"]],
-            "parameters": [one["Name"] for one in self.client("ssm").describe_parameters()["Parameters"]],
-            "alarms": [{k: v for k, v in one.items() if not isinstance(v, datetime)} for one in alarms],
+            "rules": [rule["Name"] for rule in self.client("events").list_rules()["Rules"]],
+            "buckets": [bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]],
+            "parameters": [item["Name"] for item in self.client("ssm").describe_parameters()["Parameters"]],
+            "alarms": [{k: v for k, v in alarm.items() if not isinstance(v, datetime)} for alarm in alarms],
         }
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not self._answers():
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"ministack did not start: {(self._folder / 'ministack.log').read_text()}")
             time.sleep(0.02)
 
-    def _answers(self) -> bool:
-        probe = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_PATIENCE)
+    def _is_ready(self) -> bool:
+        probe = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_START_TIMEOUT)
         try:
             probe.request("GET", "/")
             return probe.getresponse().status == HTTPStatus.FORBIDDEN
@@ -200,6 +200,6 @@ class Ministack:
 
 
 def remove_account_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what names an account of AWS or Slack, or sets cwnotify."""
-    owners = ("AWS_", "CWNOTIFY_", "SLACK_")
-    return {name: value for name, value in environ.items() if not name.startswith(owners)}
+    """Return `environ` without variables that select an AWS or Slack account or configure cwnotify."""
+    prefixes = ("AWS_", "CWNOTIFY_", "SLACK_")
+    return {name: value for name, value in environ.items() if not name.startswith(prefixes)}

@@ -1,4 +1,4 @@
-"""What a demo looks at: what should have arrived, and what did."""
+"""The demo's checks: what should arrive at Slack, and what did."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from cwnotify.alerts.locale import to_plain_text
 from cwnotify.demo.slack import FakeSlack, ReceivedMessage
 
-MESSAGE_TIMEOUT = 12.0
+MESSAGE_TIMEOUT = 12.0  # seconds
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Parameters
     ----------
-    messages
-        How many of Slack's messages it accounts for.
+    message_count
+        How many of Slack's messages the check accounts for.
     """
 
     name: str
@@ -30,15 +30,15 @@ class Check:
 
 
 def check_messages(
-    name: str, expected: str, slack: FakeSlack, fits: Callable[[ReceivedMessage], bool], count: int = 1
+    name: str, expected: str, slack: FakeSlack, matches: Callable[[ReceivedMessage], bool], count: int = 1
 ) -> Check:
-    """Whether messages that fit came, as many as there should be."""
+    """Wait for matching messages, and check that exactly `count` of them arrived (at least one)."""
     with suppress(TimeoutError):
-        slack.wait_for_message(lambda _: sum(map(fits, slack.messages)) >= max(count, 1), MESSAGE_TIMEOUT)
-    found = [get_message_text(message) for message in slack.messages if fits(message)]
-    return Check(name, expected, "; ".join(found) or "nothing", len(found) == count > 0, len(found))
+        slack.wait_for_message(lambda _: sum(map(matches, slack.messages)) >= max(count, 1), MESSAGE_TIMEOUT)
+    texts = [get_message_text(message) for message in slack.messages if matches(message)]
+    return Check(name, expected, "; ".join(texts) or "nothing", len(texts) == count > 0, len(texts))
 
 
 def get_message_text(message: ReceivedMessage) -> str:
-    """A message's first line, without marks."""
+    """Return a message's first line without markup."""
     return to_plain_text(message.payload["text"])

@@ -1,4 +1,4 @@
-"""This machine's CPU, measured and fed to CloudWatch as an instance's; and what keeps it busy. psutil."""
+"""Measure this machine's CPU, publish it as an instance's and keep it busy. Imports only psutil."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
-CPU_SAMPLE_INTERVAL = 2.0
-# It ends by itself, should nobody be left to end it.
-_BURN = """
+CPU_SAMPLE_INTERVAL = 2.0  # seconds
+# Exits by itself in case its parent cannot stop it.
+_BURN_SCRIPT = """
 import sys, time
 share, end = float(sys.argv[1]), time.monotonic() + 120
 while time.monotonic() < end:
@@ -27,60 +27,62 @@ while time.monotonic() < end:
 
 
 class CpuMeter:
-    """How busy the CPU has been since one asked last, in percent of all cores.
+    """Measures CPU usage since the last call (percent of all cores).
 
     Attributes
     ----------
-    is_own
-        Count only this process and those that it started, where a machine's other work would hide them.
+    is_own_only
+        Count only this process and its children, for machines whose other work would hide theirs.
     """
 
-    def __init__(self, is_own: bool = False) -> None:
-        self.is_own_only = is_own
-        self._at, self._seconds = time.monotonic(), _own_seconds()
+    def __init__(self, is_own_only: bool = False) -> None:
+        self.is_own_only = is_own_only
+        self._measured_at, self._cpu_seconds = time.monotonic(), _read_own_cpu_seconds()
         psutil.cpu_percent()
 
     def __call__(self) -> float:
         return self.measure_both()[self.is_own_only]
 
     def measure_both(self) -> tuple[float, float]:
-        """The machine's, and our own share of it."""
-        return psutil.cpu_percent(), self._own()
+        """Measure the machine's usage and that of this process with its children."""
+        return psutil.cpu_percent(), self._measure_own()
 
-    def _own(self) -> float:
-        now, seconds = time.monotonic(), _own_seconds()
-        spent = sum(max(0.0, spent - self._seconds.get(pid, 0.0)) for pid, spent in seconds.items())
-        share = spent / max(now - self._at, 0.001) / (psutil.cpu_count() or 1)
-        self._at, self._seconds = now, seconds
+    def _measure_own(self) -> float:
+        now, cpu_seconds = time.monotonic(), _read_own_cpu_seconds()
+        spent = sum(max(0.0, total - self._cpu_seconds.get(pid, 0.0)) for pid, total in cpu_seconds.items())
+        share = spent / max(now - self._measured_at, 0.001) / (psutil.cpu_count() or 1)
+        self._measured_at, self._cpu_seconds = now, cpu_seconds
         return min(100.0, 100 * share)
 
 
-def _own_seconds() -> dict[int, float]:
-    """The CPU time that this process and each below it has spent."""
-    seconds, this = {}, psutil.Process()
-    for process in (this, *this.children(recursive=True)):
+def _read_own_cpu_seconds() -> dict[int, float]:
+    """Return the CPU seconds of this process and of each descendant, by process ID."""
+    cpu_seconds, current = {}, psutil.Process()
+    for process in (current, *current.children(recursive=True)):
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        seconds[process.pid] = times.user + times.system
-    return seconds
+        cpu_seconds[process.pid] = times.user + times.system
+    return cpu_seconds
 
 
 class CpuFeed:
-    """Puts what a load measures, again and again, from a thread; a context manager.
+    """Writes measurements at a fixed interval, from a thread. A context manager.
 
     Parameters
     ----------
-    put
-        Takes each measurement (percent).
-    period
-        Seconds between two.
+    meter
+        What measures the CPU.
+    write
+        Called with each measurement (percent).
+    interval
+        Seconds between two measurements.
     """
 
-    def __init__(self, load: CpuMeter, put: Callable[[float], None], interval: float = CPU_SAMPLE_INTERVAL) -> None:
-        self._load, self._put, self._period = load, put, interval
-        self._ended = threading.Event()
+    def __init__(self, meter: CpuMeter, write: Callable[[float], None], interval: float = CPU_SAMPLE_INTERVAL) -> None:
+        self._meter, self._write, self._interval = meter, write, interval
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cpu-feed", daemon=True)
 
     def __enter__(self) -> CpuFeed:
@@ -90,31 +92,31 @@ class CpuFeed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        # psutil keeps its last look by thread.
-        self._load()
-        while not self._ended.wait(self._period):
-            self._put(self._load())
+        # Measure once first, because psutil remembers the last measurement per thread.
+        self._meter()
+        while not self._stopped.wait(self._interval):
+            self._write(self._meter())
 
 
 def create_cpu_writer(client: Any, instance: str) -> Callable[[float], None]:
-    """What puts a percentage as the CPUUtilization of `instance`; AWS itself would refuse it, the stand-in does not."""
+    """Return a function that writes the CPUUtilization of `instance`. AWS itself rejects the AWS/EC2 namespace."""
 
-    def put(percent: float) -> None:
+    def write(percent: float) -> None:
         dimension = {"Name": "InstanceId", "Value": instance}
         point = {"MetricName": "CPUUtilization", "Dimensions": [dimension], "Value": percent, "Unit": "Percent"}
         client.put_metric_data(Namespace="AWS/EC2", MetricData=[point])
 
-    return put
+    return write
 
 
 @contextmanager
 def burn_cpu(share: float) -> Iterator[None]:
-    """Keep every core busy, for this share of the time (above 0, up to 1)."""
-    command = [sys.executable, "-c", _BURN, str(share)]
+    """Keep every core busy for this share of the time (above 0, up to 1)."""
+    command = [sys.executable, "-c", _BURN_SCRIPT, str(share)]
     burners = [subprocess.Popen(command) for _ in range(psutil.cpu_count() or 1)]
     try:
         yield

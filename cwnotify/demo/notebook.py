@@ -1,4 +1,4 @@
-"""Executes the example notebooks as a person would, in a real kernel, through nbclient."""
+"""Run the example notebooks in a real kernel, with nbclient."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# What each registered cell of quickstart.ipynb must make Slack say, up to what differs from run to run.
+# How the alert of each registered cell of quickstart.ipynb begins.
 EXPECTED_MESSAGES = {
     "a cell that finishes": "✅ warm-up finished in",
     "a cell with values": "✅ fit finished in",
@@ -17,19 +17,19 @@ EXPECTED_MESSAGES = {
 
 
 def execute_notebook(path: Path) -> list[Any]:
-    """Run every cell, those that fail and the one that takes the kernel with it included; gives what they put out."""
+    """Run every cell, including those that fail or kill the kernel, and return the cells' outputs."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
 
-    # As Jupyter's server does for its kernels, so that alerts name the notebook.
+    # Jupyter's server sets it for its kernels. Alerts take the notebook's name from it.
     os.environ["JPY_SESSION_NAME"] = path.name
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook,
         timeout=120,
         allow_errors=True,
-        # Without it ipykernel warns of its unencrypted sockets, which never leave this machine.
+        # ipykernel warns about unencrypted sockets, but these never leave this machine.
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
     )

@@ -1,12 +1,13 @@
-"""Slack on this machine: takes what a webhook takes, answers what Slack answers, shows it as Slack does.
+"""A local stand-in for Slack: accepts what a webhook accepts, responds as Slack does and shows the messages.
 
-Standard library and `cwnotify.preview` only. Listens on 127.0.0.1 alone, which every user of the machine can reach. So
-the webhook's path is a secret, as Slack's own is, and so is the page's: neither is in any log. Requests are refused
-unless they name this very server as their host, lest a stranger's web page read it by pointing its own name at
-127.0.0.1 (DNS rebinding), and when a page of another site sent them.
+Imports the standard library, `demo.slack_rules` and `preview`.
 
-The page has its token in the path and not in a cookie: a browser sends a cookie to every port of 127.0.0.1, and another
-user may have one of them.
+The server listens on 127.0.0.1, which every user of the machine can reach. Therefore the paths of the webhook and the
+page are secrets and never logged. Requests must name this server as their host, because another site's page could
+otherwise read it through its own host name (DNS rebinding). Requests from pages of other sites are rejected.
+
+The page's token is in its path, not in a cookie, because browsers send a cookie to every port of 127.0.0.1, including
+those of other users.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ from urllib.parse import parse_qs, urlsplit
 from cwnotify.demo.slack_rules import WebhookResponse, respond_to_webhook
 from cwnotify.preview import render_entry_html, render_page_html
 
-_MOST_BODY = 1 << 20
-_PATIENCE = 10.0
+MAX_REQUEST_BYTES = 1 << 20
+_REQUEST_TIMEOUT = 10.0  # seconds
 _TITLE = "Slack on this machine"
-_LEAD = "What your webhook receives, drawn as Slack draws it. Nothing here leaves this machine."
-_ABOVE = (
+_SUBTITLE = "The messages your webhook receives, as they look in Slack. Nothing leaves this machine."
+_STATUS_HTML = (
     '<p class="status" id="status" role="status"></p>'
-    '<noscript><p class="status">Reload this page to see what has arrived since.</p></noscript>'
+    '<noscript><p class="status">Reload this page to see new messages.</p></noscript>'
 )
 _SCRIPT = """
 const list = document.getElementById("messages"), status = document.getElementById("status");
-let seen = list.children.length;
-function say(words) { if (status.textContent !== words) status.textContent = words; }
-async function look() {
+let count = list.children.length;
+function setStatus(text) { if (status.textContent !== text) status.textContent = text; }
+async function poll() {
   try {
-    const news = await (await fetch(`messages?after=${seen}`)).json();
-    for (const entry of news) list.insertAdjacentHTML("beforeend", entry);
-    seen += news.length;
-    say("New messages appear by themselves.");
+    const entries = await (await fetch(`messages?after=${count}`)).json();
+    for (const entry of entries) list.insertAdjacentHTML("beforeend", entry);
+    count += entries.length;
+    setStatus("New messages appear automatically.");
   } catch {
-    say("The stand-in has stopped. What had arrived stays here.");
+    setStatus("The server has stopped. The messages that arrived remain here.");
   }
-  setTimeout(look, 1000);
+  setTimeout(poll, 1000);
 }
-look();
+poll();
 """
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -63,7 +64,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class ReceivedMessage:
-    """A message that was accepted, and when (in this machine's time zone)."""
+    """An accepted message and when it arrived (in this machine's time zone)."""
 
     payload: dict[str, Any]
     received_at: datetime
@@ -74,46 +75,46 @@ def _local_now() -> datetime:
 
 
 class FakeSlack:
-    """A local Slack for one webhook; a context manager.
+    """A local Slack with one webhook. A context manager.
 
     Parameters
     ----------
     port
-        0 takes a free one.
+        The port to listen on; 0 selects a free one.
     now
-        The clock, with a time zone.
+        Returns the current time with a time zone.
 
     Attributes
     ----------
     webhook_url
-        Where to post. Its path is a secret.
+        Where to post messages. Its path is a secret.
     page_url
-        Where a browser sees the messages arrive. Its path is a secret too, but not the webhook's.
+        The page that shows the messages in a browser. Its path is another secret.
     """
 
     def __init__(self, port: int = 0, now: Callable[[], datetime] = _local_now) -> None:
         self._now = now
         self._changed = Condition()
         self._messages: tuple[ReceivedMessage, ...] = ()
-        self._refusals: tuple[WebhookResponse, ...] = ()
-        self._path = f"/services/T{_random_id()}/B{_random_id()}/{secrets.token_urlsafe(18)}"
+        self._rejections: tuple[WebhookResponse, ...] = ()
+        self._webhook_path = f"/services/T{_random_id()}/B{_random_id()}/{secrets.token_urlsafe(18)}"
         self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="slack-stand-in", daemon=True)
         self.page_path = f"/{secrets.token_urlsafe(18)}/"
         self._address = f"http://127.0.0.1:{self._server.server_port}"
         self.page_url = f"{self._address}{self.page_path}"
-        self.webhook_url = f"{self._address}{self._path}"
+        self.webhook_url = f"{self._address}{self._webhook_path}"
 
     def __repr__(self) -> str:
-        return f"<SlackStandIn at {self._address}>"
+        return f"<FakeSlack at {self._address}>"
 
     def start(self) -> FakeSlack:
-        """Begin to answer; once in a life."""
+        """Start to answer requests. Call it only once."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop answering and free the port; the messages stay readable."""
+        """Stop answering and free the port. The messages remain readable."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -129,47 +130,47 @@ class FakeSlack:
 
     @property
     def messages(self) -> tuple[ReceivedMessage, ...]:
-        """Every message accepted so far, oldest first."""
+        """All accepted messages, oldest first."""
         with self._changed:
             return self._messages
 
     @property
     def rejections(self) -> tuple[WebhookResponse, ...]:
-        """Every answer but ``ok``, oldest first, each with the reason that Slack would keep to itself."""
+        """All responses except ``ok``, oldest first, each with a reason that Slack itself does not send."""
         with self._changed:
-            return self._refusals
+            return self._rejections
 
     def wait_for_message(
         self, predicate: Callable[[ReceivedMessage], bool], deadline_seconds: float
     ) -> ReceivedMessage:
-        """Wait for the first message of which `predicate` holds, whether it is here already or yet to come.
+        """Return the first message that matches `predicate`, and wait for it if it has not arrived.
 
         Raises
         ------
         TimeoutError
-            If none has come after so many seconds.
+            If none arrives within `deadline_seconds`.
         """
 
-        def first() -> ReceivedMessage | None:
+        def find_first() -> ReceivedMessage | None:
             return next(filter(predicate, self._messages), None)
 
         with self._changed:
-            found = self._changed.wait_for(first, deadline_seconds)
-            if found is None:
+            message = self._changed.wait_for(find_first, deadline_seconds)
+            if message is None:
                 raise TimeoutError(
-                    f"no such message within {deadline_seconds:g} s; "
-                    f"{len(self._messages)} others came, {len(self._refusals)} were refused"
+                    f"no matching message within {deadline_seconds:g} s; "
+                    f"{len(self._messages)} others arrived, {len(self._rejections)} were rejected"
                 )
-            return found
+            return message
 
     def handle_post(self, path: str, body: bytes) -> WebhookResponse:
-        """What Slack answers to `body` posted to `path`; an accepted message is kept."""
-        if not secrets.compare_digest(path.encode(), self._path.encode()):
-            return WebhookResponse(HTTPStatus.NOT_FOUND, "no_service", "the path is not this webhook's")
+        """Return Slack's response to `body` posted to `path`, and store an accepted message."""
+        if not secrets.compare_digest(path.encode(), self._webhook_path.encode()):
+            return WebhookResponse(HTTPStatus.NOT_FOUND, "no_service", "the path is not the webhook's")
         reply = respond_to_webhook(body)
         with self._changed:
             if reply.payload is None:
-                self._refusals += (reply,)
+                self._rejections += (reply,)
             else:
                 self._messages += (ReceivedMessage(reply.payload, self._now()),)
                 self._changed.notify_all()
@@ -177,71 +178,73 @@ class FakeSlack:
 
 
 def _random_id() -> str:
-    """Ten letters and digits, as Slack's own ids have."""
+    """Return ten letters and digits, the format of Slack's IDs."""
     return secrets.token_hex(5).upper()
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 128  # with the library's 5, a burst of senders is reset
+    request_queue_size = 128  # with the default of 5, the kernel resets bursts of connections
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in mid-request is no news, and a traceback would show the secret path."""
+        """Ignore clients that disconnect. A traceback would show the secret path."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    # One request a connection: none that was kept alive is answered after `stop`.
+    # HTTP/1.0 has no keep-alive, so no connection outlives `stop`.
     protocol_version = "HTTP/1.0"
     server_version = "cwnotify-slack-stand-in"
     sys_version = ""
-    timeout = _PATIENCE
+    timeout = _REQUEST_TIMEOUT
 
     def __init__(self, slack: FakeSlack, *args: Any) -> None:
         self._slack = slack
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        """The page, and the messages that a page does not have yet."""
-        if not self._is_asked_by_name():
+        """Send the page, or the messages that a page does not have yet."""
+        if not self._is_same_origin():
             return
         parts = urlsplit(self.path)
         folder, _, name = parts.path.rpartition("/")
         if not secrets.compare_digest(f"{folder}/".encode(), self._slack.page_path.encode()):
-            self._reply(HTTPStatus.FORBIDDEN, "the page's whole address is where this server was started")
+            self._reply(HTTPStatus.FORBIDDEN, "the full address of this page was printed when the server started")
         elif name == "":
-            shown = [(message.payload, message.received_at) for message in self._slack.messages]
-            self._reply(
-                HTTPStatus.OK, render_page_html(shown, _TITLE, subtitle=_LEAD, html_above_messages=_ABOVE, script=_SCRIPT), "text/html"
+            messages = [(message.payload, message.received_at) for message in self._slack.messages]
+            page = render_page_html(
+                messages, _TITLE, subtitle=_SUBTITLE, html_above_messages=_STATUS_HTML, script=_SCRIPT
             )
+            self._reply(HTTPStatus.OK, page, "text/html")
         elif name == "messages":
-            news = self._slack.messages[_number(parse_qs(parts.query).get("after", ["0"])[0]) :]
-            entries = [render_entry_html(message.payload, message.received_at) for message in news]
+            count = _parse_count(parse_qs(parts.query).get("after", ["0"])[0])
+            new_messages = self._slack.messages[count:]
+            entries = [render_entry_html(message.payload, message.received_at) for message in new_messages]
             self._reply(HTTPStatus.OK, json.dumps(entries), "application/json")
         else:
-            self._reply(HTTPStatus.NOT_FOUND, "there is nothing here")
+            self._reply(HTTPStatus.NOT_FOUND, "not found")
 
     def do_POST(self) -> None:
-        """The webhook."""
-        if not self._is_asked_by_name():
+        """Handle a post to the webhook."""
+        if not self._is_same_origin():
             return
-        length = _number(self.headers.get("Content-Length", ""))
-        body = self.rfile.read(length) if length <= _MOST_BODY else b""
+        length = _parse_count(self.headers.get("Content-Length", ""))
+        body = self.rfile.read(length) if length <= MAX_REQUEST_BYTES else b""
         reply = self._slack.handle_post(self.path, body)
         self._reply(reply.status, reply.body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: a request's path may be the secret."""
+        """Log nothing, because a request's path may be a secret."""
 
-    def _is_asked_by_name(self) -> bool:
+    def _is_same_origin(self) -> bool:
         port = urlsplit(self._slack.page_url).port
-        own = (f"127.0.0.1:{port}", f"localhost:{port}")
-        if self.headers.get("Host", "").lower() not in own:
-            self._reply(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its own address alone")
+        hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+        if self.headers.get("Host", "").lower() not in hosts:
+            self._reply(HTTPStatus.MISDIRECTED_REQUEST, "the Host header is not this server's address")
             return False
-        # Absent where no page is behind the request; "none" where a person typed the address or followed a link
-        # from outside the browser.
+        # Requests without a page lack both headers. Sec-Fetch-Site is "none" if the user typed the address or followed
+        # a link from another program.
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
-        if origin not in (None, *(f"http://{one}" for one in own)) or site not in ("none", "same-origin"):
-            self._reply(HTTPStatus.FORBIDDEN, "this server answers no page but its own")
+        if origin not in (None, *(f"http://{host}" for host in hosts)) or site not in ("none", "same-origin"):
+            self._reply(HTTPStatus.FORBIDDEN, "requests from pages of other sites are not accepted")
             return False
         return True
 
@@ -256,5 +259,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _number(text: str) -> int:
+def _parse_count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

@@ -1,4 +1,4 @@
-"""CloudFormation: a stack as it is, and its making, changing and removing watched to the end."""
+"""CloudFormation: read, create, update and delete a stack, and wait for the end. boto3 through `AwsSession`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 from cwnotify.aws.session import AwsSession
 from cwnotify.errors import AwsError
 
-STACK_POLL_INTERVAL = 2.0
-STACK_TIMEOUT = 1800.0
-_GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+STACK_POLL_INTERVAL = 2.0  # seconds
+STACK_TIMEOUT = 1800.0  # seconds
+_USABLE_STATUSES = (
+    *("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"),
+    *("UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"),
+)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack as AWS knows it.
+    """A deployed stack.
 
     Parameters
     ----------
     template
-        As it was given, word for word.
+        The template as it was sent; empty if it is not JSON.
     """
 
     id: str
@@ -31,22 +34,22 @@ class Stack:
     status: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
-    template: str = ""
+    template: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_busy(self) -> bool:
-        """Whether AWS is at work on it."""
+        """Whether an operation on the stack is in progress."""
         return self.status.endswith("_IN_PROGRESS")
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can be changed; what failed as it was made can only be removed."""
-        return self.status in _GOOD
+        """Whether the stack can be updated. A stack whose creation failed can only be deleted."""
+        return self.status in _USABLE_STATUSES
 
 
 @dataclass(frozen=True)
 class StackEvent:
-    """What AWS did to one resource."""
+    """A status change of one resource."""
 
     resource: str
     type: str
@@ -58,33 +61,37 @@ StackEventCallback = Callable[[StackEvent], None]
 
 
 def find_stack(aws: AwsSession, name: str) -> Stack | None:
-    """The stack called `name` and its template; None if there is none."""
-    found = _describe(aws, name)
-    if found is None:
+    """Return the stack and its template, or None if there is no such stack."""
+    description = _describe_stack(aws, name)
+    if description is None:
         return None
-    template = aws.call("cloudformation", "get_template", StackName=name, TemplateStage="Original")["TemplateBody"]
-    return _stack(found, template if isinstance(template, str) else "")
+    response = aws.call("cloudformation", "get_template", StackName=name, TemplateStage="Original")
+    # boto3 parses a template that is JSON, and returns any other as text.
+    template = response["TemplateBody"]
+    return _to_stack(description, template if isinstance(template, Mapping) else {})
 
 
 def deploy_stack(
     aws: AwsSession,
     name: str,
-    where: Mapping[str, str],
+    source: Mapping[str, str],
     parameters: Mapping[str, str],
     is_new: bool,
-    tell: StackEventCallback,
+    on_event: StackEventCallback,
 ) -> None:
-    """Make or change the stack, and wait until AWS is done.
+    """Create or update the stack, and wait for the end.
 
     Parameters
     ----------
-    where
-        ``TemplateBody`` or ``TemplateURL``, and what it is.
+    source
+        ``TemplateBody`` or ``TemplateURL`` and its value.
+    on_event
+        Called for each event of a resource.
 
     Raises
     ------
     AwsError
-        If it did not come to be, with the first cause.
+        If the operation failed; the message names the first cause.
     """
     token = str(uuid.uuid4())
     arguments = {
@@ -92,79 +99,86 @@ def deploy_stack(
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM"],
         "ClientRequestToken": token,
-        **where,
+        **source,
     }
     try:
         if is_new:
-            # A stack that failed as it was made leaves nothing behind.
+            # A stack whose creation fails leaves nothing behind.
             id = aws.call("cloudformation", "create_stack", OnFailure="DELETE", **arguments)["StackId"]
         else:
             id = aws.call("cloudformation", "update_stack", **arguments)["StackId"]
     except AwsError as error:
+        # The code ValidationError is shared with real errors; only the text differs.
         if "No updates are to be performed" in str(error):
             return
         raise
-    _wait(aws, id, name, token, "CREATE_COMPLETE" if is_new else "UPDATE_COMPLETE", tell)
+    _wait_for_status(aws, id, name, token, "CREATE_COMPLETE" if is_new else "UPDATE_COMPLETE", on_event)
 
 
-def verify_template(aws: AwsSession, name: str, template: str) -> None:
-    """Compare the stack's template with the one that was meant, if it went through a bucket.
+def verify_template(aws: AwsSession, name: str, template: Mapping[str, Any]) -> None:
+    """Check that the stack has the template that was uploaded to a bucket.
 
     Raises
     ------
     AwsError
-        If it is another one.
+        If it has another one.
     """
     if aws.call("cloudformation", "get_template", StackName=name)["TemplateBody"] != template:
-        what = f"stack {name} has another template than was uploaded; another process wrote to the bucket"
-        raise AwsError(f"{what}. Look at what it holds, then remove it with: cwnotify teardown", "Tampered")
+        raise AwsError(
+            f"stack {name} has another template than was uploaded; another process wrote to the bucket",
+            "Tampered",
+            hint="check what the stack contains, then remove it with: cwnotify teardown",
+        )
 
 
-def delete_stack(aws: AwsSession, stack: Stack, tell: StackEventCallback) -> None:
-    """Remove the stack and wait until it is gone."""
+def delete_stack(aws: AwsSession, stack: Stack, on_event: StackEventCallback) -> None:
+    """Delete the stack and wait until it is gone."""
     token = str(uuid.uuid4())
     aws.call("cloudformation", "delete_stack", StackName=stack.id, ClientRequestToken=token)
-    _wait(aws, stack.id, stack.name, token, "DELETE_COMPLETE", tell)
+    _wait_for_status(aws, stack.id, stack.name, token, "DELETE_COMPLETE", on_event)
 
 
-def _wait(aws: AwsSession, id: str, name: str, token: str, wanted: str, tell: StackEventCallback) -> None:
-    end = time.monotonic() + STACK_TIMEOUT
-    told: list[StackEvent] = []
+def _wait_for_status(
+    aws: AwsSession, id: str, name: str, token: str, expected: str, on_event: StackEventCallback
+) -> None:
+    deadline = time.monotonic() + STACK_TIMEOUT
+    events: list[StackEvent] = []
     while True:
-        # The state is read before the events, so that none is missed once it is a final one.
-        found = _describe(aws, id)
-        status = str(found["StackStatus"]) if found else "DELETE_COMPLETE"
-        events = list(_events(aws, id, token))
-        for event in events[len(told) :]:
-            tell(event)
-        told = events
+        # The status is read before the events, so that no event is missed after the last status.
+        description = _describe_stack(aws, id)
+        status = str(description["StackStatus"]) if description else "DELETE_COMPLETE"
+        reported, events = len(events), list(_read_events(aws, id, token))
+        for event in events[reported:]:
+            on_event(event)
         if not status.endswith("_IN_PROGRESS"):
             break
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             raise AwsError(
-                f"stack {name} is still {status} after {STACK_TIMEOUT / 60:.0f} min", hint="see later: cwnotify stack"
+                f"stack {name} is still {status} after {STACK_TIMEOUT / 60:.0f} min",
+                hint="check later with: cwnotify stack",
             )
         aws.sleep(STACK_POLL_INTERVAL)
-    if status != wanted:
-        raise AwsError(f"stack {name} {_became(status)}: {_first_cause(told) or status}", status)
+    if status != expected:
+        # What to do depends on the command, so the caller adds it.
+        raise AwsError(f"stack {name} {_describe_failure(status)}: {_find_first_cause(events) or status}", status)
 
 
-def _became(status: str) -> str:
+def _describe_failure(status: str) -> str:
     if status.startswith("DELETE_F"):
         return "could not be removed"
     return "was rolled back" if "ROLLBACK" in status or status.startswith("DELETE") else "failed"
 
 
-def _first_cause(told: list[StackEvent]) -> str:
-    """Why the first resource failed; what AWS then cancels fails too, and tells nothing."""
-    for event in told:
+def _find_first_cause(events: list[StackEvent]) -> str:
+    """Return why the first resource failed. Those that AWS cancels after it fail too, but without a reason."""
+    for event in events:
         if event.status.endswith("_FAILED") and "cancelled" not in event.reason.lower():
             return f"{event.resource} ({event.type}): {event.reason}"
     return ""
 
 
-def _events(aws: AwsSession, id: str, token: str) -> Iterator[StackEvent]:
-    """What happened to resources since the request with `token`, oldest first."""
+def _read_events(aws: AwsSession, id: str, token: str) -> Iterator[StackEvent]:
+    """Yield the events of the request with `token`, oldest first."""
     events = list(aws.paginate_items("cloudformation", "describe_stack_events", "StackEvents", StackName=id))
     for event in reversed(events):
         if event.get("ClientRequestToken") == token:
@@ -172,22 +186,23 @@ def _events(aws: AwsSession, id: str, token: str) -> Iterator[StackEvent]:
             yield StackEvent(event["LogicalResourceId"], event["ResourceType"], event["ResourceStatus"], reason)
 
 
-def _describe(aws: AwsSession, name: str) -> dict[str, Any] | None:
+def _describe_stack(aws: AwsSession, name: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = aws.call("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
+        description: dict[str, Any] = aws.call("cloudformation", "describe_stacks", StackName=name)["Stacks"][0]
     except AwsError as error:
+        # The code ValidationError is shared with real errors; only the text differs.
         if "does not exist" in str(error):
             return None
         raise
-    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+    return None if description["StackStatus"] == "DELETE_COMPLETE" else description
 
 
-def _stack(found: Mapping[str, Any], template: str) -> Stack:
+def _to_stack(description: Mapping[str, Any], template: Mapping[str, Any]) -> Stack:
     return Stack(
-        id=found["StackId"],
-        name=found["StackName"],
-        status=found["StackStatus"],
-        parameters={one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", ())},
-        outputs={one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())},
+        id=description["StackId"],
+        name=description["StackName"],
+        status=description["StackStatus"],
+        parameters={pair["ParameterKey"]: pair["ParameterValue"] for pair in description.get("Parameters", ())},
+        outputs={pair["OutputKey"]: pair["OutputValue"] for pair in description.get("Outputs", ())},
         template=template,
     )

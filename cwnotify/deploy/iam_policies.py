@@ -1,17 +1,17 @@
-"""The smallest IAM policies that do: for who deploys, for the notebook's instance, for the function. Pure.
+"""The smallest sufficient IAM policies of the deployer, the notebook's instance and the function. Pure.
 
-Where an action can be narrowed to what belongs to one stack, it is. The function's own is what stack.yaml gives it; it
-is told here for those who make its role by hand.
+Each action is limited to the resources of one stack if IAM allows that. The function's policy is the one that the
+template gives its role; it is here for users who create the role themselves.
 
-The deployer creates a role and the code that runs with it. Without a permissions boundary that is an administrator's
-right: every role and role policy that the deployer writes has to carry the boundary.
+The deployer creates a role and the code that runs with it. Without a permissions boundary that equals an
+administrator's rights, so every role and role policy that the deployer writes must have the boundary:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cwnotify.deploy.spec import StackLocation
@@ -20,21 +20,21 @@ Policy = dict[str, Any]
 
 
 def build_deployer_policy(place: StackLocation, prefix: str | None = None, boundary: str | None = None) -> Policy:
-    """For who runs deploy, stack, teardown, test --lambda, replay and redrive.
+    """Return the policy for deploy, stack, teardown, test --lambda, replay and redrive.
 
     Parameters
     ----------
     prefix
-        How the names of the stack's own alarms begin; None for the stack's name and a hyphen.
+        Prefix of the names of the stack's own alarms; None for the stack's name and a hyphen.
     boundary
-        ARN of the policy that every role has to have as its permissions boundary; None for the stack's own.
+        ARN of the permissions boundary that every role must have; None for the stack's own.
     """
-    arn, name = _arns(place), place.name
-    own = _literal(f"{name}-" if prefix is None else prefix)
+    arn, name = _make_arn_builder(place), place.name
+    alarm_prefix = _escape_wildcards(f"{name}-" if prefix is None else prefix)
     role = f"arn:{place.partition}:iam::{place.account}:role/{name}-Role-*"
-    limit = boundary or place.boundary_arn
-    bounded = {"StringLike" if "*" in limit else "StringEquals": {"iam:PermissionsBoundary": limit}}
-    rules = [arn("events", f"rule/{name}{rest}") for rest in ("", "-alarms-*")]
+    boundary = boundary or place.boundary_arn
+    has_boundary = {"StringLike" if "*" in boundary else "StringEquals": {"iam:PermissionsBoundary": boundary}}
+    rules = [arn("events", f"rule/{name}{suffix}") for suffix in ("", "-alarms-*")]
     function, changes = arn("lambda", f"function:{name}"), arn("sqs", f"{name}-changes")
     return _policy(
         _allow(
@@ -45,7 +45,7 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             ),
             arn("cloudformation", f"stack/{name}/*"),
         ),
-        # Two statements: a wildcard in the bucket's name would match its keys too.
+        # Bucket and code are two statements, because a wildcard in the bucket's name would match its keys too.
         _allow(
             "Bucket",
             (
@@ -64,12 +64,12 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             ("ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter"),
             arn("ssm", f"parameter{place.webhook_parameter}"),
         ),
-        # Only roles with the boundary can be made or given rights, and nothing here removes or replaces it.
+        # Only roles with the boundary can be created or given rights. No action here removes or replaces the boundary.
         _allow(
             "BoundedRole",
             ("iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"),
             role,
-            condition=bounded,
+            condition=has_boundary,
         ),
         _allow(
             "Role",
@@ -85,7 +85,7 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             role,
             condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
         ),
-        _allow("SeeTheBoundary", ("iam:GetPolicy",), limit),
+        _allow("SeeTheBoundary", ("iam:GetPolicy",), boundary),
         _allow(
             "Function",
             (
@@ -107,7 +107,7 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
                 *("sns:Subscribe", "sns:Unsubscribe", "sns:GetSubscriptionAttributes"),
                 *("sns:SetSubscriptionAttributes", "sns:ListSubscriptionsByTopic"),
             ),
-            *(arn("sns", f"{name}{rest}") for rest in ("", ":*")),
+            *(arn("sns", f"{name}{suffix}") for suffix in ("", ":*")),
         ),
         _allow(
             "Queues",
@@ -117,15 +117,15 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             ),
             *(arn("sqs", f"{name}-{queue}") for queue in ("undelivered", "changes")),
         ),
-        # The stack's own alarms and no others with its prefix: those are routed by rules, and never written. Conditions
-        # keep an alarm from stopping an instance, and a rule from reading other events or calling other targets.
+        # Other alarms with the prefix are never written. The conditions keep an alarm from stopping an instance, and a
+        # rule from reading other events or calling other targets.
         _allow(
             "Alarms",
             ("cloudwatch:PutMetricAlarm",),
-            *_own_alarms(arn, own),
+            *_list_alarm_arns(arn, alarm_prefix),
             condition={"ForAllValues:StringLike": {"cloudwatch:AlarmActions": arn("sns", name)}},
         ),
-        _allow("RemoveAlarms", ("cloudwatch:DeleteAlarms",), *_own_alarms(arn, own)),
+        _allow("RemoveAlarms", ("cloudwatch:DeleteAlarms",), *_list_alarm_arns(arn, alarm_prefix)),
         _allow(
             "Rules",
             ("events:DeleteRule", "events:DescribeRule", "events:RemoveTargets"),
@@ -146,7 +146,7 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             *rules,
             condition={"ForAllValues:ArnLike": {"events:TargetArn": [function, changes]}},
         ),
-        # The API has no resource for a mapping that does not exist yet; the function that it calls is a condition.
+        # A mapping that does not exist yet has no ARN, so the function that it calls is a condition.
         _allow(
             "Source",
             (
@@ -156,7 +156,7 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
             "*",
             condition={"ArnLike": {"lambda:FunctionArn": function}},
         ),
-        # What AWS does not narrow to one resource.
+        # IAM cannot limit these actions to one resource.
         _allow(
             "All",
             (
@@ -169,8 +169,8 @@ def build_deployer_policy(place: StackLocation, prefix: str | None = None, bound
 
 
 def build_notebook_policy(place: StackLocation) -> Policy:
-    """For the role of an instance whose notebook watches alarms and CPU, and takes the webhook from Parameter Store."""
-    arn, name = _arns(place), place.name
+    """Return the policy of an instance whose notebook watches alarms and CPU, with the webhook in Parameter Store."""
+    arn, name = _make_arn_builder(place), place.name
     return _policy(
         _allow(
             "Watch",
@@ -180,7 +180,7 @@ def build_notebook_policy(place: StackLocation) -> Policy:
             ),
             "*",
         ),
-        # So that an alarm which speaks in Slack by itself is not told twice.
+        # These show which alarms reach Slack already, so that they are not sent twice.
         _allow("SeeTheTopic", ("sns:ListSubscriptionsByTopic",), arn("sns", name)),
         _allow("SeeFleets", ("events:ListRules", "events:ListTargetsByRule"), arn("events", "rule/*")),
         _allow("Webhook", ("ssm:GetParameter",), arn("ssm", f"parameter{place.webhook_parameter}")),
@@ -188,31 +188,33 @@ def build_notebook_policy(place: StackLocation) -> Policy:
 
 
 def build_boundary_policy(place: StackLocation, webhook: str = "") -> Policy:
-    """The permissions boundary: the most that the function's role may be allowed.
+    """Return the permissions boundary: the most that the function's role may be allowed.
 
     Parameters
     ----------
     webhook
-        ``ssm:/name`` or ``secretsmanager:name`` if the webhook is stored under a name of your own.
+        ``ssm:/name`` or ``secretsmanager:name`` if the webhook is stored under the user's own name.
     """
     return build_function_policy(place, webhook)
 
 
 def build_function_policy(place: StackLocation, webhook: str = "") -> Policy:
-    """For the function's role, its queue for a fleet included; `webhook` as for `build_boundary_policy`."""
-    arn, name = _arns(place), place.name
-    store, _, stored = webhook.partition(":")
-    read = ("ssm:GetParameter", arn("ssm", f"parameter{_literal(stored or place.webhook_parameter)}"))
+    """Return the policy of the function's role, with a fleet's queue; `webhook` as for `build_boundary_policy`."""
+    arn, name = _make_arn_builder(place), place.name
+    store, _, stored_name = webhook.partition(":")
+    parameter = _escape_wildcards(stored_name or place.webhook_parameter)
+    action, resource = "ssm:GetParameter", arn("ssm", f"parameter{parameter}")
     if store == "secretsmanager":
-        # A secret's ARN ends at random.
-        read = ("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{_literal(stored)}-??????"))
+        # AWS appends random characters to a secret's ARN.
+        secret = _escape_wildcards(stored_name)
+        action, resource = "secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{secret}-??????")
     return _policy(
         _allow(
             "WriteItsLog",
             ("logs:CreateLogStream", "logs:PutLogEvents"),
             arn("logs", f"log-group:/aws/lambda/{name}:*"),
         ),
-        _allow("ReadTheWebhook", read[:1], read[1]),
+        _allow("ReadTheWebhook", (action,), resource),
         _allow("KeepTheUndelivered", ("sqs:SendMessage",), arn("sqs", f"{name}-undelivered")),
         _allow(
             "TakeFromTheQueue",
@@ -230,7 +232,7 @@ POLICY_BUILDERS = {
 }
 
 
-def _arns(place: StackLocation) -> Any:
+def _make_arn_builder(place: StackLocation) -> Callable[[str, str], str]:
     def arn(service: str, resource: str) -> str:
         return f"arn:{place.partition}:{service}:{place.region}:{place.account}:{resource}"
 
@@ -241,15 +243,15 @@ def _policy(*statements: Policy) -> Policy:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _own_alarms(arn: Any, prefix: str) -> tuple[str, ...]:
-    return tuple(arn("cloudwatch", f"alarm:{prefix}{rest}") for rest in ("i-*-busy", "i-*-off", "undelivered"))
+def _list_alarm_arns(arn: Callable[[str, str], str], prefix: str) -> tuple[str, ...]:
+    return tuple(arn("cloudwatch", f"alarm:{prefix}{suffix}") for suffix in ("i-*-busy", "i-*-off", "undelivered"))
 
 
-def _literal(text: str) -> str:
-    """`text` in an ARN's pattern, without a meaning of its own: a wildcard or a variable would widen the policy."""
-    return re.sub(r"[*?$]", lambda mark: f"${{{mark[0]}}}", text)
+def _escape_wildcards(text: str) -> str:
+    """Return `text` for an ARN's pattern. An unescaped wildcard or variable would widen the policy."""
+    return re.sub(r"[*?$]", lambda match: f"${{{match[0]}}}", text)
 
 
 def _allow(sid: str, actions: Iterable[str], *resources: str, condition: Policy | None = None) -> Policy:
-    allowed = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
-    return allowed | {"Condition": condition} if condition else allowed
+    statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+    return statement | {"Condition": condition} if condition else statement

@@ -1,4 +1,4 @@
-"""Calling the function that is deployed."""
+"""Call the deployed function, and check which code it runs. boto3 through `AwsSession`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cwnotify.errors import AwsError
 
 
 def build_example_event(topic: str, at: float) -> dict[str, object]:
-    """The test event of AWS's guide: an alarm went from OK to ALARM for the reason "Ping", as SNS delivers it.
+    """Return the test event of AWS's guide as SNS delivers it: an alarm went from OK to ALARM, reason "Ping".
 
     Parameters
     ----------
     topic
         ARN of the topic that the alarm would publish to.
     at
-        When it changed (Unix seconds).
+        Time of the change (Unix seconds).
     """
     _, _, _, region, account, *_ = topic.split(":")
     time = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
@@ -35,7 +35,7 @@ def build_example_event(topic: str, at: float) -> dict[str, object]:
         "Region": region,
         "OldStateValue": "OK",
     }
-    sns = {
+    notification = {
         "Type": "Notification",
         "MessageId": str(uuid.uuid4()),
         "TopicArn": topic,
@@ -44,20 +44,20 @@ def build_example_event(topic: str, at: float) -> dict[str, object]:
         "Timestamp": f"{time}Z",
         "MessageAttributes": {},
     }
-    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": topic, "Sns": sns}
+    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": topic, "Sns": notification}
     return {"Records": [record]}
 
 
 @dataclass(frozen=True)
 class FunctionInvocation:
-    """How a call of the function ended.
+    """The outcome of a call of the function.
 
     Parameters
     ----------
     error
-        What it raised; empty if it came to a good end.
+        What the function raised; empty if it succeeded.
     log
-        The last of what it printed.
+        The end of its log.
     """
 
     error: str = ""
@@ -66,10 +66,10 @@ class FunctionInvocation:
 
 def invoke_function(aws: AwsSession, function: str, event: str) -> FunctionInvocation:
     """Call the function with `event` (JSON) and wait for its end."""
-    answer = aws.call("lambda", "invoke", FunctionName=function, LogType="Tail", Payload=event.encode())
-    log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
-    said = answer["Payload"].read().decode(errors="replace")
-    return FunctionInvocation(_raised(said) if answer.get("FunctionError") else "", log)
+    response = aws.call("lambda", "invoke", FunctionName=function, LogType="Tail", Payload=event.encode())
+    log = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
+    result = response["Payload"].read().decode(errors="replace")
+    return FunctionInvocation(_parse_error(result) if response.get("FunctionError") else "", log)
 
 
 def invoke_with_example_event(aws: AwsSession, function: str, topic: str) -> FunctionInvocation:
@@ -78,32 +78,34 @@ def invoke_with_example_event(aws: AwsSession, function: str, topic: str) -> Fun
 
 
 def fetch_deployed_sha256(aws: AwsSession, function: str) -> str:
-    """The SHA-256 of the code that the function runs, in hexadecimal; empty if there is no such function."""
-    answer = aws.call_or_none("lambda", "get_function", ("ResourceNotFoundException",), FunctionName=function)
-    return base64.b64decode(answer["Configuration"]["CodeSha256"]).hex() if answer else ""
+    """Return the SHA-256 of the function's code in hexadecimal; empty if the function does not exist."""
+    response = aws.call_or_none("lambda", "get_function", ("ResourceNotFoundException",), FunctionName=function)
+    return base64.b64decode(response["Configuration"]["CodeSha256"]).hex() if response else ""
 
 
 def ensure_deployed_code(aws: AwsSession, function: str, code: bytes, bucket: str) -> None:
-    """Compare what the function runs with `code`; replace it if it differs.
+    """Replace the function's code if it is not `code`.
 
     Raises
     ------
     AwsError
-        If it differed. The function has `code` by then, sent directly and not through the bucket.
+        If the code differed. The function has `code` by then, sent directly and not through the bucket.
     """
-    wanted, deployed = hashlib.sha256(code).hexdigest(), fetch_deployed_sha256(aws, function)
-    if deployed == wanted:
+    expected, deployed = hashlib.sha256(code).hexdigest(), fetch_deployed_sha256(aws, function)
+    if deployed == expected:
         return
     aws.call("lambda", "update_function_code", FunctionName=function, ZipFile=code)
-    what = f"function {function} got other code (SHA-256 {deployed}) than was put into {bucket} (SHA-256 {wanted})"
     raise AwsError(
-        f"{what}, and it was replaced. Find out who else writes to that bucket, then deploy again", "Tampered"
+        f"function {function} got other code (SHA-256 {deployed}) than was put into {bucket} (SHA-256 {expected}), "
+        f"and it was replaced",
+        "Tampered",
+        hint="find out which process also writes to that bucket, then deploy again",
     )
 
 
-def _raised(said: str) -> str:
+def _parse_error(result: str) -> str:
     try:
-        error = json.loads(said)
-        return str(error.get("errorMessage") or error.get("errorType") or said)
+        error = json.loads(result)
+        return str(error.get("errorMessage") or error.get("errorType") or result)
     except (ValueError, AttributeError):
-        return said
+        return result

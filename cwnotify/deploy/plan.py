@@ -1,4 +1,4 @@
-"""What is wished and what is there -> the steps between. Pure: planning asks and changes nothing."""
+"""Compute the steps from the deployed state to the desired stack. Pure: it reads and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,462 +10,517 @@ from typing import Any
 
 from cwnotify.aws.session import AwsSession
 from cwnotify.deploy import cloudformation, invoke, storage
-from cwnotify.deploy.cloudformation import Stack, StackEventCallback
-from cwnotify.deploy.kms_keys import KEY_POLICY_HINT, validate_kms_key
-from cwnotify.deploy.spec import DeployedState, Plan, PlannedChange, PlanStep, StackLocation, StackSpec
-from cwnotify.deploy.template import (
+from cwnotify.deploy.alarm_rules import (
     MAX_PATTERN_LENGTH,
-    MAX_STACK_RESOURCES,
-    MAX_TEMPLATE_BODY_BYTES,
     AlarmRule,
-    InstanceWatch,
     assign_alarms_to_rules,
     build_fleet_pattern,
-    list_changed_resources,
     measure_pattern,
+)
+from cwnotify.deploy.cloudformation import Stack, StackEventCallback
+from cwnotify.deploy.kms_keys import KEY_POLICY_HINT, validate_kms_key
+from cwnotify.deploy.spec import DeployedState, InstanceWatch, Plan, PlannedChange, PlanStep, StackLocation, StackSpec
+from cwnotify.deploy.template import (
+    MAX_STACK_RESOURCES,
+    MAX_TEMPLATE_BODY_BYTES,
+    Template,
+    build_template,
+    dump_template,
+    has_metadata,
+    list_changed_resources,
     parse_alarm_rules,
     parse_instance_watches,
-    render_template,
 )
-from cwnotify.errors import AwsError, CwnotifyError, UsageError
-from cwnotify.settings import REFERENCE_PREFIXES
+from cwnotify.errors import AwsError, UsageError
+from cwnotify.settings import REFERENCE_PREFIXES, NoWebhookError
 
-NOTHING_TO_WATCH = (
-    "there is nothing to watch: name an instance with --instance i-…, an alarm that exists with --alarm NAME, "
-    "or follow all alarms of a name with --fleet --prefix train-"
-)
-_PARTS = "topic, function, log, role, dead-letter queue and its alarm"
-# cwnotify writes to no alarm that it did not make, so only a person can remove an action that one already has.
+# cwnotify writes to no alarm that it did not create, so only a person can remove the action.
 DETACH_HINT = "remove that action in the CloudWatch console (the alarm, Edit, Notification)"
-# As many as fit into a parameter of CloudFormation, 4,096 bytes, with room to spare.
+# A parameter of CloudFormation holds 4,096 bytes, and an account takes 13.
 _MAX_ACCOUNTS = 300
-_FLEET = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
+# Resources of every stack, rounded up.
+_CORE_RESOURCES = 20
+_CORE_DETAIL = "topic, function, log, role, dead-letter queue and its alarm"
+_FLEET_DETAIL = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
 
 
-def compute_deploy_steps(wish: StackSpec, found: DeployedState, code: bytes, nonce: str) -> Plan:
-    """The steps that make what is there into what is wished; none if it is so already.
+def compute_deploy_steps(spec: StackSpec, state: DeployedState, code: bytes, nonce: str) -> Plan:
+    """Return the steps that change the deployed state into the desired stack; none if they are equal.
 
     Parameters
     ----------
     code
         The function's zip.
     nonce
-        Makes the keys of what is uploaded impossible to guess, so that no object is there before ours.
+        Makes the keys of uploaded objects unpredictable, so that no other process can write them first.
 
     Raises
     ------
     CwnotifyError
-        If it cannot be done, before anything is.
+        If the desired stack is not possible.
     """
-    place, stack = found.place, found.stack
+    place, stack = state.place, state.stack
     validate_stack(place, stack)
-    text = stack.template if stack else ""
-    _check_dropped(wish, found, text)
-    watches = _watches(wish, parse_instance_watches(text))
-    parameters = _parameters(wish, found, code, nonce)
+    deployed: Template = stack.template if stack else {}
+    _check_dropped(spec, state, deployed)
+    watches = _merge_watches(spec, parse_instance_watches(deployed))
+    parameters = _compute_parameters(spec, state, code, nonce)
     bucket, prefix = parameters["CodeBucket"], parameters["Prefix"]
-    followed = prefix if parameters["Fleet"] == "yes" else None
-    _check_alarms(wish, found, followed, [prefix + name for watch in watches for name in watch.alarm_name_suffixes])
-    if not stack and not (watches or wish.alarms or wish.accounts or followed is not None):
-        raise UsageError(NOTHING_TO_WATCH)
-    routes = _routes(wish, found, parse_alarm_rules(text), followed)
-    _check_size(watches, routes)
-    template = render_template(watches, routes, _apart(found, followed))
-    kept = {parameters["CodeKey"]}
-    steps: list[PlanStep] = [*_code_steps(found, bucket, parameters["CodeKey"], code)]
-    steps += _webhook_steps(wish, found)
-    steps += _boundary_notes(wish, found, parameters["Boundary"])
+    fleet_prefix = prefix if parameters["Fleet"] == "yes" else None
+    _check_alarms(spec, state, fleet_prefix, [prefix + name for watch in watches for name in watch.alarm_name_suffixes])
+    if not stack and not (watches or spec.alarms or spec.accounts or fleet_prefix is not None):
+        raise UsageError(
+            "there is nothing to watch",
+            hint="name an instance with --instance i-…, an existing alarm with --alarm NAME, "
+            "or all alarms with a prefix with --fleet --prefix train-",
+        )
+    rules = _compute_rules(spec, state, parse_alarm_rules(deployed), fleet_prefix)
+    _check_size(watches, rules)
+    template = build_template(watches, rules, _list_excluded_arns(state, fleet_prefix))
+    steps: list[PlanStep] = [*_plan_code(state, bucket, parameters["CodeKey"], code)]
+    steps += _plan_webhook(spec, state)
+    steps += _note_missing_boundary(spec, state, parameters["Boundary"])
     if stack is None or stack.template != template or dict(stack.parameters) != parameters:
-        steps.append(_stack_step(found, template, parameters, watches, code, nonce))
-    steps += _notes(wish, found, parse_alarm_rules(text), followed)
-    steps += _stale_code(found, bucket, kept)
-    if found.webhook and parameters["WebhookName"] != place.webhook_parameter:
+        steps.append(_plan_stack(state, template, parameters, watches, code, nonce))
+    steps += _note_topic_actions(spec, state, parse_alarm_rules(deployed), fleet_prefix)
+    steps += _plan_cleanup(state, bucket, {parameters["CodeKey"]})
+    if state.webhook and parameters["WebhookName"] != place.webhook_parameter:
         steps.append(_delete_webhook(place))
     return tuple(steps)
 
 
-def compute_teardown_steps(found: DeployedState) -> Plan:
-    """The steps that remove all that was made and nothing else; none if there is nothing.
+def compute_teardown_steps(state: DeployedState) -> Plan:
+    """Return the steps that remove what deploy created and nothing else; none if nothing exists.
 
     Raises
     ------
     CwnotifyError
-        If somebody else is at work on the stack, or it is not ours.
+        If an operation on the stack is in progress, or cwnotify did not create it.
     """
-    place, stack = found.place, found.stack
-    if stack:
-        _check_ours(place, stack)
+    place, stack = state.place, state.stack
     steps = []
     if stack:
+        _check_is_ours(place, stack)
         prefix = stack.parameters.get("Prefix", "")
-        own = [
+        alarms = [
             PlannedChange("-", "alarm", prefix + name)
             for watch in parse_instance_watches(stack.template)
             for name in watch.alarm_name_suffixes
         ]
-        lines = (
-            PlannedChange("-", "stack", place.name, _PARTS),
-            *_route_lines(parse_alarm_rules(stack.template), ()),
-            *own,
+        changes = (
+            PlannedChange("-", "stack", place.name, _CORE_DETAIL),
+            *_describe_rule_changes(parse_alarm_rules(stack.template), ()),
+            *alarms,
         )
-        steps.append(PlanStep(lambda aws, tell: cloudformation.delete_stack(aws, stack, tell), lines))
-    what = f"keeps its action on the topic that was removed; {DETACH_HINT}"
-    steps += [_note(name, what) for name in found.alarms_on_topic]
-    steps += [_delete_webhook(place)] if found.webhook else []
-    return (*steps, *_stale_code(found, "", set()))
+        steps.append(PlanStep(lambda aws, on_event: cloudformation.delete_stack(aws, stack, on_event), changes))
+    detail = f"keeps its action on the topic that was removed; {DETACH_HINT}"
+    steps += [_note(name, detail) for name in state.alarms_on_topic]
+    steps += [_delete_webhook(place)] if state.webhook else []
+    return (*steps, *_plan_cleanup(state, "", set()))
 
 
 def validate_stack(place: StackLocation, stack: Stack | None) -> None:
-    """Refuse a stack that cannot be changed now, or is not ours."""
+    """Reject a stack that cannot be updated now, or that this cwnotify did not create.
+
+    Raises
+    ------
+    CwnotifyError
+        With the reason.
+    """
     if stack is None:
         return
-    _check_ours(place, stack)
+    _check_is_ours(place, stack)
     if not stack.is_usable:
-        state = f"stack {place.name} cannot be changed ({stack.status})"
-        raise AwsError(f"{state}", hint="remove it with: cwnotify teardown, then deploy again")
+        raise AwsError(
+            f"stack {place.name} cannot be changed ({stack.status})",
+            hint="remove it with: cwnotify teardown, then deploy again",
+        )
+    check_is_readable(stack)
 
 
-def _check_ours(place: StackLocation, stack: Stack) -> None:
-    if "CodeKey" not in stack.parameters:
-        raise UsageError(f"stack {place.name} was not made by cwnotify", hint="choose another name with --name")
-    if stack.is_busy:
-        raise AwsError(f"stack {place.name} is busy ({stack.status})", hint="wait a little, then try again")
+def check_is_readable(stack: Stack) -> None:
+    """Reject a stack whose template does not record what it deploys.
+
+    Raises
+    ------
+    AwsError
+        If an earlier version of cwnotify deployed the stack.
+    """
+    if not has_metadata(stack.template):
+        raise AwsError(
+            f"stack {stack.name} was deployed by an earlier version of cwnotify, whose template has another form",
+            hint="remove it with: cwnotify teardown, then deploy again",
+        )
 
 
 def get_webhook_reference(stack: Stack) -> str:
-    """Where a stack's function finds the webhook, as its environment says it."""
+    """Return where a stack's function finds the webhook, in the form of its environment variable."""
     return f"{stack.parameters.get('WebhookStore', '')}:{stack.parameters.get('WebhookName', '')}"
 
 
-def _check_size(watches: Sequence[InstanceWatch], routes: Sequence[AlarmRule]) -> None:
-    # Two alarms for an instance, a rule and its permission for a route, beside some twenty resources of every stack.
-    if 2 * (len(watches) + len(routes)) > MAX_STACK_RESOURCES - 20:
-        what = f"{len(watches)} instances and {len(routes)} rules"
-        raise UsageError(f"{what} are more than one stack can hold", hint="deploy a second one with --name")
+def _check_is_ours(place: StackLocation, stack: Stack) -> None:
+    if "CodeKey" not in stack.parameters:
+        raise UsageError(f"stack {place.name} was not made by cwnotify", hint="choose another name with --name")
+    if stack.is_busy:
+        raise AwsError(f"stack {place.name} is busy ({stack.status})", hint="try again in a few minutes")
 
 
-def _check_dropped(wish: StackSpec, found: DeployedState, template: str) -> None:
-    known = {watch.instance for watch in parse_instance_watches(template)}
-    known |= {name for one in parse_alarm_rules(template) for name in one.alarms}
-    known |= set(_accounts(found))
-    for name in wish.dropped:
-        if name not in known and name in found.alarms_on_topic:
-            raise UsageError(f"--drop {name}: no rule routes that alarm, it acts on the topic itself", hint=DETACH_HINT)
-        if name not in known:
-            what = "neither an instance watched, an alarm attached nor an account allowed"
-            raise UsageError(f"--drop {name}: it is {what}")
+def _check_size(watches: Sequence[InstanceWatch], rules: Sequence[AlarmRule]) -> None:
+    # An instance has two alarms, and a rule has its permission.
+    if 2 * (len(watches) + len(rules)) > MAX_STACK_RESOURCES - _CORE_RESOURCES:
+        raise UsageError(
+            f"{len(watches)} instances and {len(rules)} rules are more than one stack can hold",
+            hint="deploy a second stack with --name",
+        )
 
 
-def _watches(wish: StackSpec, old: Iterable[InstanceWatch]) -> tuple[InstanceWatch, ...]:
-    """The instances watched already, those wished for, without those dropped."""
-    watches = {watch.instance: watch for watch in old}
-    asked: dict[str, Any] = {"threshold": wish.threshold, "idle": wish.idle, "period": wish.period}
-    if wish.datapoints:
-        asked["datapoints"], asked["evaluated"] = wish.datapoints
-    given = {key: value for key, value in asked.items() if value is not None}
-    for instance in wish.instances:
-        watches[instance] = replace(watches.get(instance, InstanceWatch(instance)), **given)
-    return tuple(watch for watch in watches.values() if watch.instance not in wish.dropped)
+def _check_dropped(spec: StackSpec, state: DeployedState, template: Template) -> None:
+    deployed = {watch.instance for watch in parse_instance_watches(template)}
+    deployed |= {name for rule in parse_alarm_rules(template) for name in rule.alarms}
+    deployed |= set(_list_accounts(state))
+    for name in spec.dropped:
+        if name not in deployed and name in state.alarms_on_topic:
+            raise UsageError(f"--drop {name}: no rule sends that alarm; it acts on the topic itself", hint=DETACH_HINT)
+        if name not in deployed:
+            raise UsageError(
+                f"--drop {name}: neither an instance, an alarm nor an account of this stack",
+                hint="see them with: cwnotify stack",
+            )
 
 
-def _routes(
-    wish: StackSpec, found: DeployedState, old: Sequence[AlarmRule], followed: str | None
+def _merge_watches(spec: StackSpec, deployed: Iterable[InstanceWatch]) -> tuple[InstanceWatch, ...]:
+    """Return the deployed instances and those of the spec, without the dropped ones."""
+    watches = {watch.instance: watch for watch in deployed}
+    options: dict[str, Any] = {"threshold": spec.threshold, "idle": spec.idle, "period": spec.period}
+    if spec.datapoints:
+        options["datapoints"], options["evaluated"] = spec.datapoints
+    changes = {key: value for key, value in options.items() if value is not None}
+    for instance in spec.instances:
+        watches[instance] = replace(watches.get(instance, InstanceWatch(instance)), **changes)
+    return tuple(watch for watch in watches.values() if watch.instance not in spec.dropped)
+
+
+def _compute_rules(
+    spec: StackSpec, state: DeployedState, deployed: Sequence[AlarmRule], fleet_prefix: str | None
 ) -> tuple[AlarmRule, ...]:
-    """The rules for all alarms attached that reach Slack in no other way."""
-    names = [*(name for one in old for name in one.alarms), *wish.alarms]
+    """Return the rules for all attached alarms that reach Slack in no other way."""
+    names = [*(name for rule in deployed for name in rule.alarms), *spec.alarms]
     return assign_alarms_to_rules(
-        old,
+        deployed,
         (
             name
             for name in names
-            if name not in wish.dropped and name not in found.alarms_on_topic and not _is_followed(name, followed)
+            if name not in spec.dropped and name not in state.alarms_on_topic and not _is_in_fleet(name, fleet_prefix)
         ),
     )
 
 
-def _is_followed(name: str, prefix: str | None) -> bool:
-    """Whether the rule of a fleet with this prefix, if there is one, matches the alarm."""
-    return prefix is not None and name.startswith(prefix)
+def _is_in_fleet(name: str, fleet_prefix: str | None) -> bool:
+    """Return whether the fleet's rule matches the alarm; the prefix is None without a fleet."""
+    return fleet_prefix is not None and name.startswith(fleet_prefix)
 
 
-def _apart(found: DeployedState, followed: str | None) -> tuple[str, ...]:
-    """The ARNs of alarms that act on the topic, and that the fleet's rule would send a second time."""
-    names = [name for name in found.alarms_on_topic if _is_followed(name, followed)]
-    arns = tuple(map(found.place.get_alarm_arn, names))
-    if measure_pattern(build_fleet_pattern(followed or "", arns)) > MAX_PATTERN_LENGTH:
-        what = f"{len(names)} alarms named {followed}… act on the topic too, and would be sent twice"
-        raise AwsError(f"{what}", hint=f"{DETACH_HINT}: {', '.join(names[:5])}, …")
+def _list_excluded_arns(state: DeployedState, fleet_prefix: str | None) -> tuple[str, ...]:
+    """Return the ARNs of alarms that act on the topic and that the fleet's rule would send a second time."""
+    names = [name for name in state.alarms_on_topic if _is_in_fleet(name, fleet_prefix)]
+    arns = tuple(map(state.place.get_alarm_arn, names))
+    if measure_pattern(build_fleet_pattern(fleet_prefix or "", arns)) > MAX_PATTERN_LENGTH:
+        raise AwsError(
+            f"{len(names)} alarms named {fleet_prefix}… act on the topic too, and would be sent twice",
+            hint=f"{DETACH_HINT}: {', '.join(names[:5])}, …",
+        )
     return arns
 
 
-def _notes(wish: StackSpec, found: DeployedState, old: Sequence[AlarmRule], followed: str | None) -> list[PlanStep]:
-    """What to know of alarms that act on the topic: they reach Slack without us, and we do not change that."""
-    named = {*wish.alarms, *(name for one in old for name in one.alarms)}
+def _note_topic_actions(
+    spec: StackSpec, state: DeployedState, deployed: Sequence[AlarmRule], fleet_prefix: str | None
+) -> list[PlanStep]:
+    """Return notes about alarms that act on the topic themselves. Deploy does not change those."""
+    names = {*spec.alarms, *(name for rule in deployed for name in rule.alarms)}
     notes = []
-    for name in found.alarms_on_topic:
-        if name in wish.dropped:
+    for name in state.alarms_on_topic:
+        if name in spec.dropped:
             notes.append(_note(name, f"still acts on the topic itself; {DETACH_HINT}"))
-        elif name in named or _is_followed(name, followed):
-            what = "acts on the topic itself, so no rule sends it a second time"
-            notes.append(_note(name, f"{what}; to have a rule instead, {DETACH_HINT}, then deploy again"))
+        elif name in names or _is_in_fleet(name, fleet_prefix):
+            detail = "acts on the topic itself, so no rule sends it a second time"
+            notes.append(_note(name, f"{detail}; to have a rule instead, {DETACH_HINT}, then deploy again"))
     return notes
 
 
-def _accounts(found: DeployedState) -> list[str]:
-    """The other accounts that are allowed now."""
-    listed = found.stack.parameters.get("Accounts", "") if found.stack else ""
-    return [account for account in listed.split(",") if account]
+def _list_accounts(state: DeployedState) -> list[str]:
+    """Return the other accounts that may publish to the deployed topic."""
+    accounts = state.stack.parameters.get("Accounts", "") if state.stack else ""
+    return [account for account in accounts.split(",") if account]
 
 
-def _wished_accounts(wish: StackSpec, found: DeployedState) -> str:
-    if found.place.account in wish.accounts:
-        raise UsageError(f"--allow-account {found.place.account}: that is the stack's own account, allowed already")
-    accounts = sorted({*_accounts(found), *wish.accounts} - {*wish.dropped})
+def _join_accounts(spec: StackSpec, state: DeployedState) -> str:
+    if state.place.account in spec.accounts:
+        raise UsageError(
+            f"--allow-account {state.place.account}: that is the stack's own account, which may publish already",
+            hint="leave the option out",
+        )
+    accounts = sorted({*_list_accounts(state), *spec.accounts} - {*spec.dropped})
     if len(accounts) > _MAX_ACCOUNTS:
-        raise UsageError(f"--allow-account: a stack holds {_MAX_ACCOUNTS} accounts, not {len(accounts)}")
+        raise UsageError(
+            f"--allow-account: a stack holds {_MAX_ACCOUNTS} accounts, not {len(accounts)}",
+            hint="deploy a second stack with --name",
+        )
     return ",".join(accounts)
 
 
-def _wished_key(wish: StackSpec, place: StackLocation) -> str | None:
-    key = "" if wish.kms_key == "none" else wish.kms_key
+def _choose_kms_key(spec: StackSpec, place: StackLocation) -> str | None:
+    key = "" if spec.kms_key == "none" else spec.kms_key
     if key:
         validate_kms_key(key, place.partition, place.region)
     return key
 
 
-def _code_key(found: DeployedState, bucket: str, code: bytes, nonce: str) -> str:
-    """The key of the code: the stack's own if its object and the function are exactly `code`, or a new one."""
+def _choose_code_key(state: DeployedState, bucket: str, code: bytes, nonce: str) -> str:
+    """Return the deployed key if both its object and the function are exactly `code`, otherwise a new key."""
     sha256 = hashlib.sha256(code).hexdigest()
-    parameters = found.stack.parameters if found.stack else {}
-    if parameters.get("CodeBucket") == bucket and found.stored_sha256 == found.deployed_sha256 == sha256:
+    parameters = state.stack.parameters if state.stack else {}
+    if parameters.get("CodeBucket") == bucket and state.stored_sha256 == state.deployed_sha256 == sha256:
         return parameters["CodeKey"]
-    return f"{found.place.key_prefix}{sha256[:16]}-{nonce}.zip"
+    return f"{state.place.key_prefix}{sha256[:16]}-{nonce}.zip"
 
 
-def _parameters(wish: StackSpec, found: DeployedState, code: bytes, nonce: str) -> dict[str, str]:
-    place, old = found.place, found.stack.parameters if found.stack else {}
+def _compute_parameters(spec: StackSpec, state: DeployedState, code: bytes, nonce: str) -> dict[str, str]:
+    place, deployed = state.place, state.stack.parameters if state.stack else {}
 
-    def chosen(value: str | None, key: str, default: str) -> str:
-        return value if value is not None else old.get(key, default)
+    def choose(value: str | None, key: str, default: str) -> str:
+        return value if value is not None else deployed.get(key, default)
 
-    fleet = None if wish.fleet is None else ("yes" if wish.fleet else "no")
-    store, _, name = _reference(wish, found).partition(":")
-    bucket = chosen(wish.bucket, "CodeBucket", place.default_bucket)
+    fleet = None if spec.fleet is None else ("yes" if spec.fleet else "no")
+    store, _, name = _choose_webhook_reference(spec, state).partition(":")
+    bucket = choose(spec.bucket, "CodeBucket", place.default_bucket)
+    boundary = spec.boundary if spec.boundary is not None else state.existing_boundary_arn or None
     return {
         "WebhookStore": store,
         "WebhookName": name,
         "CodeBucket": bucket,
-        "CodeKey": _code_key(found, bucket, code, nonce),
-        "Prefix": chosen(wish.prefix, "Prefix", f"{place.name}-"),
-        "Fleet": chosen(fleet, "Fleet", "no"),
-        "Lang": chosen(wish.lang, "Lang", "en"),
-        "TimeZone": chosen(wish.zone, "TimeZone", ""),
-        "Channel": chosen(wish.channel, "Channel", ""),
-        "KmsKey": chosen(_wished_key(wish, place), "KmsKey", ""),
-        "Accounts": _wished_accounts(wish, found),
-        "Boundary": chosen(
-            wish.boundary if wish.boundary is not None else found.existing_boundary_arn or None, "Boundary", ""
-        ),
+        "CodeKey": _choose_code_key(state, bucket, code, nonce),
+        "Prefix": choose(spec.prefix, "Prefix", f"{place.name}-"),
+        "Fleet": choose(fleet, "Fleet", "no"),
+        "Lang": choose(spec.lang, "Lang", "en"),
+        "TimeZone": choose(spec.zone, "TimeZone", ""),
+        "Channel": choose(spec.channel, "Channel", ""),
+        "KmsKey": choose(_choose_kms_key(spec, place), "KmsKey", ""),
+        "Accounts": _join_accounts(spec, state),
+        "Boundary": choose(boundary, "Boundary", ""),
     }
 
 
-def _reference(wish: StackSpec, found: DeployedState) -> str:
-    """Where the function finds the webhook."""
-    ours = f"ssm:{found.place.webhook_parameter}"
-    if wish.webhook:
-        given = wish.webhook.reveal()
-        if given.startswith("ssm:") and not given.startswith("ssm:/"):
-            raise UsageError("a webhook in Parameter Store is named by its whole path: ssm:/name")
-        return given if given.startswith(REFERENCE_PREFIXES) else ours
-    if found.stack:
-        return get_webhook_reference(found.stack)
-    if found.webhook:
-        return ours
-    raise CwnotifyError("no Slack webhook is set", hint="store one with: cwnotify login (or set CWNOTIFY_WEBHOOK_URL)")
+def _choose_webhook_reference(spec: StackSpec, state: DeployedState) -> str:
+    """Return where the function shall find the webhook."""
+    own_reference = f"ssm:{state.place.webhook_parameter}"
+    if spec.webhook:
+        webhook = spec.webhook.reveal()
+        if webhook.startswith("ssm:") and not webhook.startswith("ssm:/"):
+            raise UsageError(
+                "a webhook in Parameter Store is named by its whole path", hint="write it with a slash: ssm:/name"
+            )
+        return webhook if webhook.startswith(REFERENCE_PREFIXES) else own_reference
+    if state.stack:
+        return get_webhook_reference(state.stack)
+    if state.webhook:
+        return own_reference
+    raise NoWebhookError
 
 
-def _check_alarms(wish: StackSpec, found: DeployedState, followed: str | None, own: list[str]) -> None:
-    for name in wish.alarms:
-        if name in own:
-            raise UsageError(f"--alarm {name}: that is an alarm of this very stack")
-        if name not in found.existing_alarms and not _is_followed(name, followed):
-            raise AwsError(f"there is no alarm named {name} in {found.place.region}")
+def _check_alarms(spec: StackSpec, state: DeployedState, fleet_prefix: str | None, own_alarms: list[str]) -> None:
+    for name in spec.alarms:
+        if name in own_alarms:
+            raise UsageError(
+                f"--alarm {name}: that is an alarm of this very stack", hint="it reaches Slack already; leave it out"
+            )
+        if name not in state.existing_alarms and not _is_in_fleet(name, fleet_prefix):
+            raise AwsError(
+                f"there is no alarm named {name} in {state.place.region}", hint="check the name and AWS_DEFAULT_REGION"
+            )
 
 
-def _code_steps(found: DeployedState, bucket: str, key: str, code: bytes) -> list[PlanStep]:
+def _plan_code(state: DeployedState, bucket: str, key: str, code: bytes) -> list[PlanStep]:
     steps = []
-    stack = found.stack
-    used = stack.parameters["CodeBucket"] if stack else ""
-    if bucket not in found.keys_by_bucket:
-        if bucket != found.place.default_bucket:
+    stack = state.stack
+    deployed_bucket = stack.parameters["CodeBucket"] if stack else ""
+    if bucket not in state.keys_by_bucket:
+        if bucket != state.place.default_bucket:
             raise AwsError(f"this account has no bucket {bucket}", hint="leave --bucket out to have one made")
-        line = PlannedChange("+", "bucket", bucket, "for the function's code")
-        steps.append(_quiet(line, partial(storage.create_bucket, bucket=bucket)))
-    elif bucket == found.place.default_bucket != used:
-        what = "exists already, in this account; nothing that is in it now is deployed"
-        steps.append(_note(bucket, what, kind="bucket"))
+        change = PlannedChange("+", "bucket", bucket, "for the function's code")
+        steps.append(_step(change, partial(storage.create_bucket, bucket=bucket)))
+    elif bucket == state.place.default_bucket != deployed_bucket:
+        detail = "exists already, in this account; nothing that is in it now is deployed"
+        steps.append(_note(bucket, detail, kind="bucket"))
     if stack is None or key != stack.parameters["CodeKey"]:
-        steps += _replaced_notes(found, code)
+        steps += _note_replaced_code(state, code)
         sha256 = hashlib.sha256(code).hexdigest()
         put = partial(storage.put_object, bucket=bucket, key=key, body=code)
-        line = PlannedChange("+", "code", key, f"{len(code) / 1000:.0f} kB, in {bucket}, SHA-256 {sha256}")
-        steps.append(_quiet(line, put))
+        change = PlannedChange("+", "code", key, f"{len(code) / 1000:.0f} kB, in {bucket}, SHA-256 {sha256}")
+        steps.append(_step(change, put))
     return steps
 
 
-def _replaced_notes(found: DeployedState, code: bytes) -> list[PlanStep]:
-    """Notes if a key named after this very code holds other bytes, or its function runs other code."""
-    sha256, stack = hashlib.sha256(code).hexdigest(), found.stack
-    if stack is None or not stack.parameters["CodeKey"].startswith(f"{found.place.key_prefix}{sha256[:16]}-"):
+def _note_replaced_code(state: DeployedState, code: bytes) -> list[PlanStep]:
+    """Return notes if a key named after this very code holds other bytes, or its function runs other code."""
+    sha256, stack = hashlib.sha256(code).hexdigest(), state.stack
+    if stack is None or not stack.parameters["CodeKey"].startswith(f"{state.place.key_prefix}{sha256[:16]}-"):
         return []
     notes = []
-    if found.stored_sha256 not in ("", sha256):
-        what = f"holds other code (SHA-256 {found.stored_sha256}) than cwnotify put there; it is not used"
-        notes.append(_note(stack.parameters["CodeKey"], what, kind="code"))
-    if found.deployed_sha256 != sha256:
-        other = f"SHA-256 {found.deployed_sha256}" if found.deployed_sha256 else "none that could be read"
-        notes.append(_note(found.place.name, f"runs other code ({other}) than was deployed; replaced", kind="function"))
+    if state.stored_sha256 not in ("", sha256):
+        detail = f"holds other code (SHA-256 {state.stored_sha256}) than cwnotify put there; it is not used"
+        notes.append(_note(stack.parameters["CodeKey"], detail, kind="code"))
+    if state.deployed_sha256 != sha256:
+        other = f"SHA-256 {state.deployed_sha256}" if state.deployed_sha256 else "none that could be read"
+        notes.append(_note(state.place.name, f"runs other code ({other}) than was deployed; replaced", kind="function"))
     return notes
 
 
-def _boundary_notes(wish: StackSpec, found: DeployedState, boundary: str) -> list[PlanStep]:
-    if found.stack or boundary or wish.boundary is not None:
+def _note_missing_boundary(spec: StackSpec, state: DeployedState, boundary: str) -> list[PlanStep]:
+    if state.stack or boundary or spec.boundary is not None:
         return []
-    what = "does not exist, so only an administrator may create the role; see: cwnotify policy --help"
-    return [_note(found.place.boundary_arn, what, kind="boundary")]
+    detail = "does not exist, so only an administrator may create the role; see: cwnotify policy --help"
+    return [_note(state.place.boundary_arn, detail, kind="boundary")]
 
 
-def _webhook_steps(wish: StackSpec, found: DeployedState) -> list[PlanStep]:
-    if wish.webhook is None or wish.webhook == found.webhook or wish.webhook.reveal().startswith(REFERENCE_PREFIXES):
+def _plan_webhook(spec: StackSpec, state: DeployedState) -> list[PlanStep]:
+    webhook = spec.webhook
+    if webhook is None or webhook == state.webhook or webhook.reveal().startswith(REFERENCE_PREFIXES):
         return []
-    name = found.place.webhook_parameter
-    line = PlannedChange("+", "parameter", name, "the Slack webhook, encrypted")
-    if found.webhook:
-        line = PlannedChange("~", "parameter", name, "another Slack webhook, encrypted")
-    return [_quiet(line, partial(storage.write_webhook_parameter, name=name, webhook=wish.webhook))]
+    name = state.place.webhook_parameter
+    change = PlannedChange("+", "parameter", name, "the Slack webhook, encrypted")
+    if state.webhook:
+        change = PlannedChange("~", "parameter", name, "another Slack webhook, encrypted")
+    return [_step(change, partial(storage.write_webhook_parameter, name=name, webhook=webhook))]
 
 
-def _stack_step(
-    found: DeployedState,
-    template: str,
+def _plan_stack(
+    state: DeployedState,
+    template: Template,
     parameters: Mapping[str, str],
     watches: tuple[InstanceWatch, ...],
     code: bytes,
     nonce: str,
 ) -> PlanStep:
-    place, stack = found.place, found.stack
+    place, stack = state.place, state.stack
 
-    def do(aws: AwsSession, tell: StackEventCallback) -> None:
-        where, key = {"TemplateBody": template}, ""
-        if len(template.encode()) > MAX_TEMPLATE_BODY_BYTES:
-            bucket, key = parameters["CodeBucket"], f"{place.key_prefix}{nonce}.yaml"
-            storage.put_object(aws, bucket, key, template.encode())
-            where = {"TemplateURL": storage.get_object_url(aws, bucket, key)}
-        cloudformation.deploy_stack(aws, place.name, where, parameters, stack is None, tell)
+    def execute(aws: AwsSession, on_event: StackEventCallback) -> None:
+        body = dump_template(template)
+        source, key = {"TemplateBody": body}, ""
+        if len(body.encode()) > MAX_TEMPLATE_BODY_BYTES:
+            bucket, key = parameters["CodeBucket"], f"{place.key_prefix}{nonce}.json"
+            storage.put_object(aws, bucket, key, body.encode())
+            source = {"TemplateURL": storage.get_object_url(aws, bucket, key)}
+        cloudformation.deploy_stack(aws, place.name, source, parameters, stack is None, on_event)
         # CloudFormation and Lambda read the bucket after we wrote it, and check no hash.
         invoke.ensure_deployed_code(aws, place.name, code, parameters["CodeBucket"])
         if key:
             storage.delete_objects(aws, bucket, (key,))
             cloudformation.verify_template(aws, place.name, template)
 
-    lines = _updated(stack, template, parameters, place) if stack else _made(parameters, place)
-    text, old = (stack.template, stack.parameters) if stack else ("", {})
-    lines += _setting_lines(old, parameters)
-    lines += _route_lines(parse_alarm_rules(text), parse_alarm_rules(template))
-    before = {watch.instance: watch for watch in parse_instance_watches(text)}
-    return PlanStep(do, (*lines, *_watch_lines(before, watches, parameters["Prefix"])))
+    before: Template = stack.template if stack else {}
+    changes = _describe_update(stack, template, parameters, place) if stack else _describe_creation(parameters, place)
+    changes += _describe_topic_changes(stack.parameters if stack else {}, parameters)
+    changes += _describe_rule_changes(parse_alarm_rules(before), parse_alarm_rules(template))
+    changes += _describe_watch_changes(parse_instance_watches(before), watches, parameters["Prefix"])
+    return PlanStep(execute, tuple(changes))
 
 
-def _made(parameters: Mapping[str, str], place: StackLocation) -> list[PlannedChange]:
-    lines = [PlannedChange("+", "stack", place.name, _PARTS)]
+def _describe_creation(parameters: Mapping[str, str], place: StackLocation) -> list[PlannedChange]:
+    changes = [PlannedChange("+", "stack", place.name, _CORE_DETAIL)]
     if parameters["Fleet"] == "yes":
-        lines.append(PlannedChange("+", "fleet", parameters["Prefix"], _FLEET.format(prefix=parameters["Prefix"])))
-    return lines
+        prefix = parameters["Prefix"]
+        changes.append(PlannedChange("+", "fleet", prefix, _FLEET_DETAIL.format(prefix=prefix)))
+    return changes
 
 
-def _setting_lines(old: Mapping[str, str], new: Mapping[str, str]) -> list[PlannedChange]:
-    """The topic's key and the other accounts, where they change."""
-    lines = []
-    before, after = old.get("KmsKey", ""), new["KmsKey"]
-    if before != after:
-        sign = "+" if not before else "~" if after else "-"
-        what = f"encrypts the topic; {KEY_POLICY_HINT}" if after else "no longer encrypts the topic"
-        lines.append(PlannedChange(sign, "key", after or before, what))
-    earlier, later = (set(filter(None, one.get("Accounts", "").split(","))) for one in (old, new))
-    lines += [PlannedChange("-", "account", one, "its alarms may no longer publish") for one in sorted(earlier - later)]
-    lines += [
-        PlannedChange("+", "account", one, "its alarms may publish to the topic") for one in sorted(later - earlier)
-    ]
-    return lines
-
-
-def _route_lines(old: Iterable[AlarmRule], new: Iterable[AlarmRule]) -> list[PlannedChange]:
-    before, after = ({name: None for one in routes for name in one.alarms} for routes in (old, new))
-    gone = [
-        PlannedChange("-", "route", name, "the alarm itself stays as it is") for name in before if name not in after
-    ]
-    what = "ALARM and OK go to Slack; the alarm itself stays as it is"
-    return gone + [PlannedChange("+", "route", name, what) for name in after if name not in before]
-
-
-def _updated(stack: Stack, template: str, parameters: Mapping[str, str], place: StackLocation) -> list[PlannedChange]:
-    lines = []
+def _describe_update(
+    stack: Stack, template: Template, parameters: Mapping[str, str], place: StackLocation
+) -> list[PlannedChange]:
+    changes = []
     for key, value in parameters.items():
         before = stack.parameters.get(key, "")
         if key == "CodeKey" and before != value:
-            lines.append(PlannedChange("~", "function", place.name, "new code"))
+            changes.append(PlannedChange("~", "function", place.name, "new code"))
         elif before != value and key not in ("KmsKey", "Accounts"):
-            lines.append(PlannedChange("~", "stack", place.name, f"{key}: {before or 'none'} → {value or 'none'}"))
-    listed = ("BusyI", "OffI", "Alarms", "AllowAlarms")
-    core = [name for name in list_changed_resources(stack.template, template) if not name.startswith(listed)]
+            changes.append(PlannedChange("~", "stack", place.name, f"{key}: {before or 'none'} → {value or 'none'}"))
+    # Alarms and rules have lines of their own.
+    described = ("BusyI", "OffI", "Alarms", "AllowAlarms")
+    core = [name for name in list_changed_resources(stack.template, template) if not name.startswith(described)]
     if core:
-        lines.append(PlannedChange("~", "stack", place.name, f"{', '.join(core)} as in this version of cwnotify"))
-    return lines
+        changes.append(PlannedChange("~", "stack", place.name, f"{', '.join(core)} as in this version of cwnotify"))
+    return changes
 
 
-def _watch_lines(
-    old: Mapping[str, InstanceWatch], watches: tuple[InstanceWatch, ...], prefix: str
+def _describe_topic_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[PlannedChange]:
+    """Return the changes of the topic's key and of the other accounts."""
+    changes = []
+    old_key, new_key = before.get("KmsKey", ""), after["KmsKey"]
+    if old_key != new_key:
+        sign = "+" if not old_key else "~" if new_key else "-"
+        detail = f"encrypts the topic; {KEY_POLICY_HINT}" if new_key else "no longer encrypts the topic"
+        changes.append(PlannedChange(sign, "key", new_key or old_key, detail))
+    old, new = (set(filter(None, parameters.get("Accounts", "").split(","))) for parameters in (before, after))
+    changes += [
+        PlannedChange("-", "account", account, "its alarms may no longer publish") for account in sorted(old - new)
+    ]
+    changes += [
+        PlannedChange("+", "account", account, "its alarms may publish to the topic") for account in sorted(new - old)
+    ]
+    return changes
+
+
+def _describe_rule_changes(before: Iterable[AlarmRule], after: Iterable[AlarmRule]) -> list[PlannedChange]:
+    old, new = ({name: None for rule in rules for name in rule.alarms} for rules in (before, after))
+    removed = [PlannedChange("-", "route", name, "the alarm itself stays as it is") for name in old if name not in new]
+    detail = "ALARM and OK go to Slack; the alarm itself stays as it is"
+    return removed + [PlannedChange("+", "route", name, detail) for name in new if name not in old]
+
+
+def _describe_watch_changes(
+    before: Iterable[InstanceWatch], after: Iterable[InstanceWatch], prefix: str
 ) -> list[PlannedChange]:
-    new = {watch.instance: watch for watch in watches}
-    lines = []
+    old, new = ({watch.instance: watch for watch in watches} for watches in (before, after))
+    changes = []
     for instance in {**old, **new}:
         watch = new.get(instance) or old[instance]
         sign = "-" if instance not in new else "~" if instance in old else "+"
-        before = old[instance].alarm_conditions if instance in old else ("", "")
-        after = watch.alarm_conditions if instance in new else ("", "")
-        lines += [
-            PlannedChange(sign, "alarm", prefix + name, now)
-            for name, was, now in zip(watch.alarm_name_suffixes, before, after, strict=True)
-            if was != now
+        old_conditions = old[instance].alarm_conditions if instance in old else ("", "")
+        new_conditions = watch.alarm_conditions if instance in new else ("", "")
+        changes += [
+            PlannedChange(sign, "alarm", prefix + name, new_condition)
+            for name, old_condition, new_condition in zip(
+                watch.alarm_name_suffixes, old_conditions, new_conditions, strict=True
+            )
+            if old_condition != new_condition
         ]
-    return lines
+    return changes
 
 
-def _stale_code(found: DeployedState, bucket: str, kept: set[str]) -> list[PlanStep]:
-    """Removes our keys but those `kept` in `bucket`, and the bucket of our own where it is another one."""
+def _plan_cleanup(state: DeployedState, bucket: str, keys_in_use: set[str]) -> list[PlanStep]:
+    """Return steps that remove our other keys, and our own bucket if the code is in another one."""
     steps = []
-    for name, keys in found.keys_by_bucket.items():
-        stale = tuple(key for key in keys if name != bucket or key not in kept)
-        lines = [PlannedChange("-", "code", key, f"in {name}") for key in stale]
+    for name, keys in state.keys_by_bucket.items():
+        stale = tuple(key for key in keys if name != bucket or key not in keys_in_use)
+        changes = [PlannedChange("-", "code", key, f"in {name}") for key in stale]
         if stale:
-            steps.append(_quiet_all(lines, partial(storage.delete_objects, bucket=name, keys=stale)))
-        if name == found.place.default_bucket != bucket:
-            steps.append(_quiet(PlannedChange("-", "bucket", name), partial(storage.delete_bucket, bucket=name)))
+            steps.append(_steps_as_one(changes, partial(storage.delete_objects, bucket=name, keys=stale)))
+        if name == state.place.default_bucket != bucket:
+            steps.append(_step(PlannedChange("-", "bucket", name), partial(storage.delete_bucket, bucket=name)))
     return steps
 
 
-def _note(name: str, what: str, kind: str = "alarm") -> PlanStep:
-    return _quiet(PlannedChange("!", kind, name, what), lambda aws: None)
+def _note(name: str, detail: str, kind: str = "alarm") -> PlanStep:
+    return _step(PlannedChange("!", kind, name, detail), lambda aws: None)
 
 
 def _delete_webhook(place: StackLocation) -> PlanStep:
-    line = PlannedChange("-", "parameter", place.webhook_parameter, "the Slack webhook")
-    return _quiet(line, partial(storage.delete_webhook_parameter, name=place.webhook_parameter))
+    change = PlannedChange("-", "parameter", place.webhook_parameter, "the Slack webhook")
+    return _step(change, partial(storage.delete_webhook_parameter, name=place.webhook_parameter))
 
 
-def _quiet(line: PlannedChange, do: Callable[..., None]) -> PlanStep:
-    return _quiet_all([line], do)
+def _step(change: PlannedChange, execute: Callable[..., None]) -> PlanStep:
+    return _steps_as_one([change], execute)
 
 
-def _quiet_all(lines: Iterable[PlannedChange], do: Callable[..., None]) -> PlanStep:
-    return PlanStep(lambda aws, tell: do(aws), tuple(lines))
+def _steps_as_one(changes: Iterable[PlannedChange], execute: Callable[..., None]) -> PlanStep:
+    return PlanStep(lambda aws, on_event: execute(aws), tuple(changes))

@@ -1,4 +1,4 @@
-"""What ``cwnotify deploy`` is asked for, what is there already, and a plan between the two: data and nothing else."""
+"""What ``cwnotify deploy`` shall create, what is deployed, and the plan between the two. Data only."""
 
 from __future__ import annotations
 
@@ -12,31 +12,98 @@ from cwnotify.deploy.cloudformation import Stack, StackEventCallback
 from cwnotify.errors import UsageError
 from cwnotify.settings import Secret
 
+MAX_ALARM_WINDOW = 86_400  # seconds; CloudWatch evaluates a day at most
+
+
+@dataclass(frozen=True)
+class InstanceWatch:
+    """How one instance's CPU is watched.
+
+    Parameters
+    ----------
+    threshold, idle
+        Percent. Above `threshold` the instance is busy; below `idle` its training has ended.
+    period
+        Seconds that one datapoint covers.
+    datapoints, evaluated
+        An alarm fires if M of N datapoints are beyond the limit.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range.
+    """
+
+    instance: str
+    threshold: float = 50.0
+    idle: float = 10.0
+    period: int = 300
+    datapoints: int = 2
+    evaluated: int = 3
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"i-[0-9a-f]{8,17}", self.instance):
+            raise UsageError(f"{self.instance!r} is not an instance ID", hint="IDs look like i-0abc1234def567890")
+        if not 0 < self.idle < self.threshold < 100:
+            raise UsageError(
+                f"--idle {self.idle:g} and --threshold {self.threshold:g} do not fit together",
+                hint="--idle must be less than --threshold, and both must be between 0 and 100",
+            )
+        if self.period not in (10, 30) and (self.period < 60 or self.period % 60):
+            raise UsageError(
+                f"--period {self.period} is not a period of CloudWatch",
+                hint="use 10, 30, or whole minutes in seconds: 60, 120, 300",
+            )
+        if not 1 <= self.datapoints <= self.evaluated or self.period * self.evaluated > MAX_ALARM_WINDOW:
+            raise UsageError(
+                f"--datapoints {self.datapoints}/{self.evaluated} is out of range",
+                hint="use M/N, such as 2/3, where M is at most N, and N periods are at most a day",
+            )
+
+    @property
+    def alarm_name_suffixes(self) -> tuple[str, str]:
+        """The ends of the names of its two alarms."""
+        return f"{self.instance}-busy", f"{self.instance}-off"
+
+    @property
+    def alarm_conditions(self) -> tuple[str, str]:
+        """What makes its two alarms fire."""
+        time = f"{self.period // 60} min" if self.period % 60 == 0 else f"{self.period} s"
+        window = f"in {self.datapoints} of {self.evaluated} × {time}"
+        return f"CPU above {self.threshold:g} % {window}", f"CPU below {self.idle:g} % {window}, or nothing measured"
+
 
 @dataclass(frozen=True)
 class StackSpec:
-    """What was asked for; None where it is to stay as it is.
+    """The desired stack. A field that is None keeps the deployed value.
 
     Parameters
     ----------
     instances
-        Instances to watch from now on.
+        Instances to watch in addition to those that are watched already.
     dropped
-        Instances, alarms attached, or other accounts that are no longer wanted.
+        Instances, attached alarms or other accounts to remove.
     alarms
-        Alarms that exist already, to be attached.
+        Existing alarms to attach.
     accounts
         Other accounts whose alarms may publish to the topic.
     kms_key
-        The key that encrypts the topic; empty for none.
+        The key that encrypts the topic; ``none`` removes it.
     threshold, idle, period, datapoints
-        For `instances`; see `cwnotify.deploy.template.InstanceWatch`.
+        For `instances`; see `InstanceWatch`.
     bucket
-        Somebody's own bucket for the code.
+        The user's own bucket for the code.
     boundary
         ARN of the policy that limits the function's role; empty for none.
+    prefix
+        Prefix of the names of the stack's alarms, and of those that a fleet matches.
     webhook
-        The URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept.
+        The URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is stored.
+
+    Raises
+    ------
+    UsageError
+        If a name, account or ARN is malformed.
     """
 
     name: str = "cwnotify"
@@ -60,19 +127,26 @@ class StackSpec:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,23}", self.name):
-            raise UsageError("--name takes up to 24 lower-case letters, digits and hyphens, a letter first")
+            raise UsageError(
+                f"--name {self.name!r} is not valid",
+                hint="use up to 24 lower-case letters, digits and hyphens; begin with a letter",
+            )
         if self.zone:
             validate_time_zone(self.zone)
         for account in self.accounts:
             if not re.fullmatch("[0-9]{12}", account):
-                raise UsageError(f"--allow-account takes an account's twelve digits, not {account!r}")
+                raise UsageError(
+                    f"--allow-account {account!r} is not an account ID", hint="an account ID has twelve digits"
+                )
         if self.boundary and not re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[!-~]+", self.boundary):
-            raise UsageError("--boundary takes the ARN of an IAM policy, or none", hint=f"not {self.boundary!r}")
+            raise UsageError(
+                f"--boundary {self.boundary!r} is not the ARN of an IAM policy", hint="give such an ARN, or none"
+            )
 
 
 @dataclass(frozen=True)
 class StackLocation:
-    """Where a stack is, and so what all that belongs to it is called."""
+    """A stack's name, account and region, and the names that follow from them."""
 
     name: str
     account: str
@@ -81,11 +155,11 @@ class StackLocation:
 
     @property
     def topic_arn(self) -> str:
-        """The topic's ARN."""
+        """The ARN of the stack's topic."""
         return f"arn:{self.partition}:sns:{self.region}:{self.account}:{self.name}"
 
     def get_alarm_arn(self, name: str) -> str:
-        """The ARN of an alarm here."""
+        """Return the ARN of an alarm in the stack's account and region."""
         return f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
 
     @property
@@ -95,40 +169,40 @@ class StackLocation:
 
     @property
     def default_bucket(self) -> str:
-        """The bucket that is made where none is named."""
+        """The bucket that deploy creates unless the user names one."""
         return f"{self.name}-code-{self.account}-{self.region}"
 
     @property
     def webhook_parameter(self) -> str:
-        """The parameter that holds the webhook."""
+        """The name of the parameter that holds the webhook."""
         return f"/cwnotify/{self.name}/webhook"
 
     @property
     def key_prefix(self) -> str:
-        """How the keys of all that is put into a bucket begin."""
+        """Prefix of the keys of all objects that deploy writes."""
         return f"cwnotify/{self.name}/"
 
 
 @dataclass(frozen=True)
 class DeployedState:
-    """What is there.
+    """What exists in AWS.
 
     Parameters
     ----------
     webhook
-        What our parameter holds.
-    code
-        Our keys by bucket, of those buckets that exist.
-    on_topic
-        Alarms not of the stack that act on its topic.
-    alarms
-        Those of the alarms wished for that exist.
-    boundary
-        The ARN of the stack's permissions boundary, if it exists.
+        The value of our parameter.
+    keys_by_bucket
+        Our keys in each of the buckets that exist.
+    alarms_on_topic
+        Alarms outside the stack that act on its topic.
+    existing_alarms
+        Those of the spec's alarms that exist.
+    existing_boundary_arn
+        The ARN of the stack's permissions boundary; empty if it does not exist.
     stored_sha256
-        Of the object that the stack names as its code; empty if there is none.
+        Hash of the object that the stack names as its code; empty if there is none.
     deployed_sha256
-        Of the code that the function runs.
+        Hash of the code that the function runs; empty if there is no function.
     """
 
     place: StackLocation
@@ -144,7 +218,7 @@ class DeployedState:
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """One line of a plan: ``+`` is made, ``~`` changed, ``-`` removed, ``!`` only to be known."""
+    """One line of a plan. `sign` is ``+`` (create), ``~`` (change), ``-`` (remove) or ``!`` (a note)."""
 
     sign: str
     kind: str
@@ -154,14 +228,14 @@ class PlannedChange:
 
 @dataclass(frozen=True)
 class PlanStep:
-    """Something to be done, and what it comes to."""
+    """An action, and the changes that it makes."""
 
     execute: Callable[[AwsSession, StackEventCallback], None]
     changes: tuple[PlannedChange, ...]
 
     @property
     def is_note(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the step changes nothing."""
         return all(change.sign == "!" for change in self.changes)
 
 

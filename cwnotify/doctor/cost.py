@@ -1,8 +1,8 @@
-"""What watching has cost, and what it costs at most. Pure.
+"""What watching has cost today, and its cost at most. Pure.
 
-Prices are those of most regions, in US dollars, and some regions ask more:
-https://aws.amazon.com/cloudwatch/pricing/ (GetMetricData: $0.01 for 1,000 metrics asked for; all other requests to
-CloudWatch: $0.01 for 1,000 beyond the first million in a month). What is asked of EC2, SNS and STS costs nothing.
+Prices are those of most regions, in US dollars. Some regions are more expensive:
+https://aws.amazon.com/cloudwatch/pricing/ (GetMetricData: $0.01 for 1,000 metrics; all other requests to CloudWatch:
+$0.01 for 1,000 beyond the first million in a month). Requests to EC2, SNS and STS are free.
 """
 
 from __future__ import annotations
@@ -16,59 +16,58 @@ USD_PER_METRIC = 0.01 / 1000
 USD_PER_REQUEST = 0.01 / 1000
 FREE_REQUESTS_PER_MONTH = 1_000_000
 _METRIC_DATA = "cloudwatch:GetMetricData"
-_DAY = 86_400.0
-_DAYS = 30
+_DAY = 86_400.0  # seconds
+_DAYS_PER_MONTH = 30
 
 
 def count_billed_requests(calls: Mapping[str, int]) -> int:
-    """How many of these calls count as requests to CloudWatch."""
+    """Return how many of these calls CloudWatch bills as requests."""
     return sum(n for name, n in calls.items() if name.startswith("cloudwatch:") and name != _METRIC_DATA)
 
 
 def compute_daily_cost(metrics: int, requests: int, requests_of_the_month: int) -> float:
-    """What a day costs.
+    """Return the cost of a day in US dollars.
 
     Parameters
     ----------
     metrics, requests
-        The metrics asked for with GetMetricData, and the other requests to CloudWatch, in that day.
+        The day's metrics requested with GetMetricData, and its other requests to CloudWatch.
     requests_of_the_month
-        Those of the whole month, of which the first million are free.
+        The other requests of the whole month. The first million is free.
     """
-    paid = (
-        max(0, requests_of_the_month - FREE_REQUESTS_PER_MONTH) / requests_of_the_month if requests_of_the_month else 0
-    )
-    return metrics * USD_PER_METRIC + requests * paid * USD_PER_REQUEST
+    billed = max(0, requests_of_the_month - FREE_REQUESTS_PER_MONTH)
+    share = billed / requests_of_the_month if requests_of_the_month else 0
+    return metrics * USD_PER_METRIC + requests * share * USD_PER_REQUEST
 
 
 def evaluate_cost(calls: Mapping[str, int], metrics: int, seconds: float, metric_seconds: float) -> Finding:
-    """Today's calls and what they cost, and a day's at most.
+    """Return today's calls and their cost, and the cost of a day at most.
 
     Parameters
     ----------
     calls
-        Today's calls (UTC), by the names that IAM has for them.
+        Today's calls (UTC) by their IAM names.
     metrics
-        The metrics that these asked for.
+        The metrics that these calls requested.
     seconds, metric_seconds
-        The time between two looks at alarms, and that between two looks at one metric.
+        The time between two polls of alarms, and of one metric.
     """
-    asked = count_billed_requests(calls)
-    a_day, metrics_a_day = int(_DAY / seconds), int(_DAY / metric_seconds)
-    spent = compute_daily_cost(metrics, asked, asked * _DAYS)
-    most = compute_daily_cost(metrics_a_day, a_day, a_day * _DAYS)
-    so_far = (
-        f"{format_count(sum(calls.values()), 'call')} and {format_count(metrics, 'metric')}: {_money(spent)}"
+    requests = count_billed_requests(calls)
+    max_requests, max_metrics = int(_DAY / seconds), int(_DAY / metric_seconds)
+    cost = compute_daily_cost(metrics, requests, requests * _DAYS_PER_MONTH)
+    max_cost = compute_daily_cost(max_metrics, max_requests, max_requests * _DAYS_PER_MONTH)
+    today = (
+        f"{format_count(sum(calls.values()), 'call')} and {format_count(metrics, 'metric')}: {_format_dollars(cost)}"
         if calls
         else "none"
     )
+    basic = f"with basic monitoring little more than {_DAY / BASIC_MONITORING_PERIOD:.0f} times"
     return report_note(
         "Cost",
-        f"of watching, today (UTC): {so_far}; "
-        f"a panel that is open all day asks for one instance's CPU at most {metrics_a_day:,} times: {_money(most)}, "
-        f"with basic monitoring little more than {_DAY / BASIC_MONITORING_PERIOD:.0f} times",
+        f"of watching, today (UTC): {today}; a panel that is open all day requests one instance's CPU "
+        f"at most {max_metrics:,} times: {_format_dollars(max_cost)}, {basic}",
     )
 
 
-def _money(dollars: float) -> str:
+def _format_dollars(dollars: float) -> str:
     return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"

@@ -1,4 +1,4 @@
-"""What an examination finds: a line for each thing, good or not, and then the one thing to do. Pure."""
+"""What ``cwnotify doctor`` finds: a line for each check, and what to do about a problem. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cwnotify.errors import CwnotifyError
 
 
 class FindingState(StrEnum):
-    """How a thing is; a note is neither good nor wrong."""
+    """The result of a check. A note is neither good nor wrong."""
 
     GOOD = "good"
     WRONG = "wrong"
@@ -18,16 +18,16 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Parameters
     ----------
     part
-        What was looked at, in a word or two.
+        What was checked, in one or two words.
     text
-        What was seen there.
+        The result.
     todo
-        The one thing to do about it; where it is empty, nothing.
+        What to do about it; empty if nothing is to be done.
     """
 
     part: str
@@ -37,25 +37,25 @@ class Finding:
 
 
 def report_ok(part: str, text: str) -> Finding:
-    """All is well."""
+    """Return a finding without problems."""
     return Finding(part, FindingState.GOOD, text)
 
 
 def report_problem(part: str, text: str, todo: str) -> Finding:
-    """This keeps cwnotify from doing what it was set up to do."""
+    """Return a problem that keeps cwnotify from working as configured."""
     return Finding(part, FindingState.WRONG, text, todo)
 
 
 def report_note(part: str, text: str, todo: str = "") -> Finding:
-    """Worth knowing; it may be just as the user wants it."""
+    """Return a note, which may be what the user intended."""
     return Finding(part, FindingState.NOTE, text, todo)
 
 
 def report_error(part: str, error: CwnotifyError) -> Finding:
-    """Return what an error reports, with its hint as what to do."""
+    """Return an error as a problem, with its hint as what to do."""
     return report_problem(part, error.message, error.hint)
 
 
 def format_count(n: int, thing: str) -> str:
-    """``no alarm``, ``1 alarm``, ``2 alarms``."""
+    """Return ``no alarm``, ``1 alarm`` or ``2 alarms``."""
     return f"{n or 'no'} {thing}{'' if n in (0, 1) else 's'}"

@@ -1,4 +1,4 @@
-"""This machine: Python, the packages, Jupyter's front end and its widgets, the sidecar, the state directory."""
+"""Check this machine: Python, the packages, Jupyter's front end, the sidecar and the state directory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cwnotify.store import state_dir
 if TYPE_CHECKING:
     from cwnotify.store.schema import OutboxMessage
 
-# Module and distribution of what cwnotify needs.
+# Module and distribution of each package that cwnotify needs.
 REQUIRED_PACKAGES = (
     ("IPython", "ipython"),
     ("ipywidgets", "ipywidgets"),
@@ -36,33 +36,33 @@ REQUIRED_PACKAGES = (
     ("matplotlib", "matplotlib"),
     ("psutil", "psutil"),
 )
-# Parts of Python that some builds lack.
+# Modules that some builds of Python lack.
 REQUIRED_STANDARD_MODULES = ("sqlite3", "ssl")
 WIDGETS_PACKAGE_JSON = "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager/package.json"
-# What ipywidgets 8 needs of it: https://ipywidgets.readthedocs.io/en/stable/user_install.html
+# The extension's major version for ipywidgets 8: https://ipywidgets.readthedocs.io/en/stable/user_install.html
 MIN_WIDGETS_MAJOR = 5
 MIN_FREE_BYTES = 50 << 20
-SIDECAR_READY_TIMEOUT = 10.0
+SIDECAR_READY_TIMEOUT = 10.0  # seconds
 
 
 def diagnose_python() -> Iterator[Finding]:
-    """The interpreter, and whether it has all that is needed."""
+    """Yield findings about the interpreter and its packages."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     yield report_ok("Python", f"{platform.python_version()} at {sys.executable}, {system}")
     yield from evaluate_standard_modules(
         [module for module in REQUIRED_STANDARD_MODULES if not _can_be_imported(module)]
     )
     yield evaluate_packages(
-        {distribution: _version(distribution) for _, distribution in REQUIRED_PACKAGES}, find_missing_packages()
+        {distribution: _get_version(distribution) for _, distribution in REQUIRED_PACKAGES}, find_missing_packages()
     )
     if not hasattr(os, "pidfd_open"):
         yield report_note(
-            "System", "has no pidfds, so the sidecar looks four times a second whether the kernel still lives"
+            "System", "has no pidfds, so the sidecar checks four times a second whether the kernel is running"
         )
 
 
 def find_missing_packages() -> list[str]:
-    """What is needed and not there."""
+    """Return the required distributions that are not installed."""
     return [distribution for module, distribution in REQUIRED_PACKAGES if not _can_be_found(module)]
 
 
@@ -74,7 +74,7 @@ def _can_be_found(module: str) -> bool:
 
 
 def _can_be_imported(module: str) -> bool:
-    """Try it: of a part that is written in C, a build without it still has the files in Python."""
+    """Import the module, because a build without its C part still has its Python files."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -83,7 +83,7 @@ def _can_be_imported(module: str) -> bool:
 
 
 def evaluate_standard_modules(missing: Iterable[str]) -> Iterator[Finding]:
-    """Whether this Python was built with all that is needed."""
+    """Yield a problem if this Python was built without a required module."""
     if names := " and ".join(missing):
         yield report_problem(
             "Python", f"was built without {names}", "use another Python, or build this one again with its library"
@@ -91,7 +91,7 @@ def evaluate_standard_modules(missing: Iterable[str]) -> Iterator[Finding]:
 
 
 def evaluate_packages(versions: Mapping[str, str], missing: Iterable[str]) -> Finding:
-    """Whether all packages are there."""
+    """Report whether all packages are installed."""
     if names := " ".join(missing):
         return report_problem("Packages", f"missing: {names}", f"{sys.executable} -m pip install {names}")
     return report_ok("Packages", ", ".join(f"{name} {version}".strip() for name, version in versions.items()))
@@ -99,20 +99,20 @@ def evaluate_packages(versions: Mapping[str, str], missing: Iterable[str]) -> Fi
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Who shows the notebook.
+    """The program that shows the notebook.
 
     Parameters
     ----------
     name
-        ``JupyterLab 4.6.6`` and the like; empty where nobody is known.
+        Such as ``JupyterLab 4.6.6``; empty if it is unknown.
     prefix
         Where its Python is installed.
-    widgets
-        The version of the extension that shows widgets in it; empty where there is none.
-    brings_widgets
-        Whether it has widgets of its own, as VS Code and Colab do.
-    is_asking
-        Whether this very process was started from a notebook that it shows.
+    widgets_version
+        The version of its extension for widgets; empty if there is none.
+    has_own_widgets
+        Whether it shows widgets without the extension, as VS Code and Colab do.
+    is_current
+        Whether this process was started from a notebook that it shows.
     """
 
     name: str = ""
@@ -123,73 +123,90 @@ class FrontEnd:
 
 
 def diagnose_front_end(environ: Mapping[str, str] | None = None) -> Finding:
-    """The front end: of the notebook that asks, else the one that this Python would start."""
+    """Check the front end of the current notebook, or else the one that this Python would start."""
     environ = os.environ if environ is None else environ
-    asking = bool(environ.get("JPY_PARENT_PID"))
-    own = next((name for sign, name in _OF_THEIR_OWN if environ.get(sign)), "")
-    if asking and own:
+    is_notebook = bool(environ.get("JPY_PARENT_PID"))
+    own = next((name for variable, name in _FRONT_ENDS_WITH_WIDGETS if environ.get(variable)), "")
+    if is_notebook and own:
         return evaluate_front_end(FrontEnd(own, has_own_widgets=True, is_current=True))
-    prefix = (_prefix_of(environ["JPY_PARENT_PID"]) if asking else "") or sys.prefix
+    prefix = (_find_prefix(environ["JPY_PARENT_PID"]) if is_notebook else "") or sys.prefix
     folders = [Path(prefix), *_JUPYTER_FOLDERS, Path(environ.get("HOME", "/")) / ".local"]
-    widgets = next(filter(None, (_version_in(folder / WIDGETS_PACKAGE_JSON) for folder in folders)), "")
-    return evaluate_front_end(FrontEnd(", ".join(_front_ends(prefix)), prefix, widgets, is_current=asking))
+    widgets = next(filter(None, (_read_version(folder / WIDGETS_PACKAGE_JSON) for folder in folders)), "")
+    names = ", ".join(_list_front_ends(prefix))
+    return evaluate_front_end(FrontEnd(names, prefix, widgets, is_current=is_notebook))
 
 
-_OF_THEIR_OWN = (("VSCODE_PID", "VS Code"), ("COLAB_RELEASE_TAG", "Colab"))
+_FRONT_ENDS_WITH_WIDGETS = (("VSCODE_PID", "VS Code"), ("COLAB_RELEASE_TAG", "Colab"))
 _JUPYTER_FOLDERS = (Path("/usr/local"), Path("/usr"))
 
 
-def evaluate_front_end(seen: FrontEnd) -> Finding:
-    """Whether the panel can be shown."""
-    if seen.has_own_widgets:
-        return report_ok("Front end", f"{seen.name}, which has widgets of its own")
-    if not seen.name:
-        where = f"started from {seen.prefix}, where there is no" if seen.is_current else "not this Python's: it has no"
-        return report_note(
-            "Front end", f"{where} JupyterLab or Notebook", "run %cwnotify doctor in a notebook to see its own"
-        )
-    major = seen.widgets_version.partition(".")[0]
+def evaluate_front_end(front_end: FrontEnd) -> Finding:
+    """Report whether the front end can show the panel."""
+    name, prefix, version = front_end.name, front_end.prefix, front_end.widgets_version
+    if front_end.has_own_widgets:
+        return report_ok("Front end", f"{name}, which has widgets of its own")
+    if not name:
+        origin = f"started from {prefix}, which has no" if front_end.is_current else "not in this Python: it has no"
+        todo = "run %cwnotify doctor in a notebook to check its front end"
+        return report_note("Front end", f"{origin} JupyterLab or Notebook", todo)
+    major = version.partition(".")[0]
     if major.isdigit() and int(major) >= MIN_WIDGETS_MAJOR:
-        return report_ok("Front end", f"{seen.name} at {seen.prefix}, which shows widgets ({seen.widgets_version})")
-    found = f"only those of ipywidgets 7 ({seen.widgets_version})" if seen.widgets_version else "no widgets"
-    todo = f"{seen.prefix}/bin/python -m pip install -U jupyterlab_widgets; then restart Jupyter and reload the page"
-    return report_problem("Front end", f"{seen.name} at {seen.prefix} can show {found}, and so no panel", todo)
+        return report_ok("Front end", f"{name} at {prefix}, which shows widgets ({version})")
+    widgets = f"only those of ipywidgets 7 ({version})" if version else "no widgets"
+    todo = f"{prefix}/bin/python -m pip install -U jupyterlab_widgets; then restart Jupyter and reload the page"
+    return report_problem("Front end", f"{name} at {prefix} can show {widgets}, and so no panel", todo)
 
 
 def diagnose_sidecar() -> Finding:
-    """Start one, hear that it is ready, and let it leave."""
-    link, answered, ready = SidecarClient(), threading.Event(), threading.Event()
+    """Start a sidecar, wait until it is ready, and let it exit."""
+    client, has_answered, is_ready = SidecarClient(), threading.Event(), threading.Event()
 
-    def hear(line: PipeMessage) -> None:
-        if line["kind"] == "ready":
-            ready.set()
-            answered.set()
+    def handle(message: PipeMessage) -> None:
+        if message["kind"] == "ready":
+            is_ready.set()
+            has_answered.set()
 
-    link.on_message, link.show_warning = hear, lambda text: answered.set()
-    began = time.monotonic()
-    # It is told nothing but this, and above all no webhook: it posts nothing.
-    link.send_command("refresh")
-    answered.wait(SIDECAR_READY_TIMEOUT)
-    seconds = time.monotonic() - began
-    failure, log = link.failure_reason, settings.get_state_dir() / "sidecar.log"
-    link.close()
-    return evaluate_sidecar(seconds if ready.is_set() else None, log, failure)
+    client.on_message, client.show_warning = handle, lambda text: has_answered.set()
+    start = time.monotonic()
+    # The sidecar gets no webhook, so it sends nothing to Slack.
+    client.send_command("refresh")
+    has_answered.wait(SIDECAR_READY_TIMEOUT)
+    seconds = time.monotonic() - start
+    failure, log = client.failure_reason, settings.get_state_dir() / "sidecar.log"
+    client.close()
+    return evaluate_sidecar(seconds if is_ready.is_set() else None, log, failure)
 
 
 def evaluate_sidecar(seconds: float | None, log: Path, failure: str = "") -> Finding:
-    """Whether it answered, after how long, or why it ended instead."""
+    """Report after how many seconds the sidecar was ready, or why it was not.
+
+    Parameters
+    ----------
+    seconds
+        None if it was not ready in time.
+    log
+        The sidecar's log.
+    failure
+        Why it could not start; empty if it started.
+    """
     if failure:
         return report_problem(
             "Sidecar", f"cannot start, so no alert is sent: {failure}", "fix that, then run: cwnotify doctor"
         )
     if seconds is None:
-        return report_problem("Sidecar", f"did not answer within {SIDECAR_READY_TIMEOUT:.0f} s", f"look into {log}")
+        return report_problem("Sidecar", f"did not answer within {SIDECAR_READY_TIMEOUT:.0f} s", f"see {log}")
     return report_ok("Sidecar", f"starts, and answers after {seconds:.2f} s")
 
 
 @dataclass(frozen=True)
 class StateDirectoryStatus:
-    """The state directory: how much room there is, and the alerts in it that are not delivered."""
+    """The state directory: its free space, and its undelivered alerts.
+
+    Parameters
+    ----------
+    own_destination
+        Fingerprint of the configured webhook.
+    """
 
     directory: Path
     free_bytes: int
@@ -199,71 +216,71 @@ class StateDirectoryStatus:
 
 
 def diagnose_state_directory(webhook: settings.Secret | None) -> Iterator[Finding]:
-    """The state directory, and the alerts in it."""
+    """Yield findings about the state directory and its alerts."""
     import sqlite3
 
     from cwnotify.store.outbox import Outbox
 
     try:
         directory = state_dir.prepare_state_dir(settings.get_state_dir())
-        with closing(Outbox(directory / state_dir.OUTBOX_FILENAME)) as box:
-            mine = state_dir.fingerprint_webhook(webhook, directory)
-            room = shutil.disk_usage(directory).free
-            waiting, dead = (tuple(box.list_messages(kind)) for kind in ("pending", "dead"))
+        with closing(Outbox(directory / state_dir.OUTBOX_FILENAME)) as outbox:
+            destination = state_dir.fingerprint_webhook(webhook, directory)
+            free_bytes = shutil.disk_usage(directory).free
+            pending, dead = (tuple(outbox.list_messages(kind)) for kind in ("pending", "dead"))
     except StateError as error:
         yield report_error("State", error)
     except (sqlite3.Error, OSError) as error:
         yield report_problem(
             "State",
             f"{settings.get_state_dir()} cannot be used ({error})",
-            "set CWNOTIFY_STATE_DIR to a folder on a local disk that can be written",
+            "set CWNOTIFY_STATE_DIR to a writable folder on a local disk",
         )
     else:
-        yield from evaluate_state_directory(StateDirectoryStatus(directory, room, waiting, dead, mine))
+        yield from evaluate_state_directory(StateDirectoryStatus(directory, free_bytes, pending, dead, destination))
 
 
-def evaluate_state_directory(kept: StateDirectoryStatus) -> Iterator[Finding]:
-    """Whether there is room, and whether every alert was told."""
-    room = f"{kept.free_bytes / (1 << 30):.1f} GiB free"
-    if kept.free_bytes < MIN_FREE_BYTES:
+def evaluate_state_directory(status: StateDirectoryStatus) -> Iterator[Finding]:
+    """Yield whether the disk has space, and whether every alert was delivered."""
+    if status.free_bytes < MIN_FREE_BYTES:
         yield report_problem(
             "State",
-            f"{kept.directory}: only {kept.free_bytes >> 20} MiB free",
-            "make room there, or set CWNOTIFY_STATE_DIR",
+            f"{status.directory}: only {status.free_bytes >> 20} MiB free",
+            "free some space, or set CWNOTIFY_STATE_DIR",
         )
     else:
-        yield report_ok("State", f"{kept.directory}, {room}")
-    if kept.dead:
-        why = kept.dead[-1].reason
-        text = f"{format_count(len(kept.dead), 'alert')} could not be delivered; the last one because: {why}"
+        yield report_ok("State", f"{status.directory}, {status.free_bytes / (1 << 30):.1f} GiB free")
+    if status.dead:
+        reason = status.dead[-1].reason
+        text = f"{format_count(len(status.dead), 'alert')} could not be delivered; the last one because: {reason}"
         yield report_problem("Outbox", text, "cwnotify outbox list, then: cwnotify outbox retry --all")
-    elif kept.pending:
-        others = sum(message.destination != kept.own_destination for message in kept.pending)
+    elif status.pending:
+        others = sum(message.destination != status.own_destination for message in status.pending)
         elsewhere = f", {others} of them for another webhook" if others else ""
-        why = kept.pending[-1].reason
-        text = f"{format_count(len(kept.pending), 'alert')} waiting{elsewhere}" + (f": {why}" if why else "")
+        reason = status.pending[-1].reason
+        text = f"{format_count(len(status.pending), 'alert')} waiting{elsewhere}" + (f": {reason}" if reason else "")
         yield report_note("Outbox", text, "cwnotify outbox list")
     else:
-        yield report_ok("Outbox", "nothing waits, and nothing is dead")
+        yield report_ok("Outbox", "nothing is pending, and nothing is dead")
 
 
-def _version(distribution: str) -> str:
+def _get_version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
 
 
-def _front_ends(prefix: str) -> list[str]:
-    """The front ends that are installed there."""
+def _list_front_ends(prefix: str) -> list[str]:
+    """Return name and version of the front ends that are installed under `prefix`."""
     folders = [str(folder) for folder in Path(prefix).glob("lib/python3*/site-packages")]
     names = {"jupyterlab": "JupyterLab", "notebook": "Notebook"}
-    found = {one.name: one.version for one in metadata.distributions(path=folders) if one.name in names}
-    return [f"{shown} {found[name]}" for name, shown in names.items() if name in found]
+    distributions = metadata.distributions(path=folders)
+    versions = {entry.name: entry.version for entry in distributions if entry.name in names}
+    return [f"{title} {versions[name]}" for name, title in names.items() if name in versions]
 
 
-def _prefix_of(pid: str) -> str:
-    """Where the Python of a process is installed, from its command line: its binary may lie outside of it."""
+def _find_prefix(pid: str) -> str:
+    """Return the prefix of a process's Python from its command line, because its binary may be a link to another."""
     try:
         program = Path(f"/proc/{int(pid)}/cmdline").read_bytes().split(b"\0")[0].decode()
     except (OSError, ValueError):
@@ -272,7 +289,7 @@ def _prefix_of(pid: str) -> str:
     return str(path.parent.parent) if path.is_absolute() and path.parent.name == "bin" else ""
 
 
-def _version_in(package: Path) -> str:
+def _read_version(package: Path) -> str:
     try:
         return str(json.loads(package.read_text(encoding="utf-8"))["version"])
     except (OSError, ValueError, KeyError, TypeError):

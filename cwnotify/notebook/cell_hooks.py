@@ -37,8 +37,8 @@ _FUTURE_IMPORT = re.compile(r"from\s+__future__\s+import\b")
 # In seconds. The cells of a Run All follow each other faster than cells that a person starts.
 MAX_RUN_ALL_GAP = 1.0
 NO_WEBHOOK_CELL_WARNING = (
-    "no Slack webhook is set, so alerts appear here instead of in Slack. "
-    "To set one: %cwnotify login (or the variable CWNOTIFY_WEBHOOK_URL)"
+    "no Slack webhook is configured, so alerts are shown here and not sent; "
+    "run `%cwnotify login`, or set CWNOTIFY_WEBHOOK_URL before the kernel starts"
 )
 
 

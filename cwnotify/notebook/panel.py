@@ -99,7 +99,7 @@ def _print_snapshot(request: PanelRequest, source: SnapshotSource) -> None:
     def receive(message: dict[str, Any]) -> None:
         snapshot = from_json_dict(Snapshot, message["snapshot"])
         latest[:] = [snapshot]
-        if snapshot.updated or snapshot.troubles:
+        if snapshot.updated or snapshot.problems:
             is_complete.set()
 
     panel_id = secrets.token_hex(8)

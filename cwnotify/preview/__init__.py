@@ -1,8 +1,7 @@
-"""A Slack payload -> HTML that looks as it does in Slack. Pure; standard library only.
+"""Render Slack payloads as HTML that looks as in Slack. Pure; standard library only.
 
-Text in payloads is hostile: all of it is escaped, only http and https links become links, nothing is fetched
-and no script runs but the caller's own. A payload with wrong types anywhere still renders, its odd part as a
-placeholder: a preview that fails says less than one that shows what is wrong.
+Payloads are not trusted: all text is escaped, only http and https URLs become links, nothing is fetched, and only the
+caller's script runs. A payload with wrong types still renders, with placeholders that show what is wrong.
 """
 
 from cwnotify.preview.builder import build_block_kit_builder_url

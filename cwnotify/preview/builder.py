@@ -1,29 +1,30 @@
-"""The link that opens a payload in Slack's Block Kit Builder. Standard library only."""
+"""Build links that open a payload in Slack's Block Kit Builder. Standard library only."""
 
 from __future__ import annotations
 
 import json
 from urllib.parse import quote
 
-from cwnotify.preview.loose import as_dict, as_list, as_str
+from cwnotify.alerts.parsing.lenient_json import as_dict, as_list, as_str
 
 BLOCK_KIT_BUILDER_URL = "https://app.slack.com/block-kit-builder/#"
 
 
 def build_block_kit_builder_url(payload: object) -> str:
-    """Slack's own preview of `payload`; the message travels behind the ``#``, so opening it sends nothing.
+    """Return a link to Slack's preview of `payload`.
 
-    The Builder knows blocks and attachments alone, so the text of a message without blocks becomes a section.
+    The message is in the URL's fragment, which browsers do not send. The Builder supports only blocks and attachments.
+    Therefore the text of a message without blocks becomes a section.
     """
     message = as_dict(payload)
     blocks = as_list(message.get("blocks"))
     text = as_str(message.get("text"))
     if not blocks and text:
         blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}]
-    shown = {"blocks": blocks, "attachments": as_list(message.get("attachments"))}
+    content = {"blocks": blocks, "attachments": as_list(message.get("attachments"))}
     try:
         return BLOCK_KIT_BUILDER_URL + quote(
-            json.dumps(shown, separators=(",", ":"), skipkeys=True, default=str), safe=""
+            json.dumps(content, separators=(",", ":"), skipkeys=True, default=str), safe=""
         )
-    except (ValueError, RecursionError):  # a payload made in Python may hold itself; JSON never does
+    except (ValueError, RecursionError):  # a payload built in Python may contain itself
         return BLOCK_KIT_BUILDER_URL

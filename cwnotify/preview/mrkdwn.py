@@ -1,9 +1,8 @@
-"""Slack's mrkdwn -> HTML: the only place where text of a payload becomes markup. Standard library only.
+"""Convert Slack's mrkdwn to HTML. All text of a payload becomes markup here. Standard library only.
 
-The grammar is Slack's (https://docs.slack.dev/messaging/formatting-message-text, checked on 2026-11-22), and
-where Slack shows the markers instead of formatting, so does this: ``*bold*`` needs something other than a
-letter or a digit on both sides. A Korean particle that follows it directly spoils it, in Slack and here alike
-(https://github.com/seratch/ChatGPT-in-Slack/issues/61).
+The grammar is Slack's: https://docs.slack.dev/messaging/formatting-message-text (checked on 2026-11-22). If Slack shows
+the markers instead of formatting, so does this module: ``*bold*`` must not touch a letter or digit on either side. A
+Korean particle directly after it therefore disables it (https://github.com/seratch/ChatGPT-in-Slack/issues/61).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _SHORTCODE = re.compile(_EMOJI)
 _FENCE = re.compile(r"```(.+?)```", re.DOTALL)
 _QUOTE = re.compile(r"(?:&gt;|>) ?")
 _QUOTE_REST = re.compile(r"(?:&gt;|>){3} ?")
-# A body never holds its own marker, so nesting is at most as deep as there are markers.
+# A body never contains its own marker, so the number of markers limits the nesting depth.
 _INLINE = re.compile(
     r"`(?P<code>[^`\n]+)`"
     r"|<(?P<angle>[^<>\n]+)>"
@@ -51,17 +50,17 @@ _INLINE = re.compile(
     r"|" + _EMOJI
 )
 _ENTITY = re.compile("&(amp|lt|gt);")
-# What HTML forbids, and lone surrogates, which no encoder takes.
+# Characters that HTML forbids, and lone surrogates, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def escape_html(text: str) -> str:
-    """Any text as HTML that is safe in an element and in a quoted attribute."""
+    """Escape any text for an element or a quoted attribute."""
     return html.escape(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def escape_web_url(url: str) -> str:
-    """`url` escaped for ``href`` where it is http or https with a host, else empty."""
+    """Return `url` escaped for ``href`` if it is http or https with a host, else an empty string."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -69,100 +68,102 @@ def escape_web_url(url: str) -> str:
     return escape_html(url) if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
-def render_link_html(url: str, shown: str, style: str = "") -> str:
-    """A link around ready HTML, opening in its own tab; where `url` is not for the web, `shown` alone."""
+def render_link_html(url: str, content: str, css_class: str = "") -> str:
+    """Return a link around HTML `content` that opens in a new tab, or only `content` if `url` is not a web URL."""
     href = escape_web_url(url)
-    kind = f' class="{style}"' if style else ""
+    attribute = f' class="{css_class}"' if css_class else ""
     if not href:
-        return f"<span{kind}>{shown}</span>" if style else shown
-    return f'<a{kind} href="{href}" target="_blank" rel="noopener noreferrer">{shown}</a>'
+        return f"<span{attribute}>{content}</span>" if css_class else content
+    return f'<a{attribute} href="{href}" target="_blank" rel="noopener noreferrer">{content}</a>'
 
 
 def render_plain_text_html(text: str) -> str:
-    """A ``plain_text`` as HTML: emoji and line breaks, no other formatting."""
-    shown = _SHORTCODE.sub(lambda found: EMOJI_BY_SHORTCODE[found["emoji"]], text)
-    return _literal(shown).replace("\n", "<br>")
+    """Convert ``plain_text`` to HTML: emoji and line breaks, no other formatting."""
+    with_emoji = _SHORTCODE.sub(lambda match: EMOJI_BY_SHORTCODE[match["emoji"]], text)
+    return _escape_literal(with_emoji).replace("\n", "<br>")
 
 
 def render_mrkdwn_html(text: str) -> str:
-    """A ``mrkdwn`` text as HTML: a mix of inline elements, ``pre`` and ``blockquote``."""
+    """Convert ``mrkdwn`` to HTML: inline elements, ``pre`` and ``blockquote``."""
     pieces = []
     for number, piece in enumerate(_FENCE.split(text)):
         if number % 2:
-            pieces.append(f"<pre><code>{_literal(piece.strip(chr(10)))}</code></pre>")
+            pieces.append(f"<pre><code>{_escape_literal(piece.strip(chr(10)))}</code></pre>")
         elif lines := piece.strip("\n"):
-            pieces.append(_lines_html(lines))
+            pieces.append(_render_lines(lines))
     return "".join(pieces)
 
 
-def _lines_html(text: str) -> str:
-    """Lines without code blocks; those that are quoted stand together in one quotation."""
+def _render_lines(text: str) -> str:
+    """Convert lines without code blocks. Consecutive quoted lines become one quotation."""
     html_of = {True: "<blockquote>{}</blockquote>", False: "{}"}
-    runs = groupby(_quoted(text), key=lambda line: line[0])
+    runs = groupby(_split_quotes(text), key=lambda line: line[0])
     return "".join(
-        html_of[quoted].format("<br>".join(_inline_html(line) for _, line in lines)) for quoted, lines in runs
+        html_of[quoted].format("<br>".join(_render_inline(line) for _, line in lines)) for quoted, lines in runs
     )
 
 
-def _quoted(text: str) -> Iterator[tuple[bool, str]]:
-    """Each line with whether it is quoted; its marker is taken away."""
-    rest = False
+def _split_quotes(text: str) -> Iterator[tuple[bool, str]]:
+    """Yield whether each line is quoted, and the line without its marker."""
+    is_rest_quoted = False
     for line in text.split("\n"):
-        if not rest and (found := _QUOTE_REST.match(line)):
-            rest = True
-            yield True, line[found.end() :]
-        elif not rest and (found := _QUOTE.match(line)):
-            yield True, line[found.end() :]
+        if not is_rest_quoted and (match := _QUOTE_REST.match(line)):
+            is_rest_quoted = True
+            yield True, line[match.end() :]
+        elif not is_rest_quoted and (match := _QUOTE.match(line)):
+            yield True, line[match.end() :]
         else:
-            yield rest, line
+            yield is_rest_quoted, line
 
 
-def _inline_html(text: str) -> str:
+def _render_inline(text: str) -> str:
     pieces, at = [], 0
-    for found in _INLINE.finditer(text):
-        pieces += [_literal(text[at : found.start()]), _piece_html(found)]
-        at = found.end()
-    return "".join([*pieces, _literal(text[at:])])
+    for match in _INLINE.finditer(text):
+        pieces += [_escape_literal(text[at : match.start()]), _render_match(match)]
+        at = match.end()
+    return "".join([*pieces, _escape_literal(text[at:])])
 
 
-def _piece_html(found: re.Match[str]) -> str:
-    kind, body = str(found.lastgroup), found[str(found.lastgroup)]
+def _render_match(match: re.Match[str]) -> str:
+    kind, body = str(match.lastgroup), match[str(match.lastgroup)]
     if kind == "code":
-        return f"<code>{_literal(body)}</code>"
+        return f"<code>{_escape_literal(body)}</code>"
     if kind == "angle":
-        return _angle_html(body)
+        return _render_angle(body)
     if kind == "bare":
-        return render_link_html(_decoded(body), _literal(body))
+        return render_link_html(_decode_entities(body), _escape_literal(body))
     if kind == "emoji":
         return EMOJI_BY_SHORTCODE[body]
-    return f"<{kind}>{_inline_html(body)}</{kind}>"
+    return f"<{kind}>{_render_inline(body)}</{kind}>"
 
 
-def _angle_html(body: str) -> str:
-    """What stands between ``<`` and ``>``: a link, a mention or a date; anything else as it was typed."""
+def _render_angle(body: str) -> str:
+    """Render the text between ``<`` and ``>``: a link, a mention or a date. Other text stays as typed."""
     target, _, name = body.partition("|")
     if target.startswith("!date^"):
-        return _literal(name or target)
+        return _escape_literal(name or target)
     if target.startswith(("@", "#")):
-        return _mention(target[0], name or target[1:])
+        return _render_mention(target[0], name or target[1:])
     if target.startswith("!subteam^"):
-        return _mention("@", name or target.removeprefix("!subteam^"))
+        return _render_mention("@", name or target.removeprefix("!subteam^"))
     if target in ("!here", "!channel", "!everyone"):
-        return _mention("@", target[1:], " everyone")
-    url = _decoded(target)
+        return _render_mention("@", target[1:], " everyone")
+    url = _decode_entities(target)
     return (
-        render_link_html(url, render_plain_text_html(name or target)) if escape_web_url(url) else _literal(f"<{body}>")
+        render_link_html(url, render_plain_text_html(name or target))
+        if escape_web_url(url)
+        else _escape_literal(f"<{body}>")
     )
 
 
-def _mention(sigil: str, name: str, more: str = "") -> str:
-    return f'<span class="mention{more}">{sigil}{_literal(name.removeprefix(sigil))}</span>'
+def _render_mention(sigil: str, name: str, css_class: str = "") -> str:
+    return f'<span class="mention{css_class}">{sigil}{_escape_literal(name.removeprefix(sigil))}</span>'
 
 
-def _decoded(text: str) -> str:
-    """Undo Slack's own escaping, which knows three entities and no others."""
-    return _ENTITY.sub(lambda found: {"amp": "&", "lt": "<", "gt": ">"}[found[1]], text)
+def _decode_entities(text: str) -> str:
+    """Decode the three entities that Slack uses."""
+    return _ENTITY.sub(lambda match: {"amp": "&", "lt": "<", "gt": ">"}[match[1]], text)
 
 
-def _literal(text: str) -> str:
-    return escape_html(_decoded(text))
+def _escape_literal(text: str) -> str:
+    return escape_html(_decode_entities(text))

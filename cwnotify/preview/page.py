@@ -1,4 +1,4 @@
-"""Messages -> one self-contained HTML document, in light and dark. Standard library only."""
+"""Render messages as one self-contained HTML document with light and dark themes. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cwnotify.preview.builder import build_block_kit_builder_url
 from cwnotify.preview.message import render_message_html
 from cwnotify.preview.mrkdwn import escape_html, render_link_html
 
-# Colours and sizes are Slack's own; every text keeps a contrast of at least 4.5 to 1 in both themes.
+# Colors and sizes are Slack's. Text contrast is at least 4.5 to 1 in both themes.
 _STYLE = """
 :root {
   color-scheme: light dark;
@@ -34,7 +34,7 @@ body {
 main { max-width: 50rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 h1 { margin: 0; font-size: 1.375rem; line-height: 1.3; }
 h2 { margin: 2rem 0 .75rem; font-size: 1.0625rem; }
-.lead, .empty, .status { margin: .25rem 0 0; color: var(--quiet); }
+.subtitle, .empty, .status { margin: .25rem 0 0; color: var(--quiet); }
 a { color: var(--link); text-decoration: none; }
 a:hover, .text a { text-decoration: underline 1px; text-underline-offset: 3px; }
 a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 2px; }
@@ -107,7 +107,7 @@ thead th { color: var(--quiet); font-size: 13px; }
 
 
 def render_entry_html(payload: object, at: datetime | None = None) -> str:
-    """A message in the page's list, with the link that opens it in Slack's Block Kit Builder."""
+    """Return a list item with the message and a link to it in Slack's Block Kit Builder."""
     link = render_link_html(build_block_kit_builder_url(payload), "Open in Block Kit Builder", "builder")
     return f'<li class="entry">{render_message_html(payload, at)}{link}</li>'
 
@@ -120,18 +120,18 @@ def render_page_html(
     html_above_messages: str = "",
     script: str = "",
 ) -> str:
-    """A whole document that needs nothing beside itself.
+    """Return a self-contained HTML document.
 
     Parameters
     ----------
     messages
-        Each payload with the time at which it arrived, in the order in which they are to stand.
-    title, lead
-        Plain text: the heading, and a sentence under it.
-    above
-        The caller's own ready HTML, put before the messages.
+        Each payload with its arrival time, in display order.
+    title, subtitle
+        Plain text: the heading, and a sentence below it.
+    html_above_messages
+        The caller's HTML, which must be safe.
     script
-        The caller's own JavaScript. The page's policy lets this run, by its hash, and no other.
+        The caller's JavaScript. The page's policy allows only this script, by its hash.
 
     Returns
     -------
@@ -141,25 +141,25 @@ def render_page_html(
     entries = "".join(render_entry_html(payload, at) for payload, at in messages)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_build_policy(script)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="referrer" content="no-referrer"><link rel="icon" href="data:,">'
         f"<title>{escape_html(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><main><h1>{escape_html(title)}</h1>"
-        + (f'<p class="lead">{escape_html(subtitle)}</p>' if subtitle else "")
+        + (f'<p class="subtitle">{escape_html(subtitle)}</p>' if subtitle else "")
         + html_above_messages
         + '<section aria-labelledby="messages-title"><h2 id="messages-title">Messages</h2>'
         f'<ol class="messages" id="messages" aria-live="polite">{entries}</ol>'
-        '<p class="empty">No message has arrived yet.</p></section></main>'
+        '<p class="empty">No messages yet.</p></section></main>'
         + (f"<script>{script}</script>" if script else "")
         + "</body></html>\n"
     )
 
 
-def _policy(script: str) -> str:
-    """A content security policy: nothing from the network, and of scripts only this one."""
-    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    allowed = f"'sha256-{hashed}'" if script else "'none'"
+def _build_policy(script: str) -> str:
+    """Return a content security policy that allows no network and no script except this one."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"'sha256-{digest}'" if script else "'none'"
     return (
         f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'"

@@ -21,12 +21,11 @@ from cwnotify.runs.outcome import determine_outcome
 from cwnotify.runs.recorder import Recording, build_shown_values, iter_enclosing_recordings, locate_run, use_recording
 from cwnotify.runs.run_name import derive_name_from_function
 from cwnotify.runs.value_format import format_error_name
+from cwnotify.settings import NO_WEBHOOK_HINT, NO_WEBHOOK_MESSAGE
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-NO_WEBHOOK_WARNING = (
-    "no Slack webhook is set, so no alerts will be sent; to set one: cwnotify login (or CWNOTIFY_WEBHOOK_URL)"
-)
+NO_WEBHOOK_WARNING = f"{NO_WEBHOOK_MESSAGE}, so alerts are not sent; {NO_WEBHOOK_HINT}"
 
 
 class notify:  # noqa: N801 (used like a function)

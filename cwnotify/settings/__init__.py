@@ -1,11 +1,11 @@
-"""Where every setting comes from, in which order; secrets masked.
+"""Find each setting in its sources and validate it.
 
-Standard library, `errors`, and of `alerts` only `frozen`, `options` and `words`.
+Imports the standard library, `errors` and, of `alerts`, only `light_dataclass`, `events.run_options` and `webhook_url`.
 
-Magic arguments come first, then ``%config CWNotify``, then the environment, then the user's ``config.toml``, then
-Jupyter's and the team's, then defaults. The webhook is a password: it comes from the environment or from the file that
-``cwnotify login`` wrote, never from a notebook, and it lives in a `Secret`. Where the user has chosen one before the
-kernel began, no cell leads alerts elsewhere by a setting.
+The first source that sets a value wins: magic arguments, ``%config CWNotify``, the environment, the user's
+``config.toml``, Jupyter's and the team's settings files, defaults. The webhook is a password. It comes from the
+environment or from the file that ``cwnotify login`` writes, never from a notebook, and is held in a `Secret`. If the
+user configured a webhook before the kernel started, no cell can redirect alerts.
 """
 
 from __future__ import annotations
@@ -44,9 +44,12 @@ from cwnotify.settings.webhook import (
 
 __all__ = [
     "LOOPBACK_HOSTS",
+    "NO_WEBHOOK_HINT",
+    "NO_WEBHOOK_MESSAGE",
     "REFERENCE_PREFIXES",
     "SETTING_SPECS",
     "WEBHOOK_VARIABLES",
+    "NoWebhookError",
     "ResolvedSetting",
     "Secret",
     "SettingSpec",
@@ -65,24 +68,44 @@ __all__ = [
 ]
 
 
+NO_WEBHOOK_MESSAGE = "no Slack webhook is configured"
+NO_WEBHOOK_HINT = "run `cwnotify login`, or set CWNOTIFY_WEBHOOK_URL"
+
+
+class NoWebhookError(SettingsError):
+    """A command needs a Slack webhook and none is configured."""
+
+    def __init__(self, message: str = NO_WEBHOOK_MESSAGE, *, hint: str = NO_WEBHOOK_HINT) -> None:
+        super().__init__(message, hint=hint)
+
+
 @frozen
 class Settings:
-    """Every setting, read and checked.
+    """The values of all settings, validated.
 
     Parameters
     ----------
     webhook
-        The Slack webhook's URL, or ``ssm:/name`` or ``secretsmanager:name`` where it is kept; None if not set.
+        The Slack webhook's URL, or a reference to where AWS stores it (``ssm:/name``, ``secretsmanager:name``); None if
+        it is not set.
+    channel
+        Another channel than the webhook's; only legacy webhooks support this.
+    lang
+        The language of alerts.
+    instance
+        The IDs of the EC2 instances to watch; empty for this machine.
+    alarms
+        The names of the alarms to watch; empty for those of the instances.
     mention
-        In Slack's own form, see `cwnotify.alerts.events.run_options.parse_mention`.
+        Whom to notify, in Slack's own form; see `cwnotify.alerts.events.run_options.parse_mention`.
     min_seconds
-        Runs shorter than this are not told.
+        Do not report runs shorter than this (seconds).
     zone
-        IANA time zone for the times in alerts; empty for the language's default.
+        IANA time zone of the times in alerts; empty for the language's default.
     round_seconds
-        Seconds between two looks at AWS while somebody watches.
+        How often to query AWS while a panel is open (seconds).
     words
-        (language, key, sentence): what is said instead of our own sentences, see `cwnotify.alerts.locale.override_translations`.
+        Custom sentences as (language, key, sentence); see `cwnotify.alerts.locale.override_translations`.
     """
 
     webhook: Secret | None = None
@@ -99,7 +122,7 @@ class Settings:
 
 @frozen
 class SettingSpec:
-    """How one field is found: its variable, then its key in ``config.toml``; and what `help` says of it."""
+    """A setting's environment variable, its key in ``config.toml``, its help, an example and its parser."""
 
     variable: str
     key: str
@@ -112,55 +135,59 @@ SETTING_SPECS = {
     "lang": SettingSpec(
         "CWNOTIFY_LANG",
         "lang",
-        f"the alerts' language: {', '.join(LANGUAGES)}",
+        f"language of alerts: {', '.join(LANGUAGES)}",
         "ko",
         make_choice_parser("lang", LANGUAGES),
     ),
     "mention": SettingSpec(
         "CWNOTIFY_MENTION",
         "mention",
-        "who is pinged: @here, @channel, a member's ID (U…) or a group's (S…)",
+        "whom to notify: @here, @channel, a member ID (U…) or a user group ID (S…)",
         "@here",
         parse_mention,
     ),
     "min_seconds": SettingSpec(
-        "CWNOTIFY_MIN_DURATION", "min_duration", "tell only of runs of at least this length", "5m", parse_duration
+        "CWNOTIFY_MIN_DURATION", "min_duration", "report only runs that take at least this long", "5m", parse_duration
     ),
-    "zone": SettingSpec("CWNOTIFY_TZ", "timezone", "zone of the times in alerts", "Asia/Seoul", validate_time_zone),
-    "channel": SettingSpec("CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks heed it", "#training"),
+    "zone": SettingSpec(
+        "CWNOTIFY_TZ", "timezone", "time zone of the times in alerts", "Asia/Seoul", validate_time_zone
+    ),
+    "channel": SettingSpec(
+        "CWNOTIFY_CHANNEL", "channel", "another channel; only legacy webhooks support this", "#training"
+    ),
     "instance": SettingSpec(
-        "CWNOTIFY_INSTANCE", "instance", "the EC2 instances to watch; this one if not set", "i-0abc12f9d8e7a6b54"
+        "CWNOTIFY_INSTANCE", "instance", "EC2 instances to watch; default: this one", "i-0abc12f9d8e7a6b54"
     ),
     "alarms": SettingSpec(
         "CWNOTIFY_ALARMS",
         "alarms",
-        "the alarms to watch, by name or PREFIX*; those of the instances if not set",
+        "alarms to watch, by name or PREFIX*; default: those of the instances",
         "train-*",
     ),
     "round_seconds": SettingSpec(
-        "CWNOTIFY_ROUND", "round", "time between two looks at AWS while somebody watches", "30s", parse_duration
+        "CWNOTIFY_ROUND", "round", "how often to query AWS while a panel is open", "30s", parse_duration
     ),
 }
-# What leads alerts elsewhere, itself or by way of another file.
-_LEADING = ("channel",)
-_LEADING_VARIABLES = (
+# Settings that redirect alerts, and the variables that do so or that select another settings file.
+_DESTINATION_SETTINGS = ("channel",)
+_DESTINATION_VARIABLES = (
     *WEBHOOK_VARIABLES,
     "CWNOTIFY_CHANNEL",
     "CWNOTIFY_TEAM_CONFIG",
     *("HOME", "XDG_CONFIG_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
 )
 
-# A user's own file counts with the next cell; Jupyter's and the team's have that much time.
-_SECONDS_OF_TEAM = 10.0
-_VARIABLES = (*_LEADING_VARIABLES, *(source.variable for source in SETTING_SPECS.values()))
-_last: FileBackedCache[tuple[Settings, tuple[str, ...]]] = FileBackedCache()
-# The webhook and the channel of this kernel, once they were read.
+# Seconds. The user's own files are checked for every cell.
+_SHARED_FILE_CHECK_INTERVAL = 10.0
+_VARIABLES = (*_DESTINATION_VARIABLES, *(spec.variable for spec in SETTING_SPECS.values()))
+_cache: FileBackedCache[tuple[Settings, tuple[str, ...]]] = FileBackedCache()
+# The webhook and the channel that this kernel read first.
 _pinned: tuple[ResolvedSetting, ResolvedSetting | None] | None = None
 
 
 @frozen
 class ResolvedSetting:
-    """The text of one setting, where it stands, and the value that it has; no text where it is not set."""
+    """A setting's text (empty if it is not set), where it comes from, and its parsed value."""
 
     text: str
     origin: str
@@ -170,171 +197,175 @@ class ResolvedSetting:
 def load_settings(
     environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
-    """Gather the settings; one that cannot be used stays at its default and is told.
+    """Read all settings. A setting that cannot be used is reported and stays at its default.
 
     Parameters
     ----------
     environ
-        The environment; `os.environ` by default.
+        The environment; `os.environ` by default. The result is cached only for the default.
     overrides
-        In a notebook, what ``%config CWNotify`` sets, by the names of `Settings`' fields, as the user wrote it.
+        What ``%config CWNotify`` sets, as the user typed it, by the field names of `Settings`. None outside notebooks.
 
     Returns
     -------
     tuple
-        The settings, and a sentence for each trouble: the setting, where it stands, what would be right.
+        The settings, and one sentence per problem: the setting, its origin and what would be valid.
     """
 
     def read() -> tuple[Settings, tuple[str, ...]]:
-        found, troubles = resolve_settings(environ, overrides)
-        return Settings(**{name: one.value for name, one in found.items() if one.value is not None}), troubles
+        resolved, problems = resolve_settings(environ, overrides)
+        values = {name: setting.value for name, setting in resolved.items() if setting.value is not None}
+        return Settings(**values), problems
 
     if environ is not None:
         return read()
-    given = None if overrides is None else tuple(overrides.items())
-    settings, troubles = _last.get((*map(os.environ.get, _VARIABLES), given), _all_files, read)
-    if troubles:
-        # The cure may be one that no file shows: the mode of a folder.
-        _last.invalidate()
-    return settings, troubles
+    override_items = None if overrides is None else tuple(overrides.items())
+    settings, problems = _cache.get((*map(os.environ.get, _VARIABLES), override_items), _list_check_intervals, read)
+    if problems:
+        # The fix may change no file that is checked, such as a folder's mode.
+        _cache.invalidate()
+    return settings, problems
 
 
-def _all_files() -> dict[str, float]:
-    """Every file that `resolve_settings` may read in this process, and for how many seconds a look at it is good."""
-    files: dict[str, float] = {}
+def _list_check_intervals() -> dict[str, float]:
+    """Return every file that `resolve_settings` may read in this process, and how often to check it (seconds)."""
+    intervals: dict[str, float] = {}
     for environ in (get_startup_environment(), os.environ):
-        own, *others = list_config_paths(environ)
-        files |= dict.fromkeys(others, _SECONDS_OF_TEAM) | {own: 0.0}
+        user_path, *shared_paths = list_config_paths(environ)
+        intervals |= dict.fromkeys(shared_paths, _SHARED_FILE_CHECK_INTERVAL) | {user_path: 0.0}
         if not any(environ.get(name) for name in WEBHOOK_VARIABLES):
-            files[str(get_webhook_path(environ))] = 0.0
-    return files
+            intervals[str(get_webhook_path(environ))] = 0.0
+    return intervals
 
 
 def load_settings_or_raise(environ: Mapping[str, str] | None = None) -> Settings:
-    """As `load_settings`, for programs that had better stop.
+    """Read all settings, for programs that must not continue with a wrong one.
 
     Raises
     ------
     SettingsError
-        Where any setting cannot be used.
+        If any setting cannot be used.
     """
-    settings, troubles = load_settings(environ)
-    if troubles:
-        raise SettingsError("; ".join(troubles))
+    settings, problems = load_settings(environ)
+    if problems:
+        raise SettingsError("; ".join(problems))
     return settings
 
 
 def has_webhook_outside_cells() -> bool:
-    """Return whether the user chose a webhook outside of the cells, so that no cell may lead alerts elsewhere."""
+    """Return whether the user configured a webhook outside the cells. If so, no cell may redirect alerts."""
     return _pinned is not None or "webhook" in resolve_settings(get_startup_environment())[0]
 
 
 def reset_pinned_webhook() -> None:
-    """Read the webhook again with the next cell, because the user has just stored another one: ``%cwnotify login``."""
+    """Read the webhook again for the next cell, because ``%cwnotify login`` stored another one."""
     global _pinned
     _pinned = None
-    _last.invalidate()
+    _cache.invalidate()
 
 
 def resolve_settings(
     environ: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
 ) -> tuple[dict[str, ResolvedSetting], tuple[str, ...]]:
-    """As `load_settings`, but each setting with where it stands; what is not set is left out."""
-    troubles: list[str] = []
+    """Read all settings with their origins, and the problems, as `load_settings` does. Unset settings are left out."""
+    problems: list[str] = []
 
-    def attempt(find: Callable[[], Any]) -> Any:
+    def attempt(read: Callable[[], Any]) -> Any:
         try:
-            return find()
+            return read()
         except (SettingsError, UsageError) as error:
-            troubles.append(str(error))
+            problems.append(str(error))
             return None
 
-    now = os.environ if environ is None else environ
-    # A cell can change the environment; what the user chose before it is where alerts go.
+    current = os.environ if environ is None else environ
+    # A cell can change the environment. What the user chose before decides where alerts go.
     is_notebook = environ is None and (overrides is not None or is_running_in_ipython())
-    chosen = get_startup_environment() if is_notebook else now
-    texts, words = _files(chosen, troubles)
-    webhook = attempt(partial(_webhook, chosen, texts))
+    trusted = get_startup_environment() if is_notebook else current
+    texts, words = _read_files(trusted, problems)
+    webhook = attempt(partial(_resolve_webhook, trusted, texts))
     if is_notebook and webhook is None and _pinned is None:
-        chosen, webhook = now, attempt(partial(_webhook, now, texts))
-    elif is_notebook and any(now.get(name) != chosen.get(name) for name in WEBHOOK_VARIABLES):
-        where = (_pinned[0] if _pinned else webhook).origin
-        troubles.append(f"a cell set another webhook; alerts still go to the one from {where}, which comes first")
-    found = {"webhook": webhook, "words": words}
-    for name, source in SETTING_SPECS.items():
-        given = {} if name in _LEADING else overrides or {}
-        place = chosen if name in _LEADING else now
-        found[name] = attempt(partial(_find, name, source, place, given, texts))
-    if is_notebook and chosen is not now:
-        found |= _pin(found, troubles)
-    return {name: one for name, one in found.items() if one}, tuple(troubles)
+        trusted, webhook = current, attempt(partial(_resolve_webhook, current, texts))
+    elif is_notebook and any(current.get(name) != trusted.get(name) for name in WEBHOOK_VARIABLES):
+        origin = (_pinned[0] if _pinned else webhook).origin
+        problems.append(f"a cell set another webhook; alerts still go to the one from {origin}, which comes first")
+    resolved = {"webhook": webhook, "words": words}
+    for name, spec in SETTING_SPECS.items():
+        is_destination = name in _DESTINATION_SETTINGS
+        sources = (trusted, {}) if is_destination else (current, overrides or {})
+        resolved[name] = attempt(partial(_resolve_setting, name, spec, *sources, texts))
+    if is_notebook and trusted is not current:
+        resolved |= _pin_destination(resolved, problems)
+    return {name: setting for name, setting in resolved.items() if setting}, tuple(problems)
 
 
-def _pin(found: Mapping[str, ResolvedSetting | None], troubles: list[str]) -> dict[str, ResolvedSetting | None]:
-    """Where alerts go stays what it was when this kernel first read it: a cell can write the files, too."""
+def _pin_destination(
+    resolved: Mapping[str, ResolvedSetting | None], problems: list[str]
+) -> dict[str, ResolvedSetting | None]:
+    """Return the webhook and the channel that this kernel read first, because a cell can also write the files."""
     global _pinned
-    new = found["webhook"], found["channel"]
+    new = resolved["webhook"], resolved["channel"]
     if _pinned is None:
         assert new[0]
         _pinned = new[0], new[1]
-    for name, one, old in zip(("webhook", "channel"), new, _pinned, strict=True):
-        if (one and one.value) != (old and old.value):
-            where = (old or one or ResolvedSetting("", "")).origin
-            troubles.append(
-                f"the {name} in {where} changed after this notebook's kernel had read it; alerts still go to the "
-                f"earlier one. To use the new one, restart the kernel"
+    for name, setting, pinned in zip(("webhook", "channel"), new, _pinned, strict=True):
+        if (setting and setting.value) != (pinned and pinned.value):
+            origin = (pinned or setting or ResolvedSetting("", "")).origin
+            problems.append(
+                f"the {name} in {origin} changed after this notebook's kernel had read it; alerts still go to the "
+                "earlier one. To use the new one, restart the kernel"
             )
     return dict(zip(("webhook", "channel"), _pinned, strict=True))
 
 
-def _find(
+def _resolve_setting(
     name: str,
-    source: SettingSpec,
+    spec: SettingSpec,
     environ: Mapping[str, str],
     overrides: Mapping[str, str],
     texts: Mapping[str, tuple[str, str]],
 ) -> ResolvedSetting | None:
-    """One setting, if it is set.
+    """Return one setting; None if it is not set.
 
     Raises
     ------
     SettingsError
-        If it cannot be used; the text begins with where it stands.
+        If it cannot be used. The message begins with its origin.
     """
     if overrides.get(name):
-        text, where, subject = overrides[name], "%config", f"%config CWNotify.{name}"
-    elif environ.get(source.variable):
-        text, where, subject = environ[source.variable], source.variable, source.variable
-    elif source.key in texts:
-        text, where = texts[source.key]
-        subject = f"{source.key} in {where}"
+        text, origin, subject = overrides[name], "%config", f"%config CWNotify.{name}"
+    elif environ.get(spec.variable):
+        text, origin, subject = environ[spec.variable], spec.variable, spec.variable
+    elif spec.key in texts:
+        text, origin = texts[spec.key]
+        subject = f"{spec.key} in {origin}"
     else:
         return None
     try:
-        return ResolvedSetting(text, where, source.parse(text)) if text else None
+        return ResolvedSetting(text, origin, spec.parse(text)) if text else None
     except UsageError as error:
-        raise SettingsError(f"{subject}: {error}") from None
+        raise SettingsError(f"{subject}: {error.message}", hint=error.hint) from None
 
 
-def _webhook(environ: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> ResolvedSetting | None:
-    webhook, where = find_local_webhook(environ)
+def _resolve_webhook(environ: Mapping[str, str], texts: Mapping[str, tuple[str, str]]) -> ResolvedSetting | None:
+    webhook, origin = find_local_webhook(environ)
     if webhook is None and "webhook" in texts:
-        text, where = texts["webhook"]
-        webhook = parse_webhook(text, where)
-    return ResolvedSetting("", where, webhook) if webhook else None
+        text, origin = texts["webhook"]
+        webhook = parse_webhook(text, origin)
+    return ResolvedSetting("", origin, webhook) if webhook else None
 
 
-def _files(
-    environ: Mapping[str, str], troubles: list[str]
+def _read_files(
+    environ: Mapping[str, str], problems: list[str]
 ) -> tuple[Mapping[str, tuple[str, str]], ResolvedSetting | None]:
-    """What the files say: each setting's text and file, and the user's own sentences."""
+    """Return each setting's text and file, by key, and the user's custom sentences."""
     paths = [path for path in list_config_paths(environ) if os.path.lexists(path)]
     if not paths:
         return {}, None
     from cwnotify.settings.files import read_config_files
 
-    texts, words, wrong = read_config_files(paths, (source.key for source in SETTING_SPECS.values()), environ)
-    troubles += wrong
+    keys = (spec.key for spec in SETTING_SPECS.values())
+    texts, words, file_problems = read_config_files(paths, keys, environ)
+    problems += file_problems
     sentences = tuple((lang, key, sentence) for (lang, key), (sentence, _) in words.items())
-    where = ", ".join(dict.fromkeys(path for _, path in words.values()))
-    return texts, ResolvedSetting("", where, sentences) if sentences else None
+    origin = ", ".join(dict.fromkeys(path for _, path in words.values()))
+    return texts, ResolvedSetting("", origin, sentences) if sentences else None

@@ -1,6 +1,6 @@
-"""Settings are asked for with every cell and hardly ever change: what was read is kept while its sources stay.
+"""A cached value that is read again when the files it depends on change.
 
-Standard library only.
+Settings are needed for every cell and rarely change. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,52 +14,54 @@ T = TypeVar("T")
 
 
 class FileBackedCache(Generic[T]):
-    """The last answer, and what it was made of."""
+    """The last value that was read, with its key and the files it depends on."""
 
     def __init__(self) -> None:
-        # In one piece, for threads may ask at once: what was asked, the files, the answer.
-        self._known: tuple[object, list[_File], T] | None = None
+        # One tuple (key, files, value), because several threads may call `get` at once.
+        self._entry: tuple[object, list[_WatchedFile], T] | None = None
 
-    def get(self, asked: object, files: Callable[[], Mapping[str, float]], read: Callable[[], T]) -> T:
-        """What `read` gives, or gave last time.
+    def get(self, key: object, check_intervals: Callable[[], Mapping[str, float]], read: Callable[[], T]) -> T:
+        """Return the cached value, or call `read` if the key or a file changed.
 
         Parameters
         ----------
-        asked
-            What the answer depends on besides files, and which files those are.
-        files
-            The files that may be read, there or not, and for how many seconds a look at each is good: a look is a
-            system call, during which the kernel's other threads go before the cell.
+        key
+            All that the value depends on besides the contents of files.
+        check_intervals
+            Returns the files that `read` may read, existing or not, and how often to check each (seconds). Each check
+            is a system call, which lets the kernel's other threads run before the cell.
         """
         now = monotonic()
-        known = self._known
-        if known is None or known[0] != asked or any(file.has_changed(now) for file in known[1]):
-            # Looked at before they are read: what is written meanwhile is read with the next cell.
-            looked = [_File(path, seconds, now) for path, seconds in files().items()]
-            known = self._known = asked, looked, read()
-        return known[2]
+        entry = self._entry
+        if entry is None or entry[0] != key or any(file.has_changed(now) for file in entry[1]):
+            # Fingerprint before reading: a write in between is noticed by the next call.
+            files = [_WatchedFile(path, seconds, now) for path, seconds in check_intervals().items()]
+            entry = self._entry = key, files, read()
+        return entry[2]
 
     def invalidate(self) -> None:
-        """Read again next time."""
-        self._known = None
+        """Read again at the next call."""
+        self._entry = None
 
 
-class _File:
-    def __init__(self, path: str, seconds: float, now: float) -> None:
-        self._path, self._seconds = path, seconds
-        self._looked, self._mark = now, _mark(path)
+class _WatchedFile:
+    """A file's fingerprint, and when it was last checked."""
+
+    def __init__(self, path: str, check_interval: float, now: float) -> None:
+        self._path, self._check_interval = path, check_interval
+        self._checked_at, self._fingerprint = now, _fingerprint(path)
 
     def has_changed(self, now: float) -> bool:
-        if now - self._looked < self._seconds:
+        if now - self._checked_at < self._check_interval:
             return False
-        self._looked = now
-        return self._mark != _mark(self._path)
+        self._checked_at = now
+        return self._fingerprint != _fingerprint(self._path)
 
 
-def _mark(path: str) -> object:
-    """What is another one when the file is."""
+def _fingerprint(path: str) -> object:
+    """Return a value that differs if the file changed."""
     try:
-        found = os.stat(path)  # noqa: PTH116 (on the path of a cell)
+        status = os.stat(path)  # noqa: PTH116 (runs for every cell)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode

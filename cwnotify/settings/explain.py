@@ -1,4 +1,7 @@
-"""Settings for people to read: what each is and where it comes from, and files to begin with. Secrets masked."""
+"""Texts about settings for users: each value with its origin, a config file template, a table of sentences.
+
+Webhooks are masked. Imports `settings` and `alerts`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ DEFAULT_ORIGIN = "default"
 
 @frozen
 class SettingExplanation:
-    """A setting: its key in ``config.toml``, its variable, its value as a user would write it, where that stands."""
+    """A setting's key in ``config.toml``, its variable, its value as a user would write it, and its origin."""
 
     key: str
     variable: str
@@ -27,60 +30,61 @@ class SettingExplanation:
 def explain_settings(
     environ: Mapping[str, str] | None = None,
 ) -> tuple[tuple[SettingExplanation, ...], tuple[str, ...]]:
-    """Every setting with where it comes from, and a sentence for each that cannot be used."""
+    """Return every setting with its origin, and one sentence per setting that cannot be used."""
     environ = os.environ if environ is None else environ
-    found, troubles = resolve_settings(environ)
-    webhook, words = found.get("webhook"), found.get("words", ResolvedSetting("", "", ()))
-    shown = (
-        ResolvedSetting(mask_webhook(webhook.value), webhook.origin) if webhook else ResolvedSetting("", DEFAULT_ORIGIN)
-    )
-    rows = [SettingExplanation("webhook", "CWNOTIFY_WEBHOOK_URL", shown.text, shown.origin)]
-    for name, source in SETTING_SPECS.items():
-        one = found.get(name, ResolvedSetting(_default(name), DEFAULT_ORIGIN))
-        rows.append(SettingExplanation(source.key, source.variable, one.text, one.origin))
-    where = "CWNOTIFY_STATE_DIR" if environ.get("CWNOTIFY_STATE_DIR") else DEFAULT_ORIGIN
-    rows.append(SettingExplanation("", "CWNOTIFY_STATE_DIR", str(get_state_dir(environ)), where))
+    resolved, problems = resolve_settings(environ)
+    webhook, words = resolved.get("webhook"), resolved.get("words", ResolvedSetting("", "", ()))
+    value, origin = (mask_webhook(webhook.value), webhook.origin) if webhook else ("", DEFAULT_ORIGIN)
+    rows = [SettingExplanation("webhook", "CWNOTIFY_WEBHOOK_URL", value, origin)]
+    for name, spec in SETTING_SPECS.items():
+        setting = resolved.get(name, ResolvedSetting(_format_default(name), DEFAULT_ORIGIN))
+        rows.append(SettingExplanation(spec.key, spec.variable, setting.text, setting.origin))
+    origin = "CWNOTIFY_STATE_DIR" if environ.get("CWNOTIFY_STATE_DIR") else DEFAULT_ORIGIN
+    rows.append(SettingExplanation("", "CWNOTIFY_STATE_DIR", str(get_state_dir(environ)), origin))
     rows += [
         SettingExplanation(f"words.{lang} {key}", "", sentence, words.origin) for lang, key, sentence in words.value
     ]
-    return tuple(rows), troubles
+    return tuple(rows), problems
 
 
-def _default(name: str) -> str:
+def _format_default(name: str) -> str:
     value = getattr(Settings(), name)
     return f"{value:g}s" if isinstance(value, float) else str(value)
 
 
-_HEAD = """\
-# Settings of cwnotify. Take the # away from a line to let it count; a variable of the environment comes first.
-# What came of it is shown by: cwnotify config
+_TEMPLATE_HEAD = """\
+# Settings of cwnotify. Remove the # from a line to set it. Environment variables take precedence.
+# To show each setting and where it comes from, run: cwnotify config
 """
-_END = """
-# Where in AWS the webhook is kept. Its URL is a password, and does not belong here: cwnotify login
+_TEMPLATE_END = """
+# Where AWS stores the webhook. Do not put the webhook's URL here: it is a password. Run: cwnotify login
 # webhook = "ssm:/cwnotify/webhook"
 
-# What alerts say, in your own words. All sentences of a language are shown by: cwnotify config --words en
+# The sentences of alerts, in your own words. To list all sentences of a language, run: cwnotify config --words en
 # [words.en]
 # "run.finished" = ":tada: {name} is through after {time}"
 """
 
 
 def build_config_template() -> str:
-    """A ``config.toml`` in which everything is explained and nothing is set."""
-    return "".join((_HEAD, *map(_commented, SETTING_SPECS.values()), _END))
+    """Return a ``config.toml`` that explains every setting and sets none."""
+    return "".join((_TEMPLATE_HEAD, *map(_format_template_entry, SETTING_SPECS.values()), _TEMPLATE_END))
 
 
-def _commented(source: SettingSpec) -> str:
-    meaning = source.help[0].upper() + source.help[1:]
-    return f"\n# {meaning} ({source.variable}).\n# {source.key} = {_quoted(source.sample)}\n"
+def _format_template_entry(spec: SettingSpec) -> str:
+    description = spec.help[0].upper() + spec.help[1:]
+    return f"\n# {description} ({spec.variable})\n# {spec.key} = {_format_toml_string(spec.sample)}\n"
 
 
 def build_translation_table(lang: str) -> str:
-    """All sentences of a language, as a table for ``config.toml``."""
-    lines = [f"{_quoted(key)} = {_quoted(sentence)}" for key, sentence in get_translations(lang).items()]
+    """Return all sentences of a language as a table for ``config.toml``."""
+    lines = [
+        f"{_format_toml_string(key)} = {_format_toml_string(sentence)}"
+        for key, sentence in get_translations(lang).items()
+    ]
     return "\n".join((f"[words.{lang}]", *lines)) + "\n"
 
 
-def _quoted(text: str) -> str:
-    """As TOML, whose basic strings have all that JSON's have."""
+def _format_toml_string(text: str) -> str:
+    """Return `text` as a TOML basic string, whose escapes include all of JSON's."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What the files of settings say, put together: the first that names a setting wins. Standard library and `alerts`."""
+"""Read the settings files. The first file that sets a key wins. Imports the standard library and `alerts`."""
 
 from __future__ import annotations
 
@@ -19,88 +19,88 @@ CustomTranslations = dict[tuple[str, str], tuple[str, str]]
 def read_config_files(
     paths: Iterable[str], keys: Iterable[str], environ: Mapping[str, str] | None = None
 ) -> tuple[SettingTexts, CustomTranslations, tuple[str, ...]]:
-    """Read files of settings, the one that counts most first.
+    """Read settings files, the one with the highest precedence first.
 
     Parameters
     ----------
     keys
-        The keys that set something.
+        The valid keys, besides ``webhook`` and ``words``.
     environ
-        Names the user's home, whose owner may write settings.
+        Defines the user's home, whose owner may write settings files.
 
     Returns
     -------
     tuple
-        The text and the file of each setting, by its key; the user's own sentences and their files, by language and
-        key; and what is wrong, a sentence for each trouble.
+        The text and the file of each setting, by key; the custom sentences and their files, by language and key; one
+        sentence per problem.
     """
     texts: SettingTexts = {}
     words: CustomTranslations = {}
-    troubles: list[str] = []
-    known = {*keys, "webhook", "words"}
+    problems: list[str] = []
+    valid_keys = {*keys, "webhook", "words"}
     for path in paths:
         try:
-            table = _read(Path(path), environ)
+            table = _read_table(Path(path), environ)
         except SettingsError as error:
-            troubles.append(str(error))
+            problems.append(str(error))
             continue
         for key, value in table.items():
             if key == "words":
-                troubles += _take_words(value, path, words)
-            elif complaint := _complaint(key, value, known):
-                troubles.append(f"{path}: {complaint}")
+                problems += _collect_words(value, path, words)
+            elif problem := _find_problem(key, value, valid_keys):
+                problems.append(f"{path}: {problem}")
             else:
-                texts.setdefault(key, (_text(value), path))
-    return texts, words, tuple(troubles)
+                texts.setdefault(key, (_format_value(value), path))
+    return texts, words, tuple(problems)
 
 
-def _read(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
+def _read_table(path: Path, environ: Mapping[str, str] | None) -> dict[str, Any]:
     try:
         return tomllib.loads(read_trusted_text(path, environ))
     except FileNotFoundError:
         return {}
     except UnsafeFileError as error:
-        raise SettingsError(f"{path} is not used: {error}") from None
+        raise SettingsError(f"{path} is not used: {error}", hint=error.hint) from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{path} is not valid TOML: {error}", hint='write text in quotes, like lang = "ko"'
+            f"{path} is not valid TOML: {error}", hint='put text in quotes, such as lang = "ko"'
         ) from None
 
 
-def _complaint(key: str, value: object, known: set[str]) -> str:
-    """What is wrong with a line; nothing of what may be a webhook's URL is told."""
+def _find_problem(key: str, value: object, valid_keys: set[str]) -> str:
+    """Return what is wrong with an entry, else an empty string. It omits the value, which may be a webhook's URL."""
     if "webhook" in key and not (key == "webhook" and isinstance(value, str) and value.startswith(REFERENCE_PREFIXES)):
-        return f"{key} is not a setting; a webhook is stored by: cwnotify login"
-    if key not in known:
+        return f"{key} is not a setting; to store a webhook, run: cwnotify login"
+    if key not in valid_keys:
         from cwnotify.suggestions import closest_match
 
-        near = closest_match(key, known)
-        hint = f"did you mean {near}?" if near else f"known are {', '.join(sorted(known))}"
+        match = closest_match(key, valid_keys)
+        hint = f"did you mean {match}?" if match else f"settings are {', '.join(sorted(valid_keys))}"
         return f"{key} is not a setting; {hint}"
     return ""
 
 
-def _text(value: object) -> str:
-    """A value as the environment would hold it."""
+def _format_value(value: object) -> str:
+    """Return a value as it would be written in an environment variable."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _take_words(tables: object, path: str, words: CustomTranslations) -> Iterator[str]:
-    """Take the user's own sentences; gives a sentence for each that cannot be said."""
+def _collect_words(tables: object, path: str, words: CustomTranslations) -> Iterator[str]:
+    """Add the custom sentences of a file to `words`, and yield one sentence per problem."""
     for lang, table in tables.items() if isinstance(tables, Mapping) else [("", tables)]:
-        for key, sentence in _sentences(table):
-            if why := find_translation_problem(lang, key, sentence):
-                yield f"{path}: [words.{lang}] {key} is not used: {why}"
+        for key, sentence in _flatten_table(table):
+            if problem := find_translation_problem(lang, key, sentence):
+                yield f"{path}: [words.{lang}] {key} is not used: {problem}"
             else:
                 words.setdefault((lang, key), (sentence, path))
 
 
-def _sentences(table: object, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The sentences of one language, by key. Without quotes, ``run.finished`` is a table in a table."""
+def _flatten_table(table: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the sentences of one language with their keys. Without quotes, ``run.finished`` is a nested table."""
     if not isinstance(table, Mapping):
-        yield above, table
+        yield prefix, table
         return
     for key, value in table.items():
-        yield from _sentences(value, f"{above}.{key}" if above else key)
+        yield from _flatten_table(value, f"{prefix}.{key}" if prefix else key)

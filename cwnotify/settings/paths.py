@@ -1,4 +1,4 @@
-"""Where settings, the webhook and the outbox lie on this machine. Standard library only."""
+"""The paths of settings, webhook and state, and a check that no other user can write them. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,62 +10,63 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 TEAM_CONFIG_PATH = "/etc/cwnotify/config.toml"
-# A cell may change the working directory, which relative paths depend on, and any name of `sys`.
-_PATHS = (
+MAX_SYMLINKS = 40
+# Made absolute at startup, because a cell may change the working directory.
+_PATH_VARIABLES = (
     *("HOME", "CWNOTIFY_STATE_DIR", "CWNOTIFY_TEAM_CONFIG", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"),
     *("PYTHONPATH", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_DATA_PATH"),
     *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
+# Read at startup, because a cell may change them.
 _PREFIX, _EXECUTABLE = sys.prefix, sys.executable
 
 
-def _at_start() -> dict[str, str]:
+def _read_startup_environment() -> dict[str, str]:
     try:
         pairs = [pair.partition(b"=") for pair in Path("/proc/self/environ").read_bytes().split(b"\0")]
-        environ = {os.fsdecode(name): os.fsdecode(value) for name, mark, value in pairs if name and mark}
+        environ = {os.fsdecode(name): os.fsdecode(value) for name, separator, value in pairs if name and separator}
     except OSError:
         environ = {}
-    # Not Linux, or overwritten by setproctitle: as it is when cwnotify is loaded.
+    # Empty on other systems than Linux and after setproctitle. The environment at import time is the next best.
     environ = environ or dict(os.environ)
-    return environ | {name: _absolute(environ[name]) for name in _PATHS if environ.get(name)}
+    return environ | {name: _make_absolute(environ[name]) for name in _PATH_VARIABLES if environ.get(name)}
 
 
-def _absolute(paths: str) -> str:
-    """Paths that do not depend on the working directory; one that begins with ~ or is empty stays as it is."""
+def _make_absolute(paths: str) -> str:
+    """Make a list of paths independent of the working directory. Empty paths and those with ~ stay the same."""
     try:
-        parts = [os.path.abspath(path) if path and path[0] not in "/~" else path for path in paths.split(os.pathsep)]  # noqa: PTH100 (in the kernel: no cost)
+        parts = [os.path.abspath(path) if path and path[0] not in "/~" else path for path in paths.split(os.pathsep)]  # noqa: PTH100 (runs in the kernel)
     except OSError:
-        # The working directory was removed.
+        # The working directory does not exist.
         return paths
     return os.pathsep.join(parts)
 
 
-_started: Mapping[str, str] = _at_start()
+_startup_environment: Mapping[str, str] = _read_startup_environment()
 
 
 def get_startup_environment() -> Mapping[str, str]:
-    """Return the environment with which this process was started. No cell has changed it."""
-    return _started
+    """Return the environment with which this process was started, before any cell could change it."""
+    return _startup_environment
 
 
 def set_startup_environment(environ: Mapping[str, str]) -> None:
-    """Let `environ` count as what this process was started with, as the demo does for its stand-ins."""
-    global _started
-    _started = dict(environ)
+    """Replace the startup environment, as the demo does for its local AWS and Slack."""
+    global _startup_environment
+    _startup_environment = dict(environ)
 
 
 def is_running_in_ipython() -> bool:
-    """Return whether this process is IPython's: what runs in it may be a notebook that somebody else wrote."""
+    """Return whether this process is IPython's. If so, it may run a notebook that another person wrote."""
     shell = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
     return bool(shell and shell.initialized())
 
 
 def get_python_executable() -> str:
-    """Return the path of this Python, whatever a cell or an embedding program has made of `sys.executable`."""
+    """Return the path of this Python, even if a cell or an embedding program changed `sys.executable`."""
     try:
-        command = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0]
-        path = os.fsdecode(command)
-        if os.path.isabs(path) and os.path.samefile(path, "/proc/self/exe") and "python" in os.path.basename(path):  # noqa: PTH117, PTH119, PTH121 (in the kernel: no cost)
+        path = os.fsdecode(Path("/proc/self/cmdline").read_bytes().split(b"\0")[0])
+        if os.path.isabs(path) and os.path.samefile(path, "/proc/self/exe") and "python" in os.path.basename(path):  # noqa: PTH117, PTH119, PTH121 (runs in the kernel)
             return path
     except OSError:
         pass
@@ -73,47 +74,53 @@ def get_python_executable() -> str:
 
 
 def get_user_config_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Where the user's ``config.toml`` is looked for: ``$XDG_CONFIG_HOME/cwnotify``, else ``~/.config/cwnotify``."""
-    return Path(_config_folder(os.environ if environ is None else environ)) / "config.toml"
+    """Return the path of the user's ``config.toml``: in ``$XDG_CONFIG_HOME/cwnotify``, else ``~/.config/cwnotify``."""
+    return Path(_config_dir(os.environ if environ is None else environ)) / "config.toml"
 
 
 def list_config_paths(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """All files that settings may come from; the first that names one wins.
+    """Return the paths of all settings files. The first file that sets a key wins.
 
-    The user's own, then a ``cwnotify.toml`` on Jupyter's own path (``jupyter --paths`` shows it), then the team's:
-    ``$CWNOTIFY_TEAM_CONFIG``, else ``/etc/cwnotify/config.toml``.
+    The user's own file, then ``cwnotify.toml`` in each folder of Jupyter's config path (shown by ``jupyter --paths``),
+    then the team's file: ``$CWNOTIFY_TEAM_CONFIG``, else ``/etc/cwnotify/config.toml``.
     """
     environ = os.environ if environ is None else environ
-    own = environ.get("JUPYTER_CONFIG_DIR") or f"{_user_home(environ)}/.jupyter"
-    more = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
-    folders = (*more, own, f"{_PREFIX}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
+    user_dir = environ.get("JUPYTER_CONFIG_DIR") or f"{_home_dir(environ)}/.jupyter"
+    extra_dirs = [folder for folder in environ.get("JUPYTER_CONFIG_PATH", "").split(os.pathsep) if folder]
+    folders = (*extra_dirs, user_dir, f"{_PREFIX}/etc/jupyter", "/usr/local/etc/jupyter", "/etc/jupyter")
     jupyter = [f"{folder}/cwnotify.toml" for folder in folders]
     team = environ.get("CWNOTIFY_TEAM_CONFIG") or TEAM_CONFIG_PATH
-    return tuple(dict.fromkeys((f"{_config_folder(environ)}/config.toml", *jupyter, team)))
+    return tuple(dict.fromkeys((f"{_config_dir(environ)}/config.toml", *jupyter, team)))
 
 
 def get_webhook_path(environ: Mapping[str, str] | None = None) -> Path:
-    """Where ``cwnotify login`` keeps the webhook: one line, mode 0600, apart from the settings one may share."""
-    return Path(_config_folder(os.environ if environ is None else environ)) / "webhook"
+    """Return the path of the file in which ``cwnotify login`` stores the webhook: one line, mode 0600.
+
+    It is separate from ``config.toml``, because users may share that file.
+    """
+    return Path(_config_dir(os.environ if environ is None else environ)) / "webhook"
 
 
 def get_state_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where the outbox lives: ``CWNOTIFY_STATE_DIR``, ``$XDG_STATE_HOME/cwnotify``, ``~/.local/state/cwnotify``."""
+    """Return the folder of the outbox.
+
+    It is ``CWNOTIFY_STATE_DIR``, else ``$XDG_STATE_HOME/cwnotify``, else ``~/.local/state/cwnotify``.
+    """
     environ = os.environ if environ is None else environ
-    if chosen := environ.get("CWNOTIFY_STATE_DIR"):
-        return Path(chosen).expanduser().absolute()
-    return Path(_folder(environ, "XDG_STATE_HOME", ".local/state"))
+    if configured := environ.get("CWNOTIFY_STATE_DIR"):
+        return Path(configured).expanduser().absolute()
+    return Path(_xdg_dir(environ, "XDG_STATE_HOME", ".local/state"))
 
 
 def read_trusted_text(path: Path, environ: Mapping[str, str] | None = None) -> str:
-    """Read a file of settings. A pipe in its place is not opened, for that waits until somebody writes.
+    """Read a settings file. A pipe is rejected, because opening one blocks until another process writes to it.
 
     Raises
     ------
     OSError
         If it cannot be read.
-    UnsafeError
-        If others than the user and root can write it, or put another file in its place.
+    UnsafeFileError
+        If any user besides this one and root can write or replace it.
     UnicodeDecodeError
         If it is not UTF-8.
     """
@@ -124,51 +131,57 @@ def read_trusted_text(path: Path, environ: Mapping[str, str] | None = None) -> s
 
 
 class UnsafeFileError(OSError):
-    """A file of settings that another user can write. The message says which file or folder, and how to close it."""
+    """Another user can write a settings file. The message names the file or folder; `hint` is the command to fix it."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def _check_writers(path: Path, environ: Mapping[str, str]) -> None:
-    """Check the file, the folders that it and its links are in, and that no folder above is open to all."""
-    trusted = {0, os.geteuid()}
+    """Check the file, the folders of it and of each link to it, and that no parent folder is writable by all users."""
+    trusted_users = {0, os.geteuid()}
     try:
-        # In a container that runs as root, a home that was mounted belongs to the user outside. Whoever owns the home
-        # can put code into its .bashrc already.
-        trusted.add(os.stat(_user_home(environ)).st_uid)  # noqa: PTH116 (a text)
+        # In a container that runs as root, a mounted home belongs to the user outside. Its owner is trusted, because
+        # they can already put code into its .bashrc.
+        trusted_users.add(os.stat(_home_dir(environ)).st_uid)  # noqa: PTH116 (a string)
     except OSError:
         pass
-    real = Path(os.path.realpath(path))
-    _check(real, trusted)
-    for link in _links(path):
-        _check(link.parent, trusted)
-    _check(real.parent, trusted)
-    for folder in {*real.parents, *Path(os.path.abspath(path)).parents}:  # noqa: PTH100 (links must stay)
+    real_path = Path(os.path.realpath(path))
+    _check_owner_and_mode(real_path, trusted_users)
+    for link in _follow_links(path):
+        _check_owner_and_mode(link.parent, trusted_users)
+    _check_owner_and_mode(real_path.parent, trusted_users)
+    for folder in {*real_path.parents, *Path(os.path.abspath(path)).parents}:  # noqa: PTH100 (keeps links)
         mode = folder.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise UnsafeFileError(f"all users can write {folder}; close it with: chmod o-w {folder}")
+            raise UnsafeFileError(f"all users can write {folder}", hint=f"close it with: chmod o-w {folder}")
 
 
-def _links(path: Path) -> Iterator[Path]:
-    """The path itself and all that it is a link to, one after the other."""
-    for _ in range(40):
+def _follow_links(path: Path) -> Iterator[Path]:
+    """Yield the path, and the target of each symbolic link until a target is no link."""
+    for _ in range(MAX_SYMLINKS):
         yield path
         if not path.is_symlink():
             return
         path = path.parent / path.readlink()
 
 
-def _check(path: Path, trusted: set[int]) -> None:
-    """Refuse a file or folder that others can write. In a folder as /tmp is, they can write their own files alone."""
-    found = path.stat()
-    if found.st_uid not in trusted:
-        raise UnsafeFileError(f"{path} belongs to another user; make it yours with: sudo chown {os.geteuid()} {path}")
-    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+def _check_owner_and_mode(path: Path, trusted_users: set[int]) -> None:
+    """Reject a file or folder that other users can write. A sticky folder such as /tmp passes."""
+    status = path.stat()
+    if status.st_uid not in trusted_users:
+        raise UnsafeFileError(
+            f"{path} belongs to another user", hint=f"make it yours with: sudo chown {os.geteuid()} {path}"
+        )
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return
-    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_of_user_alone(found.st_gid)):
-        raise UnsafeFileError(f"other users can write {path}; close it with: chmod go-w {path}")
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_private_group(status.st_gid)):
+        raise UnsafeFileError(f"other users can write {path}", hint=f"close it with: chmod go-w {path}")
 
 
-def _is_of_user_alone(group: int) -> bool:
-    """Whether `group` is root's, or the user's private one, in which many systems let a new file be written."""
+def _is_private_group(group: int) -> bool:
+    """Return whether `group` is root's or has this user only, as the default group of new files on many systems."""
     import grp
     import pwd
 
@@ -181,18 +194,18 @@ def _is_of_user_alone(group: int) -> bool:
     return group == user.pw_gid and entry.gr_name == user.pw_name and {*entry.gr_mem} <= {user.pw_name}
 
 
-def _config_folder(environ: Mapping[str, str]) -> str:
-    return _folder(environ, "XDG_CONFIG_HOME", ".config")
+def _config_dir(environ: Mapping[str, str]) -> str:
+    return _xdg_dir(environ, "XDG_CONFIG_HOME", ".config")
 
 
-def _folder(environ: Mapping[str, str], variable: str, below: str) -> str:
-    # Texts, for each cell asks, and a `Path` takes ten times as long to put together.
+def _xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> str:
+    # A string, because this runs for every cell and building a `Path` takes ten times as long.
     base = environ.get(variable, "")
-    # As the XDG specification has it, a relative path counts for nothing.
-    return f"{base if base.startswith('/') else f'{_user_home(environ)}/{below}'}/cwnotify"
+    # The XDG specification ignores relative paths: https://specifications.freedesktop.org/basedir-spec/latest/
+    return f"{base if base.startswith('/') else f'{_home_dir(environ)}/{default}'}/cwnotify"
 
 
-def _user_home(environ: Mapping[str, str]) -> str:
+def _home_dir(environ: Mapping[str, str]) -> str:
     if home := environ.get("HOME"):
         return home
     # Not `expanduser`, which reads os.environ.

@@ -1,6 +1,6 @@
-"""The webhook is a password: it lives in a `Secret`, and on disk in a file of its own.
+"""Read, mask and store the webhook. It is a password, so it is held in a `Secret` and stored in a file of its own.
 
-Imports `alerts`, `errors` and `ownership`.
+Imports the standard library, `alerts.webhook_url`, `errors`, `settings.paths` and `settings.private_files`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WEBHOOK_VARIABLES = ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL")
 
 
 class Secret:
-    """A string that shows itself only to who asks by name: `reveal`."""
+    """A string that never appears in a `repr`, `str`, pickle or JSON. Only `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -28,7 +28,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself. Keep it out of argv, logs, exceptions, notebooks and databases."""
+        """Return the secret. Keep it out of argv, logs, exceptions, notebooks and databases."""
         return self._value
 
     def __repr__(self) -> str:
@@ -43,11 +43,11 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not to be pickled")
+        raise TypeError("a Secret cannot be pickled")
 
 
 def mask_webhook(webhook: Secret) -> str:
-    """What may be shown of it: where it is kept, or the host that it leads to."""
+    """Return what may be shown of a webhook: a reference as it is, of a URL only the host."""
     value = webhook.reveal()
     if value.startswith(REFERENCE_PREFIXES):
         return value
@@ -57,17 +57,19 @@ def mask_webhook(webhook: Secret) -> str:
 
 
 def parse_webhook(text: str | bytes, where: str, allow_missing_scheme: bool = False) -> Secret:
-    """Return the webhook in `text`, which came from `where`: a URL, or a reference to where it is stored.
+    """Return the webhook in `text`: a URL, or a reference to where AWS stores it.
 
     Parameters
     ----------
-    bare
-        As for `cwnotify.alerts.webhook_url.parse_webhook_url`.
+    where
+        Where `text` comes from, for the error message.
+    allow_missing_scheme
+        See `cwnotify.alerts.webhook_url.parse_webhook_url`.
 
     Raises
     ------
     SettingsError
-        If it cannot be used; the message holds no part of `text`, which may be a secret.
+        If it cannot be used. The message contains no part of `text`, which may be a secret.
     """
     try:
         return Secret(parse_webhook_url(text, allow_missing_scheme))
@@ -76,12 +78,12 @@ def parse_webhook(text: str | bytes, where: str, allow_missing_scheme: bool = Fa
 
 
 def find_local_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
-    """The webhook in the environment, else the one that ``cwnotify login`` stored; and where it stands.
+    """Return the webhook and its origin, from the environment or else from the file that ``cwnotify login`` wrote.
 
     Raises
     ------
     SettingsError
-        If there is one that cannot be used.
+        If a webhook is configured but cannot be used.
     """
     for variable in WEBHOOK_VARIABLES:
         if environ.get(variable):
@@ -95,14 +97,14 @@ def find_local_webhook(environ: Mapping[str, str]) -> tuple[Secret | None, str]:
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except UnsafeFileError as error:
-        raise SettingsError(f"{path} is not used: {error}") from None
+        raise SettingsError(f"{path} is not used: {error}", hint=error.hint) from None
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{path} cannot be read", hint="store the webhook again: cwnotify login") from None
+        raise SettingsError(f"{path} cannot be read", hint="store the webhook again with: cwnotify login") from None
     return (parse_webhook(url, str(path)), str(path)) if url else (None, "")
 
 
 def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> Path:
-    """Keep the webhook for later sessions, readable by this user alone; tells where.
+    """Store the webhook in a file that only this user can read, and return its path.
 
     Raises
     ------
@@ -111,28 +113,29 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
     """
     path = get_webhook_path(environ)
     try:
-        _write_secret(path, secret)
+        _write_secret_file(path, secret)
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be written: {error.strerror}", hint="set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME"
+            f"{path} cannot be written: {error.strerror}",
+            hint="set CWNOTIFY_WEBHOOK_URL instead, or XDG_CONFIG_HOME to another folder",
         ) from None
     return path
 
 
-def _write_secret(path: Path, secret: Secret) -> None:
-    # Here, because a registered cell does not need it.
+def _write_secret_file(path: Path, secret: Secret) -> None:
+    # Imported here, because cells do not need it.
     from cwnotify.settings.private_files import open_private_directory
 
-    # Others may read the folder, but not put files of theirs into it.
+    # Other users may list the folder, but not write into it.
     with open_private_directory(path.parent, forbidden_mode=0o022) as folder:
-        new = f".{path.name}.{os.getpid()}"
+        temporary_name = f".{path.name}.{os.getpid()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(new, flags, 0o600, dir_fd=folder)
+        descriptor = os.open(temporary_name, flags, 0o600, dir_fd=folder)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(secret.reveal() + "\n")
-            os.rename(new, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(temporary_name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=folder)
+                os.unlink(temporary_name, dir_fd=folder)
             raise

@@ -1,6 +1,7 @@
-"""The process that outlives the kernel. Started by `cwnotify.sidecar.client`, as
+"""Start the sidecar process, which outlives the kernel.
 
-``python -P .../sidecar/__main__.py PID LINES ANSWERS PIDFD`` with the numbers of inherited descriptors.
+`cwnotify.sidecar.spawn` runs ``python -P .../sidecar/__main__.py PID LINES ANSWERS PIDFD``, with the numbers of
+inherited descriptors.
 """
 
 from __future__ import annotations
@@ -9,41 +10,39 @@ import os
 import sys
 
 if not __package__:
-    # A project that stands in PYTHONPATH may have a requests.py of its own.
-    _own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path.sort(key=_own.__contains__)
-    # Started by path: the kernel may have found cwnotify where this Python would not look. Last, to shadow nothing.
+    # A project in PYTHONPATH may have its own requests.py, so installed packages go first.
+    _pythonpath = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path.sort(key=_pythonpath.__contains__)
+    # The kernel may import cwnotify from where this Python would not look. Last, so that it shadows nothing.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120 (before any import)
 
 
 def main(arguments: list[str]) -> None:
-    """Live one sidecar's life."""
+    """Run one sidecar until it exits."""
     import signal
     from contextlib import closing
 
     from cwnotify.settings import get_state_dir
-    from cwnotify.sidecar.alert_writer import AlertWriter
     from cwnotify.sidecar.protocol import Pipe
     from cwnotify.sidecar.supervisor import Sidecar
 
     pid, lines, answers, pidfd = map(int, arguments)
-    _close_others(lines, answers, pidfd)
+    _close_inherited_descriptors(lines, answers, pidfd)
     # An interrupt from a terminal is meant for the kernel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir("/")
     os.umask(0o077)
-    _leave_no_core()
-    with closing(AlertWriter(get_state_dir())) as books:
-        books.enable_file_logging()
-        sidecar = Sidecar(Pipe(lines, is_writer=False), Pipe(answers, is_writer=True), pid, pidfd, books)
-        # A service that stops, or a batch job, signals all its processes: how the kernel ended is still to be reported.
+    _disable_core_dumps()
+    pipes = Pipe(lines, is_writer=False), Pipe(answers, is_writer=True)
+    with closing(Sidecar(*pipes, pid, pidfd, get_state_dir())) as sidecar:
+        # A service that stops, or a batch job, signals all its processes. How the kernel ended must still be reported.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sidecar.request_exit())
         sidecar.run()
 
 
-def _close_others(*ours: int) -> None:
-    """Close what the kernel lets any program inherit: a reader of it would wait for our end, too."""
+def _close_inherited_descriptors(*ours: int) -> None:
+    """Close what any child of the kernel inherits. A reader of such a pipe would wait for this process to exit."""
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 (names, not paths)
     except OSError:
@@ -53,14 +52,14 @@ def _close_others(*ours: int) -> None:
             try:
                 os.close(number)
             except OSError:
-                # It was that of the list.
+                # The descriptor of the listing itself.
                 continue
 
 
-def _leave_no_core() -> None:
-    """Should this crash, no dump of its memory, which holds the webhook, is left.
+def _disable_core_dumps() -> None:
+    """Prevent a crash from dumping the memory of this process, which holds the webhook.
 
-    With a limit of one byte Linux writes none and pipes none to a collector; one of zero is no limit for a pipe.
+    With a limit of one byte Linux writes no dump and pipes none to a collector. A limit of zero does not stop the pipe.
     https://github.com/torvalds/linux/blob/master/fs/coredump.c
     """
     import resource

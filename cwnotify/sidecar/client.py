@@ -1,8 +1,8 @@
-"""The callers' end of the pipe: start the sidecar, feed it, start it again when it is gone.
+"""The kernel's end of the pipe: start the sidecar, send it events, start it again when it is gone.
 
-Lives in the process that trains, so: no call here waits for anybody, no line is lost, and nothing is imported that
-a kernel has not got already. Standard library, `alerts`, `errors`, `native`, `screen`, `settings`, `sidecar.launch` and
-`sidecar.protocol` only.
+This runs in the process that trains. No call blocks on the sidecar, no event is lost, and only modules that a kernel
+has loaded already are imported: the standard library, `alerts`, `console`, `errors`, `settings`, and
+`native_threads`, `protocol` and `spawn` of this package.
 """
 
 from __future__ import annotations
@@ -25,166 +25,209 @@ from cwnotify.settings.child_environment import (
     build_panel_environment,
 )
 from cwnotify.sidecar import native_threads
-from cwnotify.sidecar.protocol import PROTOCOL_VERSION, Pipe, PipeMessage, PipeMessageReader, encode_pipe_message
+from cwnotify.sidecar.protocol import Pipe, PipeMessage, PipeMessageReader, encode_pipe_message
 from cwnotify.sidecar.spawn import MAX_VARIABLE_LENGTH, is_killed_with_process, launch_sidecar
 
 if TYPE_CHECKING:
     from cwnotify.view.snapshot import PanelRequest
 
-PIPE_CAPACITY = 1 << 20
+PIPE_CAPACITY = 1 << 20  # bytes
+# In seconds, by the number of consecutive exits.
 RESTART_DELAYS = (0.0, 0.2, 1.0, 5.0, 15.0, 60.0)
+# A sidecar that ran for this long (in seconds) ends a series of exits.
 MIN_STABLE_UPTIME = 60.0
-# Deaths in a row after which the screen says why, and after which no further sidecar is started by itself.
+# Consecutive exits after which the user is warned, and after which no further sidecar is started automatically.
 EXITS_BEFORE_WARNING, MAX_CONSECUTIVE_EXITS = 3, 10
-# At exit, in seconds: until all is on disk, and until Slack has it where the sidecar ends with this process.
+# At exit, in seconds: to get all events to disk, and to Slack if the sidecar is killed with this process.
 EXIT_STORE_TIMEOUT, EXIT_DELIVERY_TIMEOUT = 5.0, 10.0
-# Between two attempts to write what the pipe had no room for, in seconds.
+# In seconds, between two attempts to write what the full pipe did not take.
 MIN_FLUSH_INTERVAL, MAX_FLUSH_INTERVAL = 0.005, 0.05
 MAX_EXIT_REASON_LENGTH, MAX_STDERR_BYTES = 300, 1 << 16
 
 
 class SidecarClient:
-    """This process's way to its sidecar, which starts with the first run.
+    """This process's connection to its sidecar, which starts with the first run or panel.
 
     Parameters
     ----------
     use_pidfd
-        Whether the sidecar watches this process through a pidfd; without one it polls.
+        Whether the sidecar watches this process through a pidfd. Without one it polls.
+
+    Attributes
+    ----------
+    on_message
+        Called with each answer except snapshots, in the reader thread.
+    pending_warnings
+        Texts to show to the user.
+    failure_reason
+        Why sidecars exit as soon as they start. Empty while one answers.
+    show_warning
+        Shows a text to the user at once.
+    process_id
+        The process that created this object. In a forked child nothing is sent.
     """
 
     def __init__(self, use_pidfd: bool = True) -> None:
-        self.on_message: Callable[[PipeMessage], None] = lambda line: None
-        self.sidecar_pid: int | None = None
+        self.on_message: Callable[[PipeMessage], None] = lambda message: None
         self.pending_warnings: list[str] = []
-        # Why sidecars end as soon as they start; empty while one answers.
         self.failure_reason = ""
         self.show_warning: Callable[[str], None] = warn_once
         self.process_id = os.getpid()
         self._use_pidfd = use_pidfd and hasattr(os, "pidfd_open")
         self._webhook: Secret | None = None
-        self._lock = self._changed = native_threads.Condition()
+        self._condition = native_threads.Condition()
         self._lines: Pipe | None = None
         self._answers: Pipe | None = None
         self._errors: Pipe | None = None
         self._unacknowledged: dict[str, bytes] = {}
-        self._open: set[str] = set()
-        self._watched: dict[str, tuple[PanelRequest, Callable[[PipeMessage], None]]] = {}
+        self._open_runs: set[str] = set()
+        self._panels: dict[str, tuple[PanelRequest, Callable[[PipeMessage], None]]] = {}
         self._start_error = ""
-        self._is_kept = False
+        # Whether a reader thread runs. It starts another sidecar if necessary.
+        self._has_reader = False
         self._is_flushing = False
-        self._drained = False
-        self._closed = False
-        os.register_at_fork(after_in_child=self._forget)
+        self._is_drained = False
+        self._is_closed = False
+        os.register_at_fork(after_in_child=self._abandon_in_child)
         atexit.register(self.close)
 
     def set_webhook(self, webhook: Secret | None) -> None:
-        """Send alerts from now on to `webhook`."""
+        """Send alerts to `webhook` from now on."""
         if os.getpid() != self.process_id:
             return
-        with self._lock:
+        with self._condition:
             if webhook != self._webhook:
                 self._webhook = webhook
-                self._write(
-                    encode_pipe_message(
-                        "webhook", webhook=webhook.reveal() if webhook else None, environ=build_delivery_environment()
-                    )
-                )
+                url = webhook.reveal() if webhook else None
+                self._write(encode_pipe_message("webhook", webhook=url, environ=build_delivery_environment()))
 
     def report_run_started(self, run: Run) -> None:
-        """Tell that a run began."""
-        self._open.add(run.id)
+        """Report that a run began."""
+        self._open_runs.add(run.id)
         self._send(f"{run.id} started", "started", run=to_json_dict(run))
 
     def report_run_progress(self, so_far: RunResult) -> None:
-        """Tell how far a run has come, as if it were lost now. Only the newest counts: none is kept or sent again."""
+        """Report how far a run has come, as if it were lost now. Only the newest counts, so none is sent again."""
         if os.getpid() != self.process_id:
             return
-        with self._lock:
+        with self._condition:
             self._write(encode_pipe_message("noted", ended=to_json_dict(so_far)), at_most_once=True)
 
     def report_run_waiting(self, run: Run, wait: WaitReason, in_notebook: bool) -> None:
-        """Report that a run waits for a person, in a notebook or at its terminal."""
+        """Report that a run waits for the user, in a notebook or at its terminal."""
         self._send(f"{run.id} waiting", "waiting", run=to_json_dict(run), wait=wait, notebook=in_notebook)
 
     def report_run_resumed(self, run: Run) -> None:
         """Report that a run waits no longer."""
-        with self._lock:
+        with self._condition:
             if os.getpid() == self.process_id:
                 self._unacknowledged.pop(f"{run.id} waiting", None)
                 self._write(encode_pipe_message("resumed", run=run.id))
 
     def report_cell_activity(self, is_busy: bool) -> None:
         """Report that a cell began, or ended, that may belong to the same Run All as a group of runs."""
-        with self._lock:
+        with self._condition:
             if os.getpid() == self.process_id:
                 self._write(encode_pipe_message("busy", busy=is_busy))
 
     def report_run_ended(self, ended: RunResult, hold: bool = False) -> None:
-        """Tell how a run ended.
+        """Report how a run ended.
 
         Parameters
         ----------
         hold
-            Whether an interrupt may turn out to be a shutdown in a moment.
+            Whether an interrupt may be the beginning of a shutdown.
         """
-        self._open.discard(ended.run.id)
+        self._open_runs.discard(ended.run.id)
         self._send(f"{ended.run.id} ended", "ended", ended=to_json_dict(ended), hold=hold)
 
     def wait_until_stored(self, seconds: float) -> bool:
-        """Wait until all is acknowledged, or cannot be; return whether it is."""
-        self._changed.wait_for(lambda: not self._unacknowledged or bool(self.failure_reason), seconds)
+        """Wait until all events are acknowledged, or cannot be. Return whether they are."""
+        self._condition.wait_for(lambda: not self._unacknowledged or bool(self.failure_reason), seconds)
         return not self._unacknowledged
 
-    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[PipeMessage], None]) -> None:
-        """Let `heard` have the snapshots for `request`, in the keeper's thread; again, to ask for something else."""
-        with self._lock:
-            self._watched[panel_id] = request, heard
-            # A sidecar that starts is told of every panel.
-            if not self._begin():
-                self._write(_watch_line(panel_id, request))
+    def subscribe(self, panel_id: str, request: PanelRequest, on_snapshot: Callable[[PipeMessage], None]) -> None:
+        """Call `on_snapshot` with snapshots for `request`, in the reader thread. Call again to change the request."""
+        with self._condition:
+            self._panels[panel_id] = request, on_snapshot
+            # A new sidecar receives all panels.
+            if not self._start_if_needed():
+                self._write(_encode_watch(panel_id, request))
 
     def unsubscribe(self, panel_id: str) -> None:
-        """No more snapshots for that panel."""
-        with self._lock:
-            self._watched.pop(panel_id, None)
+        """Stop the snapshots for a panel."""
+        with self._condition:
+            self._panels.pop(panel_id, None)
             self._write(encode_pipe_message("unwatch", panel=panel_id))
 
     def send_command(self, kind: str, **values: object) -> None:
-        """Ask the sidecar for something that is over once it is done: ``refresh``, ``greet`` or ``mute``."""
-        with self._lock:
-            self._begin()
+        """Send ``refresh``, ``greet`` or ``mute``, which are not sent again to the next sidecar."""
+        with self._condition:
+            self._start_if_needed()
             self._write(encode_pipe_message(kind, **values))
 
     def close(self) -> None:
-        """Say goodbye, once all is on disk. What is not lies in the pipe, where the sidecar still reads it.
+        """Say goodbye once all events are on disk. The sidecar still reads what is in the pipe.
 
-        Where the sidecar ends with this process, wait until Slack has everything.
+        If the sidecar is killed with this process, wait until Slack has everything.
         """
-        if os.getpid() != self.process_id or self._closed:
+        if os.getpid() != self.process_id or self._is_closed:
             return
         if (
-            self._is_kept
+            self._has_reader
             and self.wait_until_stored(EXIT_STORE_TIMEOUT)
             and is_killed_with_process(self.process_id, os.environ)
         ):
-            with self._lock:
+            with self._condition:
                 self._write(encode_pipe_message("drain"))
-            self._changed.wait_for(lambda: self._drained or self._lines is None, EXIT_DELIVERY_TIMEOUT)
+            self._condition.wait_for(lambda: self._is_drained or self._lines is None, EXIT_DELIVERY_TIMEOUT)
         while self.pending_warnings:
             self.show_warning(self.pending_warnings.pop(0))
-        with self._lock:
+        with self._condition:
             if self._lines is None and self._unacknowledged:
                 self._start()
-            self._closed = True
+            self._is_closed = True
             self._write(encode_pipe_message("goodbye"))
-        # What is still in this process ends with it.
+        # What is not in the pipe yet is lost with this process.
         self._flush_for(EXIT_STORE_TIMEOUT)
-        with self._lock:
-            self._let_go()
-        self._changed.notify_all()
+        with self._condition:
+            self._close_lines()
+        self._condition.notify_all()
+
+    # Writing. These are called with the lock held, except where they take it.
+
+    def _send(self, id: str, kind: str, **values: object) -> None:
+        """Write an event, which takes microseconds, and remember it until the sidecar has it on disk."""
+        line = encode_pipe_message(kind, id=id, **values)
+        # Before the lock: in a forked child, a thread that does not exist there may hold it.
+        if os.getpid() != self.process_id:
+            return
+        with self._condition:
+            if self._is_closed:
+                return
+            self._unacknowledged[id] = line
+            if self._lines is not None:
+                self._write(line)
+            elif not self._has_reader:
+                self._start()
+                self._start_reader()
+
+    def _write(self, line: bytes, at_most_once: bool = False) -> None:
+        if self._lines is None:
+            return
+        try:
+            if at_most_once:
+                self._lines.try_send(line)
+            else:
+                self._lines.send(line)
+            if not self._lines.flush():
+                self._flush_later()
+        except OSError:
+            # The sidecar is gone. The reader thread sees EOF and starts another.
+            self._close_lines()
 
     def _flush_later(self) -> None:
-        """Write the rest, in a thread, when the pipe has room: it may be the end of the last line for a long time."""
+        """Write the rest in a thread when the pipe has room. It may be part of the last line for a long time."""
         if self._is_flushing:
             return
         self._is_flushing = True
@@ -198,67 +241,44 @@ class SidecarClient:
         self._is_flushing = False
 
     def _flush_for(self, seconds: float) -> None:
-        """Wait until the pipe has taken all lines."""
+        """Wait until the pipe has taken all lines. Takes the lock."""
         deadline, pause = native_threads.monotonic() + seconds, MIN_FLUSH_INTERVAL
         while native_threads.monotonic() < deadline:
-            with self._lock:
+            with self._condition:
                 try:
                     if self._lines is None or self._lines.flush():
                         return
                 except OSError:
                     return
-            self._changed.wait_for(lambda: self._lines is None, pause)
+            self._condition.wait_for(lambda: self._lines is None, pause)
             pause = min(2 * pause, MAX_FLUSH_INTERVAL)
 
-    def _send(self, id: str, kind: str, **values: object) -> None:
-        """One write, microseconds; the line is kept until the sidecar has it on disk."""
-        line = encode_pipe_message(kind, id=id, **values)
-        # First of all: in a forked child the lock may belong to a thread that is not there.
-        if os.getpid() != self.process_id:
-            return
-        with self._lock:
-            if self._closed:
-                return
-            self._unacknowledged[id] = line
-            if self._lines is not None:
-                self._write(line)
-            elif not self._is_kept:
-                self._start()
-                self._keep()
+    def _close_lines(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
-    def _begin(self) -> bool:
-        """Start a sidecar, where there is none and none is on its way; tells whether it did."""
-        if self._lines is not None or self._is_kept or self._closed or os.getpid() != self.process_id:
+    # Starting
+
+    def _start_if_needed(self) -> bool:
+        """Start a sidecar if there is none and none will be started. Return whether one was started."""
+        if self._lines is not None or self._has_reader or self._is_closed or os.getpid() != self.process_id:
             return False
         self._start()
-        self._keep()
+        self._start_reader()
         return True
 
-    def _write(self, line: bytes, at_most_once: bool = False) -> None:
-        if self._lines is None:
-            return
-        try:
-            if at_most_once:
-                self._lines.try_send(line)
-            else:
-                self._lines.send(line)
-            if not self._lines.flush():
-                self._flush_later()
-        except OSError:
-            # The sidecar is gone. The keeper, which reads its answers, finds the end of them and starts another.
-            self._let_go()
-
     def _start(self) -> None:
-        """Start a sidecar and write all that is not acknowledged; called with the lock held."""
+        """Start a sidecar, and write everything that is not acknowledged."""
         ours: list[int] = []
         theirs: list[int] = []
         try:
-            for read_is_ours in (False, True, True):
-                ends = [_above_standard(end) for end in os.pipe()]
-                theirs.append(ends.pop(read_is_ours))
+            for read_end_is_ours in (False, True, True):
+                ends = [_move_above_standard(end) for end in os.pipe()]
+                theirs.append(ends.pop(read_end_is_ours))
                 ours += ends
             os.set_blocking(theirs[2], False)
-            theirs.append(_above_standard(os.pidfd_open(self.process_id)) if self._use_pidfd else -1)
+            theirs.append(_move_above_standard(os.pidfd_open(self.process_id)) if self._use_pidfd else -1)
             launch_sidecar(self.process_id, theirs[0], theirs[1], pidfd=theirs[3], errors=theirs[2])
         except BaseException as error:
             for end in ours:
@@ -267,141 +287,136 @@ class SidecarClient:
                 raise
             self._start_error = getattr(error, "strerror", None) or type(error).__name__
             self.pending_warnings.append(
-                f"the sidecar, which sends alerts, could not be started yet: {self._start_error}"
+                f"the sidecar process, which sends alerts, could not be started yet: {self._start_error}"
             )
             return
         finally:
             for end in theirs:
                 if end >= 0:
                     os.close(end)
-        lines, answers, errors = ours
+        self._open_pipes(*ours)
+        url = self._webhook.reveal() if self._webhook else None
+        hello = encode_pipe_message("hello", webhook=url, environ=build_delivery_environment())
+        panels = [_encode_watch(panel_id, request) for panel_id, (request, _) in self._panels.items()]
+        self._write(hello + b"".join([*self._unacknowledged.values(), *panels]))
+
+    def _open_pipes(self, lines: int, answers: int, errors: int) -> None:
         try:
             fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, PIPE_CAPACITY)
         except (OSError, AttributeError):
-            # Not Linux, or the user's pipes have used up their share: 64 kB do as well, only fuller.
+            # Not Linux, or the user's pipes have used up their quota. The default of 64 kB works too.
             pass
         self._lines, self._answers = Pipe(lines, is_writer=True), Pipe(answers, is_writer=False)
-        # It is only looked at.
+        # Standard error is polled only.
         os.set_blocking(errors, False)
         self._errors = Pipe(errors, is_writer=False)
-        url = self._webhook.reveal() if self._webhook else None
-        hello = encode_pipe_message(
-            "hello", protocol=PROTOCOL_VERSION, webhook=url, environ=build_delivery_environment()
-        )
-        watching = [_watch_line(panel, request) for panel, (request, _) in self._watched.items()]
-        self._write(hello + b"".join([*self._unacknowledged.values(), *watching]))
 
-    def _let_go(self) -> None:
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
+    # The reader thread
 
-    # The keeper's thread
-
-    def _keep(self) -> None:
+    def _start_reader(self) -> None:
         # In a copy of the cell's context: ipykernel 7 looks the cell up in it when a thread prints.
         context = contextvars.copy_context()
-        self._is_kept = True
+        self._has_reader = True
         try:
-            native_threads.start_thread(lambda: context.run(self._keep_up), ())
+            native_threads.start_thread(lambda: context.run(self._read_and_restart), ())
         except RuntimeError:
-            # No thread to be had: the lines are written all the same, only answers are not heard.
-            self._is_kept = False
+            # Without a thread the events are written all the same; only the answers are not read.
+            self._has_reader = False
 
-    def _keep_up(self) -> None:
-        """Listen to the sidecar; when it is gone and still needed, start another after ever longer pauses."""
-        deaths = 0
+    def _read_and_restart(self) -> None:
+        """Read the sidecar's answers. When it is gone and still needed, start another after increasing delays."""
+        exits = 0
         while True:
-            since = native_threads.monotonic()
-            heard, reason = self._listen()
-            deaths = 1 if native_threads.monotonic() - since > MIN_STABLE_UPTIME else deaths + 1
-            if deaths >= EXITS_BEFORE_WARNING:
-                self._fail(reason)
-            self._changed.wait_for(lambda: self._closed, RESTART_DELAYS[min(deaths, len(RESTART_DELAYS)) - 1])
-            with self._lock:
-                self._let_go()
-                # One that answered and is gone may have left alerts that nobody else would send before the next run.
-                is_needed = bool(heard or self._unacknowledged or self._open or self._watched)
-                if is_needed and not self._closed and deaths < MAX_CONSECUTIVE_EXITS:
+            started_at = native_threads.monotonic()
+            has_answered, reason = self._read_answers()
+            exits = 1 if native_threads.monotonic() - started_at > MIN_STABLE_UPTIME else exits + 1
+            if exits >= EXITS_BEFORE_WARNING:
+                self._report_failure(reason)
+            delay = RESTART_DELAYS[min(exits, len(RESTART_DELAYS)) - 1]
+            self._condition.wait_for(lambda: self._is_closed, delay)
+            with self._condition:
+                self._close_lines()
+                # A sidecar that answered and is gone may have left alerts that no process sends before the next run.
+                is_needed = bool(has_answered or self._unacknowledged or self._open_runs or self._panels)
+                if is_needed and not self._is_closed and exits < MAX_CONSECUTIVE_EXITS:
                     self._start()
                     continue
-                self._is_kept = False
+                self._has_reader = False
             if not is_needed:
-                self._fail(reason)
+                self._report_failure(reason)
             return
 
-    def _fail(self, reason: str) -> None:
-        """Report, once, that sidecars end as soon as they start."""
-        with self._lock:
-            if self._closed:
+    def _report_failure(self, reason: str) -> None:
+        """Warn, once, that sidecars exit as soon as they start."""
+        with self._condition:
+            if self._is_closed:
                 return
             self.failure_reason = reason
         self.show_warning(
             f"alerts cannot be sent, because the sidecar process keeps ending: {reason}; run: cwnotify doctor"
         )
-        self._changed.notify_all()
+        self._condition.notify_all()
 
-    def _listen(self) -> tuple[bool, str]:
-        """Hear answers until there are no more; return whether there were any, and why they ended."""
-        reader, heard, written = PipeMessageReader(), False, b""
+    def _read_answers(self) -> tuple[bool, str]:
+        """Handle answers until EOF. Return whether there were any, and why the sidecar exited."""
+        reader, has_answered, stderr = PipeMessageReader(), False, b""
         answers, self._answers = self._answers, None
         errors, self._errors = self._errors, None
         if answers is None:
             return False, self._start_error
         try:
             while data := answers.read():
-                heard = True
-                for line in reader.feed(data):
-                    self._hear(line)
-                written = (written + _available(errors))[-MAX_STDERR_BYTES:]
-                with self._lock:
+                has_answered = True
+                for message in reader.feed(data):
+                    self._handle_answer(message)
+                stderr = (stderr + _read_available(errors))[-MAX_STDERR_BYTES:]
+                with self._condition:
                     if self._lines is not None:
                         self._lines.flush()
         except OSError:
             pass
-        reason = _reason(written + _available(errors))
+        reason = _explain_exit(stderr + _read_available(errors))
         for pipe in (answers, errors):
             if pipe:
                 pipe.close()
-        return heard, reason
+        return has_answered, reason
 
-    def _hear(self, line: PipeMessage) -> None:
-        match line["kind"]:
+    def _handle_answer(self, message: PipeMessage) -> None:
+        match message["kind"]:
             case "ready":
-                self.sidecar_pid = line.get("pid")
                 self.failure_reason = ""
             case "ack":
-                with self._changed:
-                    self._unacknowledged.pop(line.get("id", ""), None)
-                    self._changed.notify_all()
+                with self._condition:
+                    self._unacknowledged.pop(message.get("id", ""), None)
+                    self._condition.notify_all()
             case "drained":
-                self._drained = True
-                self._changed.notify_all()
-            case "told" if line.get("state") == "dead":
-                self.pending_warnings.append(f"Slack could not be told: {line.get('reason')}")
+                self._is_drained = True
+                self._condition.notify_all()
+            case "delivery" if message.get("state") == "dead":
+                self.pending_warnings.append(f"an alert could not be delivered: {message.get('reason')}")
             case "trouble":
-                self.pending_warnings.append(str(line.get("text")))
+                self.pending_warnings.append(str(message.get("text")))
             case "snapshot":
-                if watched := self._watched.get(line.get("panel", "")):
-                    watched[1](line)
+                if panel := self._panels.get(message.get("panel", "")):
+                    panel[1](message)
                 return
-        self.on_message(line)
+        self.on_message(message)
 
-    def _forget(self) -> None:
-        """In a forked child: a copy of the pipe would keep it open, and the child must not speak for its parent.
+    def _abandon_in_child(self) -> None:
+        """Close everything in a forked child, whose copy would keep the pipe open.
 
-        Takes no lock: the thread that held it may not exist here.
+        Takes no lock, because the thread that held it may not exist here.
         """
-        if os.getpid() == self.process_id or self._closed:
+        if os.getpid() == self.process_id or self._is_closed:
             return
-        self._closed = True
+        self._is_closed = True
         for pipe in (self._lines, self._answers, self._errors):
             if pipe:
                 pipe.close()
 
 
-def _above_standard(descriptor: int) -> int:
-    """Move `descriptor` above 2. A program may begin with closed standard streams, and their numbers are not ours."""
+def _move_above_standard(descriptor: int) -> int:
+    """Move `descriptor` above 2, because a program may start with closed standard streams."""
     if descriptor > 2:
         return descriptor
     try:
@@ -410,38 +425,38 @@ def _above_standard(descriptor: int) -> int:
         os.close(descriptor)
 
 
-def _available(errors: Pipe | None) -> bytes:
-    """What the sidecar has written to its standard error since the last call."""
+def _read_available(errors: Pipe | None) -> bytes:
+    """Return what the sidecar has written to its standard error since the last call."""
     try:
         return errors.read() if errors else b""
     except OSError:
         return b""
 
 
-def _reason(errors: bytes) -> str:
-    """Why a sidecar ended, from what it wrote: Python's last line, or the one that says what was fatal."""
-    lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip() and line[0] != " "]
+def _explain_exit(stderr: bytes) -> str:
+    """Return why a sidecar exited: the last line of its standard error, or Python's fatal error."""
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip() and line[0] != " "]
+    if not lines:
+        return "it left no message; perhaps it was killed"
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
-    reason = (
-        [*lines, *fatal][-1].strip()[:MAX_EXIT_REASON_LENGTH] if lines else "it left no message; perhaps it was killed"
-    )
+    reason = [*lines, *fatal][-1].strip()[:MAX_EXIT_REASON_LENGTH]
     if fatal and (home := build_child_environment().get("PYTHONHOME")):
         return f"{reason} (PYTHONHOME is {home})"
     return reason
 
 
-def _watch_line(panel: str, request: PanelRequest) -> bytes:
+def _encode_watch(panel_id: str, request: PanelRequest) -> bytes:
     # A cell may have set a profile or a region since the sidecar started.
     environ = {name: value for name, value in build_panel_environment().items() if len(value) < MAX_VARIABLE_LENGTH}
-    return encode_pipe_message("watch", panel=panel, request=to_json_dict(request), environ=environ)
+    return encode_pipe_message("watch", panel=panel_id, request=to_json_dict(request), environ=environ)
 
 
-_shared: SidecarClient | None = None
+_client: SidecarClient | None = None
 
 
 def get_sidecar_client() -> SidecarClient:
-    """The link of this process; a forked child gets one of its own."""
-    global _shared
-    if _shared is None or _shared.process_id != os.getpid():
-        _shared = SidecarClient()
-    return _shared
+    """Return this process's client. A forked child gets a new one."""
+    global _client
+    if _client is None or _client.process_id != os.getpid():
+        _client = SidecarClient()
+    return _client

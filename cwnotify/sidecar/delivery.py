@@ -1,6 +1,6 @@
-"""Outbox -> Slack. One thread, one message at a time: Slack takes about one a second.
+"""Outbox -> Slack: one thread, one message at a time, because Slack accepts about one a second.
 
-The reply is judged by `cwnotify.slack.retry_policy`; this module only asks, sleeps and writes down.
+`cwnotify.slack.retry_policy` decides what to do after each reply. This module posts, waits and stores the result.
 """
 
 from __future__ import annotations
@@ -27,159 +27,164 @@ from cwnotify.slack.http import post_to_slack
 from cwnotify.store.outbox import Outbox
 from cwnotify.store.schema import OutboxMessage
 
-# How often to look for messages that another sidecar, now gone, had claimed.
+# In seconds: how often to look for messages that another sidecar, now gone, had claimed.
 IDLE_POLL_INTERVAL = 15.0
+MIN_POLL_INTERVAL = 0.01
+ERROR_PAUSE = 1.0
 
 AttemptCallback = Callable[[OutboxMessage, str, str], None]
 
+log = logging.getLogger(__name__)
+
 
 class DeliveryThread(threading.Thread):
-    """Sends what the outbox holds for the webhooks that it was given, for as long as the process lives.
+    """Sends the outbox's messages to the webhooks it was given, until the process exits.
 
     Parameters
     ----------
     connect
         Opens a connection to the outbox, for this thread's own use.
     owner
-        Names this process in leases.
-    told
+        Identifies this process in leases.
+    on_attempt
         Called after each attempt with the message, its new state and the reason.
-    complain
-        Called with a text for the screen when nothing can be sent.
+    report_problem
+        Called with a text for the user when nothing can be sent.
 
     Attributes
     ----------
-    attempting
-        Held from a message's claim to its attempt's end; who holds it, holds up the delivery.
-    failed
-        Why the disk did not take what became of a message, until `move` says where to write instead.
+    attempt_lock
+        Held from a message's claim to the end of its attempt. Acquire it to hold delivery.
+    store_error
+        Why the result of an attempt could not be stored, until `reopen_outbox` is called.
     """
 
     def __init__(
         self,
         connect: Callable[[], Outbox],
         owner: str,
-        told: AttemptCallback,
-        complain: Callable[[str], None] = lambda text: None,
+        on_attempt: AttemptCallback,
+        report_problem: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(name="cwnotify-delivery", daemon=True)
-        self._complain = complain
-        self._is_unable = False
+        self.attempt_lock = threading.Lock()
+        self.store_error: sqlite3.Error | None = None
         self._connect = connect
         self._owner = owner
-        self._told = told
+        self._on_attempt = on_attempt
+        self._report_problem = report_problem
+        self._is_unable_to_send = False
         self._webhooks: dict[str, WebhookResolver] = {}
-        self._rests: dict[str, DestinationCooldown] = {}
-        self._changed = threading.Event()
-        self._moved = threading.Event()
-        self.attempt_lock = threading.Lock()
-        self._owed: tuple[OutboxMessage, retry_policy.DeliveryDecision, bool] | None = None
-        self.store_error: sqlite3.Error | None = None
+        self._cooldowns: dict[str, DestinationCooldown] = {}
+        self._wake_event = threading.Event()
+        self._must_reopen = threading.Event()
+        # The result of an attempt that is not stored yet.
+        self._unstored: tuple[OutboxMessage, retry_policy.DeliveryDecision, bool] | None = None
 
     def add_webhook(self, webhook: Secret | None, destination: str, look_up: WebhookLookup = look_up_webhook) -> None:
-        """Deliver to this webhook too. What is meant for an earlier one still goes there."""
+        """Deliver to this webhook too. Messages for an earlier webhook are still sent to that one."""
         if webhook and destination not in self._webhooks:
-            # New tables, for the thread may be going through the old ones; and this one first, for it belongs to both.
-            self._rests = {**self._rests, destination: DestinationCooldown()}
+            # New dicts, because the thread may be iterating. The cooldown first: each webhook must have one.
+            self._cooldowns = {**self._cooldowns, destination: DestinationCooldown()}
             self._webhooks = {**self._webhooks, destination: WebhookResolver(webhook, self.wake, look_up)}
         self.wake()
 
     def list_destinations(self) -> list[str]:
-        """The names of the webhooks that it delivers to."""
+        """Return the destinations that this thread delivers to."""
         return list(self._webhooks)
 
     def known_webhook_urls(self) -> list[str]:
-        """Every webhook's URL that is known, for keeping it out of what runs say."""
+        """Return the resolved URLs, which must not appear in alerts."""
         return [url.reveal() for webhook in self._webhooks.values() if (url := webhook.resolved_url)]
 
     def next_due_time(self, outbox: Outbox) -> float | None:
-        """When a message for any of the webhooks can go or its lease ends; None if none is pending, or none can go."""
-        return None if self._is_unable else self._due(outbox, self._webhooks)
+        """Return when the next message can be sent or its lease ends. None if none is pending or can be sent."""
+        return None if self._is_unable_to_send else self._next_due_time(outbox, self._webhooks)
 
-    def _due(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
-        times = (
-            self._rests[destination].next_due_time(outbox, destination, time.time()) for destination in destinations
-        )
+    def _next_due_time(self, outbox: Outbox, destinations: Iterable[str]) -> float | None:
+        now = time.time()
+        times = (self._cooldowns[destination].next_due_time(outbox, destination, now) for destination in destinations)
         return min(filter(None, times), default=None)
 
     def wake(self) -> None:
-        """There may be something due."""
-        self._changed.set()
+        """Check now whether a message is due."""
+        self._wake_event.set()
+
+    def reopen_outbox(self) -> None:
+        """Use a new connection, because the outbox moved."""
+        self.store_error = None
+        self._must_reopen.set()
+        self.wake()
 
     def run(self) -> None:
-        """Deliver for ever."""
-        while self._is_unable or not self._has_transport():
-            # It may be installed while we live; what is on disk meanwhile is sent then, or by a later sidecar.
+        """Deliver until the process exits."""
+        while self._is_unable_to_send or not self._import_transport():
+            # The package may be installed meanwhile. What is on disk is sent then, or by a later sidecar.
             time.sleep(IDLE_POLL_INTERVAL)
-            self._is_unable = not is_module_installed("requests")
+            self._is_unable_to_send = not is_module_installed("requests")
         outbox: Outbox | None = None
         while True:
             try:
-                if outbox is None or self._moved.is_set():
-                    self._moved.clear()
+                if outbox is None or self._must_reopen.is_set():
+                    self._must_reopen.clear()
                     if outbox:
                         outbox.close()
                     outbox = self._connect()
-                self._changed.wait(self._round(outbox))
+                self._wake_event.wait(self._deliver_due(outbox))
             except Exception as error:
-                # A full or locked disk is no reason to stop: the messages are where they were, or in memory soon.
-                logging.getLogger(__name__).exception("delivery stumbled")
+                # After a full or locked disk the messages are where they were, or in memory soon.
+                log.exception("delivery failed")
                 self.store_error = error if isinstance(error, sqlite3.Error) else None
-                self._moved.set()
-                time.sleep(1.0)
-            self._changed.clear()
+                self._must_reopen.set()
+                time.sleep(ERROR_PAUSE)
+            self._wake_event.clear()
 
     def check_transport(self) -> None:
-        """Complain if nothing can be sent, before anything is acknowledged."""
+        """Report if nothing can be sent, before any event is acknowledged."""
         for package in ("requests", "urllib3"):
             if not is_module_installed(package):
-                self._cannot_send(f"the package {package} is missing")
+                self._disable_sending(f"the package {package} is missing")
                 return
 
-    def _has_transport(self) -> bool:
-        # Imported here, while the cell still runs, so that the first alert does not wait for it.
+    def _import_transport(self) -> bool:
+        # Here, while the cell still runs, so that the first alert does not wait for the import.
         try:
             import requests  # noqa: F401
         except Exception as error:
-            self._cannot_send(f"the package requests does not work ({type(error).__name__}: {error})")
-        return not self._is_unable
+            self._disable_sending(f"the package requests does not work ({type(error).__name__}: {error})")
+        return not self._is_unable_to_send
 
-    def _cannot_send(self, why: str) -> None:
-        self._is_unable = True
-        self._complain(
-            f"alerts are stored but not sent, because {why}; install it: {sys.executable} -m pip install requests"
+    def _disable_sending(self, reason: str) -> None:
+        self._is_unable_to_send = True
+        self._report_problem(
+            f"alerts are stored but not sent, because {reason}; install it: {sys.executable} -m pip install requests"
         )
 
-    def reopen_outbox(self) -> None:
-        """The outbox is elsewhere from now on."""
-        self.store_error = None
-        self._moved.set()
-        self.wake()
-
-    def _round(self, outbox: Outbox) -> float:
-        """Send what is due; tells how many seconds there is nothing to do."""
+    def _deliver_due(self, outbox: Outbox) -> float:
+        """Send the messages that are due. Return the seconds until the next check."""
         while True:
             with self.attempt_lock:
-                if self._owed:
-                    message, decision, is_text = self._owed
-                    self._told(message, *record_attempt_result(outbox, message, decision, is_text, time.time()))
-                    self._owed = None
-                if (next_one := self._claim(outbox)) is None:
+                if self._unstored:
+                    message, decision, is_text = self._unstored
+                    self._on_attempt(message, *record_attempt_result(outbox, message, decision, is_text, time.time()))
+                    self._unstored = None
+                if (claimed := self._claim_next(outbox)) is None:
                     break
-                # Kept until it is written down: a disk that is full just then must not make us send it again.
-                there = next_one.destination
-                self._owed = next_one, *_attempt(self._webhooks[there], next_one, self._rests[there])
-        # A webhook that is being looked up wakes us when it is found.
-        due = self._due(outbox, self._ready())
-        return IDLE_POLL_INTERVAL if due is None else min(max(due - time.time(), 0.01), IDLE_POLL_INTERVAL)
+                # Remembered until it is stored: a disk that is full now must not make us send the message again.
+                webhook, cooldown = self._webhooks[claimed.destination], self._cooldowns[claimed.destination]
+                self._unstored = claimed, *_attempt(webhook, claimed, cooldown)
+        # The end of a webhook's lookup wakes this thread.
+        due = self._next_due_time(outbox, self._resolved_destinations())
+        return IDLE_POLL_INTERVAL if due is None else min(max(due - time.time(), MIN_POLL_INTERVAL), IDLE_POLL_INTERVAL)
 
-    def _claim(self, outbox: Outbox) -> OutboxMessage | None:
-        claims = (
-            outbox.claim_next(one, self._owner, time.time(), self._rests[one].min_created_at()) for one in self._ready()
-        )
-        return next(filter(None, claims), None)
+    def _claim_next(self, outbox: Outbox) -> OutboxMessage | None:
+        for destination in self._resolved_destinations():
+            min_created_at = self._cooldowns[destination].min_created_at()
+            if message := outbox.claim_next(destination, self._owner, time.time(), min_created_at):
+                return message
+        return None
 
-    def _ready(self) -> list[str]:
+    def _resolved_destinations(self) -> list[str]:
         return [destination for destination, webhook in self._webhooks.items() if webhook.try_resolve()]
 
 
@@ -193,22 +198,27 @@ def is_module_installed(module: str) -> bool:
 
 
 def attempt_delivery(
-    outbox: Outbox, webhook: WebhookResolver, message: OutboxMessage, rest: DestinationCooldown
+    outbox: Outbox, webhook: WebhookResolver, message: OutboxMessage, cooldown: DestinationCooldown
 ) -> tuple[str, str]:
-    """Make one attempt at a claimed message, and write down what came of it; `rest` is that of its destination.
+    """Make one attempt at a claimed message, and store its result.
+
+    Parameters
+    ----------
+    cooldown
+        The cooldown of the message's destination.
 
     Returns
     -------
     tuple of str
-        The message's state from now on, and the reason if it is not ``done``.
+        The message's new state, and the reason unless it is ``done``.
     """
-    return record_attempt_result(outbox, message, *_attempt(webhook, message, rest), time.time())
+    return record_attempt_result(outbox, message, *_attempt(webhook, message, cooldown), time.time())
 
 
 def record_attempt_result(
     outbox: Outbox, message: OutboxMessage, decision: retry_policy.DeliveryDecision, is_text: bool, now: float
 ) -> tuple[str, str]:
-    """Write down at `now` what came of an attempt; gives what `attempt_delivery` does."""
+    """Store the result of an attempt. Return the same as `attempt_delivery`."""
     match decision:
         case retry_policy.Delivered():
             outbox.mark_delivered(message.id, now)
@@ -223,44 +233,50 @@ def record_attempt_result(
 
 
 def _attempt(
-    webhook: WebhookResolver, message: OutboxMessage, rest: DestinationCooldown
+    webhook: WebhookResolver, message: OutboxMessage, cooldown: DestinationCooldown
 ) -> tuple[retry_policy.DeliveryDecision, bool]:
-    """What came of an attempt, and whether it was with the text alone."""
-    began, is_text = time.time(), message.text_only
-    decision = _post(webhook, message, is_text, rest.consecutive_failures + 1)
+    """Return the result of an attempt, and whether only the text was sent."""
+    started, is_text = time.time(), message.text_only
+    decision = _post(webhook, message, is_text, cooldown.consecutive_failures + 1)
     if isinstance(decision, retry_policy.RetryAsText):
         is_text = True
-        decision = _post(webhook, message, is_text, rest.consecutive_failures + 1)
-    rest.record_attempt(decision, began, time.time())
+        decision = _post(webhook, message, is_text, cooldown.consecutive_failures + 1)
+    cooldown.record_attempt(decision, started, time.time())
     return decision, is_text
 
 
 def _post(
     webhook: WebhookResolver, message: OutboxMessage, is_text: bool, failures: int
 ) -> retry_policy.DeliveryDecision:
-    tried, since = message.attempts, message.created
+    def describe_attempt() -> retry_policy.Attempt:
+        return retry_policy.Attempt(
+            message.attempts, message.created, time.time(), random.random(), is_text, consecutive_failures=failures
+        )
+
     try:
         url = webhook.get_url()
     except AwsError as error:
-        return retry_policy.decide_retry_unsent(str(error), tried, since, time.time(), random.random(), failures)
-    payload = _worded_for(time.time(), message)
+        return retry_policy.decide_retry_unsent(str(error), describe_attempt())
+    payload = _add_delay_note(message, time.time())
     reply = post_to_slack(url, drop_blocks(payload) if is_text else payload)
-    now = time.time()
-    decision = retry_policy.decide_retry(reply, tried, since, now, random.random(), is_text, failures=failures)
+    attempt = describe_attempt()
+    decision = retry_policy.decide_retry(reply, attempt)
     if (
         isinstance(decision, retry_policy.GiveUp)
         and reply.status in retry_policy.WEBHOOK_GONE_STATUSES
         and webhook.reference
     ):
         if webhook.report_rejected(url):
-            return retry_policy.RetryAt(now, f"{decision.reason}; looking for a newer one in {webhook.reference}")
+            return retry_policy.RetryAt(
+                attempt.now, f"{decision.reason}; looking for a newer one in {webhook.reference}"
+            )
         return retry_policy.GiveUp(f"{decision.reason}; {webhook.reference} still holds this one")
     return decision
 
 
-def _worded_for(now: float, message: OutboxMessage) -> Payload:
-    """The message as it reads at `now`, in the language of the settings where it has to say that it is late."""
+def _add_delay_note(message: OutboxMessage, now: float) -> Payload:
+    """Return the message's payload, with a note in the user's language if it is late."""
     if not is_late(message.created, now):
         return message.payload
-    chosen, _ = settings.load_settings()
-    return add_delivery_delay_note(message.payload, message.created, now, chosen.lang, chosen.zone)
+    user_settings, _ = settings.load_settings()
+    return add_delivery_delay_note(message.payload, message.created, now, user_settings.lang, user_settings.zone)

@@ -1,4 +1,4 @@
-"""Snapshots for panels, with their pictures, in a thread of its own: a drawing must not hold up an alert."""
+"""Build snapshots for panels, with their plots, in a separate thread: a plot must not delay an alert."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from cwnotify.watch.observation import PanelObservation
 if TYPE_CHECKING:
     from cwnotify.view.plot import PlotRenderer
 
-# A panel's words are made new so often, and its picture when a point of it has moved by a few pixels.
+# In seconds. A plot is drawn again when its points have moved by a few pixels.
 PUBLISH_INTERVAL = 5.0
-PLOT_UPDATES_PER_SPAN = 1200
 MAX_PLOT_INTERVAL = 30.0
+PLOT_UPDATES_PER_SPAN = 1200
 MAX_POINTS_PER_LINE = 60
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Easel:
-    """One panel: what it asked for, and when and of what its last picture was drawn."""
+class _Panel:
+    """A panel, and what its last plot shows."""
 
     request: PanelRequest
     destination: str
     drawn_at: float = 0.0
-    drawn: object = None
+    drawn_content: object = None
 
 
 class SnapshotPublisher(threading.Thread):
-    """Shows panels what is known, again and again, for as long as the process lives.
+    """Sends snapshots to the kernel's panels until the process exits.
 
     Parameters
     ----------
@@ -51,82 +51,90 @@ class SnapshotPublisher(threading.Thread):
         Opens a connection to the outbox, for this thread's own use.
     answers
         The pipe to the kernel.
-    sights
-        Gives what the watch sees, by panel.
-    running
-        Gives CPU over the runs that are open, by id.
+    load_history
+        This host's load.
+    observations
+        Returns what the poller observed, by panel.
+    cpu_by_run
+        Returns CPU samples of each open run, by its id.
     """
 
     def __init__(
         self,
         connect: Callable[[], Outbox],
         answers: Pipe,
-        live: LoadHistory,
-        sights: Callable[[], Mapping[str, PanelObservation]],
-        running: Callable[[], Mapping[str, tuple[float, ...]]],
+        load_history: LoadHistory,
+        observations: Callable[[], Mapping[str, PanelObservation]],
+        cpu_by_run: Callable[[], Mapping[str, tuple[float, ...]]],
     ) -> None:
-        super().__init__(name="cwnotify-painter", daemon=True)
+        super().__init__(name="cwnotify-panels", daemon=True)
         self._connect = connect
         self._answers = answers
-        self._live = live
-        self._sights, self._running = sights, running
-        self._easels: dict[str, _Easel] = {}
-        self._news = threading.Event()
-        self._plot: PlotRenderer | None = None
+        self._load_history = load_history
+        self._observations, self._cpu_by_run = observations, cpu_by_run
+        self._panels: dict[str, _Panel] = {}
+        self._wake_event = threading.Event()
+        self._renderer: PlotRenderer | None = None
 
     def add_panel(self, panel: str, request: PanelRequest, destination: str) -> None:
-        """Show `panel` from now on what it asks for."""
-        self._easels = {**self._easels, panel: _Easel(request, destination)}
-        self._news.set()
+        """Add a panel, or change its request or destination."""
+        self._panels = {**self._panels, panel: _Panel(request, destination)}
+        self._wake_event.set()
 
     def remove_panel(self, panel: str) -> None:
-        """`panel` is closed."""
-        self._easels = {id: easel for id, easel in self._easels.items() if id != panel}
+        """Remove a panel."""
+        self._panels = {id: value for id, value in self._panels.items() if id != panel}
 
     def request_update(self) -> None:
-        """There is something new to show: soon, and not with the next tick."""
-        self._news.set()
+        """Publish now instead of after `PUBLISH_INTERVAL`."""
+        self._wake_event.set()
 
     def run(self) -> None:
-        """Paint for ever."""
+        """Publish until the process exits."""
         outbox = self._connect()
         while True:
-            self._news.wait(PUBLISH_INTERVAL)
-            self._news.clear()
-            for panel, easel in self._easels.items():
+            self._wake_event.wait(PUBLISH_INTERVAL)
+            self._wake_event.clear()
+            for id, panel in self._panels.items():
                 try:
-                    self._show(panel, easel, outbox)
+                    self._publish(id, panel, outbox)
                 except Exception:
-                    log.exception("a panel could not be shown")
-            if self._plot is None and any(easel.request.pictures for easel in self._easels.values()):
-                # Takes a second: the panel's words are there before.
+                    log.exception("a snapshot could not be published")
+            if self._renderer is None and any(panel.request.pictures for panel in self._panels.values()):
+                # The import takes a second. The panel's texts are there before.
                 from cwnotify.view.plot import PlotRenderer
 
-                self._plot = PlotRenderer()
-                self._news.set()
+                self._renderer = PlotRenderer()
+                self._wake_event.set()
 
-    def _show(self, panel: str, easel: _Easel, outbox: Outbox) -> None:
+    def _publish(self, id: str, panel: _Panel, outbox: Outbox) -> None:
         now = time.time()
-        sight = self._sights().get(panel) or PanelObservation.initial(easel.request)
-        runs = list_recent_runs(outbox, now - easel.request.span, self._running())
-        muted = AlarmStateStore(outbox).muted_until(easel.destination)
-        health = load_slack_health(outbox, easel.destination, muted)
-        snapshot = build_snapshot(replace(sight, request=easel.request), now, self._live, runs, health)
-        pictures = self._pictures(easel, snapshot) if self._plot and easel.request.pictures else {}
-        told = replace(snapshot, lines=tuple(downsample_line(line, MAX_POINTS_PER_LINE) for line in snapshot.lines))
-        if not self._answers.try_send(
-            encode_pipe_message("snapshot", panel=panel, snapshot=to_json_dict(told), **pictures)
-        ):
-            # Nobody reads just now; the next one is drawn anew.
-            easel.drawn = None
+        observation = self._observations().get(id) or PanelObservation.initial(panel.request)
+        runs = list_recent_runs(outbox, now - panel.request.span, self._cpu_by_run())
+        muted_until = AlarmStateStore(outbox).muted_until(panel.destination)
+        health = load_slack_health(outbox, panel.destination, muted_until)
+        snapshot = build_snapshot(replace(observation, request=panel.request), now, self._load_history, runs, health)
+        plots = self._draw_if_changed(panel, snapshot)
+        lines = tuple(downsample_line(line, MAX_POINTS_PER_LINE) for line in snapshot.lines)
+        message = encode_pipe_message(
+            "snapshot", panel=id, snapshot=to_json_dict(replace(snapshot, lines=lines)), **plots
+        )
+        if not self._answers.try_send(message):
+            # The kernel does not read at the moment. Draw again for the next snapshot.
+            panel.drawn_content = None
 
-    def _pictures(self, easel: _Easel, snapshot: Snapshot) -> dict[str, str]:
-        """The plot for light and dark pages, if it would look different from the last one."""
-        still = tuple(line for line in snapshot.lines if not line.live)
-        content = still, snapshot.alarms, [(run.name, run.ended) for run in snapshot.runs], easel.request
-        pause = min(max(PUBLISH_INTERVAL, easel.request.span / PLOT_UPDATES_PER_SPAN), MAX_PLOT_INTERVAL)
-        if content == easel.drawn and snapshot.at - easel.drawn_at < pause:
+    def _draw_if_changed(self, panel: _Panel, snapshot: Snapshot) -> dict[str, str]:
+        """Return the plot for light and dark pages, or nothing if it would look like the last one."""
+        if self._renderer is None or not panel.request.pictures:
             return {}
-        assert self._plot
-        easel.drawn, easel.drawn_at = content, snapshot.at
-        return {name: b64encode(self._plot.render_png(snapshot, name == "dark")).decode() for name in ("light", "dark")}
+        cloudwatch_lines = tuple(line for line in snapshot.lines if not line.live)
+        runs = [(run.name, run.ended) for run in snapshot.runs]
+        content = cloudwatch_lines, snapshot.alarms, runs, panel.request
+        interval = min(max(PUBLISH_INTERVAL, panel.request.span / PLOT_UPDATES_PER_SPAN), MAX_PLOT_INTERVAL)
+        if content == panel.drawn_content and snapshot.at - panel.drawn_at < interval:
+            return {}
+        panel.drawn_content, panel.drawn_at = content, snapshot.at
+        return {
+            theme: b64encode(self._renderer.render_png(snapshot, theme == "dark")).decode()
+            for theme in ("light", "dark")
+        }

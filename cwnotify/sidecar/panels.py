@@ -1,4 +1,4 @@
-"""The panels' side of the sidecar: nothing of it is loaded before the first panel opens."""
+"""The open panels of one kernel. The modules that serve them are imported when the first panel opens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PanelManager:
-    """All panels of one kernel.
+    """Opens and closes panels, and passes news to the threads that serve them.
 
     Parameters
     ----------
@@ -27,90 +27,92 @@ class PanelManager:
         Opens a connection to the outbox for the thread that calls it.
     answers
         The pipe to the kernel.
-    machine
-        Knows which instance this is.
-    told
-        Called when messages were put into the outbox.
-    running
-        Gives CPU over the runs that are open, by id.
+    instance
+        Knows which instance this host is.
+    on_enqueued
+        Called when messages were added to the outbox.
+    cpu_by_run
+        Returns CPU samples of each open run, by its id.
     """
 
     def __init__(
         self,
         connect: Callable[[], Outbox],
         answers: Pipe,
-        machine: InstanceMonitor,
-        told: Callable[[], None],
-        running: Callable[[], Mapping[str, tuple[float, ...]]],
+        instance: InstanceMonitor,
+        on_enqueued: Callable[[], None],
+        cpu_by_run: Callable[[], Mapping[str, tuple[float, ...]]],
     ) -> None:
-        self._connect, self._answers, self._machine = connect, answers, machine
-        self._told, self._running = told, running
-        self._open: dict[str, PanelRequest] = {}
-        self._live = LoadHistory()
-        self._watch: AwsPoller | None = None
-        self._painter: SnapshotPublisher | None = None
+        self._connect, self._answers, self._instance = connect, answers, instance
+        self._on_enqueued, self._cpu_by_run = on_enqueued, cpu_by_run
+        self._requests: dict[str, PanelRequest] = {}
+        self._load_history = LoadHistory()
+        self._threads: tuple[AwsPoller, SnapshotPublisher] | None = None
 
     @property
     def has_open_panels(self) -> bool:
-        """Whether there is a panel."""
-        return bool(self._open)
+        """Whether a panel is open."""
+        return bool(self._requests)
 
     def open_panel(self, panel: str, request: PanelRequest, destination: str, environ: Mapping[str, str]) -> None:
-        """Show `panel` what it asks for; AWS is asked as the kernel's `environ` says now."""
-        self._open[panel] = request
-        anew = _adopt(environ)
-        if self._watch is None or self._painter is None:
-            self._start()
-        assert self._watch
-        assert self._painter
-        self._watch.add_panel(panel, request, destination)
-        if anew:
-            self._watch.request_poll(renew_session=True)
-        self._painter.add_panel(panel, request, destination)
+        """Open or change a panel.
+
+        Parameters
+        ----------
+        destination
+            Where changes of its alarms are sent.
+        environ
+            The kernel's AWS variables, or none to use the current ones.
+        """
+        self._requests[panel] = request
+        is_aws_changed = bool(environ) and apply_environment(environ, lambda name: name.startswith("AWS_"))
+        if self._threads is None:
+            self._threads = self._start_threads()
+        poller, publisher = self._threads
+        poller.add_panel(panel, request, destination)
+        if is_aws_changed:
+            poller.request_poll(renew_session=True)
+        publisher.add_panel(panel, request, destination)
 
     def set_destination(self, destination: str) -> None:
-        """Alarms that change are told to this webhook from now on."""
-        for panel, request in self._open.items():
+        """Send changes of all panels' alarms to this destination."""
+        for panel, request in self._requests.items():
             self.open_panel(panel, request, destination, {})
 
     def close_panel(self, panel: str) -> None:
-        """`panel` is closed."""
-        self._open.pop(panel, None)
-        if self._watch and self._painter:
-            self._watch.remove_panel(panel)
-            self._painter.remove_panel(panel)
+        """Close a panel."""
+        self._requests.pop(panel, None)
+        if self._threads:
+            for thread in self._threads:
+                thread.remove_panel(panel)
 
     def close_all(self) -> None:
-        """All panels are closed."""
-        for panel in list(self._open):
+        """Close all panels."""
+        for panel in list(self._requests):
             self.close_panel(panel)
 
     def refresh(self) -> None:
-        """Look at AWS again now."""
-        if self._watch:
-            self._watch.request_poll(renew_session=True)
+        """Poll AWS now."""
+        if self._threads:
+            self._threads[0].request_poll(renew_session=True)
 
     def add_load_sample(self, sample: LoadSample) -> None:
-        """A second of this host's load."""
-        self._live.add(sample)
+        """Add a sample of this host's load."""
+        self._load_history.add(sample)
 
     def request_update(self) -> None:
-        """A run began or ended, or an alert went out."""
-        if self._painter and self._open:
-            self._painter.request_update()
+        """Update the panels soon, because a run began or ended, or an alert was sent."""
+        if self._threads and self._requests:
+            self._threads[1].request_update()
 
-    def _start(self) -> None:
+    def _start_threads(self) -> tuple[AwsPoller, SnapshotPublisher]:
         from cwnotify.sidecar.panel_publisher import SnapshotPublisher
         from cwnotify.watch.poller import AwsPoller
 
-        self._watch = watch = AwsPoller(self._connect, self._machine, self.request_update, self._told)
-        self._painter = SnapshotPublisher(
-            self._connect, self._answers, self._live, lambda: watch.observations, self._running
+        poller = AwsPoller(self._connect, self._instance, self.request_update, self._on_enqueued)
+        publisher = SnapshotPublisher(
+            self._connect, self._answers, self._load_history, lambda: poller.observations, self._cpu_by_run
         )
-        self._watch.start()
-        self._painter.start()
-
-
-def _adopt(environ: Mapping[str, str]) -> bool:
-    """Take over what the kernel says of AWS now; tells whether that is something new."""
-    return bool(environ) and apply_environment(environ, lambda name: name.startswith("AWS_"))
+        poller.start()
+        publisher.start()
+        return poller, publisher

@@ -1,43 +1,46 @@
-"""The lines on the pipe, both ways. Standard library, `errors`, `native` and `shorten` only.
+"""The messages on the pipe between kernel and sidecar, and the pipe itself.
 
-A line is a JSON object with a ``kind``. From the kernel:
+Imports the standard library, `errors`, `sidecar.native_threads` and `sidecar.event_size` only.
 
-=========== ==================================================== =======
-kind        what it tells                                        ``id``
-=========== ==================================================== =======
-hello       who speaks: pid, protocol, the webhook, and in       no
-            ``environ`` what it takes to reach it; None in a
-            program, whose environment the sidecar has
-webhook     the webhook changed; ``environ`` as above            no
-started     a `cwnotify.alerts.events.runs.Run` began                 yes
-noted       how far a run has come: a `RunEnded`, as if lost now no
-waiting     ``run`` waits for a person: ``wait`` names for what, yes
-            ``notebook`` whether in a notebook
-resumed     the run with the id ``run`` waits no longer          no
-busy        a cell began that may belong to the Run All of a     no
-            group, or ended
-ended       a `cwnotify.alerts.events.runs.RunResult`                  yes
-watch       ``panel`` opened, or asks for something else:        no
-            ``request`` is a `cwnotify.view.snapshot.PanelRequest`,
-            ``environ`` what the environment says of AWS
-unwatch     ``panel`` was closed                                 no
-refresh     read again now                                       no
-greet       send a test message to Slack                         no
-mute        say nothing of alarms for so many ``seconds``        no
-drain       the sidecar ends with the process: send all that is  no
-            due, and answer ``drained``
-goodbye     the process leaves in good order                     no
-=========== ==================================================== =======
+A message is one line: a JSON object with a ``kind``. From the kernel:
 
-A line with an ``id`` is answered by ``ack`` once it is on disk; until then the kernel keeps it, and sends it again
-to the next sidecar. Back come ``ready`` (the sidecar's pid), ``ack``, ``told`` (what became of an alert), ``trouble``
-(words for the screen), ``drained`` and ``snapshot``: for ``panel`` the `cwnotify.view.snapshot.Snapshot` with few of
-its points and, where they have changed, ``light`` and ``dark``, its plot as base64 PNG. A snapshot that finds the pipe
-still full is left out: only the newest counts.
+=========== ========================================================== =======
+kind        content                                                    ``id``
+=========== ========================================================== =======
+hello       the first message: the ``webhook``, and in ``environ`` the no
+            variables needed to reach it. In a program ``environ`` is
+            None, because the sidecar has the same environment
+webhook     the webhook changed; fields as above                       no
+started     a run began: ``run`` is a `Run`                            yes
+noted       how far a run has come: ``ended`` is a `RunResult`, as if  no
+            the run were lost now
+waiting     ``run`` waits for the user; ``wait`` is a `WaitReason`,    yes
+            ``notebook`` is whether it runs in a notebook
+resumed     the run with the id ``run`` waits no longer                no
+busy        a cell that may belong to the Run All of a group began     no
+            (``busy`` is true) or ended
+ended       a run ended: ``ended`` is a `RunResult`. With ``hold`` the yes
+            kernel may be shutting down
+watch       ``panel`` opened or changed: ``request`` is a              no
+            `PanelRequest`, ``environ`` the AWS variables
+unwatch     ``panel`` was closed                                       no
+refresh     poll AWS now                                               no
+greet       send a test message to Slack                               no
+mute        send no messages about alarms for ``seconds``              no
+drain       the sidecar is killed with the process: send everything    no
+            that is due, then answer ``drained``
+goodbye     the process exits normally                                 no
+=========== ========================================================== =======
 
-No line that is written exceeds `MAX_WRITTEN_LINE_BYTES`: what a run shows is shortened until it fits. A reader takes longer ones, as
-another version may write them, up to `MAX_READ_LINE_BYTES`. Of one beyond that, it still gives a line ``too long`` with what its
-beginning and its end say: ``was`` (its kind), ``id`` and ``outcome``, each empty if unknown.
+The sidecar answers a message that has an ``id`` with ``ack`` once it is on disk. Until then the kernel keeps it, and
+sends it to the next sidecar. The other answers are ``ready``, ``delivery`` (the state of an alert after an attempt),
+``trouble`` (a text for the user), ``drained``, and ``snapshot``: the `cwnotify.view.snapshot.Snapshot` for ``panel``
+with a few of its points and, if the plot changed, ``light`` and ``dark`` as base64 PNG. A snapshot is dropped if the
+pipe is full, because only the newest counts.
+
+No message is longer than `MAX_WRITTEN_LINE_BYTES`; what a run shows is cut until it fits. A reader accepts up to
+`MAX_READ_LINE_BYTES` from another version. From a longer message it returns a message ``too long`` with what the
+beginning and the end contain: ``was`` (its kind), ``id`` and ``outcome``, each empty if unknown.
 """
 
 from __future__ import annotations
@@ -52,15 +55,15 @@ from cwnotify.errors import ProtocolError
 from cwnotify.sidecar import native_threads
 from cwnotify.sidecar.event_size import encode_within_limit
 
-PROTOCOL_VERSION = 1
-# In bytes, without the newline.
+# Without the newline.
 MAX_WRITTEN_LINE_BYTES, MAX_READ_LINE_BYTES = 1 << 20, 1 << 24
-# How much of the end of a line beyond `MAX_READ_LINE_BYTES` is kept.
+# How much of the end of a longer line is searched.
 MAX_LINE_TAIL_BYTES = 1 << 16
+MAX_PIPE_READ_BYTES = 1 << 16
 
 PipeMessage = dict[str, Any]
-# Quotes inside of a JSON text have a backslash before them, so no text of a user's can look like one of these.
-_PARTS = {
+# A quote inside a JSON text has a backslash before it, so no user text can match these.
+_FIELD_PATTERNS = {
     "was": rb'^\s*\{\s*"kind"\s*:\s*"([\w ]{1,40})"',
     "id": rb'(?<!\\)"id"\s*:\s*"([\w +]{1,80})"',
     "outcome": rb'(?<!\\)"outcome"\s*:\s*"(\w{1,20})"',
@@ -68,104 +71,112 @@ _PARTS = {
 
 
 def encode_pipe_message(kind: str, **values: Any) -> bytes:
-    """One line, shortened where it is too long. ASCII, so that a lone surrogate in some message survives the trip."""
+    """Return a message as one line, cut if it is too long. ASCII, so that lone surrogates survive."""
     return encode_within_limit({"kind": kind, **values}, MAX_WRITTEN_LINE_BYTES) + b"\n"
 
 
 def decode_pipe_message(line: bytes | bytearray) -> PipeMessage:
-    """Read one line.
+    """Return the message in a line.
 
     Raises
     ------
     ProtocolError
-        If it is no JSON object with a ``kind``.
+        If it is not a JSON object with a ``kind``.
     """
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise ProtocolError("a line that is no JSON") from None
+        raise ProtocolError("the line is not JSON") from None
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-        raise ProtocolError("a line without a kind")
+        raise ProtocolError("the line has no kind")
     return value
 
 
 class PipeMessageReader:
-    """Bytes in, whole lines out. A line that cannot be read is dropped and counted; one beyond `MAX_READ_LINE_BYTES` is named."""
+    """Splits bytes into messages. A line that cannot be decoded is dropped and counted."""
 
     def __init__(self) -> None:
         self.dropped_count = 0
-        self._rest, self._end = bytearray(), b""
+        # The line so far: its beginning, and what came after `MAX_READ_LINE_BYTES`.
+        self._head, self._tail = bytearray(), b""
 
     def feed(self, data: bytes) -> list[PipeMessage]:
-        """Take what was read and give the lines that it completes."""
+        """Add bytes, and return the messages that they complete."""
         first, *others = data.split(b"\n")
-        self._add(first)
-        lines = []
-        for following in others:
+        self._append(first)
+        messages = []
+        for part in others:
             try:
-                lines.append(self._line())
+                messages.append(self._decode_line())
             except ProtocolError:
                 self.dropped_count += 1
-            self._rest, self._end = bytearray(), b""
-            self._add(following)
-        return lines
+            self._head, self._tail = bytearray(), b""
+            self._append(part)
+        return messages
 
-    def _add(self, data: bytes) -> None:
-        """Of a line that is too long, keep the beginning and the end: its end must not be taken for a line."""
-        room = MAX_READ_LINE_BYTES + 1 - len(self._rest)
-        self._rest += data[:room]
-        self._end = (self._end + data[room:])[-MAX_LINE_TAIL_BYTES:]
+    def _append(self, data: bytes) -> None:
+        """Add to the line. Only the beginning and the end of a line that is too long are stored."""
+        room = MAX_READ_LINE_BYTES + 1 - len(self._head)
+        self._head += data[:room]
+        self._tail = (self._tail + data[room:])[-MAX_LINE_TAIL_BYTES:]
 
-    def _line(self) -> PipeMessage:
-        if len(self._rest) <= MAX_READ_LINE_BYTES:
-            return decode_pipe_message(self._rest)
-        # The end may continue the beginning.
-        known = bytes(self._rest) + self._end
-        matches = {name: re.search(pattern, known) for name, pattern in _PARTS.items()}
-        line = {name: match[1].decode() if match else "" for name, match in matches.items()}
-        if not line["was"]:
-            raise ProtocolError("a line that is too long")
-        return {"kind": "too long", **line}
+    def _decode_line(self) -> PipeMessage:
+        if len(self._head) <= MAX_READ_LINE_BYTES:
+            return decode_pipe_message(self._head)
+        # Joined, because a field may be partly in the tail.
+        line = bytes(self._head) + self._tail
+        matches = {name: re.search(pattern, line) for name, pattern in _FIELD_PATTERNS.items()}
+        fields = {name: match[1].decode() if match else "" for name, match in matches.items()}
+        if not fields["was"]:
+            raise ProtocolError("the line is too long")
+        return {"kind": "too long", **fields}
 
 
 class Pipe:
-    """One end of a pipe that never blocks, and that knows its file from another that took over its number.
+    """One end of a pipe that never blocks a writer, and that never touches another file under its number.
 
-    A cell may close every descriptor (``os.closerange(3, 4096)``) and open files of its own under the same numbers:
-    nothing of ours may be written there, or read from there.
+    A cell may close every descriptor (``os.closerange(3, 4096)``) and open its own files under the same numbers.
 
     Parameters
     ----------
     descriptor
-        An open descriptor; it is made non-blocking when `writes`.
+        An open descriptor.
+    is_writer
+        Whether it is the writing end, which becomes non-blocking.
     """
 
     def __init__(self, descriptor: int, is_writer: bool) -> None:
         self._descriptor = descriptor
-        self._file = _identity(descriptor)
+        self._file_id = _file_id(descriptor)
         self._unsent = bytearray()
         self._lock = native_threads.new_rlock()
         if is_writer:
             os.set_blocking(descriptor, False)
 
     def fileno(self) -> int:
-        """The descriptor, or -1 when it is no longer ours."""
-        return self._descriptor if self._file and _identity(self._descriptor) == self._file else -1
+        """Return the descriptor, or -1 if it is no longer ours."""
+        return self._descriptor if self._file_id and _file_id(self._descriptor) == self._file_id else -1
 
     def send(self, line: bytes) -> None:
-        """Write at once what the pipe takes; the rest goes with the next `send` or `flush`.
+        """Write as much as the pipe takes now. The rest is written by the next `send` or `flush`.
 
         Raises
         ------
         BrokenPipeError
-            If nobody reads any more, or the descriptor is gone.
+            If the reader is gone, or the descriptor is no longer ours.
         """
         with self._lock:
             self._unsent += line
             self.flush()
 
     def try_send(self, line: bytes) -> bool:
-        """As `send`, but only if all that was sent before is gone; tells whether it was sent."""
+        """Send only if all earlier lines are written. Return whether it was sent.
+
+        Raises
+        ------
+        BrokenPipeError
+            As `send`.
+        """
         with self._lock:
             if not self.flush():
                 return False
@@ -173,12 +184,18 @@ class Pipe:
             return True
 
     def flush(self) -> bool:
-        """Write what is left; tells whether all is written."""
+        """Write the rest of earlier lines. Return whether all is written.
+
+        Raises
+        ------
+        BrokenPipeError
+            As `send`.
+        """
         with self._lock:
             while self._unsent:
                 descriptor = self.fileno()
                 if descriptor < 0:
-                    raise BrokenPipeError(errno.EPIPE, "the pipe is gone")
+                    raise BrokenPipeError(errno.EPIPE, "the pipe was closed")
                 try:
                     written = native_threads.write(descriptor, self._unsent)
                 except BlockingIOError:
@@ -187,18 +204,18 @@ class Pipe:
             return True
 
     def read(self) -> bytes:
-        """Wait for bytes; empty at the end, or when the descriptor is gone."""
+        """Wait for bytes. Return none at the end of the pipe, or if the descriptor is no longer ours."""
         descriptor = self.fileno()
-        return native_threads.read(descriptor, 1 << 16) if descriptor >= 0 else b""
+        return native_threads.read(descriptor, MAX_PIPE_READ_BYTES) if descriptor >= 0 else b""
 
     def close(self) -> None:
-        """Close it, if it is still ours."""
+        """Close the descriptor if it is still ours."""
         if self.fileno() >= 0:
             os.close(self._descriptor)
-        self._file = None
+        self._file_id = None
 
 
-def _identity(descriptor: int) -> tuple[int, int] | None:
+def _file_id(descriptor: int) -> tuple[int, int] | None:
     try:
         status = os.fstat(descriptor)
     except OSError:

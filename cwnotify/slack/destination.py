@@ -1,7 +1,7 @@
-"""Where an alert is posted to: a URL, or what is kept under ``ssm:/name`` or ``secretsmanager:name``.
+"""Resolve a webhook: a URL, or a reference to where AWS stores one (``ssm:/name``, ``secretsmanager:name``).
 
-AWS may be slow or away, so a sidecar looks a webhook up in a thread of its own: the cell goes on, and so does what is
-meant for other webhooks. What was found is kept until Slack says that it is gone, for then it may have been replaced.
+AWS may be slow or unreachable. Lookups run in their own threads, so cells and other destinations never wait for them.
+The URL is cached until Slack reports that it is gone; then it may have been replaced.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from pathlib import Path
 from cwnotify.errors import AwsError, CwnotifyError
 from cwnotify.settings import REFERENCE_PREFIXES, Secret
 
-# Seconds for which a look-up that failed is not made again.
-LOOKUP_RETRY_INTERVAL = 2.0
-# boto3 itself gives up long before, with the reason.
-LOOKUP_TIMEOUT = 120.0
-_PROGRAM = str(Path(__file__).with_name("look_up.py"))
+LOOKUP_RETRY_INTERVAL = 2.0  # seconds after a lookup that failed
+# boto3 gives up much earlier, with a reason.
+LOOKUP_TIMEOUT = 120.0  # seconds
+_LOOKUP_PROGRAM = str(Path(__file__).with_name("look_up.py"))
 
 WebhookLookup = Callable[[str], Secret]
 
 
 def look_up_webhook(reference: str) -> Secret:
-    """Ask AWS for the webhook that is kept under `reference`.
+    """Query AWS for the webhook stored under `reference`.
 
     Raises
     ------
     CwnotifyError
-        If AWS cannot be asked, has nothing there, or has something else there.
+        If AWS cannot be queried, has nothing of this name, or has no webhook there.
     """
-    # boto3 takes its time: only who keeps a webhook in AWS pays for it.
+    # Importing boto3 is slow; only webhooks stored in AWS need it.
     from cwnotify.aws.secrets import resolve_webhook_reference
     from cwnotify.aws.session import AwsSession
 
@@ -43,17 +42,17 @@ def look_up_webhook(reference: str) -> Secret:
 
 
 def look_up_webhook_in_subprocess(environ: Mapping[str, str], reference: str) -> Secret:
-    """As `look_up_webhook`, in a process with its own environment: this one's may have what a panel says of AWS.
+    """Call `look_up_webhook` in a process with the environment `environ`. A panel may have changed AWS in ours.
 
     Raises
     ------
     CwnotifyError
-        As `look_up_webhook`, or if that process fails.
+        As `look_up_webhook`, or if the process fails.
     """
-    # Only the name is in the arguments; the URL comes back through a pipe.
-    command = [sys.executable, "-P", _PROGRAM, reference]
+    # The arguments contain only the name; the URL comes back through a pipe.
+    command = [sys.executable, "-P", _LOOKUP_PROGRAM, reference]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
@@ -62,93 +61,98 @@ def look_up_webhook_in_subprocess(environ: Mapping[str, str], reference: str) ->
             timeout=LOOKUP_TIMEOUT,
             check=False,
         )
-        answer = json.loads(done.stdout)
+        answer = json.loads(process.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        # Not the text, which can hold what was read so far.
-        raise AwsError(f"the process that asks AWS failed: {type(error).__name__}") from None
+        # The text of the exception may contain output that was read so far.
+        raise AwsError(f"the process that queries AWS failed: {type(error).__name__}") from None
     if "webhook" not in answer:
         raise AwsError(str(answer.get("error")))
     return Secret(answer["webhook"])
 
 
 class WebhookResolver:
-    """One destination's webhook.
+    """The webhook of one destination.
 
     Parameters
     ----------
-    given
-        What the settings say: the URL itself, or where it is kept.
-    found
-        Called from another thread when a look-up has come to its end.
+    setting
+        The URL itself, or a reference to where AWS stores it.
+    on_lookup_end
+        Called from another thread when a lookup ends.
+    look_up
+        Resolves a reference.
 
     Attributes
     ----------
     reference
-        Where it is kept; empty for a URL.
-    known
-        The URL, once it is known.
+        Where the URL is stored; empty if the setting is a URL.
+    resolved_url
+        The URL; None until it is resolved.
     """
 
     def __init__(
-        self, given: Secret, found: Callable[[], None] = lambda: None, look_up: WebhookLookup = look_up_webhook
+        self,
+        setting: Secret,
+        on_lookup_end: Callable[[], None] = lambda: None,
+        look_up: WebhookLookup = look_up_webhook,
     ) -> None:
-        kept = given.reveal().startswith(REFERENCE_PREFIXES)
-        self.reference = given.reveal() if kept else ""
-        self.resolved_url = None if kept else given
-        self._found = found
+        is_reference = setting.reveal().startswith(REFERENCE_PREFIXES)
+        self.reference = setting.reveal() if is_reference else ""
+        self.resolved_url = None if is_reference else setting
+        self._on_lookup_end = on_lookup_end
         self._look_up = look_up
-        self._trouble = AwsError("it was not looked up yet")
-        self._again = 0.0
-        self._looking: threading.Thread | None = None
-        self._gone: Secret | None = None
+        self._error = AwsError("the webhook has not been looked up yet")
+        self._retry_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._rejected: Secret | None = None
 
     def try_resolve(self) -> bool:
-        """Whether `url` can tell; if not, a look-up is under way from now on."""
-        if self.resolved_url or time.monotonic() < self._again:
+        """Return whether `get_url` can answer now. If not, a lookup starts or is running."""
+        if self.resolved_url or time.monotonic() < self._retry_at:
             return True
-        if self._looking is None or not self._looking.is_alive():
-            self._looking = threading.Thread(target=self._look, name="cwnotify-webhook", daemon=True)
-            self._looking.start()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._resolve, name="cwnotify-webhook", daemon=True)
+            self._thread.start()
         return False
 
     def wait_until_resolved(self) -> WebhookResolver:
-        """Wait until it is `ready`, however long AWS takes."""
-        if not self.try_resolve() and self._looking:
-            self._looking.join()
+        """Wait until the lookup ends, however long AWS takes."""
+        if not self.try_resolve() and self._thread:
+            self._thread.join()
         return self
 
     def get_url(self) -> Secret:
-        """The URL to post to.
+        """Return the URL to post to.
 
         Raises
         ------
         AwsError
-            If it could not be looked up; the text says why, and what to do.
+            If it could not be looked up; the text contains the reason and the remedy.
         """
-        url, trouble = self.resolved_url, self._trouble
+        url, error = self.resolved_url, self._error
         if url is None:
-            raise trouble
+            raise error
         return url
 
     def report_rejected(self, url: Secret) -> bool:
-        """Slack says that `url` is gone; tells whether there may be another one in its place."""
-        if url == self._gone:
-            # It was looked up anew and is still the same. The next message may ask again.
-            self._gone = None
+        """Record that Slack rejected `url`. Return True if a fresh lookup may find a replacement."""
+        if url == self._rejected:
+            # The lookup returned the same URL again. The next message may look it up again.
+            self._rejected = None
             return False
-        self._gone, self.resolved_url, self._again = url, None, 0.0
+        self._rejected, self.resolved_url, self._retry_at = url, None, 0.0
         return True
 
-    def _look(self) -> None:
+    def _resolve(self) -> None:
         try:
             self.resolved_url = self._look_up(self.reference)
         except CwnotifyError as error:
-            self._fail(str(error))
+            self._record_failure(str(error))
         except Exception as error:
-            logging.getLogger(__name__).exception("a webhook could not be looked up")
-            self._fail(type(error).__name__)
-        self._found()
+            logging.getLogger(__name__).exception("the webhook lookup failed")
+            self._record_failure(type(error).__name__)
+        self._on_lookup_end()
 
-    def _fail(self, why: str) -> None:
-        self._trouble = AwsError(f"the webhook in {self.reference} could not be looked up: {why}")
-        self._again = time.monotonic() + LOOKUP_RETRY_INTERVAL
+    def _record_failure(self, reason: str) -> None:
+        self._error = AwsError(f"the webhook in {self.reference} could not be looked up: {reason}")
+        self._retry_at = time.monotonic() + LOOKUP_RETRY_INTERVAL

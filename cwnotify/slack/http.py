@@ -1,6 +1,6 @@
-"""One attempt to hand Slack a message, in bounded time.
+"""Make one attempt to post to Slack with requests, in bounded time.
 
-No exception's text is ever kept, since those of requests and urllib3 hold the URL.
+Exception texts are never kept, because those of requests and urllib3 contain the URL.
 """
 
 from __future__ import annotations
@@ -13,74 +13,74 @@ from urllib.parse import urlsplit
 
 from cwnotify.alerts.messages.block_kit import Payload
 from cwnotify.settings import Secret
-from cwnotify.slack.retry_policy import SlackReply
+from cwnotify.slack.retry_policy import SlackReply, explain_connection_error
 
 if TYPE_CHECKING:
     import requests
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 10.0
-# A server that sends a byte now and then would never run into the time for one read.
-TOTAL_TIMEOUT = 40.0
+CONNECT_TIMEOUT = 5.0  # seconds
+READ_TIMEOUT = 10.0  # seconds, for one read
+# A server that sends a byte now and then never exceeds the timeout of one read.
+TOTAL_TIMEOUT = 40.0  # seconds
 MAX_BODY_BYTES = 512
-_ONCE: Any = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "allow_redirects": False, "stream": True}
+_REQUEST_OPTIONS: Any = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "allow_redirects": False, "stream": True}
 
 
 def post_to_slack(webhook: Secret, payload: Payload, seconds: float = TOTAL_TIMEOUT) -> SlackReply:
-    """Make one attempt. Never raises, never follows a redirect, and tells nothing of the URL.
+    """Make one attempt. Never raises, never follows a redirect, never reveals the URL.
 
     Parameters
     ----------
     seconds
-        How long the attempt may take, from the name's look-up to the reply's end.
+        Limit of the whole attempt, from the name lookup to the end of the reply.
     """
-    line = _Line()
-    alarm = threading.Timer(seconds, line.cut)
-    alarm.daemon = True
+    connections = _AbortableConnections()
+    timer = threading.Timer(seconds, connections.abort)
+    timer.daemon = True
     try:
-        alarm.start()
-        with _session() as session:
-            session.mount("http://", adapter := _adapter(line))
+        timer.start()
+        with _make_session() as session:
+            session.mount("http://", adapter := _make_adapter(connections))
             session.mount("https://", adapter)
-            with session.post(webhook.reveal(), json=payload, **_ONCE) as response:
-                body = _read(response.raw)
+            with session.post(webhook.reveal(), json=payload, **_REQUEST_OPTIONS) as response:
+                body = _read_body(response.raw)
         reply = SlackReply(
             response.status_code, body.decode("utf-8", "replace"), response.headers.get("Retry-After", "")
         )
     except Exception as error:
-        reply = SlackReply(error=_trouble(error))
+        reply = SlackReply(error=explain_connection_error(error))
     finally:
-        alarm.cancel()
-    return SlackReply(error=f"no whole answer within {seconds:g} s") if line.is_cut else reply
+        timer.cancel()
+    return SlackReply(error=f"no complete answer within {seconds:g} s") if connections.is_aborted else reply
 
 
 def find_connection_problem(webhook: Secret) -> str:
-    """What keeps us from the webhook's host; empty if it answers. Nothing of the webhook but its host is used."""
+    """Return why the webhook's host cannot be reached; empty if it answers. Sends nothing of the webhook's path."""
     parts = urlsplit(webhook.reveal())
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     try:
-        with _session() as session:
-            session.head(f"{parts.scheme}://{host}{port}/", **_ONCE).close()
+        with _make_session() as session:
+            session.head(f"{parts.scheme}://{host}{port}/", **_REQUEST_OPTIONS).close()
     except Exception as error:
-        return _trouble(error)
+        return explain_connection_error(error)
     return ""
 
 
-def _session() -> requests.Session:
-    """A session that takes proxies and certificates from the environment, but no password from a ``.netrc``."""
+def _make_session() -> requests.Session:
+    """Return a session that uses the environment's proxies and certificates, but no password from a ``.netrc``."""
     import requests
 
     session = requests.Session()
-    session.auth = _without_password
+    session.auth = _leave_unauthenticated
     session.headers["Accept-Encoding"] = "identity"
     return session
 
 
-def _read(raw: Any) -> bytes:
-    """The beginning of a reply's body; raises if the body was cut off, which shows only at a further read.
+def _read_body(raw: Any) -> bytes:
+    """Return the beginning of a reply's body. Raises if the body is incomplete, which only a further read shows.
 
-    It is never unpacked: urllib3 before 2.6 unpacks all of a small reply, which can be gigabytes.
+    Nothing is decompressed: urllib3 before 2.6 decompresses all of a small reply, which can be gigabytes.
     """
     body = b""
     while len(body) < MAX_BODY_BYTES and (piece := raw.read(MAX_BODY_BYTES - len(body), decode_content=False)):
@@ -88,50 +88,50 @@ def _read(raw: Any) -> bytes:
     return body
 
 
-def _without_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    # With none at all, requests looks into ~/.netrc, whose default entry is for any host.
+def _leave_unauthenticated(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Without an auth object, requests reads ~/.netrc, whose default entry applies to every host.
     return request
 
 
-class _Line:
-    """The connection of one attempt, which another thread may cut."""
+class _AbortableConnections:
+    """The connections of one attempt, which another thread may abort."""
 
     def __init__(self) -> None:
-        self.is_cut = False
+        self.is_aborted = False
         self._sockets: list[socket.socket] = []
 
-    def hold(self, connection: socket.socket) -> socket.socket:
-        """Note a connection."""
+    def add(self, connection: socket.socket) -> socket.socket:
+        """Track a connection."""
         self._sockets.append(connection)
-        if self.is_cut:
-            self.cut()
+        if self.is_aborted:
+            self.abort()
         return connection
 
-    def cut(self) -> None:
-        """Wake whoever reads or writes; nothing comes through any more."""
-        self.is_cut = True
+    def abort(self) -> None:
+        """Shut all connections down, which wakes the thread that reads or writes."""
+        self.is_aborted = True
         for connection in self._sockets:
             try:
-                # By its number, for TLS may have taken the object over.
-                with socket.socket(fileno=os.dup(connection.fileno())) as same:
-                    same.shutdown(socket.SHUT_RDWR)
+                # By descriptor, because TLS may have detached the socket object.
+                with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+                    duplicate.shutdown(socket.SHUT_RDWR)
             except (OSError, ValueError):
-                # It has ended by itself.
+                # It is closed already.
                 continue
 
 
-def _adapter(line: _Line) -> Any:
-    """A transport of requests' whose connections `line` holds."""
+def _make_adapter(connections: _AbortableConnections) -> Any:
+    """Return a requests transport whose sockets `connections` tracks."""
     import urllib3.connection
     from requests.adapters import HTTPAdapter
 
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return line.hold(super()._new_conn())
+            return connections.add(super()._new_conn())
 
     class Tls(urllib3.connection.HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return line.hold(super()._new_conn())
+            return connections.add(super()._new_conn())
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain
@@ -150,33 +150,3 @@ def _adapter(line: _Line) -> Any:
             return manager
 
     return Adapter()
-
-
-def _trouble(error: BaseException) -> str:
-    """What kept the reply away, from the exceptions' types alone."""
-    import requests
-    import urllib3
-
-    chain: list[BaseException] = []
-    todo: list[object] = [error]
-    while todo and len(chain) < 20:
-        link = todo.pop()
-        if isinstance(link, BaseException) and link not in chain:
-            chain.append(link)
-            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
-    signs: list[tuple[type | tuple[type, ...], str]] = [
-        ((requests.exceptions.ProxyError, urllib3.exceptions.ProxyError), "the proxy did not let it through"),
-        (requests.exceptions.SSLError, "TLS failed; is the certificate one that this machine trusts?"),
-        (urllib3.exceptions.NameResolutionError, "its name could not be resolved"),
-        (ConnectionRefusedError, "the connection was refused"),
-        (requests.exceptions.ConnectTimeout, f"no connection within {CONNECT_TIMEOUT:.0f} s"),
-        ((TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError), "no answer in time"),
-        ((ConnectionResetError, BrokenPipeError), "the connection was reset"),
-        (requests.exceptions.ConnectionError, "the connection broke"),
-        (requests.exceptions.InvalidSchema, "the proxy is of a kind that is not known; for SOCKS: pip install pysocks"),
-        ((requests.exceptions.InvalidURL, UnicodeError), "the webhook is no valid URL"),
-    ]
-    for kind, words in signs:
-        if any(isinstance(link, kind) for link in chain):
-            return words
-    return type(error).__name__

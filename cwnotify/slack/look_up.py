@@ -1,6 +1,6 @@
-"""Look up one webhook that AWS stores, and print it as JSON; run by `cwnotify.slack.destination`, as
+"""Look up one webhook that AWS stores, and print it as JSON.
 
-``python -P .../sidecar/look_up.py REFERENCE`` in the environment that the webhook was chosen in.
+`cwnotify.slack.destination` runs ``python -P .../slack/look_up.py REFERENCE``, with the environment of the setting.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import os
 import sys
 
 if not __package__:
-    # As in `cwnotify.sidecar.__main__`, where the reasons are.
-    _own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path.sort(key=_own.__contains__)
+    # `cwnotify.sidecar.__main__` does the same and gives the reasons.
+    _user_paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path.sort(key=_user_paths.__contains__)
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120 (before any import)
 
 
 def main(reference: str) -> None:
-    """Print ``{"webhook": URL}``, else ``{"error": WHY}``."""
+    """Print ``{"webhook": URL}``, or ``{"error": REASON}``."""
     from cwnotify.errors import CwnotifyError
     from cwnotify.slack.destination import look_up_webhook
 

@@ -1,30 +1,55 @@
-"""What to do after an attempt: a pure function from Slack's reply to a decision. Standard library only.
+"""What to do after an attempt to send: pure functions from Slack's reply to a decision. Standard library only.
 
-Only HTTP 200 with the body ``ok`` is a delivery. The table of replies is Slack's own:
+Only HTTP 200 with the body ``ok`` counts as a delivery. The replies are Slack's own:
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks (checked on 2026-11-22).
+
+Both HTTP clients, `cwnotify.slack.http` and `cwnotify.slack.deadline_http`, take their error texts from here.
 """
 
 from __future__ import annotations
 
 from cwnotify.alerts.light_dataclass import frozen
 
-MAX_DELIVERY_AGE = 24 * 3600.0
-MIN_ATTEMPTS = 10
-MAX_BACKOFF = 60.0
-MIN_BACKOFF_NON_SLACK = 30.0
-MAX_RETRY_AFTER = 3600.0
-# Slack asks for seconds. A proxy in maintenance may ask for an hour: then a message tries for all now and then.
-MAX_DESTINATION_BACKOFF = 300.0
+MAX_DELIVERY_AGE = 24 * 3600.0  # seconds
+MIN_ATTEMPTS = 10  # before a message is given up because of its age
+MAX_BACKOFF = 60.0  # seconds
+MIN_BACKOFF_NON_SLACK = 30.0  # seconds, if something other than Slack replies
+MAX_RETRY_AFTER = 3600.0  # seconds
+# Slack requests seconds, but a proxy in maintenance may request an hour. One message still tries this often.
+MAX_DESTINATION_BACKOFF = 300.0  # seconds
+_INITIAL_BACKOFF = 0.5  # seconds
 
-# Replies after which the webhook may have been replaced where it is kept.
+# After these replies the webhook may have been replaced where it is stored.
 WEBHOOK_GONE_STATUSES = (401, 403, 404, 410)
 
-_NO_WEBHOOK = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
+_REMOVED_WEBHOOK_CODES = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
+_NOT_PERMITTED_CODES = ("action_prohibited", "posting_to_general_channel_denied")
+_MAX_CODE_LENGTH = 60
+_MAX_RETRY_AFTER_LENGTH = 64
+
+# By class name, so that requests, urllib3 and ssl need no import. The first match in this order decides.
+_CONNECTION_ERRORS = {
+    "ProxyError": "the proxy rejected the connection",
+    "SSLError": "TLS failed; does this machine trust the certificate?",
+    "NameResolutionError": "the host name could not be resolved",
+    "gaierror": "the host name could not be resolved",
+    "ConnectionRefusedError": "the connection was refused",
+    "ConnectTimeout": "no connection in time",
+    "TimeoutError": "no answer in time",
+    "Timeout": "no answer in time",
+    "ConnectionResetError": "the connection was reset",
+    "BrokenPipeError": "the connection was reset",
+    "ConnectionError": "the connection broke",
+    "InvalidSchema": "the proxy's protocol is not supported; for SOCKS: pip install pysocks",
+    "InvalidURL": "the webhook is not a valid URL",
+    "UnicodeError": "the webhook is not a valid URL",
+}
+_MAX_CAUSES = 20
 
 
 @frozen
 class SlackReply:
-    """What came back from one attempt.
+    """The result of one attempt.
 
     Parameters
     ----------
@@ -33,8 +58,8 @@ class SlackReply:
     body
         The beginning of the body.
     retry_after
-        The header as it stood.
-    trouble
+        The header, unparsed.
+    error
         Why no reply came, in a few words and without the URL.
     """
 
@@ -45,8 +70,34 @@ class SlackReply:
 
 
 @frozen
+class Attempt:
+    """The circumstances of one attempt.
+
+    Parameters
+    ----------
+    number
+        Counted from 1 for each message.
+    first_due, now
+        Unix seconds: when the message was first due, and when the reply came.
+    jitter
+        A random number from 0 to 1. It keeps many senders from retrying at the same moment.
+    is_text
+        Whether the message was sent as text, without blocks.
+    consecutive_failures
+        How many attempts in a row, with any message, ended without a verdict from Slack. Includes this one.
+    """
+
+    number: int
+    first_due: float
+    now: float
+    jitter: float
+    is_text: bool = False
+    consecutive_failures: int = 1
+
+
+@frozen
 class Delivered:
-    """Slack said ok."""
+    """Slack accepted the message."""
 
 
 @frozen
@@ -57,10 +108,12 @@ class RetryAt:
     ----------
     at
         When to try this message again; Unix seconds.
-    rest
-        Until when nothing that waits already goes there: one message has shown that it would be in vain.
-    is_asked
-        Whether Slack asked for that rest, so that nothing new goes there either.
+    reason
+        Why the attempt failed.
+    backoff_until
+        Until when other messages that already wait are not sent to this destination either.
+    is_requested_by_slack
+        Whether Slack requested the pause. New messages wait then too.
     """
 
     at: float
@@ -71,16 +124,16 @@ class RetryAt:
 
 @frozen
 class RetryAsText:
-    """Slack cannot read the blocks: send the text alone, at once."""
+    """Slack cannot read the blocks: send the text alone, immediately."""
 
     reason: str
 
 
 @frozen
 class GiveUp:
-    """No further attempt can help; `reason` says why and what to do.
+    """Another attempt cannot help. `reason` describes the problem and the remedy.
 
-    Given up without a verdict of Slack's it has a `rest`, as `RetryAt` has one.
+    The last two fields are those of `RetryAt`; they are set if Slack gave no verdict.
     """
 
     reason: str
@@ -91,129 +144,124 @@ class GiveUp:
 DeliveryDecision = Delivered | RetryAt | RetryAsText | GiveUp
 
 
-def decide_retry(
-    reply: SlackReply,
-    attempt: int,
-    since: float,
-    now: float,
-    jitter: float,
-    text_only: bool,
-    patience: float = MAX_DELIVERY_AGE,
-    failures: int = 1,
-) -> DeliveryDecision:
-    """Decide what to do after an attempt.
-
-    Parameters
-    ----------
-    attempt
-        Which attempt this was, counted from 1.
-    since, now
-        Unix seconds: when the message was first due, and when the reply came.
-    jitter
-        A random number from 0 to 1, so that many senders do not come back at once.
-    text_only
-        Whether the attempt sent the text without blocks already.
-    patience
-        Seconds after `since` at which to give up.
-    failures
-        How many attempts in a row brought no verdict of Slack's, with whichever message; this one included.
-    """
+def decide_retry(reply: SlackReply, attempt: Attempt) -> DeliveryDecision:
+    """Decide what to do after an attempt that brought `reply`."""
     if reply.status == 200 and reply.body.strip() == "ok":
         return Delivered()
     reason = explain_reply(reply)
-    word = _word(reply)
-    # Whatever Slack finds wrong with the message, also in words that are not in the table, text alone may please it.
-    if reply.status == 400 and not text_only and word not in _NO_WEBHOOK and not _is_page(reply):
+    # Slack may use codes that are not listed here. Text alone often succeeds.
+    is_readable_as_text = _error_code(reply) not in _REMOVED_WEBHOOK_CODES and not _is_page(reply)
+    if reply.status == 400 and not attempt.is_text and is_readable_as_text:
         return RetryAsText(reason)
-    if reply.status in (400, 401, 403, 404, 410) and _is_slack(reply):
+    if reply.status in (400, *WEBHOOK_GONE_STATUSES) and _is_slack(reply):
         return GiveUp(reason)
-    asked = _retry_after(reply.retry_after, now)
-    if asked is not None:
-        later = RetryAt(
-            now + asked + jitter, reason, now + min(asked, MAX_DESTINATION_BACKOFF) + jitter, is_requested_by_slack=True
-        )
-    else:
-        later = _backed_off(reason, attempt, failures, now, jitter, _least_pause(reply))
-    return _unless_old(later, attempt, since, now, patience)
+    pause, now, jitter = _parse_retry_after(reply.retry_after, attempt.now), attempt.now, attempt.jitter
+    if pause is None:
+        return _limit_age(_back_off(reason, attempt, _min_backoff(reply)), attempt)
+    backoff_until = now + min(pause, MAX_DESTINATION_BACKOFF) + jitter
+    return _limit_age(RetryAt(now + pause + jitter, reason, backoff_until, is_requested_by_slack=True), attempt)
 
 
-def decide_retry_unsent(
-    reason: str, attempt: int, since: float, now: float, jitter: float, failures: int = 1
-) -> RetryAt | GiveUp:
-    """Decide what to do with a message that cannot even be sent, because of `reason`; else as `decide_retry`."""
-    return _unless_old(_backed_off(reason, attempt, failures, now, jitter), attempt, since, now, MAX_DELIVERY_AGE)
+def decide_retry_unsent(reason: str, attempt: Attempt) -> RetryAt | GiveUp:
+    """Decide what to do with a message that could not be sent because of `reason`."""
+    return _limit_age(_back_off(reason, attempt), attempt)
 
 
-def _backed_off(reason: str, attempt: int, failures: int, now: float, jitter: float, least: float = 0.0) -> RetryAt:
-    """The message waits for as long as it or its destination failed; the others, as its destination did."""
-    at, rest = (now + _backoff(times, jitter, least) for times in (max(attempt, failures), failures))
-    return RetryAt(at, reason, rest)
+def _back_off(reason: str, attempt: Attempt, min_seconds: float = 0.0) -> RetryAt:
+    """Delay the message by its own failures or its destination's, and other messages by the destination's."""
+    failures = attempt.consecutive_failures
+    at, backoff_until = (
+        attempt.now + _backoff_seconds(count, attempt.jitter, min_seconds)
+        for count in (max(attempt.number, failures), failures)
+    )
+    return RetryAt(at, reason, backoff_until)
 
 
-def _unless_old(later: RetryAt, attempt: int, since: float, now: float, patience: float) -> RetryAt | GiveUp:
-    # A clock that was set ahead makes a message old that was hardly tried.
-    if later.at > since + patience and attempt >= MIN_ATTEMPTS:
-        reason = f"given up after {max(now - since, 0) / 3600:.0f} h; at last: {later.reason}"
-        return GiveUp(reason, later.backoff_until, later.is_requested_by_slack)
-    return later
+def _limit_age(retry: RetryAt, attempt: Attempt) -> RetryAt | GiveUp:
+    # MIN_ATTEMPTS protects messages that only look old because the clock was set ahead.
+    if retry.at > attempt.first_due + MAX_DELIVERY_AGE and attempt.number >= MIN_ATTEMPTS:
+        hours = max(attempt.now - attempt.first_due, 0) / 3600
+        reason = f"given up after {hours:.0f} h; last error: {retry.reason}"
+        return GiveUp(reason, retry.backoff_until, retry.is_requested_by_slack)
+    return retry
 
 
 def explain_reply(reply: SlackReply) -> str:
-    """What the reply means and what to do about it, as a sentence."""
-    word = _word(reply)
+    """Describe the problem and its remedy in one line."""
+    return "; ".join(filter(None, diagnose_reply(reply)))
+
+
+def diagnose_reply(reply: SlackReply) -> tuple[str, str]:
+    """Return the problem that a reply other than ``ok`` reports, and its remedy if there is one."""
     if reply.status is None:
-        return f"Slack could not be reached: {reply.error or 'no reply'}"
-    head = f"{reply.status} {word}".strip()
+        return f"Slack could not be reached: {reply.error or 'no reply'}", ""
+    code = _error_code(reply)
+    head = f"{reply.status} {code}".strip()
     if reply.status == 429:
-        return f"{head}: Slack asks to slow down"
+        return f"{head}: Slack limits the rate of messages", ""
     if reply.status >= 500:
-        return f"{head}: Slack has a fault of its own"
+        return f"{head}: Slack has an internal error", ""
     if not _is_slack(reply):
-        return f"{head}: something other than Slack answered (a proxy, a login page?); check the URL and the network"
-    if word in _NO_WEBHOOK:
-        return f"{head}: this webhook was removed; make a new one at https://api.slack.com/apps, then: cwnotify login"
-    if word == "channel_is_archived" or reply.status == 410:
-        return f"{head}: the webhook's channel is archived; make a webhook for another one, then: cwnotify login"
-    if word in ("action_prohibited", "posting_to_general_channel_denied") or reply.status == 403:
-        return f"{head}: the workspace does not let this webhook post; ask its administrator"
-    return f"{head}: Slack refused the message"
+        return f"{head}: something other than Slack answered (a proxy, a login page?)", "check the URL and the network"
+    if code in _REMOVED_WEBHOOK_CODES:
+        remedy = "make a new one at https://api.slack.com/apps, then: cwnotify login"
+        return f"{head}: this webhook was removed", remedy
+    if code == "channel_is_archived" or reply.status == 410:
+        remedy = "make a webhook for another channel, then: cwnotify login"
+        return f"{head}: the webhook's channel is archived", remedy
+    if code in _NOT_PERMITTED_CODES or reply.status == 403:
+        return f"{head}: the workspace does not let this webhook post", "ask its administrator"
+    return f"{head}: Slack rejected the message", ""
 
 
-def _word(reply: SlackReply) -> str:
-    """Slack's own word for an error: one short line such as ``no_service``; else empty."""
+def explain_connection_error(error: BaseException) -> str:
+    """Describe why no reply came, from the types of `error` and its causes; their texts may contain the URL."""
+    causes: list[BaseException] = []
+    candidates: list[object] = [error]
+    while candidates and len(causes) < _MAX_CAUSES:
+        cause = candidates.pop()
+        if isinstance(cause, BaseException) and cause not in causes:
+            causes.append(cause)
+            candidates += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+    names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
+    return next((text for name, text in _CONNECTION_ERRORS.items() if name in names), type(error).__name__)
+
+
+def _error_code(reply: SlackReply) -> str:
+    """Return Slack's error code, one short word such as ``no_service``; empty if the body is anything else."""
     body = reply.body.strip()
-    return body if 0 < len(body) <= 60 and body.replace("_", "").isalnum() and body.isascii() else ""
+    is_word = 0 < len(body) <= _MAX_CODE_LENGTH and body.replace("_", "").isalnum() and body.isascii()
+    return body if is_word else ""
 
 
 def _is_slack(reply: SlackReply) -> bool:
-    """Slack's errors are a bare word, if anything; a page is a proxy's or a login's."""
-    return bool(_word(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
+    """Return whether Slack itself reported an error: a bare word or nothing. Pages come from proxies and logins."""
+    return bool(_error_code(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
 
 
 def _is_page(reply: SlackReply) -> bool:
     return reply.body.lstrip().startswith("<")
 
 
-def _least_pause(reply: SlackReply) -> float:
-    """Seconds that a backoff takes at least: a stranger is asked less often."""
-    is_stranger = reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429)
-    return MIN_BACKOFF_NON_SLACK if is_stranger else 0.0
+def _min_backoff(reply: SlackReply) -> float:
+    is_foreign = reply.status is not None and 200 <= reply.status < 500 and reply.status not in (408, 429)
+    return MIN_BACKOFF_NON_SLACK if is_foreign else 0.0
 
 
-def _backoff(attempt: int, jitter: float, least: float = 0.0) -> float:
-    """Doubling from half a second, the last half of it by chance."""
-    return max(min(0.5 * 2.0 ** min(attempt - 1, 20), MAX_BACKOFF), least) * (0.5 + jitter / 2)
+def _backoff_seconds(count: int, jitter: float, min_seconds: float) -> float:
+    """Double with each attempt; `jitter` decides the second half."""
+    return max(min(_INITIAL_BACKOFF * 2.0 ** min(count - 1, 20), MAX_BACKOFF), min_seconds) * (0.5 + jitter / 2)
 
 
-def _retry_after(header: str, now: float) -> float | None:
-    """Seconds from an integer, a float or an HTTP date; None for what makes no sense."""
+def _parse_retry_after(header: str, now: float) -> float | None:
+    """Return seconds from a number or an HTTP date; None if the header is neither."""
     text = header.strip()
-    if not text or len(text) > 64:
+    if not text or len(text) > _MAX_RETRY_AFTER_LENGTH:
         return None
     try:
         seconds = float(text)
     except ValueError:
-        # Imported where a date stands, which is seldom: the function's start is the lighter for it.
+        # Dates are rare, and the Lambda function starts faster without these imports.
         from email.utils import parsedate_to_datetime
 
         from cwnotify.alerts.python310 import UTC

@@ -1,1 +1,1 @@
-"""The state directory and the SQLite outbox. All SQL is here."""
+"""The state directory and the SQLite outbox. All SQL is in this package, each statement in one place."""

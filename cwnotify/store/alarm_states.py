@@ -1,7 +1,7 @@
-"""Which changes of alarms Slack is told of: each once, however many watch and whoever restarts.
+"""Alarm states and changes: each change is sent once, however many processes watch or restart.
 
-What was last seen of an alarm stands in the outbox's file. Whoever finds it changed notes that in one transaction
-together with the messages, so the next one who looks finds nothing new. Standard library, `alerts` and `outbox`.
+The last observed state of each alarm is in the outbox's file. A process that observes a change stores it in one
+transaction with its messages, so the next process finds nothing new. Imports `alerts` and `store.outbox` only.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from cwnotify.alerts.messages.missed_changes import missed_changes_message
 from cwnotify.alerts.serialization import from_json_dict, to_json_dict
 from cwnotify.store.outbox import Outbox
 
-# More changes of one alarm than these, within these seconds, become one message.
+# More changes of one alarm than this within the window (in seconds) become one message.
 MAX_CHANGES_PER_WINDOW = 6
 FLAPPING_WINDOW = 600.0
-CHANGE_RETENTION = 86400.0
+CHANGE_RETENTION = 86400.0  # seconds
 
 
 @dataclass(frozen=True)
 class StoredAlarmState:
-    """An alarm as whoever watched saw it last: its state, since when, and when that was seen."""
+    """The last observed state of an alarm. Times are Unix seconds."""
 
     state: str
     since: float
@@ -35,7 +35,7 @@ class StoredAlarmState:
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """How to speak of an alarm; see `cwnotify.alerts.messages.alarm.alarm_message`."""
+    """The options of a message about an alarm; see `cwnotify.alerts.messages.alarm.alarm_message`."""
 
     lang: str = "en"
     zone: str = ""
@@ -44,7 +44,7 @@ class MessageOptions:
 
 @dataclass(frozen=True)
 class HistoryGap:
-    """Between two states of an alarm that are known, its history could not be read. Times are Unix seconds."""
+    """A period for which an alarm's history could not be read, between two known states. Times are Unix seconds."""
 
     before: str
     since: float
@@ -54,12 +54,12 @@ class HistoryGap:
 
 @dataclass(frozen=True)
 class AlarmObservation:
-    """An alarm as it is now, and its changes since it was last seen, oldest first.
+    """An alarm's current state, and its changes since the last observation, oldest first.
 
     Parameters
     ----------
     gap
-        Where further changes may be missing among `changes`.
+        Where `changes` may be incomplete.
     """
 
     key: str
@@ -70,14 +70,17 @@ class AlarmObservation:
 
 
 class AlarmStateStore:
-    """The alarms' part of the outbox, through one connection to it."""
+    """The tables about alarms, through one connection to the outbox."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._connection = outbox.connection
 
     def load_states(self, destination: str) -> dict[str, StoredAlarmState]:
-        """What was last seen of each alarm, for one webhook's readers, by the alarm's key."""
-        rows = self._outbox.execute("SELECT key, state, since, seen FROM alarms WHERE destination = ?", destination)
+        """Return the last observed state of each alarm for one destination, by the alarm's key."""
+        rows = self._connection.execute(
+            "SELECT key, state, since, seen FROM alarms WHERE destination = ?", (destination,)
+        )
         return {row["key"]: StoredAlarmState(row["state"], row["since"], row["seen"]) for row in rows}
 
     def record_observations(
@@ -89,47 +92,47 @@ class AlarmStateStore:
         suppress_messages: bool = False,
         unwatched_since: float | None = None,
     ) -> int:
-        """Note how alarms are, and put a message for each change that nobody has noted before.
+        """Store the states of alarms, and enqueue a message for each change that is not stored yet.
 
         Parameters
         ----------
-        silent
-            Put no message: somebody else tells of these alarms.
-        unwatched
-            Since when nobody had watched, where that is so.
+        suppress_messages
+            Enqueue no messages, because another sender reports these alarms.
+        unwatched_since
+            When the last process stopped watching, if none watched until now (Unix seconds).
 
         Returns
         -------
         int
-            How many changes were new.
+            The number of new changes.
         """
         count = 0
         with self._outbox.transaction():
             suppress_messages = suppress_messages or not destination or self.muted_until(destination) > now
             for alarm in alarms:
-                new = self._new(destination, alarm)
-                count += len(new)
-                if new and not suppress_messages:
-                    self._tell(destination, alarm.key, new, voice, now, unwatched_since)
+                changes = self._find_new_changes(destination, alarm)
+                count += len(changes)
+                if changes and not suppress_messages:
+                    self._enqueue_changes(destination, alarm.key, changes, voice, now, unwatched_since)
                     self._add_gap(destination, alarm.key, alarm.gap, now)
-                # Whoever read it before somebody else has seen a later state, and notes it after, knows less.
-                self._outbox.execute(
+                # A process that read the alarm earlier may store it later; the newer state stays.
+                self._connection.execute(
                     "INSERT INTO alarms VALUES (?, ?, ?, ?, ?) ON CONFLICT (destination, key) DO UPDATE SET "
                     "state = iif(excluded.since >= since, excluded.state, state), "
                     "since = max(excluded.since, since), seen = excluded.seen",
-                    *(destination, alarm.key, alarm.state, alarm.since, now),
+                    (destination, alarm.key, alarm.state, alarm.since, now),
                 )
         return count
 
     def load_gaps(self, destination: str) -> dict[str, list[HistoryGap]]:
-        """The gaps that are not filled yet, by the alarm's key, oldest first."""
-        rows = self._outbox.execute(
-            "SELECT key, before, since, after, until FROM gaps WHERE destination = ? ORDER BY since", destination
+        """Return the gaps that are not filled yet, by the alarm's key, oldest first."""
+        rows = self._connection.execute(
+            "SELECT key, before, since, after, until FROM gaps WHERE destination = ? ORDER BY since", (destination,)
         )
-        found: dict[str, list[HistoryGap]] = {}
+        gaps: dict[str, list[HistoryGap]] = {}
         for row in rows.fetchall():
-            found.setdefault(row["key"], []).append(HistoryGap(row["before"], row["since"], row["after"], row["until"]))
-        return found
+            gaps.setdefault(row["key"], []).append(HistoryGap(row["before"], row["since"], row["after"], row["until"]))
+        return gaps
 
     def fill_gaps(
         self,
@@ -140,117 +143,119 @@ class AlarmStateStore:
         voice: MessageOptions,
         now: float,
     ) -> bool:
-        """Remove gaps, and put one message for the changes in them that nobody has put; tells whether it did.
+        """Delete gaps, and enqueue one message for the changes in them. Return whether a message was enqueued.
 
         Parameters
         ----------
         missed
             The changes in each gap.
         state
-            The alarm's state now.
+            The alarm's current state.
         """
         with self._outbox.transaction():
             changes: list[AlarmStateChange] = []
-            for gap, found in missed.items():
-                removed = self._outbox.execute(
-                    "DELETE FROM gaps WHERE destination = ? AND key = ? AND since = ?", destination, key, gap.since
+            for gap, gap_changes in missed.items():
+                is_removed = self._connection.execute(
+                    "DELETE FROM gaps WHERE destination = ? AND key = ? AND since = ?", (destination, key, gap.since)
                 ).rowcount
-                # Another sidecar may have been here first.
-                changes += found if removed else ()
+                # Another sidecar may have filled it first.
+                changes += gap_changes if is_removed else ()
             if not changes or self.muted_until(destination) > now:
                 return False
             message = missed_changes_message(changes, state, voice.lang, voice.zone, voice.channel)
             self._outbox.enqueue(_new_id(), destination, message, now)
         return True
 
-    def _add_gap(self, destination: str, key: str, gap: HistoryGap | None, now: float) -> None:
-        if gap is not None:
-            self._outbox.execute(
-                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(destination, key, gap.before, gap.since, gap.after, gap.until, now),
-            )
-
     def enqueue_held_changes(self, now: float, flush_all: bool = False) -> int:
-        """Put one message for the changes of each alarm that were held back long enough; tells how many messages.
+        """Enqueue one message per alarm for changes held back for `FLAPPING_WINDOW`. Return the number of messages.
 
         Parameters
         ----------
-        at_once
-            Do not wait: nobody may be there later.
+        flush_all
+            Enqueue all held changes now, because no process may be here later.
         """
         with self._outbox.transaction():
-            due = self._outbox.execute(
+            due = self._connection.execute(
                 "SELECT destination, key FROM changes WHERE held GROUP BY destination, key HAVING min(noted) <= ?",
-                now if flush_all else now - FLAPPING_WINDOW,
+                (now if flush_all else now - FLAPPING_WINDOW,),
             ).fetchall()
             for destination, key in due:
-                self._tell_held(destination, key, now)
-            self._outbox.execute("DELETE FROM changes WHERE NOT held AND noted < ?", now - CHANGE_RETENTION)
-            self._outbox.execute("DELETE FROM gaps WHERE noted < ?", now - CHANGE_RETENTION)
+                self._enqueue_held(destination, key, now)
+            self._connection.execute("DELETE FROM changes WHERE NOT held AND noted < ?", (now - CHANGE_RETENTION,))
+            self._connection.execute("DELETE FROM gaps WHERE noted < ?", (now - CHANGE_RETENTION,))
         return len(due)
 
     def mute(self, destination: str, until: float) -> None:
-        """Tell nothing of alarms until then (Unix seconds); a time that is past ends it."""
-        self._outbox.execute("INSERT OR REPLACE INTO mutes VALUES (?, ?)", destination, until)
+        """Send no messages about alarms until then (Unix seconds). A past time ends the mute."""
+        self._connection.execute("INSERT OR REPLACE INTO mutes VALUES (?, ?)", (destination, until))
 
     def muted_until(self, destination: str) -> float:
-        """Until when nothing is told; 0.0 if it never was muted."""
-        row = self._outbox.execute("SELECT until FROM mutes WHERE destination = ?", destination).fetchone()
+        """Return when the mute ends (Unix seconds), or 0.0 if the destination was never muted."""
+        row = self._connection.execute("SELECT until FROM mutes WHERE destination = ?", (destination,)).fetchone()
         return float(row["until"]) if row else 0.0
 
-    def _new(self, destination: str, alarm: AlarmObservation) -> list[AlarmStateChange]:
-        """Its changes that nobody has noted; none for an alarm that is seen for the first time."""
-        row = self._outbox.execute(
-            "SELECT state, since FROM alarms WHERE destination = ? AND key = ?", destination, alarm.key
+    def _find_new_changes(self, destination: str, alarm: AlarmObservation) -> list[AlarmStateChange]:
+        """Return the changes that are not stored yet. The first observation of an alarm has none."""
+        row = self._connection.execute(
+            "SELECT state, since FROM alarms WHERE destination = ? AND key = ?", (destination, alarm.key)
         ).fetchone()
         if row is None:
             return []
         later = [change for change in alarm.changes if change.at is not None and change.at > row["since"]]
-        # Times may be told in whole seconds: a second change within one of them shows by its state alone.
-        within = [alarm.changes[-1]] if alarm.changes and alarm.since == row["since"] else []
-        return later or ([] if alarm.state == row["state"] else within)
+        if later or alarm.state == row["state"]:
+            return later
+        # Times may be whole seconds. Only the state shows a second change within one second.
+        return [alarm.changes[-1]] if alarm.changes and alarm.since == row["since"] else []
 
-    def _tell(
+    def _add_gap(self, destination: str, key: str, gap: HistoryGap | None, now: float) -> None:
+        if gap is not None:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (destination, key, gap.before, gap.since, gap.after, gap.until, now),
+            )
+
+    def _enqueue_changes(
         self,
         destination: str,
         key: str,
         changes: Sequence[AlarmStateChange],
         voice: MessageOptions,
         now: float,
-        unwatched: float | None,
+        unwatched_since: float | None,
     ) -> None:
-        late = None if unwatched is None else (unwatched, now)
-        say = voice.lang, voice.zone, voice.channel, late, now
-        if late and len(changes) > MAX_CHANGES_PER_WINDOW:
-            self._outbox.enqueue(_new_id(), destination, flapping_message(changes, *say), now)
+        """Enqueue a message for each change, or hold the changes back while the alarm flaps."""
+        unwatched = None if unwatched_since is None else (unwatched_since, now)
+        options = voice.lang, voice.zone, voice.channel, unwatched, now
+        if unwatched and len(changes) > MAX_CHANGES_PER_WINDOW:
+            self._outbox.enqueue(_new_id(), destination, flapping_message(changes, *options), now)
             return
         for change in changes:
-            recent, held = self._outbox.execute(
+            recent_count, held_count = self._connection.execute(
                 "SELECT count(*), total(held) FROM changes WHERE destination = ? AND key = ? AND noted > ?",
-                *(destination, key, now - FLAPPING_WINDOW),
+                (destination, key, now - FLAPPING_WINDOW),
             ).fetchone()
-            hold = bool(held) or recent >= MAX_CHANGES_PER_WINDOW
-            if not hold:
-                self._outbox.enqueue(_new_id(), destination, alarm_message(change, *say), now)
-            self._outbox.execute(
+            is_held = bool(held_count) or recent_count >= MAX_CHANGES_PER_WINDOW
+            if not is_held:
+                self._outbox.enqueue(_new_id(), destination, alarm_message(change, *options), now)
+            encoded = json.dumps(to_json_dict(change)), json.dumps(asdict(voice))
+            self._connection.execute(
                 "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(_new_id(), destination, key),
-                *(json.dumps(to_json_dict(change)), json.dumps(asdict(voice)), now, hold),
+                (_new_id(), destination, key, *encoded, now, is_held),
             )
 
-    def _tell_held(self, destination: str, key: str, now: float) -> None:
-        rows = self._outbox.execute(
-            "SELECT * FROM changes WHERE destination = ? AND key = ? AND held ORDER BY rowid", destination, key
+    def _enqueue_held(self, destination: str, key: str, now: float) -> None:
+        """Enqueue one message for the held changes of one alarm."""
+        rows = self._connection.execute(
+            "SELECT * FROM changes WHERE destination = ? AND key = ? AND held ORDER BY rowid", (destination, key)
         ).fetchall()
         changes = [from_json_dict(AlarmStateChange, json.loads(row["change"])) for row in rows]
         voice = from_json_dict(MessageOptions, json.loads(rows[-1]["voice"]))
-        say = voice.lang, voice.zone, voice.channel, None, now
-        message = flapping_message(changes, *say) if len(changes) > 1 else alarm_message(changes[0], *say)
+        options = voice.lang, voice.zone, voice.channel, None, now
+        message = flapping_message(changes, *options) if len(changes) > 1 else alarm_message(changes[0], *options)
         self._outbox.enqueue(_new_id(), destination, message, now)
-        self._outbox.execute("UPDATE changes SET held = 0 WHERE destination = ? AND key = ?", destination, key)
+        self._connection.execute("UPDATE changes SET held = 0 WHERE destination = ? AND key = ?", (destination, key))
 
 
 def _new_id() -> str:
-    # That a change is told once is seen by what was noted of its alarm. Its time could not tell it from another: where
-    # times come in whole seconds, an alarm may change twice in one.
+    # Random: times are whole seconds, so an id made of the alarm and its time could name two changes.
     return secrets.token_hex(12)

@@ -1,8 +1,10 @@
-"""The promise: alerts on disk until Slack says ok, and runs that are still open. SQLite, standard library only.
+"""The outbox: alerts on disk until Slack accepts them, and runs that are still open.
 
-Several sidecars share one outbox. A message is claimed by a lease; an alert's id is unique for ever, so putting it
-twice sends it once. A message leaves ``pending`` only as ``done`` (Slack said ok), ``dead`` (with the reason) or
-``skipped`` (the user asked not to be told of such a run; kept so that the run is not told in another way).
+Several sidecars share one outbox. A sidecar claims a message through a lease. An alert's id is unique forever, so
+enqueueing it twice sends it once. A message leaves ``pending`` only as ``done`` (Slack accepted it), ``dead`` (with
+the reason) or ``skipped`` (the user wants no alert about such a run; the row keeps others from enqueueing it).
+
+Imports the standard library, `alerts`, `host.processes` and `store.schema` only.
 """
 
 from __future__ import annotations
@@ -19,22 +21,26 @@ from typing import Any
 from cwnotify.alerts.events.runs import LoadSample, Run, RunResult
 from cwnotify.alerts.serialization import to_json_dict
 from cwnotify.host.processes import ProcessIdentity
-from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE
-from cwnotify.store.migrations import check_database, migrate_schema
-from cwnotify.store.schema import OpenRun, OutboxMessage, message_from_row, open_run_from_row
+from cwnotify.store.schema import (
+    OpenRun,
+    OutboxMessage,
+    check_database,
+    create_tables,
+    message_from_row,
+    open_run_from_row,
+)
 
 IN_MEMORY_PATH = "file:/cwnotify?vfs=memdb"
-NO_WEBHOOK_REASON = "no webhook was set; run cwnotify login, then cwnotify outbox retry"
-BUSY_TIMEOUT = 10.0
-LEASE_DURATION = 120.0
-# A message this young (in seconds) is on its way.
-IN_FLIGHT_PERIOD = 10.0
-MAX_DUE_DELAY = 3700.0
-DELIVERED_RETENTION = 14 * 86400.0
-# Past the patience of whoever has the webhook, with an hour for good measure.
-ABANDONMENT_TIMEOUT = MAX_DELIVERY_AGE + 3600.0
-DAMAGED_REASON = "what it said is damaged on disk and cannot be read any more"
-ABANDONED_REASON = "its webhook was not set anywhere for a day; run cwnotify outbox retry to send it to the one set now"
+NO_WEBHOOK_REASON = "no Slack webhook was configured; run `cwnotify login`, then `cwnotify outbox retry`"
+DAMAGED_REASON = "its content is damaged on disk and cannot be read"
+ABANDONED_REASON = "no process had its webhook for a day; run cwnotify outbox retry to send it to the current webhook"
+BUSY_TIMEOUT = 10.0  # seconds
+BUSY_POLL_INTERVAL = 0.01  # seconds
+LEASE_DURATION = 120.0  # seconds
+IN_FLIGHT_PERIOD = 10.0  # seconds; a younger message may be in the middle of its first attempt
+MAX_DUE_DELAY = 3700.0  # seconds; a message due later than this was scheduled by a clock that was set back
+DELIVERED_RETENTION = 14 * 86400.0  # seconds
+ABANDONMENT_MARGIN = 3600.0  # seconds after the delivery timeout of the sidecar that has the webhook
 
 
 class Outbox:
@@ -43,188 +49,187 @@ class Outbox:
     Parameters
     ----------
     path
-        The database; `IN_MEMORY_PATH` keeps it in this process for as long as a connection is open.
+        The database. `IN_MEMORY_PATH` is shared within this process while at least one connection is open.
     durable
-        Wait for the disk at each commit, so that a commit outlives a power cut.
+        Wait for the disk at each commit, so that a commit survives a power cut.
     wal
-        Let readers and a writer work side by side, which takes a file system of this machine's own.
+        Use write-ahead logging, so that readers do not block the writer. It needs a local file system.
+
+    Attributes
+    ----------
+    connection
+        For the other modules of `cwnotify.store`, which own the statements on their tables.
 
     Raises
     ------
     StateError
-        If a newer cwnotify wrote it.
+        If a newer cwnotify wrote the file.
+    sqlite3.DatabaseError
+        If the file is damaged, or belongs to another program.
     """
 
     def __init__(self, path: Path | str, durable: bool = True, wal: bool = True) -> None:
-        uri = str(path).startswith("file:")
-        self._db = sqlite3.connect(str(path), uri=uri, timeout=BUSY_TIMEOUT, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
+        is_uri = str(path).startswith("file:")
+        self.connection = sqlite3.connect(str(path), uri=is_uri, timeout=BUSY_TIMEOUT, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
         try:
-            if not uri:
+            if not is_uri:
                 Path(path).chmod(0o600)
-            self._begin("WAL" if wal else "DELETE")
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            migrate_schema(self._db)
+            self._set_journal_mode("WAL" if wal else "DELETE")
+            self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            create_tables(self.connection)
         except BaseException:
-            self._db.close()
+            self.connection.close()
             raise
 
-    def _begin(self, mode: str) -> None:
-        """See that the file is ours, then turn to the journal `mode`.
+    def _set_journal_mode(self, mode: str) -> None:
+        """Check the file, then set its journal mode.
 
-        Several first starts at once meet here, and SQLite's own timeout does not cover this step.
+        SQLite's own timeout does not cover this step, where several first starts at once get in each other's way.
         """
         deadline = time.monotonic() + BUSY_TIMEOUT
         while True:
             try:
-                check_database(self._db)
-                self._db.execute(f"PRAGMA journal_mode = {mode}")
+                check_database(self.connection)
+                self.connection.execute(f"PRAGMA journal_mode = {mode}")
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
+                time.sleep(BUSY_POLL_INTERVAL)
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
-
-    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
-        """Run one statement on the file: the tables beside messages and runs have modules of their own."""
-        return self._db.execute(statement, values)
+        self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is done inside happens, or nothing of it."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Commit everything inside, or nothing if it raises."""
+        self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._db.execute("COMMIT")
+            self.connection.execute("COMMIT")
         except BaseException:
-            # A full disk has rolled it back already.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            # After a full disk SQLite has rolled back already.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
             raise
 
     # Runs
 
     def add_open_run(self, run: Run, watched: ProcessIdentity, destination: str, now: float, owner: str = "") -> None:
-        """Remember that a run began; nothing happens for one that is known, or told already.
+        """Store that a run began, unless the run is open or its alert exists.
 
         Parameters
         ----------
+        watched
+            The process that runs it.
         owner
-            The sidecar that watches over it.
+            The sidecar that watches it.
         """
-        self._db.execute(
+        self.connection.execute(
             "INSERT OR IGNORE INTO runs (id, watched, owner, destination, run, seen) SELECT ?, ?, ?, ?, ?, ? "
             "WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = ?)",
             (run.id, json.dumps(asdict(watched)), owner, destination, json.dumps(to_json_dict(run)), now, run.id),
         )
 
     def set_run_owner(self, id: str, owner: str) -> None:
-        """Note that `owner` watches over a run from now on."""
-        self._db.execute("UPDATE runs SET owner = ? WHERE id = ?", (owner, id))
+        """Store that the sidecar `owner` watches a run from now on."""
+        self.connection.execute("UPDATE runs SET owner = ? WHERE id = ?", (owner, id))
 
     def update_open_run(self, run: Run) -> None:
-        """Note where an open run runs."""
-        self._db.execute("UPDATE runs SET run = ? WHERE id = ?", (json.dumps(to_json_dict(run)), run.id))
+        """Replace what is stored about an open run."""
+        self.connection.execute("UPDATE runs SET run = ? WHERE id = ?", (json.dumps(to_json_dict(run)), run.id))
 
     def list_open_runs(self) -> list[OpenRun]:
-        """All runs without an alert, oldest first."""
-        found = []
-        for row in self._db.execute("SELECT * FROM runs ORDER BY rowid"):
+        """Return all runs without an alert, oldest first."""
+        runs = []
+        for row in self.connection.execute("SELECT * FROM runs ORDER BY rowid"):
             try:
-                found.append(open_run_from_row(row))
+                runs.append(open_run_from_row(row))
             except (ValueError, RecursionError):
-                # Another version's, which will read it: it must not keep us from all the others.
+                # Another version wrote it and will read it. It must not hide the other runs.
                 continue
-        return found
+        return runs
 
     def record_run_heartbeat(self, id: str, now: float, vitals: LoadSample | None) -> None:
-        """Note that a run was alive at `now`."""
-        told = json.dumps(to_json_dict(vitals)) if vitals else None
-        self._db.execute("UPDATE runs SET seen = ?, vitals = ? WHERE id = ?", (now, told, id))
+        """Store that a run was alive at `now`, with the load of its machine."""
+        load = json.dumps(to_json_dict(vitals)) if vitals else None
+        self.connection.execute("UPDATE runs SET seen = ?, vitals = ? WHERE id = ?", (now, load, id))
 
     def hold_ended_run(
         self, ended: RunResult, watched: ProcessIdentity, destination: str, now: float, owner: str = ""
     ) -> None:
-        """Keep an ended run until it is told together with others."""
+        """Store an ended run until its group is reported in one alert."""
         self.add_open_run(ended.run, watched, destination, now, owner)
-        self._db.execute("UPDATE runs SET ended = ? WHERE id = ?", (json.dumps(to_json_dict(ended)), ended.run.id))
+        self.connection.execute(
+            "UPDATE runs SET ended = ? WHERE id = ?", (json.dumps(to_json_dict(ended)), ended.run.id)
+        )
 
     def remove_open_run(self, id: str) -> bool:
-        """Forget a run; tells whether it was there, so that of two who close it only one goes on to tell it."""
-        return self._db.execute("DELETE FROM runs WHERE id = ?", (id,)).rowcount > 0
+        """Delete an open run. Return whether it was there, so that only one of two processes reports its end."""
+        return self.connection.execute("DELETE FROM runs WHERE id = ?", (id,)).rowcount > 0
 
     # Messages
 
     def enqueue(self, id: str, destination: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
-        """Put an alert in; tells whether it is new."""
-        state, reason = ("pending", "") if destination else ("dead", NO_WEBHOOK_REASON)
-        return self._insert(id, destination, state, payload, now, now if due is None else due, reason)
+        """Add an alert that is due now, or at `due`. Return whether its id is new.
 
-    def mark_skipped(self, id: str, now: float) -> bool:
-        """Note that this alert is not wanted, so that it is not put later."""
-        return self._insert(id, "", "skipped", {}, now, now, "")
-
-    def _insert(
-        self,
-        id: str,
-        destination: str,
-        state: str,
-        payload: dict[str, Any],
-        now: float,
-        due: float,
-        reason: str,
-    ) -> bool:
-        done = self._db.execute(
+        Without a destination the alert is dead from the start, because no webhook is set.
+        """
+        state, reason, settled = ("pending", "", None) if destination else ("dead", NO_WEBHOOK_REASON, now)
+        cursor = self.connection.execute(
             "INSERT OR IGNORE INTO messages (id, destination, state, payload, created, due, reason, settled) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                id,
-                destination,
-                state,
-                json.dumps(payload),
-                now,
-                due,
-                reason,
-                None if state == "pending" else now,
-            ),
+            (id, destination, state, json.dumps(payload), now, now if due is None else due, reason, settled),
         )
-        return done.rowcount > 0
+        return cursor.rowcount > 0
+
+    def mark_skipped(self, id: str, now: float) -> bool:
+        """Store that the user does not want this alert. Return whether its id is new."""
+        cursor = self.connection.execute(
+            "INSERT OR IGNORE INTO messages (id, destination, state, payload, created, due, settled) "
+            "VALUES (?, '', 'skipped', '{}', ?, ?, ?)",
+            (id, now, now, now),
+        )
+        return cursor.rowcount > 0
 
     def replace_unsent(self, id: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
-        """Replace what a message says before its first attempt; it is due now, or at `due`."""
-        done = self._db.execute(
+        """Replace the content of a message before its first attempt. It is due now, or at `due`."""
+        cursor = self.connection.execute(
             "UPDATE messages SET payload = ?, due = ? "
             "WHERE id = ? AND state = 'pending' AND attempts = 0 AND leased_until <= ?",
             (json.dumps(payload), now if due is None else due, id, now),
         )
-        return done.rowcount > 0
+        return cursor.rowcount > 0
 
     def withdraw_late(self, id: str, now: float) -> bool:
-        """Delete a message that would come too late: not due yet, failed before, or older than `IN_FLIGHT_PERIOD`.
+        """Delete a message that would arrive too late: not due yet, failed before, or past `IN_FLIGHT_PERIOD`.
 
         Returns
         -------
         bool
             Whether it was deleted. A message that is being sent stays.
         """
-        done = self._db.execute(
+        cursor = self.connection.execute(
             "DELETE FROM messages WHERE id = ? AND state = 'pending' AND leased_until <= ? "
             "AND (due > ? OR attempts > 0 OR created < ?)",
             (id, now, now, now - IN_FLIGHT_PERIOD),
         )
-        return done.rowcount > 0
+        return cursor.rowcount > 0
 
     def claim_next(self, destination: str, owner: str, now: float, since: float = 0.0) -> OutboxMessage | None:
-        """Take the message that is due longest, of those put after `since`, for `LEASE_DURATION` seconds; None if there is none.
+        """Lease the longest-due message for `LEASE_DURATION` seconds. Return None if none is due.
 
-        Times that lie implausibly far ahead (a clock was set back) count as past. Twice a lease is such a time; a
-        lease and a little is not, for whoever claimed may have read the clock later than we did.
+        A time implausibly far in the future counts as past, because a clock was set back. For a lease that is twice
+        its duration: the process that holds it may have read the clock a little later than this one.
+
+        Parameters
+        ----------
+        since
+            Consider only messages created at or after this time (Unix seconds).
         """
-        row = self._db.execute(
+        row = self.connection.execute(
             "UPDATE messages SET owner = :owner, leased_until = :until, attempts = attempts + 1 WHERE id = ("
             "  SELECT id FROM messages WHERE state = 'pending' AND destination = :destination AND created >= :since"
             "  AND (due <= :now OR due > :far) AND (leased_until <= :now OR leased_until > :until + :lease)"
@@ -242,36 +247,36 @@ class Outbox:
         message = message_from_row(row) if row else None
         if message is None or message.payload:
             return message
-        # It must not stand in the way of all the others.
+        # A damaged message must not block the others.
         self.mark_dead(message.id, DAMAGED_REASON, now)
         return self.claim_next(destination, owner, now, since)
 
     def mark_delivered(self, id: str, now: float) -> None:
-        """Slack said ok."""
+        """Store that Slack accepted a message."""
         self._settle(id, "done", "", now)
 
     def mark_dead(self, id: str, reason: str, now: float) -> None:
-        """Nothing more can be done; `reason` is for a person to read."""
+        """Store that a message cannot be delivered, with a reason that the user can read."""
         self._settle(id, "dead", reason, now)
 
     def _settle(self, id: str, state: str, reason: str, now: float) -> None:
-        self._db.execute(
+        self.connection.execute(
             "UPDATE messages SET state = ?, reason = ?, settled = ?, leased_until = 0 WHERE id = ?",
             (state, reason, now, id),
         )
 
     def schedule_retry(self, id: str, due: float, reason: str, text_only: bool) -> None:
-        """Give a message back, to be tried again at `due`."""
-        self._db.execute(
+        """End the lease of a message and schedule its next attempt."""
+        self.connection.execute(
             "UPDATE messages SET due = ?, reason = ?, text_only = ?, leased_until = 0 WHERE id = ?",
             (due, reason, int(text_only), id),
         )
 
     def requeue_dead(self, ids: list[str], destination: str, now: float) -> int:
-        """Make dead messages pending again, for `destination`; tells how many."""
+        """Make dead messages pending again, for `destination`. Return how many were dead."""
         with self.transaction():
             return sum(
-                self._db.execute(
+                self.connection.execute(
                     "UPDATE messages SET state = 'pending', destination = ?, due = ?, created = ?, attempts = 0, "
                     "text_only = 0, settled = NULL WHERE id = ? AND state = 'dead'",
                     (destination, now, now, id),
@@ -280,38 +285,47 @@ class Outbox:
             )
 
     def delete_dead(self, ids: list[str]) -> int:
-        """Delete dead messages; tells how many."""
+        """Delete dead messages. Return how many were dead."""
         with self.transaction():
             return sum(
-                self._db.execute("DELETE FROM messages WHERE id = ? AND state = 'dead'", (id,)).rowcount for id in ids
+                self.connection.execute("DELETE FROM messages WHERE id = ? AND state = 'dead'", (id,)).rowcount
+                for id in ids
             )
 
-    def expire_messages(self, now: float, ours: Collection[str] = ()) -> None:
-        """Delete what was delivered or not wanted long ago; bury what nobody came to deliver, to others than `ours`."""
-        marks = ",".join("?" * len(ours))
-        self._db.execute(
+    def expire_messages(self, now: float, delivery_timeout: float, active: Collection[str] = ()) -> None:
+        """Delete messages settled long ago, and mark abandoned ones as dead.
+
+        Parameters
+        ----------
+        delivery_timeout
+            Seconds after which a sidecar that has the webhook gives a message up.
+        active
+            Destinations whose webhook this process has. Their messages are not abandoned.
+        """
+        placeholders = ",".join("?" * len(active))
+        self.connection.execute(
             "UPDATE messages SET state = 'dead', reason = ?, settled = ? "
-            f"WHERE state = 'pending' AND created < ? AND leased_until <= ? AND destination NOT IN ({marks})",
-            (ABANDONED_REASON, now, now - ABANDONMENT_TIMEOUT, now, *ours),
+            f"WHERE state = 'pending' AND created < ? AND leased_until <= ? AND destination NOT IN ({placeholders})",
+            (ABANDONED_REASON, now, now - delivery_timeout - ABANDONMENT_MARGIN, now, *active),
         )
-        self._db.execute(
+        self.connection.execute(
             "DELETE FROM messages WHERE state IN ('done', 'skipped') AND settled < ?", (now - DELIVERED_RETENTION,)
         )
 
     def release_leases(self, owner: str) -> None:
-        """Let others take what `owner`, who is gone, had claimed."""
-        self._db.execute("UPDATE messages SET leased_until = 0 WHERE owner = ? AND state = 'pending'", (owner,))
+        """End the leases of `owner`, a process that is gone."""
+        self.connection.execute("UPDATE messages SET leased_until = 0 WHERE owner = ? AND state = 'pending'", (owner,))
 
     def list_lease_owners(self, now: float) -> list[str]:
-        """Who holds a lease."""
-        rows = self._db.execute(
+        """Return the owners of all leases."""
+        rows = self.connection.execute(
             "SELECT DISTINCT owner FROM messages WHERE state = 'pending' AND leased_until > ?", (now,)
         )
         return [row["owner"] for row in rows]
 
     def next_due_time(self, destination: str, since: float = 0.0) -> float | None:
-        """When the next message for `destination`, of those put after `since`, is due or its lease ends."""
-        row = self._db.execute(
+        """Return when the next message created at or after `since` is due, or when its lease ends."""
+        row = self.connection.execute(
             "SELECT min(max(due, leased_until)) AS at FROM messages "
             "WHERE state = 'pending' AND destination = ? AND created >= ?",
             (destination, since),
@@ -320,8 +334,10 @@ class Outbox:
         return at
 
     def list_messages(self, *states: str) -> list[OutboxMessage]:
-        """Messages in these states (all by default), oldest first."""
-        wanted = states or ("pending", "done", "dead", "skipped")
-        marks = ",".join("?" * len(wanted))
-        rows = self._db.execute(f"SELECT * FROM messages WHERE state IN ({marks}) ORDER BY created, rowid", wanted)
+        """Return the messages in these states (by default all), oldest first."""
+        states = states or ("pending", "done", "dead", "skipped")
+        placeholders = ",".join("?" * len(states))
+        rows = self.connection.execute(
+            f"SELECT * FROM messages WHERE state IN ({placeholders}) ORDER BY created, rowid", states
+        )
         return [message_from_row(row) for row in rows]

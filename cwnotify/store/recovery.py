@@ -1,6 +1,6 @@
-"""What a disk can do to the outbox: be full, be shared by machines, hold a damaged file or one of another version.
+"""Disk problems: a damaged file is set aside, a shared file system gets no WAL, and rows move to memory and back.
 
-Standard library, `errors`, `ownership`, `rows`, `outbox` and `state` only.
+Imports the standard library, `errors`, `settings.private_files`, `store.outbox` and `store.state_dir` only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cwnotify.errors import StateError
@@ -17,7 +19,7 @@ from cwnotify.settings.private_files import is_same_directory
 from cwnotify.store import state_dir
 from cwnotify.store.outbox import Outbox
 
-# File systems that several machines may have mounted at a time: WAL needs memory that all of its users share.
+# Several machines may mount these. WAL needs memory that all processes share. https://sqlite.org/wal.html
 SHARED_FILE_SYSTEMS = (
     "nfs",
     "cifs",
@@ -33,46 +35,48 @@ SHARED_FILE_SYSTEMS = (
     "ocfs2",
     "virtiofs",
 )
-# What SQLite says of a file that is not, or no longer, a database.
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_TABLES = ("messages", "runs", "past_runs", "alarms", "changes", "mutes", "calls")
+# SQLite's codes for a file that is not a database, or no longer one.
+_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MOVED_TABLES = ("messages", "runs", "past_runs", "alarms", "changes", "mutes", "calls")
 
 
 def open_outbox(directory: Path) -> Outbox:
-    """Open the outbox in `directory`; a file there that is none is set aside first.
+    """Open the outbox in `directory`. A file there that is not an outbox is renamed first.
 
     Raises
     ------
     StateError
-        If it is a newer version's, or if the file system cannot keep a database.
+        If a newer version wrote the file, or the file system cannot hold a database.
     """
     path = directory / state_dir.OUTBOX_FILENAME
-    for attempt in (1, 2):
+    try:
         try:
             return _open(directory, path)
         except sqlite3.DatabaseError as error:
-            if (error.sqlite_errorcode or 0) & 0xFF not in _DAMAGE or attempt == 2:
-                raise StateError(
-                    f"{path} cannot be used: {error}", hint="set CWNOTIFY_STATE_DIR to a local folder"
-                ) from None
+            if (error.sqlite_errorcode or 0) & 0xFF not in _DAMAGE_CODES:
+                raise
             quarantine_database(path)
-    raise AssertionError
+        return _open(directory, path)
+    except sqlite3.DatabaseError as error:
+        raise StateError(f"{path} cannot be used: {error}", hint="set CWNOTIFY_STATE_DIR to a local folder") from None
 
 
 def _open(directory: Path, path: Path) -> Outbox:
     with state_dir.open_state_dir(directory) as folder:
-        _see_that_locks_work(directory, folder)
+        _check_locks(directory, folder)
         state_dir.create_outbox_file(folder)
         outbox = Outbox(path, wal=not is_on_shared_file_system(path))
-        # SQLite opens a path, which another user may lead elsewhere, and no descriptor.
+        # SQLite opens a path, not a descriptor. Another user may have replaced the directory since the check.
         if is_same_directory(directory, folder):
             return outbox
         outbox.close()
-        raise StateError(f"{directory} was exchanged", hint="set CWNOTIFY_STATE_DIR to a folder of your own")
+        raise StateError(
+            f"{directory} was replaced while it was opened", hint="set CWNOTIFY_STATE_DIR to a folder of your own"
+        )
 
 
-def _see_that_locks_work(directory: Path, folder: int) -> None:
-    """SQLite takes a file system without locks for one where somebody else holds them, and would wait."""
+def _check_locks(directory: Path, folder: int) -> None:
+    """Check that files can be locked. Without file locking, SQLite reports "busy" and keeps waiting."""
     with os.fdopen(state_dir.open_lock_file(folder), "a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,95 +88,89 @@ def _see_that_locks_work(directory: Path, folder: int) -> None:
 
 
 def quarantine_database(path: Path) -> None:
-    """Rename a damaged database, and what belongs to it, so that a new one can begin in its place."""
+    """Rename a damaged database and its side files, so that a new one can be created."""
     with state_dir.open_state_dir(path.parent) as folder, os.fdopen(state_dir.open_lock_file(folder), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            # Of several that found it damaged, the first has done it by now.
+            # Another process may have renamed it already.
             Outbox(path).close()
             return
         except sqlite3.DatabaseError:
             pass
-        broken = f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
-        for ending in ("", "-wal", "-shm", "-journal"):
+        new_name = f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+        for suffix in ("", "-wal", "-shm", "-journal"):
             try:
-                path.with_name(path.name + ending).rename(path.with_name(broken + ending))
+                path.with_name(path.name + suffix).rename(path.with_name(new_name + suffix))
             except FileNotFoundError:
                 continue
 
 
 def describe_quarantined(directory: Path, since: float) -> str:
-    """What a person should know of a database that was set aside after `since`; empty if there is none."""
-    aside = [
+    """Return a warning about a database that was renamed at or after `since`, or an empty text."""
+    files = [
         path for path in directory.glob(f"{state_dir.OUTBOX_FILENAME}.broken-*[0-9]") if path.stat().st_ctime >= since
     ]
-    return f"the outbox was damaged and is kept as {aside[-1]}; a new one was begun" if aside else ""
+    return f"the outbox was damaged and is kept as {files[-1]}; a new one was created" if files else ""
 
 
 def is_on_shared_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether `path` lies on a file system that other machines may have mounted too."""
+    """Return whether `path` is on a file system that other machines may have mounted too."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
         return False
-    found = (line.split() for line in lines)
-    over = [(len(place), kind) for _, place, kind, *_ in found if path.is_relative_to(place.replace("\\040", " "))]
-    # The deepest mount counts; of several on one place, the last.
-    return bool(over) and max(reversed(over), key=lambda one: one[0])[1].startswith(SHARED_FILE_SYSTEMS)
+    file_system, depth = "", 0
+    for _, mount_point, kind, *_ in (line.split() for line in lines):
+        # The deepest mount counts; of several at one path, the last.
+        if path.is_relative_to(mount_point.replace("\\040", " ")) and len(mount_point) >= depth:
+            file_system, depth = kind, len(mount_point)
+    return file_system.startswith(SHARED_FILE_SYSTEMS)
 
 
 def copy_to_memory(memory: Outbox, path: Path, owner: str) -> None:
-    """Copy what `owner` looks after from the disk into `memory`.
+    """Copy the rows that `owner` is responsible for from the disk into `memory`.
 
-    A full disk can still be read. What cannot be read any more is no loss beyond what the disk has lost already.
+    A full disk can still be read. Rows that cannot be read were lost by the disk already.
     """
     try:
-        with _attached(memory, path):
-            for table in _TABLES:
-                which = {"messages": "state = 'pending' AND owner IN ('', ?)", "runs": "owner = ?"}.get(
+        with _attach(memory, path):
+            for table in _MOVED_TABLES:
+                condition = {"messages": "state = 'pending' AND owner IN ('', ?)", "runs": "owner = ?"}.get(
                     table, "? <> ''"
                 )
-                _copy(memory, f"home.{table}", f"main.{table}", which, owner)
+                memory.connection.execute(
+                    f"INSERT OR REPLACE INTO main.{table} SELECT * FROM disk.{table} WHERE {condition}", (owner,)
+                )
     except sqlite3.Error:
         return
 
 
 def move_to_disk(memory: Outbox, path: Path, owner: str) -> bool:
-    """Move all that `memory` holds to the disk again; tells whether that was done.
+    """Move all rows of `memory` back to the disk. Return whether they were moved.
 
-    Not while a message is on its way: what becomes of it would be written where nobody looks any more.
+    Nothing is moved while a message is being sent, because its result would be written to memory afterwards.
 
     Raises
     ------
     sqlite3.Error
-        If the disk does not take it.
+        If the disk cannot be written.
     """
-    with _attached(memory, path), memory.transaction():
-        if memory.execute(
-            "SELECT 1 FROM messages WHERE state = 'pending' AND leased_until > ?", time.time()
-        ).fetchone():
+    with _attach(memory, path), memory.transaction():
+        if memory.list_lease_owners(time.time()):
             return False
-        # A run of ours that memory does not hold any more was told from there.
-        memory.execute("DELETE FROM home.runs WHERE owner = ?", owner)
-        for table in _TABLES:
-            _copy(memory, f"main.{table}", f"home.{table}", "1")
-            memory.execute(f"DELETE FROM main.{table}")
+        # If `memory` no longer has one of our runs, its alert was enqueued there.
+        memory.connection.execute("DELETE FROM disk.runs WHERE owner = ?", (owner,))
+        for table in _MOVED_TABLES:
+            memory.connection.execute(f"INSERT OR REPLACE INTO disk.{table} SELECT * FROM main.{table}")
+            memory.connection.execute(f"DELETE FROM main.{table}")
     return True
 
 
-class _attached:  # noqa: N801 (used like a function)
-    def __init__(self, memory: Outbox, path: Path) -> None:
-        self._memory, self._path = memory, path
-
-    def __enter__(self) -> None:
-        # By its full name, or it would be looked for in memory.
-        self._memory.execute("ATTACH DATABASE ? AS home", f"{self._path.absolute().as_uri()}?vfs=unix")
-
-    def __exit__(self, *error: object) -> None:
-        self._memory.execute("DETACH DATABASE home")
-
-
-def _copy(outbox: Outbox, source: str, target: str, which: str, *values: object) -> None:
-    schema, _, table = target.partition(".")
-    columns = ", ".join(row["name"] for row in outbox.execute(f"PRAGMA {schema}.table_info({table})"))
-    outbox.execute(f"INSERT OR REPLACE INTO {target} ({columns}) SELECT {columns} FROM {source} WHERE {which}", *values)
+@contextmanager
+def _attach(memory: Outbox, path: Path) -> Iterator[None]:
+    # With the VFS in the URI: SQLite would look for the file in memory otherwise.
+    memory.connection.execute("ATTACH DATABASE ? AS disk", (f"{path.absolute().as_uri()}?vfs=unix",))
+    try:
+        yield
+    finally:
+        memory.connection.execute("DETACH DATABASE disk")

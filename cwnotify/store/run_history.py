@@ -1,4 +1,7 @@
-"""What panels show out of the outbox: runs that are open or over, and how Slack's side is."""
+"""Ended runs, and what panels show from the outbox: recent runs, and whether alerts reach Slack.
+
+Imports `alerts`, `view.snapshot` and `store.outbox` only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from cwnotify.store.outbox import Outbox
 from cwnotify.view.snapshot import PanelRun, SlackHealth
 
 MAX_LISTED_RUNS = 20
-RUN_RETENTION = 15 * 86400.0
+RUN_RETENTION = 15 * 86400.0  # seconds
 MAX_DETAIL_LENGTH = 120
 # Ranks of one launch begin and fail at about the same time, even if one imports faster than another.
 MAX_RANK_SKEW = 10.0  # seconds
@@ -20,11 +23,11 @@ MAX_RANK_SKEW = 10.0  # seconds
 
 def record_ended_run(outbox: Outbox, ended: RunResult, alert: str, now: float) -> None:
     """Store that a run is over, and the id of the alert that reports it."""
-    outbox.execute(
+    outbox.connection.execute(
         "INSERT OR REPLACE INTO past_runs VALUES (?, ?, ?, ?)",
-        *(ended.run.id, alert, json.dumps(to_json_dict(ended)), now),
+        (ended.run.id, alert, json.dumps(to_json_dict(ended)), now),
     )
-    outbox.execute("DELETE FROM past_runs WHERE at < ?", now - RUN_RETENTION)
+    outbox.connection.execute("DELETE FROM past_runs WHERE at < ?", (now - RUN_RETENTION,))
 
 
 def find_alert_id(outbox: Outbox, ended: RunResult) -> str:
@@ -37,18 +40,15 @@ def find_alert_id(outbox: Outbox, ended: RunResult) -> str:
     if not run.job or ended.outcome is Outcome.FINISHED:
         return run.id
     alerts: dict[str, list[RunResult]] = {}
-    rows = outbox.execute(
+    rows = outbox.connection.execute(
         "SELECT past_runs.alert AS alert, past_runs.ended AS ended FROM past_runs JOIN messages "
         "ON messages.id = past_runs.alert AND messages.state <> 'skipped' "
         "WHERE past_runs.id <> ? AND instr(past_runs.ended, ?) ORDER BY past_runs.at DESC",
-        *(run.id, json.dumps(run.job)),
+        (run.id, json.dumps(run.job)),
     )
     for row in rows:
-        try:
-            other = from_json_dict(RunResult, json.loads(row["ended"]))
-        except ValueError:
-            continue
-        if other.run.job == run.job and other.outcome is not Outcome.FINISHED:
+        other = _read_result(row["ended"])
+        if other and other.run.job == run.job and other.outcome is not Outcome.FINISHED:
             alerts.setdefault(row["alert"], []).append(other)
     for alert, others in alerts.items():
         if all(other.run.rank != run.rank for other in others) and any(_overlap(ended, other) for other in others):
@@ -56,74 +56,76 @@ def find_alert_id(outbox: Outbox, ended: RunResult) -> str:
     return run.id
 
 
-def _overlap(one: RunResult, other: RunResult) -> bool:
+def _read_result(text: str) -> RunResult | None:
+    """Return a stored result, or None if another version wrote it."""
+    try:
+        return from_json_dict(RunResult, json.loads(text))
+    except ValueError:
+        return None
+
+
+def _overlap(ended: RunResult, other: RunResult) -> bool:
     return (
-        one.run.started <= other.run.started + other.seconds + MAX_RANK_SKEW
-        and other.run.started <= one.run.started + one.seconds + MAX_RANK_SKEW
+        ended.run.started <= other.run.started + other.seconds + MAX_RANK_SKEW
+        and other.run.started <= ended.run.started + ended.seconds + MAX_RANK_SKEW
     )
 
 
 def list_recent_runs(outbox: Outbox, since: float, running: Mapping[str, tuple[float, ...]]) -> list[PanelRun]:
-    """This machine's runs that are open, or that ended after `since`; the newest `MAX_LISTED_RUNS` of these.
+    """Return this machine's open runs, and the newest `MAX_LISTED_RUNS` that ended after `since`.
 
     Parameters
     ----------
     running
-        CPU over each open run that is measured here, by its id.
+        CPU samples of each open run that is measured here, by the run's id.
     """
-    here = os.uname().nodename
-    shown = [
-        _shown(one.run, cpu=running.get(one.run.id, ()))
-        for one in outbox.list_open_runs()
-        if one.ended is None and one.watched.host == here
+    host = os.uname().nodename
+    runs = [
+        _panel_run(open_run.run, cpu=running.get(open_run.run.id, ()))
+        for open_run in outbox.list_open_runs()
+        if open_run.ended is None and open_run.watched.host == host
     ]
-    rows = outbox.execute(
-        "SELECT past_runs.ended AS ended, messages.settled AS told FROM past_runs "
+    rows = outbox.connection.execute(
+        "SELECT past_runs.ended AS ended, messages.settled AS delivered FROM past_runs "
         "LEFT JOIN messages ON messages.id = past_runs.alert AND messages.state = 'done' "
         "WHERE at > ? ORDER BY at DESC LIMIT ?",
-        *(since, MAX_LISTED_RUNS),
+        (since, MAX_LISTED_RUNS),
     )
     for row in rows:
-        try:
-            ended = from_json_dict(RunResult, json.loads(row["ended"]))
-        except ValueError:
-            # Another version's.
-            continue
-        if ended.run.place.host in ("", here):
-            shown.append(_over(ended, row["told"] or 0.0))
-    return shown
+        ended = _read_result(row["ended"])
+        if ended and ended.run.place.host in ("", host):
+            runs.append(_ended_panel_run(ended, row["delivered"] or 0.0))
+    return runs
 
 
 def load_slack_health(outbox: Outbox, destination: str, muted_until: float) -> SlackHealth:
-    """How things are with the alerts for one webhook."""
+    """Return whether the alerts for one webhook are delivered."""
     if not destination:
         return SlackHealth()
-    rows = outbox.execute(
-        "SELECT state, count(*) AS count, max(settled) AS last FROM messages "
+    rows = outbox.connection.execute(
+        "SELECT state, count(*) AS count FROM messages "
         "WHERE destination = ? AND state IN ('pending', 'dead') GROUP BY state",
-        destination,
+        (destination,),
     )
-    found = {row["state"]: row for row in rows}
-    delivered = outbox.execute(
-        "SELECT max(settled) AS last FROM messages WHERE destination = ? AND state = 'done'", destination
+    counts = {row["state"]: row["count"] for row in rows}
+    delivered = outbox.connection.execute(
+        "SELECT max(settled) AS last FROM messages WHERE destination = ? AND state = 'done'", (destination,)
     ).fetchone()
-    reason = ""
-    if "dead" in found:
-        reason = outbox.execute(
-            "SELECT reason FROM messages WHERE destination = ? AND state = 'dead' ORDER BY settled DESC LIMIT 1",
-            destination,
-        ).fetchone()["reason"]
+    last_dead = outbox.connection.execute(
+        "SELECT reason FROM messages WHERE destination = ? AND state = 'dead' ORDER BY settled DESC LIMIT 1",
+        (destination,),
+    ).fetchone()
     return SlackHealth(
         webhook=True,
         delivered=delivered["last"] or 0.0,
-        waiting=found["pending"]["count"] if "pending" in found else 0,
-        dead=found["dead"]["count"] if "dead" in found else 0,
-        reason=reason,
+        waiting=counts.get("pending", 0),
+        dead=counts.get("dead", 0),
+        reason=last_dead["reason"] if last_dead else "",
         muted_until=muted_until,
     )
 
 
-def _over(ended: RunResult, told: float) -> PanelRun:
+def _ended_panel_run(ended: RunResult, delivered: float) -> PanelRun:
     detail = ""
     if ended.outcome is Outcome.FAILED and ended.failure:
         detail = ": ".join(filter(None, (ended.failure.type, ended.failure.message.partition("\n")[0])))
@@ -131,21 +133,21 @@ def _over(ended: RunResult, told: float) -> PanelRun:
         detail = ended.loss.signal or str(ended.loss.cause)
     if command := ended.command:
         detail = f"!{command.text}: {command.signal or f'exit code {command.code}'}"
-    return _shown(ended.run, ended.ended, str(ended.outcome), detail[:MAX_DETAIL_LENGTH], ended.cpu, told)
+    return _panel_run(ended.run, ended.ended, str(ended.outcome), detail[:MAX_DETAIL_LENGTH], ended.cpu, delivered)
 
 
-def _shown(
+def _panel_run(
     run: Run,
     ended: float = 0.0,
     outcome: str = "",
     detail: str = "",
     cpu: tuple[float, ...] = (),
-    told: float = 0.0,
+    delivered: float = 0.0,
 ) -> PanelRun:
-    place = _place(run.place)
-    return PanelRun(run.name or place or "a cell", run.started, ended, outcome, detail, place, cpu, told)
+    place = _format_place(run.place)
+    return PanelRun(run.name or place or "a cell", run.started, ended, outcome, detail, place, cpu, delivered)
 
 
-def _place(place: RunLocation) -> str:
+def _format_place(place: RunLocation) -> str:
     cell = f"In [{place.cell}]" if place.cell is not None else ""
     return " · ".join(filter(None, (place.notebook, cell)))

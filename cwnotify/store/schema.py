@@ -1,4 +1,7 @@
-"""The outbox's tables, and their rows as frozen dataclasses. Standard library, `alerts` and `processes` only."""
+"""The outbox's tables: their definition, the check that a file has them, and rows as frozen dataclasses.
+
+Imports the standard library, `errors`, `alerts` and `host.processes` only.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import Any
 
 from cwnotify.alerts.events.runs import LoadSample, Run, RunResult
 from cwnotify.alerts.serialization import from_json_dict
+from cwnotify.errors import StateError
 from cwnotify.host.processes import ProcessIdentity
 
+# Raise this when an older cwnotify could no longer read the file. A new table needs no new version.
+SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     id TEXT PRIMARY KEY,
@@ -84,6 +90,49 @@ CREATE TABLE IF NOT EXISTS calls (
 """
 
 
+def check_database(db: sqlite3.Connection) -> None:
+    """Check that the file is undamaged, and is either empty or an outbox of a released version.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        With SQLite's code for a damaged file, also if the file belongs to another program.
+    """
+    damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    # The version is read after the tables: another process that creates them commits both at once.
+    has_tables = db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table'").fetchone() is not None
+    columns = {row[1] for row in db.execute("PRAGMA table_info(messages)")}
+    is_outbox = {"id", "state", "payload"} <= columns and _read_version(db) > 0
+    if damage != "ok" or (has_tables and not is_outbox):
+        error = sqlite3.DatabaseError("the file is damaged" if damage != "ok" else "another program's database")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def create_tables(db: sqlite3.Connection) -> None:
+    """Create the tables that the file does not have.
+
+    Raises
+    ------
+    StateError
+        If a newer cwnotify wrote the file.
+    """
+    version = _read_version(db)
+    if version > SCHEMA_VERSION:
+        raise StateError(
+            "the outbox was written by a newer cwnotify than this one",
+            hint="pip install --upgrade cwnotify, or set CWNOTIFY_STATE_DIR to another folder",
+        )
+    # A new file gets its tables and its version in one transaction. An existing one is not locked for writing.
+    is_new = version < SCHEMA_VERSION
+    db.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT" if is_new else SCHEMA)
+
+
+def _read_version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 @dataclass(frozen=True)
 class OutboxMessage:
     """One row of the outbox. Times are Unix seconds."""
@@ -102,7 +151,7 @@ class OutboxMessage:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run without an alert yet: still running, or (with `ended`) held back to be told together with others."""
+    """A run without an alert yet. It is still running, or (with `ended`) held for the alert about its group."""
 
     run: Run
     watched: ProcessIdentity
@@ -114,7 +163,7 @@ class OpenRun:
 
 
 def message_from_row(row: sqlite3.Row) -> OutboxMessage:
-    """A row as a message; one whose payload is damaged has none."""
+    """Return a row as a message. A damaged payload becomes an empty one."""
     try:
         payload = json.loads(row["payload"])
     except (ValueError, RecursionError):
@@ -134,6 +183,13 @@ def message_from_row(row: sqlite3.Row) -> OutboxMessage:
 
 
 def open_run_from_row(row: sqlite3.Row) -> OpenRun:
+    """Return a row as an open run.
+
+    Raises
+    ------
+    ValueError
+        If the row is damaged, or another version wrote it.
+    """
     return OpenRun(
         run=from_json_dict(Run, json.loads(row["run"])),
         watched=from_json_dict(ProcessIdentity, json.loads(row["watched"])),

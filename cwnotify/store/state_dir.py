@@ -1,6 +1,6 @@
-"""The state directory: private, ours, and holding the key that turns a webhook into a name for it.
+"""The state directory: private to this user, with the key that turns a webhook into its fingerprint.
 
-Standard library, `errors`, `ownership` and `settings` only.
+Imports the standard library, `errors` and `settings` only.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from cwnotify.settings.private_files import (
 OUTBOX_FILENAME = "outbox.sqlite3"
 LOG_FILENAME = "sidecar.log"
 KEY_FILENAME, LOCK_FILENAME = "key", "lock"
+KEY_LENGTH = 32  # bytes
+# For fingerprints that hold for this process only.
+_PROCESS_KEY = secrets.token_bytes(KEY_LENGTH)
 
 
 def prepare_state_dir(directory: Path) -> Path:
-    """Make the state directory where it is missing; check that no other user reaches into it, or has planted a file.
+    """Create the state directory if it is missing, and check that no other user controls it or a file in it.
 
     Raises
     ------
     StateError
-        If it, or a file of ours in it, belongs to somebody else, leads elsewhere, or cannot be used.
+        If the directory or one of our files in it belongs to another user, is a link, or cannot be used.
     """
     with open_state_dir(directory):
         return directory
@@ -40,7 +43,7 @@ def prepare_state_dir(directory: Path) -> Path:
 
 @contextmanager
 def open_state_dir(directory: Path) -> Iterator[int]:
-    """As `prepare_state_dir`, and keep the directory open; gives its descriptor."""
+    """Prepare the state directory as `prepare_state_dir` does, and yield a descriptor of it."""
     try:
         with open_private_directory(directory) as folder:
             for name in os.listdir(folder):  # noqa: PTH208 (a descriptor, not a path)
@@ -57,56 +60,71 @@ def open_state_dir(directory: Path) -> Iterator[int]:
 
 
 def create_outbox_file(folder: int) -> None:
-    """Make the outbox's file in a directory that is `open_state_dir`, for this user alone, unless it is there."""
+    """Create the outbox's file, readable by this user only, unless it exists.
+
+    Parameters
+    ----------
+    folder
+        A descriptor from `open_state_dir`.
+    """
     if OUTBOX_FILENAME not in os.listdir(folder):
         create_private_file(OUTBOX_FILENAME, folder)
 
 
 def open_lock_file(folder: int) -> int:
-    """Open the file that sidecars lock, in a directory that is `open_state_dir`, and return its descriptor."""
+    """Open the file that sidecars lock, and return its descriptor.
+
+    Parameters
+    ----------
+    folder
+        A descriptor from `open_state_dir`.
+    """
     return os.open(LOCK_FILENAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
 
 
 def fingerprint_webhook(webhook: Secret | None, directory: Path | None) -> str:
-    """A name for a webhook that tells nothing of it: a keyed hash; empty for none.
+    """Return a name for a webhook that reveals nothing about it: a keyed hash, or an empty text for no webhook.
 
     Parameters
     ----------
     directory
-        Where the key lies; with None a key for this process alone is used.
+        The state directory, which has the key. With None the fingerprint holds for this process only.
+
+    Raises
+    ------
+    OSError
+        If the key cannot be read or created, or another user controls it.
     """
     if webhook is None:
         return ""
-    key = _key(directory) if directory else _OWN_KEY
+    key = _load_key(directory) if directory else _PROCESS_KEY
     return hmac.new(key, webhook.reveal().encode(), "sha256").hexdigest()[:24]
 
 
-_OWN_KEY = secrets.token_bytes(32)
-
-
-def _key(directory: Path) -> bytes:
+def _load_key(directory: Path) -> bytes:
+    """Return the key in `directory`, creating it if necessary."""
     with open_private_directory(directory) as folder:
         with suppress(FileNotFoundError):
             check_private_file(KEY_FILENAME, folder, directory)
-            if len(key := _read(KEY_FILENAME, folder)) == 32:
+            if len(key := _read_key(folder)) == KEY_LENGTH:
                 return key
-            # A power cut or a full disk left a piece of one.
+            # A power cut or a full disk left an incomplete key.
             os.unlink(KEY_FILENAME, dir_fd=folder)
-        # Linked into place whole, so that of two first starts both read the same key.
-        new = f".key.{os.getpid()}.{secrets.token_hex(4)}"
+        # The complete file is linked into place, so that concurrent first starts read the same key.
+        temporary_name = f".key.{os.getpid()}.{secrets.token_hex(4)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(new, flags, 0o600, dir_fd=folder), "wb") as file:
-            file.write(secrets.token_bytes(32))
+        with os.fdopen(os.open(temporary_name, flags, 0o600, dir_fd=folder), "wb") as file:
+            file.write(secrets.token_bytes(KEY_LENGTH))
         try:
-            os.link(new, KEY_FILENAME, src_dir_fd=folder, dst_dir_fd=folder)
+            os.link(temporary_name, KEY_FILENAME, src_dir_fd=folder, dst_dir_fd=folder)
         except FileExistsError:
             pass
         finally:
-            os.unlink(new, dir_fd=folder)
+            os.unlink(temporary_name, dir_fd=folder)
         check_private_file(KEY_FILENAME, folder, directory)
-        return _read(KEY_FILENAME, folder)
+        return _read_key(folder)
 
 
-def _read(name: str, folder: int) -> bytes:
-    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb") as file:
-        return file.read(33)
+def _read_key(folder: int) -> bytes:
+    with os.fdopen(os.open(KEY_FILENAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb") as file:
+        return file.read(KEY_LENGTH + 1)

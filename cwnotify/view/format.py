@@ -181,7 +181,7 @@ def format_run_state(run: PanelRun, now: float) -> str:
 def format_slack_health(health: SlackHealth, now: float) -> tuple[str, ColorRole]:
     """Return the state of deliveries to Slack as one sentence, and its color role."""
     if not health.webhook:
-        return "Slack: no webhook is set; set one with %cwnotify login", "calm"
+        return "Slack: no webhook is configured; run %cwnotify login", "calm"
     if health.dead:
         return f"Slack: {health.dead} dead, {sanitize_line(health.reason, 240) or 'see: %cwnotify outbox'}", "bad"
     last = (

@@ -75,7 +75,7 @@ def render_freshness(snapshot: Snapshot) -> str:
 
 def render_notices(snapshot: Snapshot) -> str:
     """Render one sentence for each problem, and one chip for each alarm, firing alarms first."""
-    problems = "".join(_render_problem(problem, snapshot.at) for problem in snapshot.troubles)
+    problems = "".join(_render_problem(problem, snapshot.at) for problem in snapshot.problems)
     alarms = sorted(snapshot.alarms, key=lambda alarm: alarm.state != "ALARM")
     chips = "".join(f"<li>{_render_alarm(alarm, snapshot.at)}</li>" for alarm in alarms[:MAX_SHOWN_ALARMS])
     if hidden := alarms[MAX_SHOWN_ALARMS:]:

@@ -216,7 +216,7 @@ class Snapshot:
         The watched instances; empty if only this host is watched.
     title, unit
         Of the metric.
-    troubles
+    problems
         The current problems.
     updated
         When CloudWatch (without it, this host) was last read successfully; 0.0 for never.
@@ -233,6 +233,6 @@ class Snapshot:
     alarms: tuple[PanelAlarm, ...] = ()
     runs: tuple[PanelRun, ...] = ()
     health: SlackHealth = SlackHealth()
-    troubles: tuple[PanelProblem, ...] = ()
+    problems: tuple[PanelProblem, ...] = ()
     updated: float = 0.0
     stale: bool = False

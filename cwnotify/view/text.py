@@ -27,7 +27,7 @@ def render_text(snapshot: Snapshot) -> str:
     """Return the content of the panel, one item a line."""
     now = snapshot.at
     rows = [_render_header(snapshot)]
-    rows += [f"⚠ {format_problem(problem, now)}" for problem in snapshot.troubles]
+    rows += [f"⚠ {format_problem(problem, now)}" for problem in snapshot.problems]
     rows += [_render_line(line, snapshot) for line in snapshot.lines[:MAX_SHOWN_LINES]]
     rows += [
         f"{alarm_marker(alarm)[0]} {sanitize_line(alarm.name)} · {format_alarm_state(alarm, now)}"

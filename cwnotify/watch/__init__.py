@@ -1,1 +1,1 @@
-"""What the sidecar watches for panels: CloudWatch's datapoints and alarms, in rounds, in a thread of its own."""
+"""Watch CloudWatch and EC2 for panels. May import `aws`, `store`, `host` and what is below them."""

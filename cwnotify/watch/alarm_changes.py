@@ -1,4 +1,4 @@
-"""The alarms' part of a round: what has changed since anybody last looked, told to Slack once, and shown."""
+"""Find the changes of alarms since an earlier poll, and enqueue one message for each."""
 
 from __future__ import annotations
 
@@ -16,101 +16,107 @@ from cwnotify.store.alarm_states import AlarmObservation, AlarmStateStore, Histo
 from cwnotify.view.snapshot import PanelRequest, PlotPoint
 from cwnotify.watch.background_calls import BackgroundCalls
 
-# So many alarms are shown with the times in which they fired; each costs a look into its history.
+# Each alarm whose firing periods are shown needs a call for its history.
 MAX_SHADED_ALARMS = 10
 
 
 @dataclass(frozen=True)
 class AlarmRecipient:
-    """Whose ears a request's alarms are meant for."""
+    """Where the messages of a request go, how they are written, and the request's policy for alarms."""
 
     destination: str
-    voice: MessageOptions
+    options: MessageOptions
     policy: str
 
     @classmethod
     def from_request(cls, request: PanelRequest, destination: str) -> AlarmRecipient:
-        """The readers of `destination`, spoken to as `request` says."""
+        """Return the recipient at `destination` with the language, time zone, channel and policy of `request`."""
         return cls(destination, MessageOptions(request.lang, request.zone, request.channel), request.alarm_slack)
 
 
 class AlarmChangeTracker:
-    """Follows alarms from round to round.
+    """Follow alarms from poll to poll.
 
     Parameters
     ----------
-    book
-        Where it is noted what was told.
+    store
+        The states that are stored already.
     grace
-        For so many seconds nobody has to have looked before that counts as not watched.
-    lookups
-        Makes the calls that only add to what `DescribeAlarms` says.
+        Returns how many seconds may pass between two observations before the time between them counts as unwatched.
+    calls
+        Makes the calls that add to the response of DescribeAlarms.
     """
 
-    def __init__(self, book: AlarmStateStore, grace: Callable[[], float], lookups: BackgroundCalls) -> None:
-        self._book = book
+    def __init__(self, store: AlarmStateStore, grace: Callable[[], float], calls: BackgroundCalls) -> None:
+        self._store = store
         self._grace = grace
-        self._lookups = lookups
-        self._reporting = SlackRouteFinder(lookups.fetch)
+        self._calls = calls
+        self._route_finder = SlackRouteFinder(calls.fetch)
+        # By ARN: the start of the history that was read, and the (start, end) of the firing periods in it.
         self._firing: dict[str, tuple[float, list[PlotPoint]]] = {}
-        self._latest: dict[str, AlarmStateChange] = {}
+        self._latest_changes: dict[str, AlarmStateChange] = {}
 
     def report_changes(
-        self, aws: AwsSession, alarms: Iterable[CloudWatchAlarm], listener: AlarmRecipient, now: float
+        self, aws: AwsSession, alarms: Iterable[CloudWatchAlarm], recipient: AlarmRecipient, now: float
     ) -> int:
-        """Tell what has changed; tells how many changes were new."""
-        known = self._book.load_states(listener.destination)
-        same: list[CloudWatchAlarm] = []
-        moved: list[CloudWatchAlarm] = []
+        """Store the states of `alarms`, and enqueue messages for their changes. Return how many changes are new."""
+        stored_states = self._store.load_states(recipient.destination)
+        unchanged: list[CloudWatchAlarm] = []
+        changed: list[CloudWatchAlarm] = []
         for alarm in alarms:
-            before = known.get(alarm.arn)
-            unchanged = before is None or (before.state, before.since) == (alarm.state, alarm.since)
-            (same if unchanged else moved).append(alarm)
-        told = self._book.record_observations(listener.destination, map(_as_it_is, same), listener.voice, now)
-        for alarm in moved:
-            told += self._tell_one(aws, alarm, known[alarm.arn], listener, now)
-        return told + self._tell_missed(aws, [*same, *moved], listener, now)
+            stored = stored_states.get(alarm.arn)
+            is_unchanged = stored is None or (stored.state, stored.since) == (alarm.state, alarm.since)
+            (unchanged if is_unchanged else changed).append(alarm)
+        observations = [AlarmObservation(alarm.arn, alarm.state, alarm.since) for alarm in unchanged]
+        count = self._store.record_observations(recipient.destination, observations, recipient.options, now)
+        for alarm in changed:
+            count += self._report_change(aws, alarm, stored_states[alarm.arn], recipient, now)
+        return count + self._fill_gaps(aws, [*unchanged, *changed], recipient, now)
 
-    def _tell_one(
-        self, aws: AwsSession, alarm: CloudWatchAlarm, before: StoredAlarmState, listener: AlarmRecipient, now: float
+    def _report_change(
+        self, aws: AwsSession, alarm: CloudWatchAlarm, stored: StoredAlarmState, recipient: AlarmRecipient, now: float
     ) -> int:
-        silent = listener.policy == "never" or (
-            listener.policy == "auto" and self._reporting.has_slack_route(aws.best_effort, alarm)
+        is_silent = recipient.policy == "never" or (
+            recipient.policy == "auto" and self._route_finder.has_slack_route(aws.best_effort, alarm)
         )
-        items = self._history(aws, alarm, before.since) if alarm.since > before.since else []
-        found = alarm_history.collect_alarm_changes(alarm, items or (), before.state, before.since)
-        for change in found:
+        history = self._read_history(aws, alarm, stored.since) if alarm.since > stored.since else []
+        changes = alarm_history.collect_alarm_changes(alarm, history or (), stored.state, stored.since)
+        for change in changes:
             self._follow(alarm.arn, change)
-        unwatched = before.seen if now - before.seen > self._grace() else None
-        gap = HistoryGap(before.state, before.since, alarm.state, alarm.since) if items is None else None
-        seen = AlarmObservation(alarm.arn, alarm.state, alarm.since, found, gap)
-        return self._book.record_observations(listener.destination, [seen], listener.voice, now, silent, unwatched)
+        unwatched_since = stored.seen if now - stored.seen > self._grace() else None
+        gap = HistoryGap(stored.state, stored.since, alarm.state, alarm.since) if history is None else None
+        observation = AlarmObservation(alarm.arn, alarm.state, alarm.since, changes, gap)
+        return self._store.record_observations(
+            recipient.destination, [observation], recipient.options, now, is_silent, unwatched_since
+        )
 
-    def _tell_missed(
-        self, aws: AwsSession, alarms: Iterable[CloudWatchAlarm], listener: AlarmRecipient, now: float
+    def _fill_gaps(
+        self, aws: AwsSession, alarms: Iterable[CloudWatchAlarm], recipient: AlarmRecipient, now: float
     ) -> int:
-        """Send what the history has to add to changes that were sent without it; return how many messages."""
-        gaps, sent = self._book.load_gaps(listener.destination), 0
+        """Enqueue the changes that the history lacked at an earlier poll; return how many messages."""
+        gaps, count = self._store.load_gaps(recipient.destination), 0
         for alarm in alarms:
             if alarm.arn not in gaps:
                 continue
-            items = self._history(aws, alarm, gaps[alarm.arn][0].since)
-            if items is None:
+            history = self._read_history(aws, alarm, gaps[alarm.arn][0].since)
+            if history is None:
                 break
-            missed = {
-                gap: alarm_history.collect_missed_changes(alarm, items, gap.before, gap.since, gap.after, gap.until)
+            changes_by_gap = {
+                gap: alarm_history.collect_missed_changes(alarm, history, gap.before, gap.since, gap.after, gap.until)
                 for gap in gaps[alarm.arn]
             }
-            # Read again, now that the history has more.
+            # The firing periods are read again, because the history is longer now.
             self._firing.pop(alarm.arn, None)
-            sent += self._book.fill_gaps(listener.destination, alarm.arn, missed, alarm.state, listener.voice, now)
-        return sent
+            count += self._store.fill_gaps(
+                recipient.destination, alarm.arn, changes_by_gap, alarm.state, recipient.options, now
+            )
+        return count
 
-    def _history(self, aws: AwsSession, alarm: CloudWatchAlarm, since: float) -> list[HistoryItem] | None:
-        """The alarm's history from `since` on; None if it cannot be had now."""
+    def _read_history(self, aws: AwsSession, alarm: CloudWatchAlarm, since: float) -> list[HistoryItem] | None:
+        """Return the alarm's history from `since` on; None if AWS does not return it in time."""
         key = alarm.arn, since
         try:
-            return self._lookups.fetch(
+            return self._calls.fetch(
                 "history", key, lambda: alarm_history.read_alarm_history(aws.best_effort, alarm.name, since)
             )
         except AwsError:
@@ -119,25 +125,25 @@ class AlarmChangeTracker:
     def get_firing_periods(
         self, aws: AwsSession, alarms: Sequence[CloudWatchAlarm], since: float
     ) -> dict[str, tuple[PlotPoint, ...]]:
-        """The times from `since` on in which the first of these alarms fired, by ARN."""
+        """Return by ARN when the alarms fired from `since` on. Only the first `MAX_SHADED_ALARMS` have a history."""
         for alarm in alarms[:MAX_SHADED_ALARMS]:
-            known = self._firing.get(alarm.arn)
-            if known is None or known[0] > since:
-                items = self._history(aws, alarm, since)
-                if items is None:
+            start, _ = self._firing.get(alarm.arn, (float("inf"), []))
+            if start > since:
+                history = self._read_history(aws, alarm, since)
+                if history is None:
                     break
                 self._firing[alarm.arn] = since, []
-                for change in alarm_history.collect_alarm_changes(alarm, items, "", since):
+                for change in alarm_history.collect_alarm_changes(alarm, history, "", since):
                     self._follow(alarm.arn, change)
-        return {alarm.arn: self._periods(alarm) for alarm in alarms}
+        return {alarm.arn: self._firing_periods(alarm) for alarm in alarms}
 
     def get_previous_states(self, alarms: Iterable[CloudWatchAlarm]) -> dict[str, str]:
-        """The states from which these alarms came to their states now, by ARN, where that is known."""
-        latest = ((alarm, self._latest.get(alarm.arn)) for alarm in alarms)
+        """Return by ARN the states before the current states, where the history has them."""
+        latest = ((alarm, self._latest_changes.get(alarm.arn)) for alarm in alarms)
         return {alarm.arn: change.before for alarm, change in latest if change is not None and change.at == alarm.since}
 
     def _follow(self, arn: str, change: AlarmStateChange) -> None:
-        self._latest[arn] = change
+        self._latest_changes[arn] = change
         if arn not in self._firing or change.at is None:
             return
         start, periods = self._firing[arn]
@@ -149,16 +155,11 @@ class AlarmChangeTracker:
         elif not periods and change.before == AlarmState.ALARM:
             periods.append((start, change.at))
 
-    def _periods(self, alarm: CloudWatchAlarm) -> tuple[PlotPoint, ...]:
-        """What is known of it, made to agree with its state now."""
+    def _firing_periods(self, alarm: CloudWatchAlarm) -> tuple[PlotPoint, ...]:
+        """Return the firing periods, made consistent with the alarm's current state."""
         _, periods = self._firing.get(alarm.arn, (0.0, []))
-        fires = alarm.state == AlarmState.ALARM
-        past = [(start, end) for start, end in periods if end]
-        if not fires:
-            open_since = next((start for start, end in periods if not end and start < alarm.since), None)
-            return (*past, *([(open_since, alarm.since)] if open_since is not None else []))
-        return (*(one for one in past if one[1] <= alarm.since), (alarm.since, 0.0))
-
-
-def _as_it_is(alarm: CloudWatchAlarm) -> AlarmObservation:
-    return AlarmObservation(alarm.arn, alarm.state, alarm.since)
+        ended = [(start, end) for start, end in periods if end]
+        if alarm.state == AlarmState.ALARM:
+            return (*(period for period in ended if period[1] <= alarm.since), (alarm.since, 0.0))
+        open_since = next((start for start, end in periods if not end and start < alarm.since), None)
+        return (*ended, *([(open_since, alarm.since)] if open_since is not None else []))

@@ -1,7 +1,7 @@
-"""Calls that only add to what a poll knows: made in threads of their own, so that none of them delays an alert.
+"""Make optional AWS calls in threads, so that none of them delays an alert. Imports the standard library and `errors`.
 
-A call that fails or is slow is not waited for. The poll goes on with what it has, and a later poll tries again. A late
-answer is kept for the poll that asks the same again. Standard library and `errors` only.
+A poll does not wait for a call that fails or is slow. It goes on without the result, and a later poll tries again. A
+late result is stored for the poll that makes the same call again.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from cwnotify.errors import AwsError, AwsErrorKind
 
 T = TypeVar("T")
 
-# Seconds; a call of AWS takes a tenth of that.
-MAX_WAIT_PER_POLL = 3.0
-# After failures in a row the next call is this many polls away at most.
+MAX_WAIT_PER_POLL = 3.0  # seconds; a call to AWS usually takes a tenth of that
 MAX_BACKOFF_POLLS = 8
 
+log = logging.getLogger(__name__)
 
-class _Kind:
-    """Calls of one kind: the one under way, and when the next may be made."""
+
+class _CallState:
+    """The latest call of one kind, and when the next call may be made."""
 
     def __init__(self, wait: float) -> None:
-        self.wait = self.left = wait
-        self.failures = 0
+        self.wait = self.wait_left = wait
+        self.failure_count = 0
         self.next_at = 0.0
         self.thread: threading.Thread | None = None
         self.key: Hashable = None
+        # The result and the error. One of them is None.
         self.outcome: list[Any] = []
 
 
 class BackgroundCalls:
-    """Makes such calls, at most one of each kind at a time.
+    """Make optional calls, at most one of each kind at a time.
 
     Parameters
     ----------
@@ -47,12 +48,12 @@ class BackgroundCalls:
 
     def __init__(self, pause: Callable[[], float], max_wait: float = MAX_WAIT_PER_POLL) -> None:
         self._pause, self._max_wait = pause, max_wait
-        self._kinds: dict[str, _Kind] = {}
+        self._states: dict[str, _CallState] = {}
 
     def start_poll(self) -> None:
-        """Begin a poll, in which there is time for calls again."""
-        for kind in self._kinds.values():
-            kind.left = kind.wait
+        """Begin a poll. Each kind of call has its full time again."""
+        for state in self._states.values():
+            state.wait_left = state.wait
 
     def fetch(
         self, kind: str, key: Hashable, call: Callable[[], T], wait: float | None = None, use_backoff: bool = True
@@ -62,38 +63,38 @@ class BackgroundCalls:
         Parameters
         ----------
         kind
-            What is asked; one kind's failures do not hold up another.
+            The kind of call. Failures of one kind do not delay another.
         key
-            What is asked about: a late answer is for this alone.
+            The arguments of the call. A late result is returned to a call with the same key only.
         wait
-            Seconds that a poll waits for all calls of this kind together, if not `max_wait`.
-        backs_off
-            Whether polls leave the call out after it has failed, more of them each time.
+            Seconds that a poll waits for all calls of this kind together; by default `max_wait`.
+        use_backoff
+            Whether polls skip the call after failures, more polls after each failure.
 
         Raises
         ------
         AwsError
-            If the call fails; with the kind ``late``, if it takes too long or is not made because of that.
+            If the call fails; with `AwsErrorKind.PENDING` if it is slow, or skipped after failures.
         """
-        state = self._kinds.setdefault(kind, _Kind(self._max_wait if wait is None else wait))
+        state = self._states.setdefault(kind, _CallState(self._max_wait if wait is None else wait))
         if state.thread is not None and state.thread.is_alive():
             raise AwsError(f"AWS ({kind}) has not answered yet", kind=AwsErrorKind.PENDING)
         is_late, state.thread = state.thread is not None, None
         if is_late and state.outcome[1] is None:
-            state.failures, state.next_at = 0, 0.0
+            state.failure_count, state.next_at = 0, 0.0
         if not (is_late and state.key == key):
-            if state.left <= 0 or (use_backoff and time.monotonic() < state.next_at):
-                raise AwsError(f"AWS ({kind}) is asked again later", kind=AwsErrorKind.PENDING)
-            self._make(state, kind, key, call)
+            if state.wait_left <= 0 or (use_backoff and time.monotonic() < state.next_at):
+                raise AwsError(f"AWS ({kind}) is queried again later", kind=AwsErrorKind.PENDING)
+            self._start(state, kind, key, call)
         value, error = state.outcome
         if error is not None:
-            self._fail(state)
+            self._count_failure(state)
             raise error
-        state.failures = 0
+        state.failure_count = 0
         result: T = value
         return result
 
-    def _make(self, state: _Kind, kind: str, key: Hashable, call: Callable[[], Any]) -> None:
+    def _start(self, state: _CallState, kind: str, key: Hashable, call: Callable[[], Any]) -> None:
         outcome: list[Any] = [None, None]
 
         def run() -> None:
@@ -102,22 +103,22 @@ class BackgroundCalls:
             except AwsError as error:
                 outcome[1] = error
             except Exception as error:
-                logging.getLogger(__name__).exception("a lookup failed")
+                log.exception("background call %s failed", kind)
                 outcome[1] = AwsError(f"{kind}: {type(error).__name__}")
 
         began = time.monotonic()
         state.key, state.outcome = key, outcome
         thread = threading.Thread(target=run, name=f"cwnotify-{kind}", daemon=True)
         thread.start()
-        thread.join(state.left)
-        state.left -= time.monotonic() - began
+        thread.join(state.wait_left)
+        state.wait_left -= time.monotonic() - began
         if thread.is_alive():
             state.thread = thread
-            self._fail(state)
+            self._count_failure(state)
             raise AwsError(f"AWS ({kind}) does not answer in time", kind=AwsErrorKind.PENDING)
 
-    def _fail(self, state: _Kind) -> None:
-        state.failures += 1
-        # A little less than whole polls, whose lengths vary.
-        polls = min(2 ** (state.failures - 1), MAX_BACKOFF_POLLS) - 0.5
+    def _count_failure(self, state: _CallState) -> None:
+        state.failure_count += 1
+        # Half a poll less, because the time between polls varies.
+        polls = min(2 ** (state.failure_count - 1), MAX_BACKOFF_POLLS) - 0.5
         state.next_at = time.monotonic() + polls * self._pause()

@@ -1,4 +1,4 @@
-"""Which EC2 instance this host is, and whether EC2 is about to take it back. A thread, for the answer may take long."""
+"""Find out which EC2 instance this host is, and send its Spot notices. Runs in a thread, because EC2 may be slow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cwnotify.host import instance_metadata
 from cwnotify.store.alarm_states import MessageOptions
 from cwnotify.store.outbox import Outbox
 
-# Two minutes is all the warning there is; AWS recommends to look every five seconds.
+# Seconds. A Spot interruption comes two minutes after its notice, and AWS recommends to check every five seconds.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 NOTICE_POLL_INTERVAL = 5.0
 
@@ -26,76 +26,79 @@ log = logging.getLogger(__name__)
 
 
 class InstanceMonitor(threading.Thread):
-    """Asks the instance's metadata service, once who this is, and on a Spot instance again and again for notices.
+    """Query the instance metadata service once for the identity, and on a Spot instance repeatedly for notices.
 
     Parameters
     ----------
     connect
-        Opens a connection to the outbox as it is now, on disk or in memory.
-    told
-        Called when a message was put into the outbox.
+        Opens a connection to the current outbox, on disk or in memory.
+    on_message
+        Called after a message was added to the outbox.
 
     Attributes
     ----------
-    failed
-        Why the disk did not take a notice; the next look tries again, wherever the outbox is by then.
+    store_error
+        Why the last notice could not be stored; None if it was. The next poll tries again with a new connection.
     """
 
-    def __init__(self, connect: Callable[[], Outbox], told: Callable[[], None]) -> None:
+    def __init__(self, connect: Callable[[], Outbox], on_message: Callable[[], None]) -> None:
         super().__init__(name="cwnotify-machine", daemon=True)
-        self._connect, self._told = connect, told
+        self._connect, self._on_message = connect, on_message
         self._identity = InstanceIdentity()
-        self._known = threading.Event()
-        self._listener: tuple[str, MessageOptions] = "", MessageOptions()
+        self._is_resolved = threading.Event()
+        self._recipient: tuple[str, MessageOptions] = "", MessageOptions()
         self.store_error: sqlite3.Error | None = None
 
-    def wait_for_identity(self, patience: float = 0.0) -> InstanceIdentity:
-        """Which instance this is; empty where it is none, or is not known within `patience` seconds."""
-        self._known.wait(patience)
+    def wait_for_identity(self, timeout: float = 0.0) -> InstanceIdentity:
+        """Return the identity. It is empty if this is no instance, or EC2 does not answer within `timeout` seconds."""
+        self._is_resolved.wait(timeout)
         return self._identity
 
     @property
     def is_identity_resolved(self) -> bool:
-        """Whether it is settled by now which instance this is, if any."""
-        return self._known.is_set()
+        """Whether the query for the identity has ended, with or without an instance."""
+        return self._is_resolved.is_set()
 
-    def set_recipient(self, destination: str, voice: MessageOptions) -> None:
-        """Tell notices to this webhook, in this voice, from now on."""
-        self._listener = destination, voice
+    def set_recipient(self, destination: str, options: MessageOptions) -> None:
+        """Send later notices to `destination`, written with `options`."""
+        self._recipient = destination, options
 
     def add_instance_to_run(self, run: Run) -> Run:
-        """`run` with the instance that it runs on, if that is known by now."""
-        known = self._identity
-        if not known.instance_id or run.place.instance:
+        """Return `run` with the instance that it runs on, if the identity is resolved."""
+        identity = self._identity
+        if not identity.instance_id or run.place.instance:
             return run
         place = replace(
-            run.place, instance=known.instance_id, instance_type=known.instance_type, zone=known.availability_zone
+            run.place,
+            instance=identity.instance_id,
+            instance_type=identity.instance_type,
+            zone=identity.availability_zone,
         )
         return replace(run, place=place)
 
     def run(self) -> None:
-        """Ask who this is; then look for notices for ever, where there can be any."""
+        """Resolve the identity. On a Spot instance, poll for notices until the process exits."""
         try:
             self._identity = instance_metadata.fetch_instance_identity()
         finally:
-            self._known.set()
+            self._is_resolved.set()
         if not self._identity.is_spot:
             return
         while True:
             try:
-                self._look()
+                self._poll()
                 self.store_error = None
             except Exception as error:
                 self.store_error = error if isinstance(error, sqlite3.Error) else None
-                log.exception("a look for notices stumbled")
+                log.exception("polling for Spot notices failed")
             time.sleep(NOTICE_POLL_INTERVAL)
 
-    def _look(self) -> None:
-        destination, voice = self._listener
+    def _poll(self) -> None:
+        destination, options = self._recipient
         for notice in instance_metadata.fetch_spot_notices(self._identity) if destination else ():
             id = hashlib.sha256(f"{destination}|{notice.id}".encode()).hexdigest()[:24]
-            message = instance_notice_message(notice, voice.lang, voice.zone, voice.channel, time.time())
-            # A connection for this alone: the outbox may be in memory since the last look, or on disk again.
+            message = instance_notice_message(notice, options.lang, options.zone, options.channel, time.time())
+            # A new connection, because the outbox may have moved between disk and memory since the last poll.
             with closing(self._connect()) as outbox:
                 if outbox.enqueue(id, destination, message, time.time()):
-                    self._told()
+                    self._on_message()

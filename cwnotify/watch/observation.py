@@ -1,4 +1,4 @@
-"""What one panel's watch sees at the moment, as frozen dataclasses."""
+"""What AWS returned for one request. A module of its own, because the snapshot builder does not need the poller."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cwnotify.view.snapshot import PanelProblem, PanelRequest, PlotPoint
 
 @dataclass(frozen=True)
 class PanelObservation:
-    """All that AWS told for one request.
+    """The latest data for one request.
 
     Parameters
     ----------
     instances
-        Those that are watched; of one that EC2 told nothing about only the id is known.
+        The watched instances. Before EC2 describes an instance, it has only an id.
     identity
-        Which instance this host is.
-    asks_aws
-        Whether there is anything to ask AWS for.
-    firing
-        (start, end) of the times in which an alarm fired, by its ARN; the end is 0.0 while it fires.
-    before
-        The state from which an alarm came to its state now, by its ARN, where the history tells.
-    updated
-        Unix seconds; see `cwnotify.watch.problems.ProblemTracker.updated`.
+        The instance that this host is.
+    needs_aws
+        Whether the request needs any call to AWS.
+    firing_periods
+        By ARN, the (start, end) of the periods in which an alarm fired; the end is 0.0 while it fires.
+    previous_states
+        By ARN, the state before the current state, where the history has it.
+    updated_at
+        Unix seconds; see `cwnotify.watch.problems.ProblemTracker.oldest_success_at`.
     """
 
     request: PanelRequest
@@ -43,11 +43,22 @@ class PanelObservation:
 
     @classmethod
     def initial(cls, request: PanelRequest) -> PanelObservation:
-        """What is known before anything was read."""
-        named = tuple(Ec2Instance(id) for id in request.instances)
-        return cls(request, named, needs_aws=bool(named or request.tag or request.alarms))
+        """Return the observation before the first poll."""
+        instances = tuple(Ec2Instance(id) for id in request.instances)
+        return cls(request, instances, needs_aws=bool(instances or request.tag or request.alarms))
+
+    @property
+    def instance_ids(self) -> tuple[str, ...]:
+        """The ids of the watched instances."""
+        return tuple(instance.id for instance in self.instances)
 
     @property
     def includes_this_host(self) -> bool:
-        """Whether this host's own load belongs beside what AWS tells, or in its place."""
-        return not self.instances or self.identity.instance_id in {one.id for one in self.instances}
+        """Whether to show this host's own load, beside the data from AWS or instead of it."""
+        return not self.instances or self.identity.instance_id in self.instance_ids
+
+    def concerns(self, alarm: CloudWatchAlarm) -> bool:
+        """Return True if the request selects `alarm`, by name or else by an instance among its dimensions."""
+        if patterns := self.request.alarms:
+            return any(alarm.name.startswith(p[:-1]) if p.endswith("*") else alarm.name == p for p in patterns)
+        return any(name == "InstanceId" and value in self.instance_ids for name, value in alarm.dimensions)

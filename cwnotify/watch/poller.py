@@ -1,8 +1,8 @@
-"""The watch: looks at AWS in rounds, for all panels at once, in a thread of its own.
+"""Poll AWS for all panels at once, in one thread.
 
-A round asks for alarms, and for those metrics of which there may be something new. It is made slower by throttling,
-is jittered so that many notebooks do not ask in step, and begins at once when somebody asks for it. Whatever AWS
-refuses becomes a trouble that the panel shows; the next round may find it gone.
+A poll reads alarms, and the metrics that may have new datapoints. Throttling makes polls rarer, jitter keeps notebooks
+from polling at the same time, and `request_poll` starts one at once. An error becomes a problem that the panel shows
+until a later poll succeeds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from cwnotify.aws import cloudwatch, ec2
 from cwnotify.aws.models import CloudWatchAlarm, Ec2Instance, InstanceIdentity, Metric, MetricSeries
@@ -30,291 +31,290 @@ from cwnotify.watch.ec2_notices import InstanceMonitor
 from cwnotify.watch.observation import PanelObservation
 from cwnotify.watch.problems import ProblemTracker
 
+DEFAULT_POLL_INTERVAL = 30.0  # seconds
 POLL_JITTER = 0.1
 MAX_SLOWDOWN_FACTOR = 8.0
-IDENTITY_TIMEOUT = 1.5
-# Between two looks at what seldom changes, in rounds.
+IDENTITY_TIMEOUT = 1.5  # seconds
+# Polls between two reads of what rarely changes.
 INSTANCE_INTERVAL_POLLS = 4
 METRIC_LIST_INTERVAL_POLLS = 40
 ALARM_LIST_INTERVAL_POLLS = 20
-# Seconds that a poll waits for what is only shown.
-DISPLAY_CALL_TIMEOUT = 5.0
+DISPLAY_CALL_TIMEOUT = 5.0  # seconds that a poll waits for calls that only affect the picture
 ALARMS_PER_PAGE = 100
-
+# The first of these wins if two panels of one destination differ.
 ALARM_SLACK_POLICIES = ("always", "auto", "never")
-_METRICS, _ALARMS = "metrics", "alarms"
+METRICS_SOURCE, ALARMS_SOURCE = "metrics", "alarms"
+# A person fixes these outside of the process, and only a new session finds the new settings.
+SESSION_ERRORS = AwsErrorKind.CREDENTIALS, AwsErrorKind.EXPIRED, AwsErrorKind.REGION
 
-InstanceScope = tuple[tuple[str, ...], str]
+InstanceScope = tuple[tuple[str, ...], str]  # instance ids, and a tag
+Observations = dict[str, PanelObservation]  # by panel
 
 log = logging.getLogger(__name__)
 
 
+class _AlarmList(NamedTuple):
+    """The alarms that the last list of all alarms contained for `instance_ids`."""
+
+    instance_ids: frozenset[str] = frozenset()
+    read_at: float = 0.0
+    names: tuple[str, ...] = ()
+
+
 class AwsPoller(threading.Thread):
-    """Watches for the panels that it was given, for as long as the process lives.
+    """Poll AWS for the panels that are added, until the process exits.
 
     Parameters
     ----------
     connect
-        Opens a connection to the outbox, for this thread's own use.
-    machine
-        Knows which instance this is.
-    looked
-        Called after each round; the news is in `sights`.
-    told
-        Called when messages were put into the outbox.
+        Opens a connection to the outbox for this thread.
+    monitor
+        Resolves which instance this host is.
+    on_poll
+        Called after each poll. The results are in `observations`.
+    on_message
+        Called after messages were added to the outbox.
     """
 
     def __init__(
         self,
         connect: Callable[[], Outbox],
-        machine: InstanceMonitor,
-        looked: Callable[[], None],
-        told: Callable[[], None],
+        monitor: InstanceMonitor,
+        on_poll: Callable[[], None],
+        on_message: Callable[[], None],
     ) -> None:
         super().__init__(name="cwnotify-watch", daemon=True)
-        self.observations: dict[str, PanelObservation] = {}
-        self._connect, self._machine = connect, machine
-        self._looked, self._told = looked, told
+        self.observations: Observations = {}
+        self._connect, self._monitor = connect, monitor
+        self._on_poll, self._on_message = on_poll, on_message
         self._requests: dict[str, tuple[PanelRequest, str]] = {}
-        self._wanted = threading.Event()
-        self._again = True
-        self._slow = 1.0
+        self._wake = threading.Event()
+        self._read_all = True
+        self._slowdown = 1.0
         self._aws: AwsSession | None = None
         self._identity = InstanceIdentity()
-        self._troubles = ProblemTracker(time.time)
+        self._problems = ProblemTracker(time.time)
         self._lookups = BackgroundCalls(self._pause)
-        self._points = DatapointCache()
+        self._datapoints = DatapointCache()
+        # By metric and instance ids: when the metrics were listed, and the metrics.
         self._metrics: dict[tuple[str, tuple[str, ...]], tuple[float, tuple[Metric, ...]]] = {}
         self._alarms: tuple[CloudWatchAlarm, ...] = ()
-        self._listed: tuple[frozenset[str], float, tuple[str, ...]] = frozenset(), 0.0, ()
+        self._alarm_list = _AlarmList()
         self._region = ""
-        self._firing: dict[str, tuple[PlotPoint, ...]] = {}
-        self._before: dict[str, str] = {}
-        self._fleet: dict[InstanceScope, tuple[float, tuple[Ec2Instance, ...]]] = {}
+        self._firing_periods: dict[str, tuple[PlotPoint, ...]] = {}
+        self._previous_states: dict[str, str] = {}
+        self._instances: dict[InstanceScope, tuple[float, tuple[Ec2Instance, ...]]] = {}
 
-    # From other threads
+    # Called by other threads
 
     def add_panel(self, panel: str, request: PanelRequest, destination: str) -> None:
-        """Watch for `panel` from now on; alarms that change are told to `destination`."""
+        """Poll for `panel`, and send the changes of its alarms to `destination`."""
         self._requests = {**self._requests, panel: (request, destination)}
-        # What another panel has seen need not be waited for.
-        for seen in list(self.observations.values()):
-            if replace(seen.request, span=request.span) == request:
-                self.observations = {**self.observations, panel: seen}
-        self._wanted.set()
+        # Another panel's observation is there already.
+        for observation in list(self.observations.values()):
+            if replace(observation.request, span=request.span) == request:
+                self.observations = {**self.observations, panel: observation}
+        self._wake.set()
 
     def remove_panel(self, panel: str) -> None:
-        """`panel` is closed."""
-        self._requests = {id: one for id, one in self._requests.items() if id != panel}
+        """Stop polling for `panel`."""
+        self._requests = {id: request for id, request in self._requests.items() if id != panel}
         self.observations.pop(panel, None)
 
     def request_poll(self, renew_session: bool = False) -> None:
-        """Look again now, at everything; `anew` with credentials and region as they are found now."""
+        """Read everything now; with `renew_session`, with the credentials and the region that are set now."""
         if renew_session:
             self._aws = None
-        self._again = True
-        self._wanted.set()
+        self._read_all = True
+        self._wake.set()
 
-    # In its own
+    # Called by this thread
 
     def run(self) -> None:
-        """Watch for ever."""
+        """Poll until the process exits."""
         outbox = self._connect()
         self._changes = AlarmChangeTracker(AlarmStateStore(outbox), lambda: 3 * self._pause() + 30, self._lookups)
         self._calls = ApiCallCounter(outbox)
-        self._identity = self._machine.wait_for_identity(IDENTITY_TIMEOUT)
+        self._identity = self._monitor.wait_for_identity(IDENTITY_TIMEOUT)
         while True:
-            self._wanted.clear()
+            self._wake.clear()
             try:
-                self._round(self._requests, time.time())
+                self._poll(self._requests, time.time())
             except Exception:
-                # A full disk, or a fault of ours: the panel shows that it is stale, and the next round may do better.
-                log.exception("a round of the watch stumbled")
-            self._wanted.wait(self._pause() * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))
+                # The disk may be full. The panel shows that its data is stale, and the next poll may succeed.
+                log.exception("a poll failed")
+            self._wake.wait(self._pause() * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))
 
     def _pause(self) -> float:
-        rounds = [request.round for request, _ in self._requests.values()]
-        return min(rounds, default=30.0) * self._slow
+        intervals = [request.round for request, _ in self._requests.values()]
+        return min(intervals, default=DEFAULT_POLL_INTERVAL) * self._slowdown
 
-    def _round(self, requests: dict[str, tuple[PanelRequest, str]], now: float) -> None:
-        again, self._again = self._again, False
+    def _poll(self, requests: dict[str, tuple[PanelRequest, str]], now: float) -> None:
+        read_all, self._read_all = self._read_all, False
         self._lookups.start_poll()
-        for gone in self._fleet.keys() - {self._scope(request) for request, _ in requests.values()}:
-            del self._fleet[gone]
-            self._troubles.remove_source(gone)
-        sights = {panel: self._begin(request, again, now) for panel, (request, _) in requests.items()}
-        asking = {panel: sight for panel, sight in sights.items() if sight.needs_aws}
-        if asking:
-            # First, because nothing that only adds to the picture may keep a change from Slack.
-            self._read_alarms(asking, {panel: requests[panel][1] for panel in asking}, again, now)
-            # Where nobody answers, to ask once and wait in vain is enough.
-            if not self._troubles.was_offline_since(now):
-                asking = {panel: self._with_instances(sight, again, now) for panel, sight in asking.items()}
-            if not self._troubles.was_offline_since(now):
-                self._read_metrics(asking, again, now)
-            for panel, sight in asking.items():
-                sights[panel] = self._finish(sight)
+        for scope in self._instances.keys() - {self._scope(request) for request, _ in requests.values()}:
+            del self._instances[scope]
+            self._problems.remove_source(scope)
+        observations = {panel: self._begin(request, read_all, now) for panel, (request, _) in requests.items()}
+        pending = {panel: observation for panel, observation in observations.items() if observation.needs_aws}
+        if pending:
+            # Alarms come first, because nothing that only affects the picture may delay a message.
+            self._read_alarms(pending, {panel: requests[panel][1] for panel in pending}, read_all, now)
+            # One attempt is enough if AWS cannot be reached.
+            if not self._problems.was_offline_since(now):
+                pending = {panel: self._add_instances(each, read_all, now) for panel, each in pending.items()}
+            if not self._problems.was_offline_since(now):
+                self._read_metrics(pending, read_all, now)
+            observations |= {panel: self._complete(observation) for panel, observation in pending.items()}
             self._calls.record_calls(self._session(), now)
-        throttled = self._troubles.has_kind(AwsErrorKind.THROTTLED)
-        self._slow = min(self._slow * 2, MAX_SLOWDOWN_FACTOR) if throttled else max(self._slow / 2, 1.0)
-        if any(map(self._troubles.has_kind, (AwsErrorKind.CREDENTIALS, AwsErrorKind.EXPIRED, AwsErrorKind.REGION))):
-            # Whatever a person mends is found only by a session that looks anew.
+        is_throttled = self._problems.has_kind(AwsErrorKind.THROTTLED)
+        self._slowdown = min(self._slowdown * 2, MAX_SLOWDOWN_FACTOR) if is_throttled else max(self._slowdown / 2, 1.0)
+        if any(map(self._problems.has_kind, SESSION_ERRORS)):
             self._aws = None
-        self.observations = {
-            panel: one for panel, one in {**self.observations, **sights}.items() if panel in self._requests
-        }
-        self._looked()
+        merged = {**self.observations, **observations}
+        self.observations = {panel: merged[panel] for panel in merged if panel in self._requests}
+        self._on_poll()
 
     def _session(self) -> AwsSession:
         if self._aws is None:
             self._aws = AwsSession.with_short_timeouts(self._identity.region)
         return self._aws
 
-    # What is watched
+    # Instances and the names of metrics
 
-    def _begin(self, request: PanelRequest, again: bool, now: float) -> PanelObservation:
+    def _begin(self, request: PanelRequest, read_all: bool, now: float) -> PanelObservation:
         scope = self._scope(request)
-        sight = PanelObservation(
-            request, self._known(scope), self._identity, needs_aws=bool(any(scope) or request.alarms)
-        )
-        # Without knowing who bears a tag, one cannot know whose alarms are meant.
-        return self._with_instances(sight, again, now) if request.tag and not sight.instances else sight
+        needs_aws = bool(any(scope) or request.alarms)
+        observation = PanelObservation(request, self._cached_instances(scope), self._identity, needs_aws=needs_aws)
+        # The alarms of a tag are those of its instances.
+        needs_instances = request.tag and not observation.instances
+        return self._add_instances(observation, read_all, now) if needs_instances else observation
 
-    def _known(self, scope: InstanceScope) -> tuple[Ec2Instance, ...]:
-        """The instances as EC2 described them last; before that, only their ids."""
-        return self._fleet[scope][1] if scope in self._fleet else tuple(Ec2Instance(id) for id in scope[0])
+    def _cached_instances(self, scope: InstanceScope) -> tuple[Ec2Instance, ...]:
+        """Return the instances as EC2 last described them; before that, only their ids."""
+        return self._instances[scope][1] if scope in self._instances else tuple(Ec2Instance(id) for id in scope[0])
 
-    def _with_instances(self, sight: PanelObservation, again: bool, now: float) -> PanelObservation:
-        scope = self._scope(sight.request)
-        return replace(sight, instances=self._instances(scope, again, now)) if any(scope) else sight
+    def _add_instances(self, observation: PanelObservation, read_all: bool, now: float) -> PanelObservation:
+        scope = self._scope(observation.request)
+        return replace(observation, instances=self._read_instances(scope, read_all, now)) if any(scope) else observation
 
     def _scope(self, request: PanelRequest) -> InstanceScope:
-        """Which instances are meant: their ids, and the tag that they bear."""
-        by_default = bool(self._identity.instance_id) and not request.tag
-        ids = request.instances or ((self._identity.instance_id,) if by_default else ())
+        """Return the ids and the tag that select instances; by default the id of this host's instance."""
+        is_default = bool(self._identity.instance_id) and not request.tag
+        ids = request.instances or ((self._identity.instance_id,) if is_default else ())
         return ids, request.tag
 
-    def _instances(self, scope: InstanceScope, again: bool, now: float) -> tuple[Ec2Instance, ...]:
+    def _read_instances(self, scope: InstanceScope, read_all: bool, now: float) -> tuple[Ec2Instance, ...]:
         ids, tag = scope
-        asked, found = self._fleet[scope][0] if scope in self._fleet else 0.0, self._known(scope)
-        if again or now - asked >= INSTANCE_INTERVAL_POLLS * self._pause():
-            with self._troubles.capture_errors(scope):
-                aws = self._session().best_effort
-                read = partial(ec2.read_instances, aws, ids, tag)
-                told = {
-                    one.id: one
-                    for one in self._lookups.fetch("ec2", scope, read, DISPLAY_CALL_TIMEOUT, use_backoff=False)
-                }
-                if missing := [id for id in ids if id not in told]:
-                    where = f"{', '.join(missing)} in {self._session().region}"
-                    raise AwsError(
-                        f"there is no instance {where}", kind=AwsErrorKind.MISSING, hint="is that the right region?"
-                    )
-                found = tuple(told[id] for id in ids) if ids else tuple(told.values())
-            self._fleet[scope] = now, found
-        return found
+        read_at = self._instances[scope][0] if scope in self._instances else 0.0
+        instances = self._cached_instances(scope)
+        if read_all or now - read_at >= INSTANCE_INTERVAL_POLLS * self._pause():
+            with self._problems.capture_errors(scope):
+                read = partial(ec2.read_instances, self._session().best_effort, ids, tag)
+                response = self._lookups.fetch("ec2", scope, read, DISPLAY_CALL_TIMEOUT, use_backoff=False)
+                by_id = {instance.id: instance for instance in response}
+                if missing := ", ".join(id for id in ids if id not in by_id):
+                    message = f"there is no instance {missing} in {self._session().region}"
+                    raise AwsError(message, kind=AwsErrorKind.MISSING, hint="is that the right region?")
+                instances = tuple(by_id[id] for id in ids) if ids else tuple(by_id.values())
+            self._instances[scope] = now, instances
+        return instances
 
-    def _wanted_metrics(self, sight: PanelObservation, again: bool, now: float) -> tuple[Metric, ...]:
-        ids = tuple(one.id for one in sight.instances)
-        key = sight.request.metric, ids
-        asked, found = self._metrics.get(key, (0.0, ()))
-        if not found or again or now - asked >= METRIC_LIST_INTERVAL_POLLS * self._pause():
-            read = partial(cloudwatch.find_metrics, self._session(), sight.request.metric, ids)
-            found = self._lookups.fetch("metrics' names", key, read, DISPLAY_CALL_TIMEOUT, use_backoff=False)
-            self._metrics[key] = now, found
-        return found
+    def _find_metrics(self, observation: PanelObservation, read_all: bool, now: float) -> tuple[Metric, ...]:
+        key = observation.request.metric, observation.instance_ids
+        read_at, metrics = self._metrics.get(key, (0.0, ()))
+        if not metrics or read_all or now - read_at >= METRIC_LIST_INTERVAL_POLLS * self._pause():
+            read = partial(cloudwatch.find_metrics, self._session(), *key)
+            metrics = self._lookups.fetch("metrics' names", key, read, DISPLAY_CALL_TIMEOUT, use_backoff=False)
+            self._metrics[key] = now, metrics
+        return metrics
 
-    # What is read
+    # Datapoints and alarms
 
-    def _read_metrics(self, sights: dict[str, PanelObservation], again: bool, now: float) -> None:
-        wanted: dict[Metric, None] = {}
-        with self._troubles.capture_errors(_METRICS):
-            for sight in sights.values():
-                wanted |= dict.fromkeys(self._wanted_metrics(sight, again, now))
-            start = now - max(sight.request.span for sight in sights.values())
-            points, round = self._points, self._pause()
-            due = [m for m in wanted if again or points.is_incomplete(m, start) or now >= points.next_read_at(m, round)]
+    def _read_metrics(self, observations: Observations, read_all: bool, now: float) -> None:
+        metrics: dict[Metric, None] = {}
+        with self._problems.capture_errors(METRICS_SOURCE):
+            for observation in observations.values():
+                metrics |= dict.fromkeys(self._find_metrics(observation, read_all, now))
+            start = now - max(observation.request.span for observation in observations.values())
+            cache, interval = self._datapoints, self._pause()
+            due = [
+                metric
+                for metric in metrics
+                if read_all or cache.is_incomplete(metric, start) or now >= cache.next_read_at(metric, interval)
+            ]
             if due:
-                since, aws = points.choose_read_start(due, start), self._session()
+                since, aws = cache.choose_read_start(due, start), self._session()
 
                 def read() -> tuple[tuple[MetricSeries, ...], float, float, float]:
-                    return cloudwatch.read_series(aws, due, since, now), since, now, round
+                    return cloudwatch.read_series(aws, due, since, now), since, now, interval
 
-                # A late answer is taken by the next poll, whatever that would have asked for.
-                points.add_series(*self._lookups.fetch("datapoints", "", read, DISPLAY_CALL_TIMEOUT, use_backoff=False))
-            points.prune(wanted, start)
+                # The next poll uses a late result, whatever metrics are due then.
+                cache.add_series(*self._lookups.fetch("datapoints", "", read, DISPLAY_CALL_TIMEOUT, use_backoff=False))
+            cache.prune(metrics, start)
 
     def _read_alarms(
-        self, sights: dict[str, PanelObservation], destinations: dict[str, str], again: bool, now: float
+        self, observations: Observations, destinations: dict[str, str], read_all: bool, now: float
     ) -> None:
-        """Read all that are meant by any sight, and tell their changes."""
-        with self._troubles.capture_errors(_ALARMS):
-            found = self._alarms = self._list_alarms(list(sights.values()), again, now)
-            new = 0
-            # Where two panels want it otherwise, the one that wants Slack told is heard.
-            listeners = sorted(
-                self._listeners(sights, destinations).items(), key=lambda one: ALARM_SLACK_POLICIES.index(one[0].policy)
-            )
-            for listener, listened in listeners:
-                heard = [alarm for alarm in found if any(_is_about(sight, alarm) for sight in listened)]
-                new += self._changes.report_changes(self._session(), heard, listener, now)
-            if new:
-                self._told()
+        """Read the alarms that the requests select, and report their changes."""
+        with self._problems.capture_errors(ALARMS_SOURCE):
+            alarms = self._alarms = self._list_alarms(list(observations.values()), read_all, now)
+            by_recipient: dict[AlarmRecipient, list[PanelObservation]] = {}
+            for panel, observation in observations.items():
+                recipient = AlarmRecipient.from_request(observation.request, destinations[panel])
+                by_recipient.setdefault(recipient, []).append(observation)
+            count = 0
+            for recipient in sorted(by_recipient, key=lambda recipient: ALARM_SLACK_POLICIES.index(recipient.policy)):
+                selected = [a for a in alarms if any(each.concerns(a) for each in by_recipient[recipient])]
+                count += self._changes.report_changes(self._session(), selected, recipient, now)
+            if count:
+                self._on_message()
             self._region = self._session().region
-            longest = max(sight.request.span for sight in sights.values())
-            self._firing = self._changes.get_firing_periods(self._session(), found, now - longest)
-            self._before = self._changes.get_previous_states(found)
+            max_span = max(observation.request.span for observation in observations.values())
+            self._firing_periods = self._changes.get_firing_periods(self._session(), alarms, now - max_span)
+            self._previous_states = self._changes.get_previous_states(alarms)
 
-    def _list_alarms(self, sights: list[PanelObservation], again: bool, now: float) -> tuple[CloudWatchAlarm, ...]:
-        """The alarms that any sight means.
+    def _list_alarms(
+        self, observations: list[PanelObservation], read_all: bool, now: float
+    ) -> tuple[CloudWatchAlarm, ...]:
+        """Return the alarms that the requests select.
 
-        Which alarms are about an instance, only a list of all can tell. Where that is long, those found in it are asked
-        for by name, and the list itself is read again now and then.
+        Only a list of all alarms shows which of them concern an instance. If the list is long, polls read the selected
+        alarms by name, and only every `ALARM_LIST_INTERVAL_POLLS` polls the whole list.
         """
-        named = {name for sight in sights for name in sight.request.alarms}
-        if all(sight.request.alarms for sight in sights):
-            return self._named_alarms(named)
-        known = frozenset(one.id for sight in sights for one in sight.instances)
-        due = again or known != self._listed[0] or now - self._listed[1] >= ALARM_LIST_INTERVAL_POLLS * self._pause()
-        found = cloudwatch.read_alarms(self._session()) if due else self._named_alarms({*named, *self._listed[2]})
-        mine = tuple(alarm for alarm in found if any(_is_about(sight, alarm) for sight in sights))
-        if due:
-            is_long = len(found) > ALARMS_PER_PAGE
-            self._listed = known, now if is_long else 0.0, tuple(alarm.name for alarm in mine)
-        return mine
+        names = {name for observation in observations for name in observation.request.alarms}
+        if all(observation.request.alarms for observation in observations):
+            return self._read_named_alarms(names)
+        ids = frozenset(id for observation in observations for id in observation.instance_ids)
+        is_old = now - self._alarm_list.read_at >= ALARM_LIST_INTERVAL_POLLS * self._pause()
+        is_due = read_all or is_old or ids != self._alarm_list.instance_ids
+        response = (
+            cloudwatch.read_alarms(self._session())
+            if is_due
+            else self._read_named_alarms({*names, *self._alarm_list.names})
+        )
+        alarms = tuple(alarm for alarm in response if any(each.concerns(alarm) for each in observations))
+        if is_due:
+            is_long = len(response) > ALARMS_PER_PAGE
+            self._alarm_list = _AlarmList(ids, now if is_long else 0.0, tuple(alarm.name for alarm in alarms))
+        return alarms
 
-    def _named_alarms(self, names: Iterable[str]) -> tuple[CloudWatchAlarm, ...]:
+    def _read_named_alarms(self, names: Iterable[str]) -> tuple[CloudWatchAlarm, ...]:
         whole = sorted(name for name in names if not name.endswith("*"))
         prefixes = sorted(name[:-1] for name in names if name.endswith("*"))
         return cloudwatch.read_alarms(self._session(), whole, prefixes) if whole or prefixes else ()
 
-    def _listeners(
-        self, sights: dict[str, PanelObservation], destinations: dict[str, str]
-    ) -> dict[AlarmRecipient, list[PanelObservation]]:
-        found: dict[AlarmRecipient, list[PanelObservation]] = {}
-        for panel, sight in sights.items():
-            found.setdefault(AlarmRecipient.from_request(sight.request, destinations[panel]), []).append(sight)
-        return found
-
-    def _finish(self, sight: PanelObservation) -> PanelObservation:
-        """What this sight has to show; where AWS does not answer, what was read last."""
-        metrics = self._metrics.get((sight.request.metric, tuple(one.id for one in sight.instances)), (0.0, ()))[1]
-        mine = tuple(sorted((one for one in self._alarms if _is_about(sight, one)), key=lambda one: one.name))
+    def _complete(self, observation: PanelObservation) -> PanelObservation:
+        """Return the observation with all that was read for it; where AWS did not answer, with the earlier data."""
+        _, metrics = self._metrics.get((observation.request.metric, observation.instance_ids), (0.0, ()))
+        alarms = sorted(filter(observation.concerns, self._alarms), key=lambda alarm: alarm.name)
         return replace(
-            sight,
+            observation,
             region=self._region,
-            series=tuple(self._points.get_series(metric) for metric in metrics),
-            alarms=mine,
-            firing_periods=self._firing,
-            previous_states=self._before,
-            problems=self._troubles.list_problems(),
-            updated_at=self._troubles.oldest_success_at,
+            series=tuple(map(self._datapoints.get_series, metrics)),
+            alarms=tuple(alarms),
+            firing_periods=self._firing_periods,
+            previous_states=self._previous_states,
+            problems=self._problems.list_problems(),
+            updated_at=self._problems.oldest_success_at,
         )
-
-
-def _is_about(sight: PanelObservation, alarm: CloudWatchAlarm) -> bool:
-    """Whether an alarm is one that the request means: by its name, else by an instance among its dimensions."""
-    if wanted := sight.request.alarms:
-        return any(alarm.name.startswith(n[:-1]) if n.endswith("*") else alarm.name == n for n in wanted)
-    ids = {one.id for one in sight.instances}
-    return any(name == "InstanceId" and value in ids for name, value in alarm.dimensions)

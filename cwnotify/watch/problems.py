@@ -1,4 +1,4 @@
-"""What keeps the watch from seeing: each trouble named once, with what to do, and gone as soon as it has passed."""
+"""Track what prevents the poller from reading AWS. A problem appears once, and disappears with the next success."""
 
 from __future__ import annotations
 
@@ -11,65 +11,70 @@ from cwnotify.view.snapshot import PanelProblem
 
 
 @dataclass
-class _Part:
-    """One thing that is asked of AWS, again and again: when it last went well, and what is wrong now."""
+class _Source:
+    """One thing that the poller reads: the time of its last success and last attempt, and its current error."""
 
-    well: float = 0.0
-    tried: float = 0.0
+    success_at: float = 0.0
+    tried_at: float = 0.0
     text: str = ""
     kind: AwsErrorKind | None = None
 
 
 class ProblemTracker:
-    """The troubles of all parts of the watch.
+    """The problems of all sources.
 
     Parameters
     ----------
     clock
-        Gives Unix seconds.
+        Returns Unix seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._parts: dict[Hashable, _Part] = {}
+        self._sources: dict[Hashable, _Source] = {}
 
     @contextmanager
-    def capture_errors(self, part: Hashable) -> Iterator[None]:
-        """What is asked in here may be refused by AWS; then that is the trouble of this part, until it goes well."""
-        state = self._parts.setdefault(part, _Part())
-        state.tried = self._clock()
+    def capture_errors(self, source_id: Hashable) -> Iterator[None]:
+        """Turn an error in the block into the problem of this source. A block without an error removes it."""
+        source = self._sources.setdefault(source_id, _Source())
+        source.tried_at = self._clock()
         try:
             yield
         except CwnotifyError as error:
-            said = str(error)
-            end = "" if said.endswith((".", "?", "!")) else "."
-            state.text, state.kind = f"{said[:1].upper()}{said[1:]}{end}", getattr(error, "kind", AwsErrorKind.OTHER)
+            source.text, source.kind = _to_sentence(str(error)), getattr(error, "kind", AwsErrorKind.OTHER)
         else:
-            state.well, state.text, state.kind = self._clock(), "", None
+            source.success_at, source.text, source.kind = self._clock(), "", None
 
-    def remove_source(self, part: Hashable) -> None:
-        """This part is not asked any more."""
-        self._parts.pop(part, None)
+    def remove_source(self, source_id: Hashable) -> None:
+        """Remove a source that is not read any more."""
+        self._sources.pop(source_id, None)
 
     def has_kind(self, kind: AwsErrorKind) -> bool:
-        """Whether there is a trouble of this kind; see `cwnotify.errors.AwsError.kind`."""
-        return any(part.kind is kind for part in self._parts.values())
+        """Return True if a source has an error of this kind."""
+        return any(source.kind is kind for source in self._sources.values())
 
     def was_offline_since(self, since: float) -> bool:
-        """Whether AWS could not be reached when something was asked at `since` or later."""
-        return any(part.kind is AwsErrorKind.OFFLINE and part.tried >= since for part in self._parts.values())
+        """Return True if AWS could not be reached at `since` or later."""
+        return any(
+            source.kind is AwsErrorKind.OFFLINE and source.tried_at >= since for source in self._sources.values()
+        )
 
     @property
     def oldest_success_at(self) -> float:
-        """When all that is asked was last well: the oldest of the parts, 0.0 where one never was."""
-        return min((part.well for part in self._parts.values()), default=0.0)
+        """The oldest of the sources' last successes; 0.0 if a source never succeeded."""
+        return min((source.success_at for source in self._sources.values()), default=0.0)
 
     def list_problems(self) -> tuple[PanelProblem, ...]:
-        """All of them; one that several parts share is told once."""
-        found: dict[str, PanelProblem] = {}
-        for part in self._parts.values():
-            if part.text:
-                known = found.get(part.text)
-                since = part.well if known is None else min(part.well, known.since)
-                found[part.text] = PanelProblem(part.text, since, part.tried)
-        return tuple(found.values())
+        """Return all problems. Sources with the same text share one."""
+        problems: dict[str, PanelProblem] = {}
+        for source in self._sources.values():
+            if source.text:
+                same = problems.get(source.text)
+                since = source.success_at if same is None else min(source.success_at, same.since)
+                problems[source.text] = PanelProblem(source.text, since, source.tried_at)
+        return tuple(problems.values())
+
+
+def _to_sentence(text: str) -> str:
+    end = "" if text.endswith((".", "?", "!")) else "."
+    return f"{text[:1].upper()}{text[1:]}{end}"

@@ -1,4 +1,4 @@
-"""Frozen events behave as frozen dataclasses do, and cost the Lambda function none of what those import."""
+"""Frozen classes behave like frozen dataclasses, without the imports of `dataclasses`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from cwnotify.alerts.light_dataclass import frozen
 
-TOP = Path(__file__).parents[2]
-LIGHT = "cwnotify.alerts.parsing.envelopes, cwnotify.alerts.messages.digest"
-HEAVY = ("dataclasses", "inspect", "zoneinfo", "cwnotify.alerts.events.runs", "cwnotify.alerts.messages.run")
+ROOT = Path(__file__).parents[2]
+LIGHT_MODULES = "cwnotify.alerts.parsing.envelopes, cwnotify.alerts.messages.digest"
+HEAVY_MODULES = ("dataclasses", "inspect", "zoneinfo", "cwnotify.alerts.events.runs", "cwnotify.alerts.messages.run")
 
 
 @frozen
@@ -29,33 +29,34 @@ class Twin:
     y: int = 0
 
 
-def test_it_is_as_a_frozen_dataclass_is() -> None:
-    made: Any = Point
-    point = made(1, y=2)
+def test_frozen_class_behaves_like_a_frozen_dataclass() -> None:
+    cls: Any = Point
+    point = cls(1, y=2)
     twin = Twin(1, y=2)
     assert repr(point) == repr(twin).replace("Twin", "Point")
-    assert point == made(1, 2) != made(2, 1)
+    assert point == cls(1, 2) != cls(2, 1)
     assert point != twin
-    assert hash(point) == hash(made(1, 2))
+    assert hash(point) == hash(cls(1, 2))
     assert dataclasses.asdict(point) == dataclasses.asdict(twin)
-    assert dataclasses.replace(point, x=5) == made(5, 2)
-    assert made.__match_args__ == Twin.__match_args__
-    assert dataclasses.is_dataclass(made)
+    assert dataclasses.replace(point, x=5) == cls(5, 2)
+    assert cls.__match_args__ == Twin.__match_args__
+    assert dataclasses.is_dataclass(cls)
 
 
 @pytest.mark.parametrize("cls", [Point, Twin])
-def test_it_refuses_what_a_frozen_dataclass_refuses(cls: Any) -> None:
-    for values, named in (((), {}), ((1,), {"x": 2}), ((1,), {"z": 2}), ((1, 2, 3), {})):
+def test_frozen_class_rejects_wrong_arguments_and_changes(cls: Any) -> None:
+    for values, named_values in (((), {}), ((1,), {"x": 2}), ((1,), {"z": 2}), ((1, 2, 3), {})):
         with pytest.raises(TypeError, match=cls.__name__):
-            cls(*values, **named)
+            cls(*values, **named_values)
     with pytest.raises(AttributeError):
         cls(1).x = 2
     with pytest.raises(AttributeError):
         del cls(1).x
 
 
-def test_what_the_lambda_function_imports_is_light() -> None:
-    asked = f"import sys; sys.path.insert(0, {str(TOP)!r}); import json, urllib.request, {LIGHT}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-I", "-c", asked], capture_output=True, text=True, check=True).stdout
+def test_alert_imports_of_the_function_are_light() -> None:
+    imports = f"json, urllib.request, {LIGHT_MODULES}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {imports}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
     assert "cwnotify.alerts.parsing.envelopes" in loaded.split()
-    assert not set(HEAVY) & set(loaded.split())
+    assert not set(HEAVY_MODULES) & set(loaded.split())

@@ -1,4 +1,4 @@
-"""A webhook as people copy and store it: one reader for the command line, the sidecar and the function."""
+"""Webhook URLs in the forms in which people copy and store them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwnotify.alerts.webhook_url import WRAPPING_CHARACTERS, InvalidWebhookError, is_workflow_webhook, parse_webhook_url
-from cwnotify.lambda_function import _connection
 from cwnotify.settings import Secret
 from cwnotify.settings.webhook import mask_webhook
+from cwnotify.slack.deadline_http import make_connection
 
 URL = "https://hooks.slack.com/services/T0000/B0000/canary"
 OTHER = "https://hooks.slack-gov.com/services/T0000/B0000/canary2"
@@ -64,20 +64,20 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES, ids=ascii)
 @pytest.mark.parametrize("url", [URL, OTHER, LOCAL])
-def test_a_webhook_is_read_however_it_was_stored(shape: str, url: str) -> None:
+def test_stored_webhook_is_read_in_any_shape(shape: str, url: str) -> None:
     text = shape.format(url=url)
     assert parse_webhook_url(text) == url
     assert parse_webhook_url(text.encode()) == url
     assert parse_webhook_url(("\ufeff" + text).encode("utf-16-le")) == url
 
 
-def test_the_escapes_of_json_are_read() -> None:
+def test_json_escapes_are_decoded() -> None:
     assert parse_webhook_url(json.dumps(URL).replace("/", "\\/")) == URL
     assert parse_webhook_url(json.dumps(json.dumps({"webhook": URL}))) == URL
 
 
 @pytest.mark.parametrize("shape", SHAPES[:14] + SHAPES[19:23], ids=ascii)
-def test_a_stored_webhook_may_lack_its_scheme(shape: str) -> None:
+def test_missing_scheme_is_accepted_if_allowed(shape: str) -> None:
     text = shape.format(url=URL.removeprefix("https://"))
     assert parse_webhook_url(text, allow_missing_scheme=True) == URL
     with pytest.raises(InvalidWebhookError):
@@ -86,18 +86,21 @@ def test_a_stored_webhook_may_lack_its_scheme(shape: str) -> None:
 
 @pytest.mark.parametrize("reference", ["ssm:/team/slack", "secretsmanager:team=slack"])
 @pytest.mark.parametrize("shape", ["{url}", " '{url}'\n", "HOOK={url}", '{{"webhook": "{url}", "user": "x"}}'])
-def test_a_reference_is_left_as_it_is(reference: str, shape: str) -> None:
+def test_reference_is_returned_unchanged(reference: str, shape: str) -> None:
     assert parse_webhook_url(shape.format(url=reference)) == reference
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         (json.dumps({"a": URL, "b": OTHER, "c": "x"}), "several values .* (keys: a, b)"),
         (json.dumps({"a": "https://example.com/canary", "b": "https://example.org/canary"}), "(keys: a, b)"),
-        (json.dumps({"user": "canary", "slack": {"token": "canary"}}), "no value .* (keys: user, slack.token)"),
-        (json.dumps({"webhook": None}), "no value .* (keys: webhook)"),
-        (json.dumps({}), "no value of it is a webhook's URL$"),
+        (
+            json.dumps({"user": "canary", "slack": {"token": "canary"}}),
+            "none of its values .* (keys: user, slack.token)",
+        ),
+        (json.dumps({"webhook": None}), "none of its values .* (keys: webhook)"),
+        (json.dumps({}), "none of its values is a webhook's URL$"),
         (json.dumps({f"k{n}": "canary" for n in range(50)}), "(keys: k0, .*, k9, …)"),
         (json.dumps({URL: "x", "name": "y"}), "(keys: name, …)"),
         (f"A={URL}\nB={OTHER}", "several lines, and several values .* (keys: A, B)"),
@@ -109,17 +112,17 @@ def test_a_reference_is_left_as_it_is(reference: str, shape: str) -> None:
     ],
     ids=ascii,
 )
-def test_an_error_names_the_keys_and_no_value(text: str, why: str) -> None:
-    for bare in (False, True):
-        with pytest.raises(InvalidWebhookError, match=why.replace("(", r"\(").replace(")", r"\)")) as raised:
-            parse_webhook_url(text, bare)
+def test_error_names_keys_and_no_value(text: str, reason: str) -> None:
+    for allow_missing_scheme in (False, True):
+        with pytest.raises(InvalidWebhookError, match=reason.replace("(", r"\(").replace(")", r"\)")) as raised:
+            parse_webhook_url(text, allow_missing_scheme)
         assert "canary" not in str(raised.value)
         assert "hooks.slack" not in str(raised.value)
 
 
 @pytest.mark.parametrize("shape", SHAPES[:26], ids=ascii)
 @pytest.mark.parametrize("url", WORKFLOWS)
-def test_a_workflow_webhook_is_refused_by_name(url: str, shape: str) -> None:
+def test_workflow_webhook_is_rejected_with_remedy(url: str, shape: str) -> None:
     with pytest.raises(
         InvalidWebhookError, match=r"Slack Workflow webhook.*incoming webhook instead: cwnotify manifest"
     ) as raised:
@@ -127,13 +130,13 @@ def test_a_workflow_webhook_is_refused_by_name(url: str, shape: str) -> None:
     assert "canary" not in str(raised.value)
 
 
-def test_elsewhere_such_a_path_means_nothing() -> None:
+def test_workflow_path_on_another_host_is_accepted() -> None:
     assert not is_workflow_webhook("https://example.com/workflows/x")
     assert not is_workflow_webhook("https://hooks.slack.com/services/T0/B0/workflows")
     assert parse_webhook_url("https://chat.example.com/triggers/x") == "https://chat.example.com/triggers/x"
 
 
-# Each is another host, port or path to some of: RFC 3986, browsers, urllib.parse, urllib3, curl, inet_aton.
+# RFC 3986, browsers, urllib.parse, urllib3, curl and inet_aton disagree about the host, port or path of these.
 AMBIGUOUS = [
     "http://127.0.0.1:8080\\@localhost/canary",
     "http://localhost\\@evil.example/canary",
@@ -203,10 +206,10 @@ AMBIGUOUS = [
 
 @pytest.mark.parametrize("url", AMBIGUOUS, ids=ascii)
 @pytest.mark.parametrize("shape", ["{url}", '{{"webhook": {quoted}}}'])
-def test_a_url_that_programs_read_differently_is_refused(url: str, shape: str) -> None:
-    for bare in (False, True):
+def test_ambiguous_url_is_rejected(url: str, shape: str) -> None:
+    for allow_missing_scheme in (False, True):
         with pytest.raises(InvalidWebhookError) as raised:
-            parse_webhook_url(shape.format(url=url, quoted=json.dumps(url)), bare)
+            parse_webhook_url(shape.format(url=url, quoted=json.dumps(url)), allow_missing_scheme)
         assert "canary" not in str(raised.value)
 
 
@@ -225,7 +228,7 @@ def test_a_url_that_programs_read_differently_is_refused(url: str, shape: str) -
         "https://chat.example",
     ],
 )
-def test_an_ordinary_url_is_taken(url: str) -> None:
+def test_unambiguous_url_is_accepted(url: str) -> None:
     assert parse_webhook_url(url) == url
 
 
@@ -245,37 +248,36 @@ PARTS = [
 @given(
     st.sampled_from(["https://", "http://", "https:", ""]), st.lists(st.sampled_from(PARTS), max_size=8), st.booleans()
 )
-def test_every_client_connects_to_the_host_that_is_shown(scheme: str, parts: list[str], bare: bool) -> None:
+def test_every_client_connects_to_the_displayed_host(scheme: str, parts: list[str], allow_missing_scheme: bool) -> None:
     try:
-        url = parse_webhook_url(scheme + "".join(parts), bare)
+        url = parse_webhook_url(scheme + "".join(parts), allow_missing_scheme)
     except InvalidWebhookError:
         return
     if url.startswith(("ssm:", "secretsmanager:")):
         return
-    split = urlsplit(url)
-    shown = (split.scheme, split.hostname, split.port or {"http": 80, "https": 443}[split.scheme])
+    parsed = urlsplit(url)
+    expected = (parsed.scheme, parsed.hostname, parsed.port or {"http": 80, "https": 443}[parsed.scheme])
     prepared = requests.Request("POST", url).prepare()
-    host, adapter = str(prepared.url), requests.adapters.HTTPAdapter()
-    pool = adapter.get_connection_with_tls_context(prepared, verify=True)
-    function = _connection(split, 1.0)
-    other = urllib3.util.parse_url(url)
+    pool = requests.adapters.HTTPAdapter().get_connection_with_tls_context(prepared, verify=True)
+    connection = make_connection(parsed, 1.0)
+    reparsed = urllib3.util.parse_url(url)
 
-    assert mask_webhook(Secret(url)) == f"{split.scheme}://{split.netloc.lower()}/…"
-    assert (pool.scheme, pool.host.strip("[]"), pool.port) == shown
-    assert (function.host, function.port) == shown[1:]
-    assert (other.host or "").strip("[]") == split.hostname
-    # requests writes %2e as a dot; that leads to no other host.
-    if not set("%.") & set(split.path):
-        assert urlsplit(host).path in (split.path or "/", "/" + split.path.lstrip("/"))
+    assert mask_webhook(Secret(url)) == f"{parsed.scheme}://{parsed.netloc.lower()}/…"
+    assert (pool.scheme, pool.host.strip("[]"), pool.port) == expected
+    assert (connection.host, connection.port) == expected[1:]
+    assert (reparsed.host or "").strip("[]") == parsed.hostname
+    # requests writes %2e as a dot, which does not change the host.
+    if not set("%.") & set(parsed.path):
+        assert urlsplit(str(prepared.url)).path in (parsed.path or "/", "/" + parsed.path.lstrip("/"))
 
 
 @given(
     st.text() | st.binary() | st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner)).map(json.dumps)
 )
-def test_any_text_is_a_webhook_or_an_error(text: str | bytes) -> None:
-    for bare in (False, True):
+def test_any_text_is_a_url_or_an_error(text: str | bytes) -> None:
+    for allow_missing_scheme in (False, True):
         try:
-            url = parse_webhook_url(text, bare)
+            url = parse_webhook_url(text, allow_missing_scheme)
         except InvalidWebhookError:
             continue
         assert url.isprintable()
@@ -283,5 +285,5 @@ def test_any_text_is_a_webhook_or_an_error(text: str | bytes) -> None:
 
 
 @given(st.text(WRAPPING_CHARACTERS.replace("<", "").replace("\n", "").replace("\r", ""), max_size=5))
-def test_whatever_is_wrapped_around_it(wrapping: str) -> None:
+def test_wrapping_characters_are_removed(wrapping: str) -> None:
     assert parse_webhook_url(f"{wrapping}{URL}{wrapping}") == URL

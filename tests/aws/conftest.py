@@ -1,4 +1,4 @@
-"""An AWS on this machine, strict where emulators are not."""
+"""A local CloudWatch and EC2 that reject invalid requests, and a session that uses them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudWatch]:
 
 @pytest.fixture
 def watching(cloud: CloudWatch) -> AwsSession:
-    """The door that the watch uses, at the stand-in's time."""
+    """Return the session that polling uses, with the fake service's time."""
     aws = AwsSession.with_short_timeouts()
     aws.clock = lambda: NOW
     return aws

@@ -1,4 +1,4 @@
-"""Alarms that exist already: never written, found whatever their kind, and replayed from their history."""
+"""Existing alarms: never written, found whatever their type, and replayed from their history."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cwnotify.aws.cloudwatch import read_alarms
 from cwnotify.aws.session import AwsSession, add_log_alarms_to_model
 from cwnotify.deploy.replay import fetch_published_events, send_payloads
 from cwnotify.errors import AwsError, CwnotifyError
-from cwnotify.settings import Secret
+from cwnotify.settings import NoWebhookError, Secret
 from tests.support.aws_wire import Fault
 from tests.support.cloudwatch import CloudWatch
 from tests.support.slack import WEBHOOK_REMOVED, Slack
 
-KINDS = ["MetricAlarm", "CompositeAlarm", "LogAlarm"]
+ALARM_TYPES = ["MetricAlarm", "CompositeAlarm", "LogAlarm"]
 TOPIC = "arn:aws:sns:ap-northeast-2:123456789012:cwnotify"
 OTHER = "arn:aws:sns:ap-northeast-2:123456789012:other"
 HISTORY = Path(__file__).parents[1] / "data" / "envelopes" / "history_data.json"
@@ -50,7 +50,7 @@ MATH = {
     "Metrics": [{"Id": "e1", "Expression": "a/b", "ReturnData": True}],
 }
 ROOT = Path(cwnotify.__file__).parent
-LOG = {
+LOG: dict[str, Any] = {
     "ScheduledQueryConfiguration": {"QueryString": "filter @message like /ERROR/ | stats count(*)"},
     "QueryResultsToEvaluate": 3,
     "QueryResultsToAlarm": 3,
@@ -74,29 +74,30 @@ def cloudwatch(aws: AwsSession) -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
-def found(cloudwatch: Stubber, metric: list[dict[str, Any]], composite: list[dict[str, Any]]) -> None:
-    answer = {"MetricAlarms": metric, "CompositeAlarms": composite}
-    cloudwatch.add_response("describe_alarms", answer, {"AlarmTypes": KINDS, "AlarmNames": ANY, "MaxRecords": 100})
+def add_alarms(cloudwatch: Stubber, alarms: list[dict[str, Any]]) -> None:
+    response = {"MetricAlarms": alarms, "CompositeAlarms": []}
+    cloudwatch.add_response(
+        "describe_alarms", response, {"AlarmTypes": ALARM_TYPES, "AlarmNames": ANY, "MaxRecords": 100}
+    )
 
 
-def history(cloudwatch: Stubber, kind: str, *data: str) -> None:
-    items = [{"HistoryData": one, "Timestamp": datetime(2026, 11, 22, 10, tzinfo=UTC)} for one in data]
-    asked = {"AlarmName": ANY, "AlarmTypes": KINDS, "HistoryItemType": kind, "ScanBy": "TimestampDescending"}
-    cloudwatch.add_response("describe_alarm_history", {"AlarmHistoryItems": items}, asked)
+def add_history(cloudwatch: Stubber, kind: str, *data: str) -> None:
+    items = [{"HistoryData": text, "Timestamp": datetime(2026, 11, 22, 10, tzinfo=UTC)} for text in data]
+    arguments = {"AlarmName": ANY, "AlarmTypes": ALARM_TYPES, "HistoryItemType": kind, "ScanBy": "TimestampDescending"}
+    cloudwatch.add_response("describe_alarm_history", {"AlarmHistoryItems": items}, arguments)
 
 
-def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
+def test_log_alarms_are_found(cloud: CloudWatch) -> None:
     cloud.put_alarm("metric", AlarmActions=[TOPIC])
     cloud.put_alarm("errors", "ALARM", **LOG)
     aws = AwsSession()
-    assert [
-        (one.name, one.alarm_type, one.state) for one in find_alarms_by_name(aws, ["metric", "errors", "nope"])
-    ] == [
+    alarms = find_alarms_by_name(aws, ["metric", "errors", "nope"])
+    assert [(alarm.name, alarm.alarm_type, alarm.state) for alarm in alarms] == [
         ("metric", "MetricAlarm", "OK"),
         ("errors", "LogAlarm", "ALARM"),
     ]
-    assert [one.name for one in read_alarms(aws, prefixes=["err"])] == ["errors"]
-    assert [one.name for one in read_alarms(aws)] == ["metric", "errors"]
+    assert [alarm.name for alarm in read_alarms(aws, prefixes=["err"])] == ["errors"]
+    assert [alarm.name for alarm in read_alarms(aws)] == ["metric", "errors"]
     cloud.set_state("errors", "OK", reason="fine")
     (event,) = fetch_published_events(aws, "errors", 1)
     assert isinstance(event, AlarmStateChange)
@@ -104,7 +105,7 @@ def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "answer"),
+    ("protocol", "body"),
     [
         ("json", b'{"LogAlarms": [{"AlarmName": "errors", "Threshold": 100.0}]}'),
         (
@@ -114,32 +115,33 @@ def test_log_alarms_are_seen(cloud: CloudWatch) -> None:
         ),
     ],
 )
-def test_a_boto3_older_than_log_alarms_reads_them(protocol: str, answer: bytes) -> None:
+def test_boto3_without_log_alarms_reads_them(protocol: str, body: bytes) -> None:
     model = copy.deepcopy(create_loader().load_service_model("cloudwatch", "service-2"))
     del model["shapes"]["DescribeAlarmsOutput"]["members"]["LogAlarms"]
     service = ServiceModel(add_log_alarms_to_model(model))
     shape = service.operation_model("DescribeAlarms").output_shape
-    parsed = create_parser(protocol).parse({"status_code": 200, "headers": {}, "body": answer}, shape)
+    assert shape
+    parsed = create_parser(protocol).parse({"status_code": 200, "headers": {}, "body": body}, shape)
     assert parsed["LogAlarms"] == [{"AlarmName": "errors", "Threshold": 100.0}]
 
 
-def test_an_endpoint_without_log_alarms_is_asked_for_them_once(cloud: CloudWatch) -> None:
+def test_endpoint_without_log_alarms_is_queried_for_them_once(cloud: CloudWatch) -> None:
     cloud.alarm_types = {"MetricAlarm", "CompositeAlarm"}
     cloud.put_alarm("metric")
     cloud.set_state("metric", "ALARM", reason="high")
     aws = AwsSession()
-    assert [one.name for one in read_alarms(aws)] == ["metric"]
+    assert [alarm.name for alarm in read_alarms(aws)] == ["metric"]
     assert cloud.calls["cloudwatch:DescribeAlarms"] == 2
-    assert [one.name for one in read_alarms(aws)] == ["metric"]
+    assert [alarm.name for alarm in read_alarms(aws)] == ["metric"]
     assert len(fetch_published_events(aws, "metric", 1)) == 1
     assert not aws.supports_log_alarms
     assert cloud.calls["cloudwatch:DescribeAlarms"] == 4
-    # The messages that an alarm published, then its changes, with one question each.
+    # One call for the messages that the alarm published, one for its changes.
     assert cloud.calls["cloudwatch:DescribeAlarmHistory"] == 2
 
 
 @pytest.mark.parametrize("fault", [Fault("AccessDenied", status=403), Fault("ValidationError", "another reason")])
-def test_what_else_is_wrong_is_not_taken_for_that(cloud: CloudWatch, fault: Fault) -> None:
+def test_other_errors_do_not_disable_log_alarms(cloud: CloudWatch, fault: Fault) -> None:
     cloud.fault = fault
     aws = AwsSession()
     with pytest.raises(AwsError):
@@ -147,41 +149,41 @@ def test_what_else_is_wrong_is_not_taken_for_that(cloud: CloudWatch, fault: Faul
     assert aws.supports_log_alarms
 
 
-def test_nothing_writes_an_alarm() -> None:
-    # As boto3 spells it; the demo plays the owner of alarms. That no such call is made: tests/e2e/test_stack.py.
+def test_no_source_writes_an_alarm() -> None:
+    # The demo plays the owner of alarms. tests/e2e/test_stack.py checks the calls at run time.
     writes = re.compile(r"put_(metric|composite|log)_alarm|able_alarm_actions")
     sources = [path for path in ROOT.rglob("*.py") if path.parent.name != "demo"]
     assert not [path.name for path in sources if writes.search(path.read_text(encoding="utf-8"))]
 
 
-def test_what_an_alarm_really_published(aws: AwsSession, cloudwatch: Stubber) -> None:
-    found(cloudwatch, [MATH], [])
+def test_replay_reads_what_the_alarm_published(aws: AwsSession, cloudwatch: Stubber) -> None:
+    add_alarms(cloudwatch, [MATH])
     scaling = json.dumps({"actionState": "Succeeded", "notificationResource": "arn:aws:autoscaling:x"})
     data = json.loads(HISTORY.read_bytes())
-    history(cloudwatch, "Action", scaling, data if isinstance(data, str) else json.dumps(data), "publishedMessage")
+    add_history(cloudwatch, "Action", scaling, data if isinstance(data, str) else json.dumps(data), "publishedMessage")
     (event,) = fetch_published_events(aws, "math", 1)
     assert isinstance(event, AlarmStateChange)
     assert event.after
 
 
-def test_an_alarm_that_published_nothing_is_told_from_its_changes(aws: AwsSession, cloudwatch: Stubber) -> None:
-    found(cloudwatch, [MATH], [])
-    history(cloudwatch, "Action")
+def test_alarm_that_published_nothing_is_replayed_from_its_changes(aws: AwsSession, cloudwatch: Stubber) -> None:
+    add_alarms(cloudwatch, [MATH])
+    add_history(cloudwatch, "Action")
     state = {"stateValue": "ALARM", "stateReason": "1 datapoint [7.0 (22/11/26 10:00:00)] was greater than ..."}
-    history(cloudwatch, "StateUpdate", json.dumps({"oldState": {"stateValue": "OK"}, "newState": state}))
+    add_history(cloudwatch, "StateUpdate", json.dumps({"oldState": {"stateValue": "OK"}, "newState": state}))
     (event,) = fetch_published_events(aws, "math", 5)
     assert isinstance(event, AlarmStateChange)
     assert (event.name, event.before, event.after, event.value) == ("math", "OK", "ALARM", 7.0)
     assert (event.region, event.at) == ("ap-northeast-2", datetime(2026, 11, 22, 10, tzinfo=UTC).timestamp())
 
 
-def test_an_alarm_that_is_not_there(aws: AwsSession, cloudwatch: Stubber) -> None:
-    found(cloudwatch, [], [])
+def test_replay_of_missing_alarm_is_rejected(aws: AwsSession, cloudwatch: Stubber) -> None:
+    add_alarms(cloudwatch, [])
     with pytest.raises(AwsError, match="no alarm named nope"):
         fetch_published_events(aws, "nope", 1)
 
 
-def test_sending_again() -> None:
+def test_payloads_are_sent_and_rejections_raised() -> None:
     with Slack() as slack:
         send_payloads([{"text": "again"}], Secret(slack.url))
         assert slack.wait_for(1) == [{"text": "again"}]
@@ -189,5 +191,5 @@ def test_sending_again() -> None:
         with pytest.raises(CwnotifyError, match="404") as raised:
             send_payloads([{"text": "again"}], Secret(slack.url))
         assert slack.canary not in str(raised.value)
-    with pytest.raises(CwnotifyError, match="cwnotify login"):
+    with pytest.raises(NoWebhookError, match="cwnotify login"):
         send_payloads([], None)

@@ -1,10 +1,11 @@
-"""AWS's refusals in plain words: what happened, why, what to do next. And which instance this is."""
+"""AWS's errors: what happened, why, and what to do. And the ID of this instance."""
 
 from __future__ import annotations
 
 import re
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -16,35 +17,35 @@ from cwnotify.errors import AwsError
 from cwnotify.host.instance_metadata import fetch_instance_id
 
 
-def answered(code: str, message: str, operation: str) -> ClientError:
+def client_error(code: str, message: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 @pytest.mark.parametrize(
-    ("error", "service", "told"),
+    ("error", "service", "text"),
     [
         (NoCredentialsError(), "sts", "aws configure"),
-        (answered("ExpiredToken", "", "CreateStack"), "cloudformation", "sign in again"),
-        (answered("InvalidClientTokenId", "", "GetCallerIdentity"), "sts", "does not know these credentials"),
+        (client_error("ExpiredToken", "", "CreateStack"), "cloudformation", "sign in again"),
+        (client_error("InvalidClientTokenId", "", "GetCallerIdentity"), "sts", "does not know these credentials"),
         (
-            answered("AccessDenied", "User: x is not authorized to perform: iam:CreateRole on y", "CreateStack"),
+            client_error("AccessDenied", "User: x is not authorized to perform: iam:CreateRole on y", "CreateStack"),
             "cloudformation",
             "AWS denies iam:CreateRole",
         ),
-        (answered("403", "Forbidden", "HeadBucket"), "s3", "AWS denies s3:ListBucket"),
-        (answered("AccessDeniedException", "no", "Invoke"), "lambda", "AWS denies lambda:InvokeFunction"),
+        (client_error("403", "Forbidden", "HeadBucket"), "s3", "AWS denies s3:ListBucket"),
+        (client_error("AccessDeniedException", "no", "Invoke"), "lambda", "AWS denies lambda:InvokeFunction"),
         (
-            answered("LimitExceeded", "Too many", "CreateStack"),
+            client_error("LimitExceeded", "Too many", "CreateStack"),
             "cloudformation",
             "CreateStack: Too many",
         ),
     ],
 )
-def test_each_refusal_says_what_to_do(error: Exception, service: str, told: str) -> None:
-    assert told in str(to_aws_error(error, service))
+def test_error_says_what_to_do(error: Exception, service: str, text: str) -> None:
+    assert text in str(to_aws_error(error, service))
 
 
-def test_no_region(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_missing_region_names_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
@@ -62,7 +63,7 @@ class Metadata(BaseHTTPRequestHandler):
         self._reply(200 if self.headers["X-aws-ec2-metadata-token"] == "token" else 401, "i-0abc1234567890def")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
     def _reply(self, status: int, text: str) -> None:
         self.send_response(status)
@@ -70,7 +71,7 @@ class Metadata(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-def test_this_instance() -> None:
+def test_instance_id_comes_from_the_metadata_service() -> None:
     with HTTPServer(("127.0.0.1", 0), Metadata) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -79,20 +80,20 @@ def test_this_instance() -> None:
         server.shutdown()
 
 
-def test_no_instance() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+def test_unreachable_metadata_service_means_no_instance() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         assert fetch_instance_id({"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}) == ""
 
 
-def test_the_variable_that_is_named_sets_the_region(monkeypatch, tmp_path):
+def test_named_variable_sets_the_region(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
-    with pytest.raises(AwsError) as refused:
+    with pytest.raises(AwsError) as raised:
         _ = AwsSession().region
-    (variable,) = re.findall(r"set (AWS_\w+)", str(refused.value))
+    (variable,) = re.findall(r"set (AWS_\w+)", str(raised.value))
     monkeypatch.setenv(variable, "eu-west-3")
 
     assert AwsSession().region == "eu-west-3"

@@ -1,4 +1,4 @@
-"""Every ``--help`` fits on a screen of 24 lines by 80 columns."""
+"""``--help`` of every command fits on a screen of 24 lines by 80 columns and follows one style."""
 
 from __future__ import annotations
 
@@ -11,25 +11,42 @@ from click.testing import CliRunner
 from cwnotify.cli import cwnotify
 
 
-def commands(group: click.Group, *before: str) -> Iterator[tuple[str, ...]]:
-    """The words that lead to each command, those of groups among them."""
-    yield before
+def iter_command_paths(group: click.Group, *prefix: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command, including those of subcommands."""
+    yield prefix
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if isinstance(command, click.Group):
-            yield from commands(command, *before, name)
+            yield from iter_command_paths(command, *prefix, name)
         else:
-            yield (*before, name)
+            yield (*prefix, name)
 
 
-@pytest.mark.parametrize("words", list(commands(cwnotify)), ids=" ".join)
-def test_help_fits_on_a_screen(words: tuple[str, ...]):
-    # click leaves two columns of the screen free, but none of a width that it is given.
-    shown = CliRunner().invoke(cwnotify, [*words, "--help"], prog_name="cwnotify", terminal_width=78)
+COMMAND_PATHS = list(iter_command_paths(cwnotify))
 
-    assert shown.exit_code == 0
-    lines = shown.output.splitlines()
-    assert lines[0].startswith(" ".join(("Usage: cwnotify", *words)))
+
+@pytest.mark.parametrize("path", COMMAND_PATHS, ids=" ".join)
+def test_help_fits_on_a_screen(path: tuple[str, ...]) -> None:
+    # click subtracts two columns from the screen's width, but not from `terminal_width`.
+    result = CliRunner().invoke(cwnotify, [*path, "--help"], prog_name="cwnotify", terminal_width=78)
+
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0].startswith(" ".join(("Usage: cwnotify", *path)))
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("path", COMMAND_PATHS, ids=" ".join)
+def test_option_help_has_no_full_stop(path: tuple[str, ...]) -> None:
+    context = click.Context(cwnotify)
+    command: click.Command = cwnotify
+    for name in path:
+        assert isinstance(command, click.Group)
+        child = command.get_command(context, name)
+        assert child
+        command = child
+    texts = [option.help or "" for option in command.params if isinstance(option, click.Option)]
+
+    assert [text for text in texts if text.endswith(".")] == (["Show the version and exit."] if not path else [])

@@ -1,4 +1,4 @@
-"""The AWS stand-in serves only who has its key: not another user of the machine, not a page in its browser."""
+"""The AWS stand-in accepts only its key: other users of the machine and pages in its browser are rejected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cwnotify.demo.aws_gateway import RejectedRequestError, check_signature, joi
 from tests.support.lab import CHROMIUM_FLAGS
 from tests.support.ministack import REGION, Ministack
 
-NOBODY = 65534
+UNPRIVILEGED_ID = 65534  # user and group
 CODE = (
     "import pathlib\ndef handler(event, context):\n    pathlib.Path({marker!r}).write_text('ran')\n    return 'ran'\n"
 )
@@ -39,37 +39,39 @@ CODE = (
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
-    with Ministack(tmp_path_factory.mktemp("ministack")) as running:
+    with Ministack(tmp_path_factory.mktemp("ministack")) as aws:
         trust = {"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "*"}}
-        running.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument=json.dumps(trust))
-        yield running
+        aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument=json.dumps(trust))
+        yield aws
 
 
-def code(marker: Path) -> bytes:
+def build_zip(marker: Path) -> bytes:
+    """Return the zip of a function that writes `marker`."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("code.py", CODE.format(marker=str(marker)))
     return packed.getvalue()
 
 
-def run_code(function: Any, marker: Path, name: str) -> str:
-    """Create a function that writes `marker`, and invoke it with `function`, a client of Lambda."""
-    function.create_function(
+def run_code(client: Any, marker: Path, name: str) -> str:
+    """Create and invoke a function that writes `marker`, with a Lambda client."""
+    client.create_function(
         FunctionName=name,
         Runtime="python3.12",
         Role="arn:aws:iam::000000000000:role/any",
         Handler="code.handler",
-        Code={"ZipFile": code(marker)},
+        Code={"ZipFile": build_zip(marker)},
     )
-    return str(function.invoke(FunctionName=name)["StatusCode"])
+    return str(client.invoke(FunctionName=name)["StatusCode"])
 
 
-def strangers_client(url: str, key: str, secret: str, token: str | None, service: str) -> Any:
+def create_client(url: str, key: str, secret: str, token: str | None, service: str) -> Any:
+    """Return a boto3 client with any key."""
     import boto3
     from botocore.config import Config
 
-    make: Any = boto3.session.Session().client
-    return make(
+    create: Any = boto3.session.Session().client
+    return create(
         service,
         endpoint_url=url,
         region_name=REGION,
@@ -80,50 +82,51 @@ def strangers_client(url: str, key: str, secret: str, token: str | None, service
     )
 
 
-def as_nobody(attack: Callable[[], object], answers: Any) -> None:
+def run_unprivileged(attack: Callable[[], object], outcomes: Any) -> None:
+    """Drop root's rights, run `attack` and put its outcome into the queue."""
     if os.geteuid() == 0:
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(UNPRIVILEGED_ID)
+        os.setuid(UNPRIVILEGED_ID)
     try:
-        answers.put(f"done: {attack()}")
+        outcomes.put(f"done: {attack()}")
     except BaseException as error:
-        answers.put(f"{type(error).__name__}: {error}")
+        outcomes.put(f"{type(error).__name__}: {error}")
 
 
-def another_user(attack: Callable[[], object]) -> str:
-    """What came of `attack` in a process of the user nobody."""
+def run_as_other_user(attack: Callable[[], object]) -> str:
+    """Run `attack` in a process of another user, and return its outcome."""
     context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    process = context.Process(target=as_nobody, args=(attack, answers))
+    outcomes = context.SimpleQueue()
+    process = context.Process(target=run_unprivileged, args=(attack, outcomes))
     process.start()
     process.join(60)
     assert process.exitcode == 0
-    return str(answers.get())
+    return str(outcomes.get())
 
 
-# Root of ministack, if nothing is in front of it: its default key, any account's number, and no key that it knows.
+# ministack alone accepts these as root: its default key, any account number and any unknown key.
 KEYS = ["test", "000000000000", "123456789012", "AKIAIOSFODNN7EXAMPLE"]
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_another_user_runs_no_code(aws: Ministack, key: str, tmp_path: Path) -> None:
+def test_other_user_cannot_run_code(aws: Ministack, key: str, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    function = strangers_client(aws.url, key, "test", None, "lambda")
-    # What boto3 imports for its first call, nobody may not read.
+    client = create_client(aws.url, key, "test", None, "lambda")
+    # The other user may not read the modules that boto3 imports for its first call.
     aws.client("lambda").list_functions()
     "x".encode("idna")
 
-    outcome = another_user(partial(run_code, function, marker, f"stranger-{key}"))
+    outcome = run_as_other_user(partial(run_code, client, marker, f"attacker-{key}"))
 
     assert not marker.exists(), outcome
     assert "UnrecognizedClientException" in outcome
-    assert f"stranger-{key}" not in str(aws.list_resources())
+    assert f"attacker-{key}" not in str(aws.list_resources())
 
 
 PAGE = """<!doctype html><title>attack</title>
-<form id=form method=post target=frame action="URL/?Action=CreateUser&UserName=stranger-form">
-<input name=Action value=CreateUser><input name=UserName value=stranger-form></form>
+<form id=form method=post target=frame action="URL/?Action=CreateUser&UserName=attacker-form">
+<input name=Action value=CreateUser><input name=UserName value=attacker-form></form>
 <form id=plain method=post enctype="text/plain" target=frame2 action="URL/2015-03-31/functions">
 <input name='BODY_START' value='BODY_END'></form>
 <iframe name=frame></iframe><iframe name=frame2></iframe>
@@ -135,7 +138,7 @@ async function attack() {
   };
   for (const body of [json, new Blob([json], {type: "text/plain"})]) {
     await send(functions, {method: "POST", mode: "no-cors", body});
-    await send(functions + "/stranger-page/invocations", {method: "POST", mode: "no-cors", body: "{}"});
+    await send(functions + "/attacker-page/invocations", {method: "POST", mode: "no-cors", body: "{}"});
   }
   await send(functions + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=test%2F20261128%2Fus-east-1%2Flambda"
     + "%2Faws4_request&X-Amz-Signature=0", {method: "POST", mode: "no-cors", body: json});
@@ -156,16 +159,16 @@ async function attack() {
 
 
 @contextmanager
-def page_of_a_stranger(url: str, marker: Path) -> Iterator[str]:
-    """A web site whose page attacks `url`."""
+def serve_attacking_page(url: str, marker: Path) -> Iterator[str]:
+    """Serve a web page that attacks `url`, and yield its address."""
     body = {
-        "FunctionName": "stranger-page",
+        "FunctionName": "attacker-page",
         "Runtime": "python3.12",
         "Role": "arn:aws:iam::000000000000:role/any",
         "Handler": "code.handler",
-        "Code": {"ZipFile": base64.b64encode(code(marker)).decode()},
+        "Code": {"ZipFile": base64.b64encode(build_zip(marker)).decode()},
     }
-    start, _, end = json.dumps({**body, "FunctionName": "stranger-form", "Description": "="}).partition("=")
+    start, _, end = json.dumps({**body, "FunctionName": "attacker-form", "Description": "="}).partition("=")
     html = PAGE.replace("BODY_START", start).replace("BODY_END", end).replace("BODY", json.dumps(json.dumps(body)))
     html = html.replace("URL", url)
 
@@ -180,25 +183,25 @@ def page_of_a_stranger(url: str, marker: Path) -> Iterator[str]:
             pass
 
     site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    serving = Thread(target=site.serve_forever)
-    serving.start()
+    thread = Thread(target=site.serve_forever)
+    thread.start()
     try:
         yield f"http://127.0.0.1:{site.server_port}/"
     finally:
         site.shutdown()
-        serving.join()
+        thread.join()
         site.server_close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "evil.example"])
-def test_a_page_in_the_machines_browser_runs_no_code(aws: Ministack, host: str, tmp_path: Path) -> None:
+def test_page_in_browser_cannot_run_code(aws: Ministack, host: str, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     marker = tmp_path / "marker"
     before = aws.list_resources()
     users = aws.client("iam").list_users()["Users"]
     flags = [*CHROMIUM_FLAGS.split(), "--host-resolver-rules=MAP evil.example 127.0.0.1"]
-    with sync_playwright() as playwright, page_of_a_stranger(aws.url, marker) as site:
+    with sync_playwright() as playwright, serve_attacking_page(aws.url, marker) as site:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         page = browser.new_page()
         page.goto(site.replace("127.0.0.1", host))
@@ -210,7 +213,7 @@ def test_a_page_in_the_machines_browser_runs_no_code(aws: Ministack, host: str, 
     assert (aws.list_resources(), aws.client("iam").list_users()["Users"]) == (before, users)
 
 
-def request(aws: Ministack, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
+def send_request(aws: Ministack, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> int:
     connection = http.client.HTTPConnection(urlsplit(aws.url).netloc, timeout=10)
     try:
         connection.request(method, path, body, headers)
@@ -219,30 +222,30 @@ def request(aws: Ministack, method: str, path: str, headers: dict[str, str], bod
         connection.close()
 
 
-def signed(
-    aws: Ministack, method: str, path: str, body: bytes = b"", host: str = "", service: str = "lambda", **more: str
+def sign_headers(
+    aws: Ministack, method: str, path: str, body: bytes = b"", host: str = "", service: str = "lambda", **headers: str
 ) -> dict[str, str]:
-    """The headers of a request as root, signed by botocore."""
+    """Return the headers of a request that botocore signed with root's key."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
     environ = aws.environ()
-    prepared = AWSRequest(method, f"http://{host or urlsplit(aws.url).netloc}{path}", more, body)
+    unsigned_request = AWSRequest(method, f"http://{host or urlsplit(aws.url).netloc}{path}", headers, body)
     key = Credentials(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
-    SigV4Auth(key, service, REGION).add_auth(prepared)
-    return {"Host": host or urlsplit(aws.url).netloc, **dict(prepared.headers)}
+    SigV4Auth(key, service, REGION).add_auth(unsigned_request)
+    return {"Host": host or urlsplit(aws.url).netloc, **dict(unsigned_request.headers)}
 
 
-LIST = "/2015-03-31/functions"
+LIST_PATH = "/2015-03-31/functions"
 
 
-def test_what_is_signed_is_taken_only_from_a_client_that_names_this_server(aws: Ministack) -> None:
+def test_signed_request_is_accepted_only_with_our_host_and_without_browser_headers(aws: Ministack) -> None:
     port = urlsplit(aws.url).port
-    assert request(aws, "GET", LIST, signed(aws, "GET", LIST)) == 200
-    assert request(aws, "GET", LIST, signed(aws, "GET", LIST, host=f"localhost:{port}")) == 200
+    assert send_request(aws, "GET", LIST_PATH, sign_headers(aws, "GET", LIST_PATH)) == 200
+    assert send_request(aws, "GET", LIST_PATH, sign_headers(aws, "GET", LIST_PATH, host=f"localhost:{port}")) == 200
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1.:{port}", "[::1]"):
-        assert request(aws, "GET", LIST, signed(aws, "GET", LIST, host=host)) == 403, host
+        assert send_request(aws, "GET", LIST_PATH, sign_headers(aws, "GET", LIST_PATH, host=host)) == 403, host
     for name, value in (
         ("Origin", "null"),
         ("Origin", aws.url),
@@ -250,11 +253,11 @@ def test_what_is_signed_is_taken_only_from_a_client_that_names_this_server(aws: 
         ("Sec-Fetch-Site", "cross-site"),
         ("Sec-Fetch-Mode", "no-cors"),
     ):
-        assert request(aws, "GET", LIST, signed(aws, "GET", LIST) | {name: value}) == 403, name
+        assert send_request(aws, "GET", LIST_PATH, sign_headers(aws, "GET", LIST_PATH) | {name: value}) == 403, name
 
 
-def test_what_is_not_signed_by_the_key_is_refused(aws: Ministack) -> None:
-    good = signed(aws, "GET", LIST)
+def test_request_without_valid_signature_is_rejected(aws: Ministack) -> None:
+    good = sign_headers(aws, "GET", LIST_PATH)
     authorization = good["Authorization"]
     unsigned = {name: value for name, value in good.items() if name != "Authorization"}
     old = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y%m%dT%H%M%SZ")
@@ -270,20 +273,20 @@ def test_what_is_not_signed_by_the_key_is_refused(aws: Ministack) -> None:
         good | {"X-Amz-Date": old},
     ]
     for headers in changed:
-        assert request(aws, "GET", LIST, headers) == 403, headers
-    assert request(aws, "POST", LIST, good) == 403
-    assert request(aws, "GET", f"{LIST}?MaxItems=1", good) == 403
-    assert request(aws, "GET", "/2015-03-31/event-source-mappings", good) == 403
-    assert request(aws, "GET", LIST, good, b"{}") == 403
-    # ministack serves its own paths, and what a signed URL leads to, without looking for a key.
-    for path in ("/_ministack/health", "/_localstack/health", "/health", f"{LIST}?X-Amz-Signature=0"):
-        assert request(aws, "GET", path, {}) == 403, path
-    assert request(aws, "POST", "/_ministack/reset", {}) == 403
-    assert request(aws, "OPTIONS", LIST, {"Access-Control-Request-Method": "POST"}) == 403
+        assert send_request(aws, "GET", LIST_PATH, headers) == 403, headers
+    assert send_request(aws, "POST", LIST_PATH, good) == 403
+    assert send_request(aws, "GET", f"{LIST_PATH}?MaxItems=1", good) == 403
+    assert send_request(aws, "GET", "/2015-03-31/event-source-mappings", good) == 403
+    assert send_request(aws, "GET", LIST_PATH, good, b"{}") == 403
+    # ministack serves its own paths and signed URLs without checking the key.
+    for path in ("/_ministack/health", "/_localstack/health", "/health", f"{LIST_PATH}?X-Amz-Signature=0"):
+        assert send_request(aws, "GET", path, {}) == 403, path
+    assert send_request(aws, "POST", "/_ministack/reset", {}) == 403
+    assert send_request(aws, "OPTIONS", LIST_PATH, {"Access-Control-Request-Method": "POST"}) == 403
 
 
-def test_a_functions_key_is_not_derived_from_its_name(aws: Ministack) -> None:
-    """ministack's own can be computed by whoever knows the function's and the role's name."""
+def test_function_key_is_not_derived_from_its_name(aws: Ministack) -> None:
+    # ministack alone derives the key from the names of the function and the role.
     function, role = f"arn:aws:lambda:{REGION}:000000000000:function:own", "arn:aws:iam::000000000000:role/any"
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -301,38 +304,38 @@ def test_a_functions_key_is_not_derived_from_its_name(aws: Ministack) -> None:
         Code={"ZipFile": packed.getvalue()},
         Timeout=60,
     )
-    answer = json.loads(client.invoke(FunctionName="own")["Payload"].read())
+    output = json.loads(client.invoke(FunctionName="own")["Payload"].read())
 
-    assert answer.split()[0] == "arn:aws:sts::000000000000:assumed-role/any/own"
+    assert output.split()[0] == "arn:aws:sts::000000000000:assumed-role/any/own"
     digest = hashlib.sha256(f"{function}:{role}".encode()).hexdigest()
     derived = f"ASIA{digest[:16].upper()}"
     secret, token = (hashlib.sha256(f"{kind}:{digest}".encode()).hexdigest() for kind in ("secret", "token"))
-    assert answer.split()[1] != derived
+    assert output.split()[1] != derived
     with pytest.raises(Exception, match=r"InvalidClientTokenId|UnrecognizedClientException"):
-        strangers_client(aws.url, derived, secret, token, "sts").get_caller_identity()
+        create_client(aws.url, derived, secret, token, "sts").get_caller_identity()
 
 
-def test_two_accounts_have_keys_of_their_own(aws: Ministack, tmp_path: Path) -> None:
+def test_accounts_have_different_keys(aws: Ministack, tmp_path: Path) -> None:
     with Ministack(tmp_path) as other:
-        keys = [one.environ()["AWS_ACCESS_KEY_ID"] for one in (aws, other)]
-        secrets = [one.environ()["AWS_SECRET_ACCESS_KEY"] for one in (aws, other)]
+        keys = [account.environ()["AWS_ACCESS_KEY_ID"] for account in (aws, other)]
+        secrets = [account.environ()["AWS_SECRET_ACCESS_KEY"] for account in (aws, other)]
         assert len({*keys, *secrets}) == 4
         with pytest.raises(Exception, match="UnrecognizedClientException"):
-            strangers_client(aws.url, keys[1], secrets[1], None, "lambda").list_functions()
+            create_client(aws.url, keys[1], secrets[1], None, "lambda").list_functions()
         with pytest.raises(Exception, match="SignatureDoesNotMatch"):
-            strangers_client(aws.url, keys[0], secrets[1], None, "lambda").list_functions()
+            create_client(aws.url, keys[0], secrets[1], None, "lambda").list_functions()
 
 
-def test_neither_key_nor_secret_is_in_an_argument_or_a_log(aws: Ministack) -> None:
+def test_key_and_secret_are_not_in_arguments_or_logs(aws: Ministack) -> None:
     environ = aws.environ()
     process = aws._process.pid
-    shown = Path(f"/proc/{process}/cmdline").read_text() + (aws._folder / "ministack.log").read_text()
-    assert environ["AWS_SECRET_ACCESS_KEY"] not in shown
-    assert environ["AWS_ACCESS_KEY_ID"] not in shown
+    exposed = Path(f"/proc/{process}/cmdline").read_text() + (aws._folder / "ministack.log").read_text()
+    assert environ["AWS_SECRET_ACCESS_KEY"] not in exposed
+    assert environ["AWS_ACCESS_KEY_ID"] not in exposed
 
 
-def test_only_the_guarded_port_is_open(aws: Ministack) -> None:
-    """A second listener of ministack's would be open to all."""
+def test_only_the_gateway_port_is_open(aws: Ministack) -> None:
+    # A second listener of ministack would not check signatures.
     inodes = set()
     for fd in Path(f"/proc/{aws._process.pid}/fd").iterdir():
         try:
@@ -351,7 +354,7 @@ def test_only_the_guarded_port_is_open(aws: Ministack) -> None:
 
 
 @pytest.mark.parametrize("length", ["99999999999", "-1", "x"])
-def test_a_strangers_long_body_is_not_read(aws: Ministack, length: str) -> None:
+def test_long_body_without_signature_is_not_read(aws: Ministack, length: str) -> None:
     with socket.create_connection(("127.0.0.1", urlsplit(aws.url).port or 0), timeout=10) as client:
         client.sendall(
             f"POST / HTTP/1.1\r\nHost: {urlsplit(aws.url).netloc}\r\nContent-Length: {length}\r\n\r\n".encode()
@@ -366,24 +369,24 @@ def test_a_strangers_long_body_is_not_read(aws: Ministack, length: str) -> None:
     st.dictionaries(st.text(max_size=6), st.text(max_size=6), max_size=3),
     st.binary(max_size=40),
 )
-def test_what_botocore_signs_is_taken(service: str, name: str, query: dict[str, str], body: bytes) -> None:
+def test_botocore_signatures_are_accepted(service: str, name: str, query: dict[str, str], body: bytes) -> None:
     from botocore.auth import S3SigV4Auth, SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    # Neither AWS nor its clients send such a path to a service other than S3.
+    # Only S3 has paths with empty or dot segments.
     path = "/" + quote(name.replace("/", "").strip("."), safe="~-_.")
     request = AWSRequest("PUT", f"http://127.0.0.1:1{path}", {"X-Any": "  a   b "}, body, params=query)
     sign = S3SigV4Auth if service == "s3" else SigV4Auth
     sign(Credentials("AKIA", "secret", "token"), service, REGION).add_auth(request)
-    sent = request.prepare()
-    _, _, raw_query = sent.url.partition("?")
+    prepared = request.prepare()
+    _, _, raw_query = prepared.url.partition("?")
     raw = [
         (key.encode(), value.encode("latin-1") if isinstance(value, str) else value)
-        for key, value in sent.headers.items()
+        for key, value in prepared.headers.items()
     ]
     headers = join_headers([*raw, (b"host", b"127.0.0.1:1")])
-    arguments = ("PUT", urlsplit(sent.url).path.encode(), raw_query.encode(), headers, body)
+    arguments = ("PUT", urlsplit(prepared.url).path.encode(), raw_query.encode(), headers, body)
     check_signature(*arguments, "secret", datetime.now(UTC))
     for secret, now in (("Secret", datetime.now(UTC)), ("secret", datetime.now(UTC) + timedelta(minutes=20))):
         with pytest.raises(RejectedRequestError):

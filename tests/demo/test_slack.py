@@ -1,4 +1,4 @@
-"""The Slack stand-in over real sockets: it answers as Slack does, shows what it took, and keeps its secret."""
+"""The Slack stand-in over real sockets: responses, the page of messages, and the secrecy of its paths."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ def slack() -> Iterator[FakeSlack]:
         yield running
 
 
-def ask(
+def send_request(
     slack: FakeSlack, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, str, http.client.HTTPMessage]:
-    """One request on a connection of its own."""
+    """Send one request on a new connection, and return the status, body and headers."""
     connection = http.client.HTTPConnection(urlsplit(slack.page_url).netloc, timeout=10)
     try:
         connection.request(method, path, body, headers)
-        reply = connection.getresponse()
-        return reply.status, reply.read().decode(), reply.headers
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers
     finally:
         connection.close()
 
 
 def post(slack: FakeSlack, payload: object) -> tuple[int, str]:
-    return ask(slack, "POST", urlsplit(slack.webhook_url).path, json.dumps(payload).encode())[:2]
+    return send_request(slack, "POST", urlsplit(slack.webhook_url).path, json.dumps(payload).encode())[:2]
 
 
-def test_a_posted_message_is_kept_with_its_time() -> None:
+def test_posted_message_is_stored_with_its_time() -> None:
     with FakeSlack(now=lambda: AT) as slack:
         assert post(slack, {"text": "hello"}) == (200, "ok")
         assert slack.messages == (ReceivedMessage({"text": "hello"}, AT),)
         assert slack.rejections == ()
 
 
-def test_a_refused_message_is_told_but_not_kept(slack: FakeSlack) -> None:
+def test_rejected_message_is_recorded_but_not_stored(slack: FakeSlack) -> None:
     assert post(slack, {"blocks": [b.section("x" * 3001)]}) == (400, "invalid_blocks")
     assert slack.messages == ()
     assert slack.rejections[0].reason == "blocks[0].text.text: has 3001 characters, must have 1 to 3000"
 
 
-def test_only_the_webhooks_own_path_is_a_service(slack: FakeSlack) -> None:
+def test_only_the_webhook_path_accepts_posts(slack: FakeSlack) -> None:
     path = urlsplit(slack.webhook_url).path
     for wrong in ("/", "/services/T0/B0/x", path[:-1], f"{path}x", "/%EB%81%9D"):
-        assert ask(slack, "POST", wrong, b'{"text": "x"}')[:2] == (404, "no_service")
-    assert ask(slack, "GET", path)[0] == 403
+        assert send_request(slack, "POST", wrong, b'{"text": "x"}')[:2] == (404, "no_service")
+    assert send_request(slack, "GET", path)[0] == 403
     assert slack.messages == ()
 
 
-def test_the_secret_path_is_long_its_own_and_shown_nowhere(slack: FakeSlack, capfd: Any) -> None:
+def test_secret_paths_are_long_distinct_and_never_shown(slack: FakeSlack, capfd: Any) -> None:
     path = urlsplit(slack.webhook_url).path
     secret = path.rsplit("/", 1)[1]
     assert len(secret) >= 24
@@ -73,8 +73,8 @@ def test_the_secret_path_is_long_its_own_and_shown_nowhere(slack: FakeSlack, cap
         assert path != urlsplit(other.webhook_url).path
     post(slack, {"text": "hello"})
     token = urlsplit(slack.page_url).path
-    for shown in ("/", f"{token}", f"{token}messages", f"{token}nothing"):
-        assert secret not in ask(slack, "GET", shown)[1]
+    for path_to_page in ("/", f"{token}", f"{token}messages", f"{token}nothing"):
+        assert secret not in send_request(slack, "GET", path_to_page)[1]
     printed = repr(slack) + "".join(capfd.readouterr())
     assert secret not in printed
     assert token not in printed
@@ -82,16 +82,25 @@ def test_the_secret_path_is_long_its_own_and_shown_nowhere(slack: FakeSlack, cap
     assert secret not in token
 
 
-def test_another_user_of_the_machine_reads_no_message_without_the_pages_token(slack: FakeSlack) -> None:
+def test_messages_cannot_be_read_without_the_page_token(slack: FakeSlack) -> None:
     post(slack, {"text": "private"})
     token = urlsplit(slack.page_url).path
     with FakeSlack() as other:
-        others = urlsplit(other.page_url).path
-    for path in ("/", "/messages", "/messages?after=0", "//", token[:-2] + "/", others, f"{others}messages", "/%2F"):
-        status, body, headers = ask(slack, "GET", path)
+        other_token = urlsplit(other.page_url).path
+    for path in (
+        "/",
+        "/messages",
+        "/messages?after=0",
+        "//",
+        token[:-2] + "/",
+        other_token,
+        f"{other_token}messages",
+        "/%2F",
+    ):
+        status, body, headers = send_request(slack, "GET", path)
         assert (status, "private" in body) == (403, False), path
         assert "Set-Cookie" not in headers
-    assert ask(slack, "GET", token)[0] == ask(slack, "GET", f"{token}messages")[0] == 200
+    assert send_request(slack, "GET", token)[0] == send_request(slack, "GET", f"{token}messages")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -104,57 +113,60 @@ def test_another_user_of_the_machine_reads_no_message_without_the_pages_token(sl
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_reads_and_posts_nothing(slack: FakeSlack, header: dict[str, str]) -> None:
+def test_requests_from_pages_of_other_sites_are_rejected(slack: FakeSlack, header: dict[str, str]) -> None:
     post(slack, {"text": "private"})
-    assert ask(slack, "GET", urlsplit(slack.page_url).path, **header)[0] == 403
-    assert ask(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', **header)[0] == 403
+    assert send_request(slack, "GET", urlsplit(slack.page_url).path, None, **header)[0] == 403
+    assert send_request(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', **header)[0] == 403
     assert len(slack.messages) == 1
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
-def test_a_stranger_who_points_its_name_here_reads_and_posts_nothing(slack: FakeSlack, host: str) -> None:
+def test_requests_with_another_host_are_rejected(slack: FakeSlack, host: str) -> None:
     post(slack, {"text": "private"})
     host = host.format(port=urlsplit(slack.page_url).port)
     for path in (urlsplit(slack.page_url).path, f"{urlsplit(slack.page_url).path}messages"):
-        status, body, _ = ask(slack, "GET", path, Host=host)
+        status, body, _ = send_request(slack, "GET", path, Host=host)
         assert (status, "private" in body) == (421, False)
-    assert ask(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', Host=host)[0] == 421
+    assert send_request(slack, "POST", urlsplit(slack.webhook_url).path, b'{"text": "x"}', Host=host)[0] == 421
     assert len(slack.messages) == 1
 
 
-def test_the_page_shows_the_messages_without_javascript(slack: FakeSlack) -> None:
+def test_page_shows_messages_without_javascript(slack: FakeSlack) -> None:
     path = urlsplit(slack.page_url).path
-    assert "No message has arrived yet." in ask(slack, "GET", path)[1]
+    assert "No messages yet." in send_request(slack, "GET", path)[1]
     post(slack, {"text": "hello <script>alert(1)</script>"})
-    _, shown, headers = ask(slack, "GET", path)
-    assert "hello &lt;script&gt;alert(1)&lt;/script&gt;" in shown
-    assert "https://app.slack.com/block-kit-builder/#" in shown
+    _, html, headers = send_request(slack, "GET", path)
+    assert "hello &lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "https://app.slack.com/block-kit-builder/#" in html
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_a_page_asks_only_for_what_it_does_not_have(slack: FakeSlack) -> None:
+def test_messages_after_a_count_are_returned(slack: FakeSlack) -> None:
     for text in ("first", "second"):
         post(slack, {"text": text})
     for after, count in (("0", 2), ("1", 1), ("2", 0), ("9", 0), ("-1", 2), ("x", 2)):
-        assert len(json.loads(ask(slack, "GET", f"{urlsplit(slack.page_url).path}messages?after={after}")[1])) == count
+        assert (
+            len(json.loads(send_request(slack, "GET", f"{urlsplit(slack.page_url).path}messages?after={after}")[1]))
+            == count
+        )
 
 
-def test_waiting_ends_with_the_message_or_at_the_deadline(slack: FakeSlack) -> None:
-    with pytest.raises(TimeoutError, match=r"within 0\.05 s; 0 others came"):
+def test_wait_for_message_returns_match_or_times_out(slack: FakeSlack) -> None:
+    with pytest.raises(TimeoutError, match=r"within 0\.05 s; 0 others arrived"):
         slack.wait_for_message(lambda message: True, 0.05)
     later = Thread(target=post, args=(slack, {"text": "it is lost"}))
     post(slack, {"text": "it has begun"})
     later.start()
-    found = slack.wait_for_message(lambda message: "lost" in message.payload["text"], 10)
+    message = slack.wait_for_message(lambda received: "lost" in received.payload["text"], 10)
     later.join()
-    assert found.payload == {"text": "it is lost"}
+    assert message.payload == {"text": "it is lost"}
     assert slack.wait_for_message(lambda message: "begun" in message.payload["text"], 0) == slack.messages[0]
 
 
-def test_many_at_once_are_all_kept(slack: FakeSlack) -> None:
+def test_concurrent_posts_are_all_stored(slack: FakeSlack) -> None:
     threads = [Thread(target=post, args=(slack, {"text": str(i)})) for i in range(40)]
     for thread in threads:
         thread.start()
@@ -163,19 +175,19 @@ def test_many_at_once_are_all_kept(slack: FakeSlack) -> None:
     assert {message.payload["text"] for message in slack.messages} == {str(i) for i in range(40)}
 
 
-def test_rude_clients_harm_nobody_and_leave_no_trace(slack: FakeSlack, capfd: Any) -> None:
+def test_malformed_requests_print_nothing_and_stop_nothing(slack: FakeSlack, capfd: Any) -> None:
     path = urlsplit(slack.webhook_url).path
     head = f"POST {path} HTTP/1.1\r\nHost: {urlsplit(slack.page_url).netloc}\r\n"
-    for rude in (f"{head}Content-Length: 99\r\n\r\n{{", "\x00\r\n\r\n", f"{head}Content-Length: x\r\n\r\n{{}}", ""):
+    for request in (f"{head}Content-Length: 99\r\n\r\n{{", "\x00\r\n\r\n", f"{head}Content-Length: x\r\n\r\n{{}}", ""):
         with socket.create_connection(("127.0.0.1", urlsplit(slack.page_url).port or 0), timeout=10) as client:
-            client.sendall(rude.encode())
-    assert ask(slack, "PUT", path, b"{}")[0] == 501
-    assert ask(slack, "POST", path, b"{}", **{"Content-Length": "9" * 9})[:2] == (400, "invalid_payload")
+            client.sendall(request.encode())
+    assert send_request(slack, "PUT", path, b"{}")[0] == 501
+    assert send_request(slack, "POST", path, b"{}", **{"Content-Length": "9" * 9})[:2] == (400, "invalid_payload")
     assert post(slack, {"text": "still here"}) == (200, "ok")
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_stopped_stand_in_answers_no_more_and_keeps_what_it_has() -> None:
+def test_stopped_server_keeps_its_messages() -> None:
     with FakeSlack() as slack:
         post(slack, {"text": "hello"})
     with pytest.raises(ConnectionRefusedError):
@@ -184,7 +196,7 @@ def test_a_stopped_stand_in_answers_no_more_and_keeps_what_it_has() -> None:
     slack.stop()
 
 
-def test_a_browser_sees_messages_arrive_and_the_end(slack: FakeSlack) -> None:
+def test_browser_shows_new_messages_and_the_stop(slack: FakeSlack) -> None:
     from playwright.sync_api import expect, sync_playwright
 
     post(slack, {"text": "first"})
@@ -193,8 +205,8 @@ def test_a_browser_sees_messages_arrive_and_the_end(slack: FakeSlack) -> None:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
         tab = browser.new_page()
-        complaints: list[str] = []
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        errors: list[str] = []
+        tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(slack.page_url)
         expect(tab.get_by_role("article")).to_have_count(1)
         post(slack, {"text": "second <https://a.b|link>"})
@@ -202,8 +214,8 @@ def test_a_browser_sees_messages_arrive_and_the_end(slack: FakeSlack) -> None:
         expect(tab.get_by_role("article", name="second link").get_by_role("link")).to_have_attribute(
             "href", "https://a.b"
         )
-        expect(tab.get_by_role("status")).to_have_text("New messages appear by themselves.")
+        expect(tab.get_by_role("status")).to_have_text("New messages appear automatically.")
         slack.stop()
         expect(tab.get_by_role("status")).to_contain_text("has stopped")
-        assert complaints == []
+        assert errors == []
         browser.close()

@@ -1,4 +1,4 @@
-"""What Slack takes and what it refuses, at each limit and one past it."""
+"""Payloads that Slack accepts and rejects, at each limit and one past it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ACCEPTED = {
     "image": {"blocks": [{"type": "image", "image_url": "https://a.b/c.png", "alt_text": "x", "title": PLAIN}]},
     "accessory": {"blocks": [section(text=TEXT, accessory=actions()["elements"][0])]},
 }
-REFUSED_BLOCKS = {
+REJECTED_BLOCKS = {
     "51 blocks": [DIVIDER] * 51,
     "an object": {"type": "divider"},
     "no type": [{}],
@@ -73,12 +73,12 @@ REFUSED_BLOCKS = {
     "block_id twice": [{**DIVIDER, "block_id": "1"}, {**DIVIDER, "block_id": "1"}],
     "block_id of 256": [{**DIVIDER, "block_id": "x" * 256}],
 }
-REFUSED = {
+REJECTED = {
     "no object": ([], "invalid_payload"),
     "text is a number": ({"text": 3}, "invalid_payload"),
     "nothing": ({}, "no_text"),
     "empty": ({"text": "", "blocks": [], "attachments": []}, "no_text"),
-    "attachment says nothing": ({"attachments": [{"color": "good"}]}, "missing_text_or_fallback_or_attachments"),
+    "attachment without content": ({"attachments": [{"color": "good"}]}, "missing_text_or_fallback_or_attachments"),
     "101 attachments": ({"text": "x", "attachments": [{"text": "x"}] * 101}, "too_many_attachments"),
     "attachments no list": ({"text": "x", "attachments": "x"}, "invalid_attachments"),
     "footer beside blocks": (
@@ -89,37 +89,37 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("payload", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_slack_takes_is_taken(payload: Any) -> None:
+def test_valid_payload_is_accepted(payload: Any) -> None:
     assert respond_to_webhook(json.dumps(payload).encode()).body == "ok"
 
 
-@pytest.mark.parametrize("blocks", REFUSED_BLOCKS.values(), ids=REFUSED_BLOCKS)
-def test_a_block_that_slack_refuses_is_refused_wherever_it_stands(blocks: Any) -> None:
+@pytest.mark.parametrize("blocks", REJECTED_BLOCKS.values(), ids=REJECTED_BLOCKS)
+def test_invalid_block_is_rejected_at_top_and_in_attachments(blocks: Any) -> None:
     top = respond_to_webhook(json.dumps({"text": "x", "blocks": blocks}).encode())
     assert (top.status, top.body, top.reason.startswith("blocks")) == (400, "invalid_blocks", True)
-    below = respond_to_webhook(json.dumps({"text": "x", "attachments": [{"blocks": blocks}]}).encode())
-    assert (below.status, below.body) == (400, "invalid_attachments")
-    assert below.reason == f"attachments[0].{top.reason}"
+    nested = respond_to_webhook(json.dumps({"text": "x", "attachments": [{"blocks": blocks}]}).encode())
+    assert (nested.status, nested.body) == (400, "invalid_attachments")
+    assert nested.reason == f"attachments[0].{top.reason}"
 
 
-@pytest.mark.parametrize(("payload", "word"), REFUSED.values(), ids=REFUSED)
-def test_a_payload_that_slack_refuses_is_refused_in_its_words(payload: Any, word: str) -> None:
-    reply = respond_to_webhook(json.dumps(payload).encode())
-    assert (reply.status, reply.body, reply.payload) == (400, word, None)
+@pytest.mark.parametrize(("payload", "error"), REJECTED.values(), ids=REJECTED)
+def test_invalid_payload_is_rejected_with_slacks_error(payload: Any, error: str) -> None:
+    response = respond_to_webhook(json.dumps(payload).encode())
+    assert (response.status, response.body, response.payload) == (400, error, None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"payload=1", b'{"text": NaN}', b"[" * 100_000])
-def test_a_body_that_is_not_json_is_an_invalid_payload(body: bytes) -> None:
+def test_body_that_is_not_json_is_an_invalid_payload(body: bytes) -> None:
     assert respond_to_webhook(body).body == "invalid_payload"
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_our_own_messages_are_taken(outcome: Outcome, lang: str) -> None:
+def test_our_messages_are_accepted(outcome: Outcome, lang: str) -> None:
     run = Run("1", "<!channel> & `*", 0.0, options=RunOptions(lang=lang))
     failure = RunFailure("ValueError", "&" * 9000, "`" * 9000) if outcome is Outcome.FAILED else None
-    shown = tuple(CapturedValue(f"x{i}", "<" * 5000) for i in range(30))
-    ended = RunResult(run, outcome, 3600.0, 3600.0, failure=failure, shown=shown, tail=">" * 9000)
-    for payload in (run_message(ended), webhook_test_message("train-3", lang)):
-        reply = respond_to_webhook(json.dumps(payload).encode())
-        assert (reply.body, reply.reason) == ("ok", "")
+    values = tuple(CapturedValue(f"x{i}", "<" * 5000) for i in range(30))
+    result = RunResult(run, outcome, 3600.0, 3600.0, failure=failure, shown=values, tail=">" * 9000)
+    for payload in (run_message(result), webhook_test_message("train-3", lang)):
+        response = respond_to_webhook(json.dumps(payload).encode())
+        assert (response.body, response.reason) == ("ok", "")

@@ -26,12 +26,12 @@ SERVICE = {"Service": "cloudwatch.amazonaws.com"}
         "arn:aws:kms:ap-northeast-2:123456789012:alias/mine",
     ],
 )
-def test_what_names_a_key(key: str) -> None:
+def test_key_of_the_region_is_accepted(key: str) -> None:
     validate_kms_key(key, "aws", "ap-northeast-2")
 
 
 @pytest.mark.parametrize(
-    ("key", "why"),
+    ("key", "reason"),
     [
         ("mine", "alias/NAME"),
         ("alias/", "alias/NAME"),
@@ -46,13 +46,13 @@ def test_what_names_a_key(key: str) -> None:
         (f"arn:aws-cn:kms:ap-northeast-2:123456789012:key/{ID}", "needs a key in ap-northeast-2"),
     ],
 )
-def test_what_cannot_be_the_key(key: str, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+def test_unusable_key_is_rejected(key: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         validate_kms_key(key, "aws", "ap-northeast-2")
 
 
 @pytest.mark.parametrize(
-    ("statement", "allowed"),
+    ("statement", "is_allowed"),
     [
         ({"Principal": SERVICE, "Action": ["kms:Decrypt", "kms:GenerateDataKey*"]}, True),
         ({"Principal": SERVICE, "Action": "kms:*"}, True),
@@ -64,8 +64,8 @@ def test_what_cannot_be_the_key(key: str, why: str) -> None:
         ({}, False),
     ],
 )
-def test_whether_a_policy_lets_cloudwatch_use_the_key(statement: dict[str, Any], allowed: bool) -> None:
+def test_policy_allows_cloudwatch_only_with_both_actions(statement: dict[str, Any], is_allowed: bool) -> None:
     policy = {"Statement": [OWNER, {"Effect": "Allow", "Resource": "*", **statement}]}
-    assert allows_cloudwatch(policy) == allowed
-    assert allows_cloudwatch({"Statement": policy["Statement"][1]}) == allowed
+    assert allows_cloudwatch(policy) == is_allowed
+    assert allows_cloudwatch({"Statement": policy["Statement"][1]}) == is_allowed
     assert not allows_cloudwatch({})

@@ -1,19 +1,21 @@
-"""Planning, which asks nothing and changes nothing: a wish and what is there -> lines that a person can check."""
+"""Planning is pure: the desired stack and the deployed state give lines that a person can check."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cwnotify.deploy.alarm_rules import assign_alarms_to_rules
 from cwnotify.deploy.cloudformation import Stack
 from cwnotify.deploy.plan import compute_deploy_steps, compute_teardown_steps
-from cwnotify.deploy.spec import DeployedState, Plan, StackLocation, StackSpec
-from cwnotify.deploy.template import InstanceWatch, assign_alarms_to_rules, parse_alarm_rules, render_template
+from cwnotify.deploy.spec import DeployedState, InstanceWatch, Plan, StackLocation, StackSpec
+from cwnotify.deploy.template import build_template, dump_template
 from cwnotify.errors import AwsError, CwnotifyError, UsageError
-from cwnotify.settings import Secret
+from cwnotify.settings import NoWebhookError, Secret
 
 PLACE = StackLocation("cwnotify", "123456789012", "ap-northeast-2")
 ONE, TWO = "i-0abc1234567890def", "i-0123456789abcdef0"
@@ -37,26 +39,25 @@ PARAMETERS = {
 KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"
 
 
-def there(*watches: InstanceWatch, alarms: tuple[str, ...] = (), **parameters: str) -> DeployedState:
-    """A stack that is deployed, with rules for `alarms`."""
+def deployed(*watches: InstanceWatch, alarms: tuple[str, ...] = (), **parameters: str) -> DeployedState:
+    """Return a deployed stack with rules for `alarms`, its template read back from text."""
     merged = {**PARAMETERS, **parameters}
-    stack = Stack(
-        "arn", "cwnotify", "UPDATE_COMPLETE", merged, {}, render_template(watches, assign_alarms_to_rules((), alarms))
-    )
-    code = {merged["CodeBucket"]: (merged["CodeKey"],)}
-    return DeployedState(PLACE, stack, WEBHOOK, code, stored_sha256=SHA256, deployed_sha256=SHA256)
+    template = json.loads(dump_template(build_template(watches, assign_alarms_to_rules((), alarms))))
+    stack = Stack("arn", "cwnotify", "UPDATE_COMPLETE", merged, {}, template)
+    keys = {merged["CodeBucket"]: (merged["CodeKey"],)}
+    return DeployedState(PLACE, stack, WEBHOOK, keys, stored_sha256=SHA256, deployed_sha256=SHA256)
 
 
-def planned(found: DeployedState, code: bytes = CODE, **wish: Any) -> Plan:
-    return compute_deploy_steps(StackSpec(**{"webhook": WEBHOOK, **wish}), found, code, "nonce")
+def plan_deploy(state: DeployedState, code: bytes = CODE, **spec: Any) -> Plan:
+    return compute_deploy_steps(StackSpec(**{"webhook": WEBHOOK, **spec}), state, code, "nonce")
 
 
 def lines(plan: Plan) -> list[str]:
-    return [f"{one.sign} {one.kind} {one.name}" for step in plan for one in step.changes]
+    return [f"{change.sign} {change.kind} {change.name}" for step in plan for change in step.changes]
 
 
-def test_from_nothing() -> None:
-    assert lines(planned(DeployedState(PLACE), instances=(ONE,))) == [
+def test_first_deploy_creates_everything() -> None:
+    assert lines(plan_deploy(DeployedState(PLACE), instances=(ONE,))) == [
         "+ bucket cwnotify-code-123456789012-ap-northeast-2",
         f"+ code cwnotify/cwnotify/{SHA256[:16]}-nonce.zip",
         "+ parameter /cwnotify/cwnotify/webhook",
@@ -67,106 +68,107 @@ def test_from_nothing() -> None:
     ]
 
 
-@pytest.mark.parametrize("wish", [{}, {"instances": (ONE,)}, {"lang": "en"}, {"webhook": None}, {"fleet": False}])
-def test_what_is_so_already_is_left_alone(wish: dict[str, Any]) -> None:
-    assert planned(there(InstanceWatch(ONE, 70.0)), **wish) == ()
+@pytest.mark.parametrize("spec", [{}, {"instances": (ONE,)}, {"lang": "en"}, {"webhook": None}, {"fleet": False}])
+def test_unchanged_stack_needs_no_steps(spec: dict[str, Any]) -> None:
+    assert plan_deploy(deployed(InstanceWatch(ONE, 70.0)), **spec) == ()
 
 
-def test_another_instance_is_added_and_what_is_left_out_stays() -> None:
-    assert lines(planned(there(InstanceWatch(ONE, 70.0)), instances=(TWO,), threshold=60.0)) == [
+def test_new_instance_leaves_the_others_unchanged() -> None:
+    assert lines(plan_deploy(deployed(InstanceWatch(ONE, 70.0)), instances=(TWO,), threshold=60.0)) == [
         f"+ alarm cwnotify-{TWO}-busy",
         f"+ alarm cwnotify-{TWO}-off",
     ]
 
 
-def test_only_the_alarm_that_changes_is_told() -> None:
-    assert lines(planned(there(InstanceWatch(ONE)), instances=(ONE,), idle=5.0)) == [f"~ alarm cwnotify-{ONE}-off"]
+def test_plan_lists_only_the_alarm_that_changes() -> None:
+    assert lines(plan_deploy(deployed(InstanceWatch(ONE)), instances=(ONE,), idle=5.0)) == [
+        f"~ alarm cwnotify-{ONE}-off"
+    ]
 
 
-def test_an_instance_and_an_attached_alarm_are_let_go() -> None:
-    found = there(InstanceWatch(ONE), InstanceWatch(TWO), alarms=("mine", "yours"))
-    assert lines(planned(found, dropped=(TWO, "mine"))) == [
+def test_dropped_instance_and_alarm_are_removed() -> None:
+    state = deployed(InstanceWatch(ONE), InstanceWatch(TWO), alarms=("mine", "yours"))
+    assert lines(plan_deploy(state, dropped=(TWO, "mine"))) == [
         "- route mine",
         f"- alarm cwnotify-{TWO}-busy",
         f"- alarm cwnotify-{TWO}-off",
     ]
 
 
-def test_an_alarm_that_exists_gets_a_rule_once() -> None:
-    found = replace(there(alarms=("mine",)), existing_alarms=("mine", "new"))
-    assert lines(planned(found, alarms=("new",))) == ["+ route new"]
-    assert planned(found, alarms=("mine",)) == ()
-    assert lines(planned(replace(DeployedState(PLACE), existing_alarms=("new",)), alarms=("new",)))[-2:] == [
+def test_existing_alarm_gets_one_rule() -> None:
+    state = replace(deployed(alarms=("mine",)), existing_alarms=("mine", "new"))
+    assert lines(plan_deploy(state, alarms=("new",))) == ["+ route new"]
+    assert plan_deploy(state, alarms=("mine",)) == ()
+    assert lines(plan_deploy(replace(DeployedState(PLACE), existing_alarms=("new",)), alarms=("new",)))[-2:] == [
         "+ stack cwnotify",
         "+ route new",
     ]
 
 
-def test_an_alarm_that_acts_on_the_topic_is_not_sent_twice() -> None:
-    # An older cwnotify added the topic to its actions. It stays so, and no rule is made beside it.
-    found = replace(there(), alarms_on_topic=("old",), existing_alarms=("old",))
-    plan = planned(found, alarms=("old",))
+def test_alarm_on_topic_gets_no_rule() -> None:
+    # A user may have added the topic to its actions. Deploy leaves that and adds no rule.
+    state = replace(deployed(), alarms_on_topic=("old",), existing_alarms=("old",))
+    plan = plan_deploy(state, alarms=("old",))
     assert lines(plan) == ["! alarm old"]
     assert all(step.is_note for step in plan)
     assert "remove that action in the CloudWatch console" in plan[0].changes[0].detail
-    # Not named now, it is not mentioned either.
-    assert planned(found) == ()
+    # Without --alarm there is no note.
+    assert plan_deploy(state) == ()
 
 
-def test_a_rule_goes_once_its_alarm_acts_on_the_topic_itself() -> None:
-    found = replace(there(alarms=("mine", "yours")), alarms_on_topic=("mine",))
-    assert lines(planned(found)) == ["- route mine", "! alarm mine"]
-    assert lines(planned(found, dropped=("mine",))) == ["- route mine", "! alarm mine"]
+def test_rule_is_removed_once_its_alarm_acts_on_the_topic() -> None:
+    state = replace(deployed(alarms=("mine", "yours")), alarms_on_topic=("mine",))
+    assert lines(plan_deploy(state)) == ["- route mine", "! alarm mine"]
+    assert lines(plan_deploy(state, dropped=("mine",))) == ["- route mine", "! alarm mine"]
 
 
-def test_a_fleet_leaves_out_what_acts_on_the_topic() -> None:
-    found = replace(there(Fleet="yes", Prefix="train-"), alarms_on_topic=("train-1", "other"))
-    plan = planned(found)
+def test_fleet_excludes_alarms_on_topic() -> None:
+    state = replace(deployed(Fleet="yes", Prefix="train-"), alarms_on_topic=("train-1", "other"))
+    plan = plan_deploy(state)
     assert lines(plan) == ["~ stack cwnotify", "! alarm train-1"]
-    text = render_template((), (), [PLACE.get_alarm_arn("train-1")])
-    assert found.stack
-    assert planned(replace(found, stack=replace(found.stack, template=text)))[0].is_note
+    template = build_template((), (), [PLACE.get_alarm_arn("train-1")])
+    assert state.stack
+    assert plan_deploy(replace(state, stack=replace(state.stack, template=template)))[0].is_note
     with pytest.raises(AwsError, match="40 alarms named train-… act on the topic too"):
-        planned(replace(found, alarms_on_topic=tuple(f"train-{n}" for n in range(40))))
+        plan_deploy(replace(state, alarms_on_topic=tuple(f"train-{n}" for n in range(40))))
 
 
 def test_key_and_accounts_are_added_kept_and_removed() -> None:
-    plan = planned(there(), kms_key=KEY, accounts=("210987654321",))
+    plan = plan_deploy(deployed(), kms_key=KEY, accounts=("210987654321",))
     assert lines(plan) == [f"+ key {KEY}", "+ account 210987654321"]
     assert "cloudwatch.amazonaws.com" in plan[0].changes[0].detail
-    found = there(KmsKey=KEY, Accounts="111111111111,210987654321")
-    assert planned(found, lang="en") == ()
-    assert lines(planned(found, kms_key="none", dropped=("210987654321",))) == [
+    state = deployed(KmsKey=KEY, Accounts="111111111111,210987654321")
+    assert plan_deploy(state, lang="en") == ()
+    assert lines(plan_deploy(state, kms_key="none", dropped=("210987654321",))) == [
         f"- key {KEY}",
         "- account 210987654321",
     ]
-    assert lines(planned(found, kms_key="alias/mine")) == ["~ key alias/mine"]
-    assert lines(planned(DeployedState(PLACE), accounts=("210987654321",)))[-1] == "+ account 210987654321"
+    assert lines(plan_deploy(state, kms_key="alias/mine")) == ["~ key alias/mine"]
+    assert lines(plan_deploy(DeployedState(PLACE), accounts=("210987654321",)))[-1] == "+ account 210987654321"
 
 
 def test_new_code_replaces_the_old() -> None:
-    assert lines(planned(there(InstanceWatch(ONE)), code=b"def")) == [
+    assert lines(plan_deploy(deployed(InstanceWatch(ONE)), code=b"def")) == [
         "+ code cwnotify/cwnotify/cb8379ac2098aa16-nonce.zip",
         "~ function cwnotify",
         f"- code {PARAMETERS['CodeKey']}",
     ]
 
 
-def test_the_plan_names_bucket_key_and_hash_of_the_code() -> None:
-    (line,) = [
-        one for step in planned(DeployedState(PLACE), instances=(ONE,)) for one in step.changes if one.kind == "code"
-    ]
-    assert line.name.endswith("-nonce.zip")
-    assert PLACE.default_bucket in line.detail
-    assert f"SHA-256 {SHA256}" in line.detail
+def test_plan_names_bucket_key_and_hash_of_the_code() -> None:
+    plan = plan_deploy(DeployedState(PLACE), instances=(ONE,))
+    (change,) = [change for step in plan for change in step.changes if change.kind == "code"]
+    assert change.name.endswith("-nonce.zip")
+    assert PLACE.default_bucket in change.detail
+    assert f"SHA-256 {SHA256}" in change.detail
 
 
-def test_a_bucket_that_exists_before_the_stack_is_named_and_nothing_in_it_is_used() -> None:
+def test_existing_bucket_is_noted_and_its_objects_are_not_used() -> None:
     planted = f"{PLACE.key_prefix}{SHA256[:16]}.zip"
-    found = DeployedState(PLACE, keys_by_bucket={PLACE.default_bucket: (planted,)})
-    told = lines(planned(found, instances=(ONE,)))
-    assert told[:2] == [f"! bucket {PLACE.default_bucket}", f"+ code {PLACE.key_prefix}{SHA256[:16]}-nonce.zip"]
-    assert f"- code {planted}" in told
+    state = DeployedState(PLACE, keys_by_bucket={PLACE.default_bucket: (planted,)})
+    plan = lines(plan_deploy(state, instances=(ONE,)))
+    assert plan[:2] == [f"! bucket {PLACE.default_bucket}", f"+ code {PLACE.key_prefix}{SHA256[:16]}-nonce.zip"]
+    assert f"- code {planted}" in plan
 
 
 @pytest.mark.parametrize(
@@ -178,9 +180,9 @@ def test_a_bucket_that_exists_before_the_stack_is_named_and_nothing_in_it_is_use
         ({"stored_sha256": ""}, None),
     ],
 )
-def test_code_that_is_not_what_was_deployed_is_replaced(change: dict[str, str], note: str | None) -> None:
-    found = replace(there(InstanceWatch(ONE)), **change)  # type: ignore[arg-type]
-    assert lines(planned(found)) == [
+def test_foreign_code_is_replaced(change: dict[str, Any], note: str | None) -> None:
+    state = replace(deployed(InstanceWatch(ONE)), **change)
+    assert lines(plan_deploy(state)) == [
         *([note] if note else []),
         f"+ code {PLACE.key_prefix}{SHA256[:16]}-nonce.zip",
         "~ function cwnotify",
@@ -188,28 +190,27 @@ def test_code_that_is_not_what_was_deployed_is_replaced(change: dict[str, str], 
     ]
 
 
-def test_a_boundary_that_exists_is_used_and_stays() -> None:
-    def limit(found: DeployedState, **wish: Any) -> list[str]:
-        return [one.detail for step in planned(found, **wish) for one in step.changes if "Boundary" in one.detail]
+def test_existing_boundary_is_used_and_kept() -> None:
+    def boundary_details(state: DeployedState, **spec: Any) -> list[str]:
+        plan = plan_deploy(state, **spec)
+        return [change.detail for step in plan for change in step.changes if "Boundary" in change.detail]
 
-    assert (
-        lines(planned(DeployedState(PLACE, existing_boundary_arn=PLACE.boundary_arn), instances=(ONE,)))[3]
-        == "+ stack cwnotify"
-    )
-    assert limit(replace(there(), existing_boundary_arn=PLACE.boundary_arn)) == [
+    new = DeployedState(PLACE, existing_boundary_arn=PLACE.boundary_arn)
+    assert lines(plan_deploy(new, instances=(ONE,)))[3] == "+ stack cwnotify"
+    assert boundary_details(replace(deployed(), existing_boundary_arn=PLACE.boundary_arn)) == [
         f"Boundary: none → {PLACE.boundary_arn}"
     ]
-    bounded = there(Boundary=PLACE.boundary_arn)
-    assert planned(bounded) == ()
-    assert limit(bounded, boundary="") == [f"Boundary: {PLACE.boundary_arn} → none"]
-    with pytest.raises(UsageError, match="--boundary takes the ARN"):
-        planned(bounded, boundary="cwnotify-boundary")
+    bounded = deployed(Boundary=PLACE.boundary_arn)
+    assert plan_deploy(bounded) == ()
+    assert boundary_details(bounded, boundary="") == [f"Boundary: {PLACE.boundary_arn} → none"]
+    with pytest.raises(UsageError, match="is not the ARN of an IAM policy"):
+        plan_deploy(bounded, boundary="cwnotify-boundary")
 
 
-def test_a_bucket_of_ones_own_takes_the_place_of_ours() -> None:
-    found = there(InstanceWatch(ONE))
-    found = replace(found, keys_by_bucket={**found.keys_by_bucket, "mine": ()})
-    assert lines(planned(found, bucket="mine")) == [
+def test_users_bucket_replaces_ours() -> None:
+    state = deployed(InstanceWatch(ONE))
+    state = replace(state, keys_by_bucket={**state.keys_by_bucket, "mine": ()})
+    assert lines(plan_deploy(state, bucket="mine")) == [
         f"+ code cwnotify/cwnotify/{SHA256[:16]}-nonce.zip",
         "~ stack cwnotify",
         "~ function cwnotify",
@@ -218,77 +219,82 @@ def test_a_bucket_of_ones_own_takes_the_place_of_ours() -> None:
     ]
 
 
-def test_a_webhook_kept_elsewhere_is_not_copied() -> None:
-    plan = planned(DeployedState(PLACE), instances=(ONE,), webhook=Secret("secretsmanager:team/slack"))
+def test_webhook_reference_is_not_copied() -> None:
+    plan = plan_deploy(DeployedState(PLACE), instances=(ONE,), webhook=Secret("secretsmanager:team/slack"))
     assert not any("parameter" in line for line in lines(plan))
-    assert lines(planned(there(InstanceWatch(ONE)), webhook=Secret("ssm:/team/slack"))) == [
+    assert lines(plan_deploy(deployed(InstanceWatch(ONE)), webhook=Secret("ssm:/team/slack"))) == [
         "~ stack cwnotify",
         "- parameter /cwnotify/cwnotify/webhook",
     ]
 
 
-def test_a_fleet_is_not_told_twice_of_an_alarm() -> None:
-    found = replace(there(alarms=("train-1",)), existing_alarms=("train-2", "other"))
-    plan = planned(found, fleet=True, prefix="train-", alarms=("train-2", "other"))
+def test_fleet_removes_rules_of_alarms_that_it_matches() -> None:
+    state = replace(deployed(alarms=("train-1",)), existing_alarms=("train-2", "other"))
+    plan = plan_deploy(state, fleet=True, prefix="train-", alarms=("train-2", "other"))
     assert lines(plan) == ["~ stack cwnotify", "~ stack cwnotify", "- route train-1", "+ route other"]
 
 
-def test_the_secret_is_in_no_line() -> None:
-    plan = planned(replace(there(), webhook=Secret("https://hooks.slack.com/services/T/B/older")), instances=(ONE,))
+def test_plan_does_not_contain_the_webhook() -> None:
+    state = replace(deployed(), webhook=Secret("https://hooks.slack.com/services/T/B/older"))
+    plan = plan_deploy(state, instances=(ONE,))
     assert "canary" not in repr(plan)
     assert "~ parameter /cwnotify/cwnotify/webhook" in lines(plan)
 
 
 @pytest.mark.parametrize(
-    ("found", "wish", "kind", "why"),
+    ("state", "spec", "kind", "reason"),
     [
         (DeployedState(PLACE), {}, UsageError, "nothing to watch"),
-        (DeployedState(PLACE), {"instances": (ONE,), "webhook": None}, CwnotifyError, "cwnotify login"),
+        (DeployedState(PLACE), {"instances": (ONE,), "webhook": None}, NoWebhookError, "cwnotify login"),
         (DeployedState(PLACE), {"instances": (ONE,), "webhook": Secret("ssm:name")}, UsageError, "whole path"),
         (DeployedState(PLACE), {"alarms": ("nope",)}, AwsError, "no alarm named nope"),
         (DeployedState(PLACE), {"bucket": "other", "instances": (ONE,)}, AwsError, "no bucket other"),
-        (there(InstanceWatch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "this very stack"),
-        (there(InstanceWatch(ONE)), {"dropped": ("nope",)}, UsageError, "neither an instance"),
+        (deployed(InstanceWatch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "this very stack"),
+        (deployed(InstanceWatch(ONE)), {"dropped": ("nope",)}, UsageError, "neither an instance"),
         (
-            replace(there(), alarms_on_topic=("old",)),
+            replace(deployed(), alarms_on_topic=("old",)),
             {"dropped": ("old",)},
             UsageError,
             "remove that action in the CloudWatch",
         ),
-        (there(), {"accounts": (PLACE.account,)}, UsageError, "the stack's own account"),
-        (there(), {"accounts": tuple(f"{n:012}" for n in range(301))}, UsageError, "300 accounts"),
-        (there(), {"kms_key": "alias/aws/sns"}, UsageError, "customer managed key"),
-        (there(), {"kms_key": KEY.replace("northeast-2", "northeast-1")}, UsageError, "needs a key in ap-northeast-2"),
-        (there(), {"instances": tuple(f"i-{n:017x}" for n in range(300))}, UsageError, "more than one stack can hold"),
+        (deployed(), {"accounts": (PLACE.account,)}, UsageError, "the stack's own account"),
+        (deployed(), {"accounts": tuple(f"{n:012}" for n in range(301))}, UsageError, "300 accounts"),
+        (deployed(), {"kms_key": "alias/aws/sns"}, UsageError, "customer managed key"),
+        (deployed(), {"kms_key": KEY.replace("northeast-2", "northeast-1")}, UsageError, "key in ap-northeast-2"),
+        (deployed(), {"instances": tuple(f"i-{n:017x}" for n in range(300))}, UsageError, "more than one stack"),
     ],
 )
-def test_what_cannot_be_done(found: DeployedState, wish: dict[str, Any], kind: type[Exception], why: str) -> None:
-    with pytest.raises(kind, match=why):
-        planned(found, **wish)
+def test_impossible_spec_is_rejected(
+    state: DeployedState, spec: dict[str, Any], kind: type[CwnotifyError], reason: str
+) -> None:
+    with pytest.raises(kind, match=reason) as raised:
+        plan_deploy(state, **spec)
+    assert raised.value.hint
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason"),
     [
         ({"status": "UPDATE_IN_PROGRESS"}, "busy"),
         ({"status": "ROLLBACK_COMPLETE"}, "cwnotify teardown"),
         ({"parameters": {}}, "not made by cwnotify"),
+        ({"template": {}}, "earlier version of cwnotify.*cwnotify teardown"),
     ],
 )
-def test_a_stack_that_cannot_be_changed(change: dict[str, Any], why: str) -> None:
-    found = there(InstanceWatch(ONE))
-    assert found.stack
-    with pytest.raises(CwnotifyError, match=why):
-        planned(replace(found, stack=replace(found.stack, **change)))
+def test_unusable_stack_is_rejected(change: dict[str, Any], reason: str) -> None:
+    state = deployed(InstanceWatch(ONE))
+    assert state.stack
+    with pytest.raises(CwnotifyError, match=reason):
+        plan_deploy(replace(state, stack=replace(state.stack, **change)))
 
 
-def test_teardown_takes_all_and_nothing_else() -> None:
-    found = replace(
-        there(InstanceWatch(ONE), alarms=("mine",)),
+def test_teardown_removes_everything_and_nothing_else() -> None:
+    state = replace(
+        deployed(InstanceWatch(ONE), alarms=("mine",)),
         alarms_on_topic=("old",),
         keys_by_bucket={PLACE.default_bucket: (PARAMETERS["CodeKey"],), "own": ()},
     )
-    assert lines(compute_teardown_steps(found)) == [
+    assert lines(compute_teardown_steps(state)) == [
         "- stack cwnotify",
         "- route mine",
         f"- alarm cwnotify-{ONE}-busy",
@@ -301,7 +307,14 @@ def test_teardown_takes_all_and_nothing_else() -> None:
     assert compute_teardown_steps(DeployedState(PLACE)) == ()
 
 
-def test_teardown_of_somebody_elses_stack_is_refused() -> None:
+def test_teardown_removes_a_stack_of_an_earlier_version() -> None:
+    state = deployed(InstanceWatch(ONE))
+    assert state.stack
+    plan = compute_teardown_steps(replace(state, stack=replace(state.stack, template={})))
+    assert lines(plan)[0] == "- stack cwnotify"
+
+
+def test_teardown_rejects_a_foreign_stack() -> None:
     with pytest.raises(UsageError, match="not made by cwnotify"):
         compute_teardown_steps(DeployedState(PLACE, Stack("arn", "cwnotify", "CREATE_COMPLETE")))
 
@@ -309,20 +322,6 @@ def test_teardown_of_somebody_elses_stack_is_refused() -> None:
 @pytest.mark.parametrize(
     "account", ["", "12345678901", "1234567890123", "12345678901a", "123456789012\n", "１２３４５６７８９０１２"]
 )
-def test_an_account_has_twelve_digits(account: str) -> None:
+def test_account_without_twelve_digits_is_rejected(account: str) -> None:
     with pytest.raises(UsageError, match="twelve digits"):
         StackSpec(accounts=(account,))
-
-
-def test_a_name_stays_in_its_rule() -> None:
-    first = tuple(f"first-{n:03}-{'x' * 80}" for n in range(40))
-    found = replace(there(alarms=first), existing_alarms=("new",))
-    assert found.stack
-    before = parse_alarm_rules(found.stack.template)
-    assert len(before) == 3
-    assert [one.alarms for one in assign_alarms_to_rules(before, first)] == [one.alarms for one in before]
-    # The second rule goes, the third keeps its number, and what is new goes where there is room.
-    left = [name for name in first if name not in before[1].alarms]
-    after = assign_alarms_to_rules(before, [*left, "new"])
-    assert [one.number for one in after] == [1, 3]
-    assert set(after[0].alarms) | set(after[1].alarms) == {*left, "new"}

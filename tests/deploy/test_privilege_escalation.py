@@ -1,4 +1,4 @@
-"""What the deployer's policy must not allow: known ways to more rights, each beside what `deploy` needs."""
+"""The deployer's policy allows what `deploy` needs, and none of the known privilege escalations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from cwnotify.cli import cwnotify as command
 from cwnotify.deploy.iam_policies import build_boundary_policy, build_deployer_policy, build_function_policy
 from cwnotify.deploy.spec import StackLocation
-from cwnotify.deploy.template import render_template
 from tests.support.iam import is_allowed
 
 PLACE = StackLocation("cwnotify", "123456789012", "ap-northeast-2")
@@ -26,7 +25,7 @@ TOPIC = "arn:aws:sns:ap-northeast-2:123456789012:cwnotify"
 QUEUE = "arn:aws:sqs:ap-northeast-2:123456789012:cwnotify-changes"
 SSM = "arn:aws:ssm:ap-northeast-2:123456789012:parameter"
 
-# Action, resource, and what the request's context holds.
+# Action, resource, and the request's context.
 NEEDED: list[tuple[str, str, dict[str, Any]]] = [
     ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
     ("iam:PutRolePolicy", ROLE, {"iam__PermissionsBoundary": PLACE.boundary_arn}),
@@ -47,7 +46,7 @@ NEEDED: list[tuple[str, str, dict[str, Any]]] = [
     ("ssm:PutParameter", f"{SSM}/cwnotify/cwnotify/webhook", {}),
 ]
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
-# https://rhinosecuritylabs.com/aws/aws-privilege-escalation-methods-mitigation/ and what is kin to them.
+# https://rhinosecuritylabs.com/aws/aws-privilege-escalation-methods-mitigation/, and related ones.
 ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam:CreateRole", ROLE, {}),
     ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": ADMIN}),
@@ -60,9 +59,9 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("iam:PutRolePermissionsBoundary", ROLE, {"iam__PermissionsBoundary": ADMIN}),
     ("iam:UpdateAssumeRolePolicy", ROLE, {}),
     ("sts:AssumeRole", ROLE, {}),
-    *((f"iam:{one}", PLACE.boundary_arn, {}) for one in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy")),
-    *((f"iam:{one}", PLACE.boundary_arn, {}) for one in ("SetDefaultPolicyVersion", "DeletePolicyVersion")),
-    *((f"iam:{one}", f"{IAM}:user/me", {}) for one in ("PutUserPolicy", "AttachUserPolicy", "CreateAccessKey")),
+    *((f"iam:{action}", PLACE.boundary_arn, {}) for action in ("CreatePolicy", "CreatePolicyVersion", "DeletePolicy")),
+    *((f"iam:{action}", PLACE.boundary_arn, {}) for action in ("SetDefaultPolicyVersion", "DeletePolicyVersion")),
+    *((f"iam:{action}", f"{IAM}:user/me", {}) for action in ("PutUserPolicy", "AttachUserPolicy", "CreateAccessKey")),
     ("iam:PassRole", ROLE, {}),
     *(
         ("iam:PassRole", ROLE, {"iam__PassedToService": f"{service}.amazonaws.com"})
@@ -70,8 +69,8 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("iam:PassRole", f"{IAM}:role/admin", {"iam__PassedToService": "lambda.amazonaws.com"}),
     *(
-        (f"lambda:{one}", f"{LAMBDA}:function:{name}", {})
-        for one in ("UpdateFunctionCode", "UpdateFunctionConfiguration", "InvokeFunction", "AddPermission")
+        (f"lambda:{action}", f"{LAMBDA}:function:{name}", {})
+        for action in ("UpdateFunctionCode", "UpdateFunctionConfiguration", "InvokeFunction", "AddPermission")
         for name in ("payroll", "cwnotify-2", "my-cwnotify")
     ),
     ("lambda:CreateEventSourceMapping", "*", {"lambda__FunctionArn": f"{LAMBDA}:function:payroll"}),
@@ -98,22 +97,20 @@ ESCALATIONS: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("place", [PLACE, ANYWHERE])
 @pytest.mark.parametrize(("action", "resource", "context"), NEEDED)
-def test_what_a_deployment_needs_is_allowed(
-    place: StackLocation, action: str, resource: str, context: dict[str, Any]
-) -> None:
+def test_needed_action_is_allowed(place: StackLocation, action: str, resource: str, context: dict[str, Any]) -> None:
     assert is_allowed(build_deployer_policy(place), action, resource, **context)
 
 
 @pytest.mark.parametrize("place", [PLACE, ANYWHERE])
 @pytest.mark.parametrize(("action", "resource", "context"), ESCALATIONS)
-def test_a_way_to_more_rights_is_closed(
+def test_privilege_escalation_is_denied(
     place: StackLocation, action: str, resource: str, context: dict[str, Any]
 ) -> None:
     assert not is_allowed(build_deployer_policy(place), action, resource, **context)
 
 
 @pytest.mark.parametrize("prefix", ["", "*", "train-", "train-?", "${aws:username}"])
-def test_a_prefix_opens_no_alarm_of_others(prefix: str) -> None:
+def test_prefix_allows_no_other_alarms(prefix: str) -> None:
     policy = build_deployer_policy(PLACE, prefix)
     for action in ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
         assert is_allowed(policy, action, f"{ALARM}:{prefix}i-0abc-off")
@@ -123,9 +120,9 @@ def test_a_prefix_opens_no_alarm_of_others(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("webhook", ["", "ssm:/team/slack", "secretsmanager:team/slack"])
-def test_the_boundary_allows_what_the_function_needs_and_no_more(webhook: str) -> None:
-    limit = build_boundary_policy(PLACE, webhook)
-    assert limit == build_function_policy(PLACE, webhook)
+def test_boundary_allows_exactly_what_the_function_needs(webhook: str) -> None:
+    boundary = build_boundary_policy(PLACE, webhook)
+    assert boundary == build_function_policy(PLACE, webhook)
     secret = "arn:aws:secretsmanager:ap-northeast-2:123456789012:secret"
     reads = [
         ("ssm:GetParameter", f"{SSM}/cwnotify/cwnotify/webhook", webhook == ""),
@@ -138,21 +135,19 @@ def test_the_boundary_allows_what_the_function_needs_and_no_more(webhook: str) -
         ("sqs:ReceiveMessage", QUEUE, True),
     ]
     for action, resource, expected in reads:
-        assert is_allowed(limit, action, resource) == expected, action
+        assert is_allowed(boundary, action, resource) == expected, action
 
 
-def test_the_role_of_the_template_has_the_boundary() -> None:
-    assert "PermissionsBoundary: !If [HasBoundary, !Ref Boundary, !Ref AWS::NoValue]" in render_template((), ())
+def test_command_prints_the_boundary_for_a_stored_webhook() -> None:
+    runner = CliRunner()
+    arguments = ["policy", "boundary", "--account", PLACE.account, "--region", PLACE.region, "--webhook"]
+    result = runner.invoke(command, [*arguments, "ssm:/team/slack"])
+    assert json.loads(result.stdout) == build_boundary_policy(PLACE, "ssm:/team/slack")
+    assert runner.invoke(command, [*arguments, "https://hooks.slack.com/services/T/B/canary"]).exit_code == 2
 
 
-def test_the_command_prints_the_boundary_for_a_webhook_of_ones_own() -> None:
-    run = CliRunner()
-    asked = ["policy", "boundary", "--account", PLACE.account, "--region", PLACE.region, "--webhook"]
-    assert json.loads(run.invoke(command, [*asked, "ssm:/team/slack"]).stdout) == build_boundary_policy(
-        PLACE, "ssm:/team/slack"
-    )
-    assert run.invoke(command, [*asked, "https://hooks.slack.com/services/T/B/canary"]).exit_code == 2
-    own = "arn:aws:iam::123456789012:policy/limits/of-the-company"
-    printed = json.loads(run.invoke(command, ["policy", "deployer", "--boundary", own]).stdout)
-    assert is_allowed(printed, "iam:CreateRole", ROLE, iam__PermissionsBoundary=own)
-    assert not is_allowed(printed, "iam:CreateRole", ROLE, iam__PermissionsBoundary=PLACE.boundary_arn)
+def test_command_limits_roles_to_the_users_boundary() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/limits/of-the-company"
+    policy = json.loads(CliRunner().invoke(command, ["policy", "deployer", "--boundary", boundary]).stdout)
+    assert is_allowed(policy, "iam:CreateRole", ROLE, iam__PermissionsBoundary=boundary)
+    assert not is_allowed(policy, "iam:CreateRole", ROLE, iam__PermissionsBoundary=PLACE.boundary_arn)

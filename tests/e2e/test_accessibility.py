@@ -1,4 +1,4 @@
-"""axe-core finds nothing to mend: the demo's page and report, the panel in both front ends, and what is left of it."""
+"""axe-core finds no violation in the demo's page and report, and in live and static panels of both front ends."""
 
 from __future__ import annotations
 
@@ -21,36 +21,41 @@ from tests.support.kernel import ROOT, World
 from tests.support.lab import PAGE_TIMEOUT, Lab
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-RUN = """async part => (await axe.run(part || document, {
+RUN_AXE = """async selector => (await axe.run(selector || document, {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], resultTypes: ["violations"],
-})).violations.map(one => [one.id, one.help, one.nodes.map(node => node.html.slice(0, 200))])"""
+})).violations.map(rule => [rule.id, rule.help, rule.nodes.map(node => node.html.slice(0, 200))])"""
 PANEL = """
 import cwnotify
 from tests.support.panel_feed import PanelFeed
-panel = cwnotify.panel(link=Feed({scene!r}))
+panel = cwnotify.panel(link=PanelFeed({scene!r}))
 """
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with World(tmp_path_factory.mktemp("world"), PYTHONPATH=str(ROOT)) as world, Lab(world) as one:
-        yield one
+    with World(tmp_path_factory.mktemp("world"), PYTHONPATH=str(ROOT)) as world, Lab(world) as lab:
+        yield lab
 
 
-def violations(page: Page, part: str = "") -> list[Any]:
-    """What axe-core finds on the page, or in the first element that `part` selects."""
+def find_violations(page: Page, selector: str = "") -> list[Any]:
+    """Return what axe-core finds on the page, or in the first element that matches `selector`."""
     page.evaluate(AXE)
-    found = page.evaluate(RUN, part)
-    assert isinstance(found, list)
-    return found
+    violations = page.evaluate(RUN_AXE, selector)
+    assert isinstance(violations, list)
+    return violations
 
 
 def test_checker_detects_violation(lab: Lab) -> None:
     page = lab.browser.new_page()
     page.set_content("<main><img src='data:,'><p style='color: #ccc; background: #fff'>pale</p></main>")
 
-    assert {one[0] for one in violations(page)} >= {"image-alt", "color-contrast", "html-has-lang", "document-title"}
+    assert {rule for rule, *_ in find_violations(page)} >= {
+        "image-alt",
+        "color-contrast",
+        "html-has-lang",
+        "document-title",
+    }
     page.close()
 
 
@@ -65,7 +70,7 @@ def test_message_page_is_accessible(dark: bool, lab: Lab) -> None:
         page.goto(slack.page_url)
         page.wait_for_selector("article")
 
-        assert violations(page) == []
+        assert find_violations(page) == []
     context.close()
 
 
@@ -83,7 +88,7 @@ def test_demo_report_is_accessible(dark: bool, lab: Lab, tmp_path: Path) -> None
     page.goto((tmp_path / "report.html").as_uri())
     page.wait_for_selector("article")
 
-    assert violations(page) == []
+    assert find_violations(page) == []
     context.close()
 
 
@@ -99,21 +104,21 @@ def test_panel_is_accessible(scene: str, app: str, dark: bool, lab: Lab) -> None
         panel = sheet.page.locator(".cwnotify-live:visible")
         panel.locator("img:visible").wait_for(timeout=PAGE_TIMEOUT * 1000)
 
-        assert violations(sheet.page, ".cwnotify-live") == []
-        # What its picture shows is told in words too.
+        assert find_violations(sheet.page, ".cwnotify-live") == []
+        # The picture's description contains what it shows.
         assert "CPU over the last" in (panel.locator("img:visible").get_attribute("title") or "")
-        # Every button can be reached with the keyboard alone, in the order in which one reads them.
+        # The Tab key reaches every button, in reading order.
         buttons = panel.locator("button:visible")
         buttons.first.focus()
-        reached = []
+        focused = []
         for _ in range(buttons.count()):
-            reached.append(sheet.page.evaluate("document.activeElement.textContent.trim()"))
+            focused.append(sheet.page.evaluate("document.activeElement.textContent.trim()"))
             sheet.page.keyboard.press("Tab")
-        assert reached == [text.strip() for text in buttons.all_text_contents()]
+        assert focused == [text.strip() for text in buttons.all_text_contents()]
         panel.get_by_role("button", name="Close", exact=True).click()
-        still = sheet.page.locator(".cwnotify-kept:visible")
-        still.locator("img:visible").wait_for()
+        static_panel = sheet.page.locator(".cwnotify-kept:visible")
+        static_panel.locator("img:visible").wait_for()
 
-        assert violations(sheet.page, ".cwnotify-kept") == []
-        assert "CPU over the last" in (still.locator("img:visible").get_attribute("alt") or "")
+        assert find_violations(sheet.page, ".cwnotify-kept") == []
+        assert "CPU over the last" in (static_panel.locator("img:visible").get_attribute("alt") or "")
     lab.shut_down_kernels()

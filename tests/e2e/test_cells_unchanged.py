@@ -1,6 +1,6 @@
-"""A registered cell is the cell that it was: each one here runs with and without the magic, in one real kernel.
+"""A registered cell behaves as without the header: each cell runs with and without it, in one real kernel.
 
-What a front end gets is compared (outputs, tracebacks, prompt numbers), then what Slack is told of it.
+The tests compare what a front end receives (outputs, tracebacks, prompt numbers), then check the alert.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ NAMES = (f"c{number}" for number in count(1))
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
-        one.run("%load_ext cwnotify")
-        # IPython tells only once how to leave it.
-        one.run("import sys\nsys.exit(3)")
-        yield one
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        # IPython prints only once how to exit.
+        kernel.run("import sys\nsys.exit(3)")
+        yield kernel
 
 
 @pytest.fixture
@@ -50,42 +50,42 @@ def name() -> str:
     return next(NAMES)
 
 
-def the_one_alert(kernel: Kernel, slack: Slack, name: str) -> Payload:
-    """The alert about `name`. A later run's alert has come too, so a second one would be here."""
+def wait_for_only_alert(kernel: Kernel, slack: Slack, name: str) -> Payload:
+    """Return the alert about `name` after a later run's alert, when a second one would have arrived."""
     wait_for_alert(slack, name)
-    nothing_further(kernel, slack)
+    wait_for_pending_alerts(kernel, slack)
     return wait_for_alert(slack, name)
 
 
-def nothing_further(kernel: Kernel, slack: Slack) -> None:
-    """Alerts go out in order: once that of a further run is here, no earlier one is to come."""
-    further = next(NAMES)
-    kernel.run(f"%%notify_on_finish {further}")
-    wait_for_alert(slack, further)
+def wait_for_pending_alerts(kernel: Kernel, slack: Slack) -> None:
+    """Wait for the alert of one more run. Alerts are sent in order, so all earlier ones have arrived."""
+    name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {name}")
+    wait_for_alert(slack, name)
 
 
-def looks(result: CellResult, listings: bool = True) -> list[object]:
-    """What a person sees, less what differs between any two runs of one cell.
+def visible_outputs(result: CellResult, with_tracebacks: bool = True) -> list[object]:
+    """Return what the user sees, without what differs between any two runs of a cell.
 
     Parameters
     ----------
-    listings
-        Whether the tracebacks' listings count. Their first line, which is the header, never does.
+    with_tracebacks
+        Whether to include the tracebacks. Their line 1, which is the header, is always left out.
     """
-    shown: list[object] = [result.status, result.pager_text]
+    outputs: list[object] = [result.status, result.pager_text]
     for output in result.outputs:
         if output["output_type"] == "stream":
-            shown.append((output["name"], lasting(output["text"])))
+            outputs.append((output["name"], normalize(output["text"])))
         elif output["output_type"] != "error":
-            shown.append((output["output_type"], output["data"], output["metadata"]))
+            outputs.append((output["output_type"], output["data"], output["metadata"]))
     for error in result.errors:
-        trace = re.sub(r"(?m)^(-+> |\s+)1 .*$", r"\g<1>1", lasting(error.traceback))
-        shown.append((error.name, lasting(error.message), trace if listings else ""))
-    return shown
+        trace = re.sub(r"(?m)^(-+> |\s+)1 .*$", r"\g<1>1", normalize(error.traceback))
+        outputs.append((error.name, normalize(error.message), trace if with_tracebacks else ""))
+    return outputs
 
 
-def lasting(text: str) -> str:
-    """`text` without prompt numbers, the names of the cells' files, timings and addresses."""
+def normalize(text: str) -> str:
+    """Return `text` without prompt numbers, the names of the cells' files, timings and addresses."""
     text = re.sub(r"In\s?\[\d+\]", "In [N]", text)
     text = re.sub(r"ipykernel_\d+/\d+\.py|\b\d+\.py", "FILE", text)
     text = re.sub(r"\d+(\.\d+)?(e[+-]\d+)? (ns|[uµμ]s|ms|s)\b", "TIME", text)
@@ -94,10 +94,10 @@ def lasting(text: str) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A cell's body, and what Slack is to be told of it."""
+    """A cell's body, and the outcome that the alert must report."""
 
     body: str
-    word: str = "finished"
+    outcome: str = "finished"
 
 
 CELLS = {
@@ -163,10 +163,10 @@ def test_registered_cell_shows_same_outputs(case: Case, kernel: Kernel, slack: S
     bare = kernel.run(f"# not registered\n{case.body}")
     registered = kernel.run(f"%%notify_on_finish {name}\n{case.body}")
 
-    assert looks(registered) == looks(bare)
+    assert visible_outputs(registered) == visible_outputs(bare)
     assert bare.execution_count is not None
     assert registered.execution_count == bare.execution_count + 1
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == case.word
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == case.outcome
 
 
 BENEATH = {
@@ -192,17 +192,17 @@ def test_cell_magic_below_header_runs_once(case: Case, blank: str, kernel: Kerne
     bare = kernel.run(case.body)
     registered = kernel.run(f"%%notify_on_finish {name}\n{blank}{case.body}")
 
-    # The magic's own frame names the line on which it stands, and that is one further down.
-    assert looks(registered, listings=False) == looks(bare, listings=False)
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == case.word
+    # A frame of the magic names its line, which is one line lower below the header.
+    assert visible_outputs(registered, with_tracebacks=False) == visible_outputs(bare, with_tracebacks=False)
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == case.outcome
 
 
 def test_blank_lines_and_indentation_before_header_are_accepted(kernel: Kernel, slack: Slack, name: str) -> None:
     bare = kernel.run("\n\n    # not registered\n    x = 1\n    x + 1")
     registered = kernel.run(f"\n\n    %%notify_on_finish {name}\n    x = 1\n    x + 1")
 
-    assert looks(registered) == looks(bare)
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
+    assert visible_outputs(registered) == visible_outputs(bare)
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == "finished"
 
 
 def test_traceback_names_lines_of_cell(kernel: Kernel, name: str) -> None:
@@ -214,21 +214,20 @@ def test_traceback_names_lines_of_cell(kernel: Kernel, name: str) -> None:
 
 def test_error_stops_run_all(kernel: Kernel, slack: Slack, name: str) -> None:
     statuses = [
-        [one.status for one in kernel.run_all("'first'", f"{head}\n1 / 0", "'never run'", "'nor this'")]
-        for head in ("# not registered", f"%%notify_on_finish {name}")
+        [result.status for result in kernel.run_all("'first'", f"{header}\n1 / 0", "'never run'", "'nor this'")]
+        for header in ("# not registered", f"%%notify_on_finish {name}")
     ]
 
     assert statuses == [["ok", "error", "aborted", "aborted"]] * 2
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == "failed"
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == "failed"
 
 
 def test_history_contains_cell_and_value(kernel: Kernel, name: str) -> None:
     kernel.run("'the one before'")
     registered = kernel.run(f"%%notify_on_finish {name}\n40 + 2")
-    after = kernel.run(
-        f"_, __, Out[{registered.execution_count}], _{registered.execution_count}, In[{registered.execution_count}].splitlines()[1:], _i"
-    )
-    history = kernel.run(f"%history {registered.execution_count}")
+    number = registered.execution_count
+    after = kernel.run(f"_, __, Out[{number}], _{number}, In[{number}].splitlines()[1:], _i")
+    history = kernel.run(f"%history {number}")
 
     source = f"%%notify_on_finish {name}\n40 + 2"
     assert after.values == [str((42, "the one before", 42, 42, ["40 + 2"], source))]
@@ -239,21 +238,21 @@ SOURCE = "def area(r):\n    # of a circle\n    return 3 * r * r\n"
 
 
 def test_inspect_finds_source_of_cell(kernel: Kernel, name: str) -> None:
-    asked = "import inspect\nprint(inspect.getsource(area))"
-    inside = kernel.run(f"%%notify_on_finish {name}\n{SOURCE}\n{asked}")
-    later = kernel.run(asked)
+    inspection = "import inspect\nprint(inspect.getsource(area))"
+    inside = kernel.run(f"%%notify_on_finish {name}\n{SOURCE}\n{inspection}")
+    later = kernel.run(inspection)
 
     assert (inside.stdout, later.stdout) == (f"{SOURCE}\n",) * 2
 
 
 def test_function_of_cell_is_pickled_for_other_processes(kernel: Kernel, name: str) -> None:
-    done = kernel.run(
+    result = kernel.run(
         f"%%notify_on_finish {name}\n{SOURCE}\nimport pickle, multiprocessing\n"
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n    mapped = pool.map(area, [1, 2])\n"
         "mapped, pickle.loads(pickle.dumps(area)) is area, area.__module__"
     )
 
-    assert done.values == [str(([3, 12], True, "__main__"))]
+    assert result.values == [str(([3, 12], True, "__main__"))]
 
 
 def test_cell_leaves_only_its_own_names(kernel: Kernel, name: str) -> None:
@@ -272,39 +271,40 @@ def test_registered_cell_run_by_other_cell_is_reported_separately(kernel: Kernel
 
     assert result.values == ["False"]
     assert len(result.errors) == 1
-    assert alert_outcome(the_one_alert(kernel, slack, inner)) == "failed"
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == "finished"
+    assert alert_outcome(wait_for_only_alert(kernel, slack, inner)) == "failed"
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == "finished"
 
 
 def test_run_cell_magic_raises_error_of_cell(kernel: Kernel, slack: Slack, name: str) -> None:
-    called = f"get_ipython().run_cell_magic('notify_on_finish', '{name}', '1 / 0')"
-    caught = kernel.run(f"try:\n    {called}\nexcept ZeroDivisionError as error:\n    print('caught', error)")
-    through, after = kernel.run_all(called.replace(name, next(NAMES)), "'never run'")
+    call = f"get_ipython().run_cell_magic('notify_on_finish', '{name}', '1 / 0')"
+    caught = kernel.run(f"try:\n    {call}\nexcept ZeroDivisionError as error:\n    print('caught', error)")
+    uncaught, after = kernel.run_all(call.replace(name, next(NAMES)), "'never run'")
 
     assert caught.stdout.endswith("caught division by zero\n")
-    assert alert_outcome(the_one_alert(kernel, slack, name)) == "failed"
-    assert (through.status, after.status) == ("error", "aborted")
+    assert alert_outcome(wait_for_only_alert(kernel, slack, name)) == "failed"
+    assert (uncaught.status, after.status) == ("error", "aborted")
 
 
-# What the header may say
+# Options in the header
 
 
 @pytest.mark.parametrize(
-    "words", ["--nonsense", "--min soon", "--on sometimes", "--mention @minsu", "--tail -1", "a b", '"no end', "--show"]
+    "options",
+    ["--nonsense", "--min soon", "--on sometimes", "--mention @minsu", "--tail -1", "a b", '"no end', "--show"],
 )
-def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, slack: Slack, name: str) -> None:
+def test_invalid_options_print_usage_and_cell_runs(options: str, kernel: Kernel, slack: Slack, name: str) -> None:
     before = len(slack.delivered)
-    result = kernel.run(f"%%notify_on_finish {words}\n40 + 2")
+    result = kernel.run(f"%%notify_on_finish {options}\n40 + 2")
 
     assert (result.status, result.values) == ("ok", ["42"])
     assert "usage: %%notify_on_finish [--min DURATION]" in " ".join(result.stderr.split())
     slack.wait_for(before + 1)
-    nothing_further(kernel, slack)
+    wait_for_pending_alerts(kernel, slack)
     assert [alert_outcome(payload) for payload in slack.payloads[before:]] == ["finished", "finished"]
 
 
 @pytest.mark.parametrize(
-    ("code", "answer"),
+    ("code", "message"),
     [
         ("%%notify_on_finish --mim 5m\n1", "--mim is not an option; did you mean --min?"),
         ("%%notify_on_finish my run\n1", "unexpected argument 'run'; quote values that contain spaces"),
@@ -320,20 +320,20 @@ def test_invalid_options_print_usage_and_cell_runs(words: str, kernel: Kernel, s
         ("%cwnotify login", "this front end has no field to type into; in a terminal: cwnotify login"),
     ],
 )
-def test_misspelled_option_gets_suggestion(code: str, answer: str, kernel: Kernel, slack: Slack) -> None:
-    assert answer in kernel.run(code).text
-    nothing_further(kernel, slack)
+def test_misspelled_option_gets_suggestion(code: str, message: str, kernel: Kernel, slack: Slack) -> None:
+    assert message in kernel.run(code).text
+    wait_for_pending_alerts(kernel, slack)
 
 
-@pytest.mark.parametrize("question", ["%%notify_on_finish?", "?%%notify_on_finish", "%notify_on_finish?"])
-def test_help_lists_options(question: str, kernel: Kernel, slack: Slack) -> None:
+@pytest.mark.parametrize("help_request", ["%%notify_on_finish?", "?%%notify_on_finish", "%notify_on_finish?"])
+def test_help_lists_options(help_request: str, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
-    result = kernel.run(question)
+    result = kernel.run(help_request)
 
     assert result.status == "ok"
     for option in ("--min", "--on", "--mention", "--show", "--tail", "--lang", "--channel", "--together"):
         assert option in result.pager_text
-    nothing_further(kernel, slack)
+    wait_for_pending_alerts(kernel, slack)
     assert len(slack.delivered) == before + 1
 
 
@@ -346,38 +346,38 @@ def test_lsmagic_lists_magics(kernel: Kernel) -> None:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement behind ``%notify_on_finish``, its value, and what Slack is to be told."""
+    """A statement after ``%notify_on_finish``, its value, and the outcome that the alert must report."""
 
     code: str
     value: str = ""
-    word: str = "finished"
+    outcome: str = "finished"
 
 
 @pytest.mark.parametrize(
-    "one",
+    "statement",
     [
         Statement("%notify_on_finish len('four')", "4"),
         Statement("x = %notify_on_finish len('four')\nx + 1", "5"),
         Statement("%notify_on_finish --min 0 --on always print('said')"),
         Statement("%notify_on_finish made = 7"),
-        Statement("def f(n):\n    return 1 / n\n\n%notify_on_finish f(0)", word="failed"),
+        Statement("def f(n):\n    return 1 / n\n\n%notify_on_finish f(0)", outcome="failed"),
     ],
-    ids=lambda one: one.code,
+    ids=lambda statement: statement.code,
 )
-def test_statement_is_reported_and_returns_value(one: Statement, kernel: Kernel, slack: Slack) -> None:
+def test_statement_is_reported_and_returns_value(statement: Statement, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
-    result = kernel.run(one.code)
+    result = kernel.run(statement.code)
 
-    assert result.values == ([one.value] if one.value else [])
-    assert (result.status == "error") == (one.word == "failed")
+    assert result.values == ([statement.value] if statement.value else [])
+    assert (result.status == "error") == (statement.outcome == "failed")
     slack.wait_for(before + 1)
-    nothing_further(kernel, slack)
-    assert alert_outcome(slack.payloads[before]) == one.word
+    wait_for_pending_alerts(kernel, slack)
+    assert alert_outcome(slack.payloads[before]) == statement.outcome
     assert len(slack.payloads) == before + 2
 
 
 @pytest.mark.parametrize(
-    ("cell", "prints"),
+    ("cell", "output"),
     [
         ("x = 5\n%notify_on_finish print('{x}', '$x', '{{x}}')", "{x} $x {{x}}\n"),
         ("x = 5\n%notify_on_finish print(f'{x + 1}')", "6\n"),
@@ -386,14 +386,14 @@ def test_statement_is_reported_and_returns_value(one: Statement, kernel: Kernel,
         ("def f(n):\n    value = %notify_on_finish n + 1\n    print(value)\n\nf(3)", "4\n"),
     ],
 )
-def test_statement_runs_as_written(cell: str, prints: str, kernel: Kernel, slack: Slack) -> None:
+def test_statement_runs_as_written(cell: str, output: str, kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     result = kernel.run(cell)
-    same = kernel.run(cell.replace("%notify_on_finish", "%time"))
+    timed = kernel.run(cell.replace("%notify_on_finish", "%time"))
     slack.wait_for(before + 1)
 
-    assert result.stdout == prints
-    assert prints in same.stdout
+    assert result.stdout == output
+    assert output in timed.stdout
     assert alert_outcome(slack.payloads[before]) == "finished"
 
 
@@ -404,10 +404,10 @@ def test_statement_shows_local_names_and_tail(kernel: Kernel, slack: Slack) -> N
         "    %notify_on_finish --tail 2 --show rate print('a\\nb\\nc')\n    print('after')\n\nf(0.25)"
     )
     slack.wait_for(before + 1)
-    told = alert_text(slack.payloads[before])
+    text = alert_text(slack.payloads[before])
 
-    assert "*rate*\n0.25" in told
-    assert "```\nb\nc\n```" in told
+    assert "*rate*\n0.25" in text
+    assert "```\nb\nc\n```" in text
 
 
 def test_braces_in_header_are_evaluated_after_cell(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -437,11 +437,11 @@ def test_notify_all_reports_long_cells_until_off(kernel: Kernel, slack: Slack, n
     kernel.run(f"%%notify_on_finish {name}\ntime.sleep(0.7)")
     kernel.run("%notify_all --off")
     kernel.run("time.sleep(0.7)")
-    nothing_further(kernel, slack)
+    wait_for_pending_alerts(kernel, slack)
 
-    told, registered, _ = slack.payloads[before:]
-    assert f"Cell [{long.execution_count}]" in told["text"]
-    assert alert_outcome(told) == "finished"
+    plain, registered, _ = slack.payloads[before:]
+    assert f"Cell [{long.execution_count}]" in plain["text"]
+    assert alert_outcome(plain) == "finished"
     assert registered == wait_for_alert(slack, name)
     assert short.values == ["'short'"]
 
@@ -468,7 +468,7 @@ def test_min_suppresses_short_cell(kernel: Kernel, slack: Slack, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("when", "body", "told"),
+    ("when", "body", "is_sent"),
     [
         ("finish", "1", True),
         ("finish", "1 / 0", False),
@@ -479,15 +479,15 @@ def test_min_suppresses_short_cell(kernel: Kernel, slack: Slack, name: str) -> N
         ("always", "1 / 0", True),
     ],
 )
-def test_on_selects_outcomes(when: str, body: str, told: bool, kernel: Kernel, slack: Slack, name: str) -> None:
+def test_on_selects_outcomes(when: str, body: str, is_sent: bool, kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name} --on {when}\n{body}")
-    nothing_further(kernel, slack)
+    wait_for_pending_alerts(kernel, slack)
 
-    assert len(delivered_alerts(slack, name)) == told
+    assert len(delivered_alerts(slack, name)) == is_sent
 
 
 @pytest.mark.parametrize(
-    ("who", "ping"),
+    ("mention", "ping"),
     [
         ("@here", "<!here>"),
         ("@channel", "<!channel>"),
@@ -495,53 +495,53 @@ def test_on_selects_outcomes(when: str, body: str, told: bool, kernel: Kernel, s
         ("S0123ABCD", "<!subteam^S0123ABCD>"),
     ],
 )
-def test_mention_pings(who: str, ping: str, kernel: Kernel, slack: Slack, name: str) -> None:
-    kernel.run(f"%%notify_on_finish {name} --mention {who}\n1")
+def test_mention_pings(mention: str, ping: str, kernel: Kernel, slack: Slack, name: str) -> None:
+    kernel.run(f"%%notify_on_finish {name} --mention {mention}\n1")
 
     assert wait_for_alert(slack, name)["text"].endswith(f" {ping}")
 
 
 def test_show_value_that_fails_does_not_reach_cell(kernel: Kernel, slack: Slack, name: str) -> None:
-    shown = 'loss, metrics["acc"], f(1, 2), nowhere, 1 / 0, leave(), "x" * 9000, "a" in metrics, stop()'
+    expressions = 'loss, metrics["acc"], f(1, 2), nowhere, 1 / 0, leave(), "x" * 9000, "a" in metrics, stop()'
     result = kernel.run(
-        f"%%notify_on_finish {name} --show {shown}\n"
+        f"%%notify_on_finish {name} --show {expressions}\n"
         "import sys\nloss, metrics = 0.123456789, {'acc': 0.9}\n"
         "def f(a, b): return a + b\ndef leave(): sys.exit(5)\ndef stop(): raise KeyboardInterrupt\n'value'"
     )
-    told = alert_text(the_one_alert(kernel, slack, name))
+    text = alert_text(wait_for_only_alert(kernel, slack, name))
 
     assert (result.status, result.values, result.text) == ("ok", ["'value'"], "")
-    assert "0.123457" in told
-    assert 'metrics["acc"] = 0.9' in told
-    assert "f(1, 2) = 3" in told
-    assert "nowhere = NameError" in told
-    assert "1 / 0 = ZeroDivisionError" in told
-    assert "leave() = SystemExit" in told
-    assert '"a" in metrics = False' in told
-    assert "stop() = KeyboardInterrupt" in told
-    assert "x" * 400 in told
-    assert "x" * 600 not in told
+    assert "0.123457" in text
+    assert 'metrics["acc"] = 0.9' in text
+    assert "f(1, 2) = 3" in text
+    assert "nowhere = NameError" in text
+    assert "1 / 0 = ZeroDivisionError" in text
+    assert "leave() = SystemExit" in text
+    assert '"a" in metrics = False' in text
+    assert "stop() = KeyboardInterrupt" in text
+    assert "x" * 400 in text
+    assert "x" * 600 not in text
 
 
 def test_show_evaluates_after_failed_cell(kernel: Kernel, slack: Slack, name: str) -> None:
     kernel.run(f"%%notify_on_finish {name} --show epoch\nfor epoch in range(9):\n    1 / (5 - epoch)")
 
-    told = alert_text(wait_for_alert(slack, name))
-    assert "epoch\n5" in told.replace("*", "")
+    text = alert_text(wait_for_alert(slack, name))
+    assert "epoch\n5" in text.replace("*", "")
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A cell that prints, and the lines that the alert is to show of it."""
+    """A cell that prints, the value of ``--tail``, and how the lines in the alert begin."""
 
     code: str
-    lines: int
-    last: str
+    tail: int
+    lines: str
 
 
 PRINTED = {
     "both streams": Printed("import sys\nprint('one')\nprint('two', file=sys.stderr)\nprint('three')", 2, "two\nthree"),
-    "fewer lines than asked for": Printed("print('one')", 5, "one"),
+    "fewer lines than requested": Printed("print('one')", 5, "one"),
     "no end of line": Printed("print('one')\nprint('two', end='')", 1, "two"),
     "progress bar": Printed(
         "for i in range(101):\n    print(f'\\r{i}% of it', end='', flush=True)\nprint('\\ndone')", 2, "100% of it\ndone"
@@ -550,20 +550,20 @@ PRINTED = {
     "an error after it": Printed("print('one')\n1 / 0", 1, "one"),
     "a magic beneath": Printed("%%time\nprint('one')\nprint('two')", 9, "one\ntwo\nCPU times"),
     "a shell's output": Printed("!echo one; echo two", 1, "two"),
-    # What goes to the descriptor itself comes back by a thread of ipykernel's, so the cell goes on for a moment.
+    # A thread of ipykernel's copies what is written to the descriptor, so the cell sleeps briefly.
     "C's own output": Printed("import os, time\nos.system('echo one; echo two')\ntime.sleep(0.1)", 2, "one\ntwo"),
     "the descriptor's": Printed("import os, time\nos.write(1, b'one\\ntwo\\n');\ntime.sleep(0.1)", 1, "two"),
 }
 
 
-@pytest.mark.parametrize("one", PRINTED.values(), ids=PRINTED)
-def test_tail_sends_last_lines(one: Printed, kernel: Kernel, slack: Slack, name: str) -> None:
-    bare = kernel.run(one.code)
-    result = kernel.run(f"%%notify_on_finish {name} --tail {one.lines}\n{one.code}")
+@pytest.mark.parametrize("case", PRINTED.values(), ids=PRINTED)
+def test_tail_sends_last_lines(case: Printed, kernel: Kernel, slack: Slack, name: str) -> None:
+    bare = kernel.run(case.code)
+    result = kernel.run(f"%%notify_on_finish {name} --tail {case.tail}\n{case.code}")
 
-    block = alert_text(wait_for_alert(slack, name)).rpartition("The last it printed")[2]
-    assert block.strip("\n`").startswith(one.last)
-    assert looks(result, listings=False) == looks(bare, listings=False)
+    block = alert_text(wait_for_alert(slack, name)).rpartition("Last output")[2]
+    assert block.strip("\n`").startswith(case.lines)
+    assert visible_outputs(result, with_tracebacks=False) == visible_outputs(bare, with_tracebacks=False)
 
 
 def test_output_is_not_sent_without_tail(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -591,21 +591,21 @@ def test_channel_is_sent_only_if_set(kernel: Kernel, slack: Slack, name: str) ->
 
 def test_alert_names_prompt_number(kernel: Kernel, slack: Slack, name: str) -> None:
     for body in ("1", "1 / 0", "for for for", "%%time\n1"):
-        result = kernel.run(f"%%notify_on_finish {name}{result_id(body)}\n{body}")
+        result = kernel.run(f"%%notify_on_finish {name}{name_suffix(body)}\n{body}")
 
-        assert f"In [{result.execution_count}]" in alert_text(wait_for_alert(slack, f"{name}{result_id(body)}"))
+        assert f"In [{result.execution_count}]" in alert_text(wait_for_alert(slack, f"{name}{name_suffix(body)}"))
 
 
-def result_id(body: str) -> str:
-    """A suffix for a name, of the letters in `body`."""
+def name_suffix(body: str) -> str:
+    """Return the letters and digits in `body`."""
     return re.sub(r"\W", "", body)
 
 
-# Together
+# --together
 
 
-def together(*names: str, last: str = "1") -> list[str]:
-    """Cells that ask to be told together; the last one's body is `last`."""
+def combined_cells(*names: str, last: str = "1") -> list[str]:
+    """Return cells with ``--together``; `last` is the body of the last one."""
     bodies = ["1"] * (len(names) - 1) + [last]
     return [f"%%notify_on_finish {name} --together\n{body}" for name, body in zip(names, bodies, strict=True)]
 
@@ -613,49 +613,49 @@ def together(*names: str, last: str = "1") -> list[str]:
 def test_together_sends_one_alert_after_two_quiet_seconds(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
-    kernel.run_all(*together(*names))
-    ended = time.time()
+    kernel.run_all(*combined_cells(*names))
+    ended_at = time.time()
     slack.wait_for(before + 1)
 
-    (one,) = slack.delivered[before:]
-    assert 1.9 < one.at - ended < 3.0
-    assert "3 cells finished" in one.payload["text"]
-    assert [name for name in names if f"{name} ·" in alert_text(one.payload)] == names
-    nothing_further(kernel, slack)
+    (alert,) = slack.delivered[before:]
+    assert 1.9 < alert.at - ended_at < 3.0
+    assert "3 cells finished" in alert.payload["text"]
+    assert [name for name in names if f"{name} ·" in alert_text(alert.payload)] == names
+    wait_for_pending_alerts(kernel, slack)
     assert len(slack.delivered) == before + 2
 
 
 def test_together_survives_slow_plain_cells_of_run_all(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
-    first, second, third = together(*names)
+    first, second, third = combined_cells(*names)
     slow = "import time\ntime.sleep(2.6)"
-    kernel.run_all(first, slow, second, "1", slow, third, slow)
-    ended = time.time()
+    kernel.run_all(first, slow, second, "1", third, slow)
+    ended_at = time.time()
     slack.wait_for(before + 1)
 
-    (one,) = slack.delivered[before:]
-    assert 1.9 < one.at - ended < 3.0
-    assert "3 cells finished" in one.payload["text"]
-    nothing_further(kernel, slack)
+    (alert,) = slack.delivered[before:]
+    assert 1.9 < alert.at - ended_at < 3.0
+    assert "3 cells finished" in alert.payload["text"]
+    wait_for_pending_alerts(kernel, slack)
     assert len(slack.delivered) == before + 2
 
 
 def test_together_does_not_wait_for_later_plain_cell(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
-    kernel.run_all(*together(next(NAMES), next(NAMES)))
-    ended = time.time()
+    kernel.run_all(*combined_cells(next(NAMES), next(NAMES)))
+    ended_at = time.time()
     time.sleep(1.2)
-    kernel.run("import time\ntime.sleep(4)")
+    kernel.run("import time\ntime.sleep(2.2)")
 
-    (one,) = slack.delivered[before:]
-    assert one.at - ended < 3.0
+    (alert,) = slack.delivered[before:]
+    assert alert.at - ended_at < 3.0
 
 
 def test_together_ends_when_plain_cell_fails(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
-    first, second, third = together(*names)
+    first, second, third = combined_cells(*names)
     results = kernel.run_all(first, second, "import time\ntime.sleep(2.6)\n1 / 0", third)
     slack.wait_for(before + 1)
 
@@ -666,17 +666,17 @@ def test_together_ends_when_plain_cell_fails(kernel: Kernel, slack: Slack) -> No
 def test_together_reports_failure_at_once(kernel: Kernel, slack: Slack) -> None:
     before = len(slack.delivered)
     names = [next(NAMES) for _ in range(3)]
-    results = kernel.run_all(*together(*names[:2], last="1 / 0"), *together(names[2]))
-    ended = time.time()
+    results = kernel.run_all(*combined_cells(*names[:2], last="1 / 0"), *combined_cells(names[2]))
+    ended_at = time.time()
     slack.wait_for(before + 1)
 
-    (one,) = slack.delivered[before:]
+    (alert,) = slack.delivered[before:]
     assert [result.status for result in results] == ["ok", "error", "aborted"]
-    assert one.at - ended < 1.0
-    assert f"*{names[1]}* failed" in one.payload["text"]
-    assert f"{names[0]} ·" in alert_text(one.payload)
-    assert names[2] not in alert_text(one.payload)
-    nothing_further(kernel, slack)
+    assert alert.at - ended_at < 1.0
+    assert f"*{names[1]}* failed" in alert.payload["text"]
+    assert f"{names[0]} ·" in alert_text(alert.payload)
+    assert names[2] not in alert_text(alert.payload)
+    wait_for_pending_alerts(kernel, slack)
     assert len(slack.delivered) == before + 2
 
 
@@ -685,16 +685,16 @@ def test_together_reports_killed_kernel_at_once(slack: Slack, tmp_path: Path) ->
     with World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         before = len(slack.delivered)
-        first, second = together(*names, last=LONG_RUNNING_CODE)
+        first, second = combined_cells(*names, last=LONG_RUNNING_CODE)
         kernel.run(first)
         cell = kernel.submit_cell(second)
         cell.wait_for_output("begun")
-        killed = kernel.kill()
+        killed_at = kernel.kill()
         slack.wait_for(before + 1)
         world.wait_for_sidecars_to_exit()
 
-    (one,) = slack.delivered[before:]
-    # A sidecar that has just started may wait for its instance's name.
-    assert one.at - killed < 1.0 + INSTANCE_LOOKUP_TIMEOUT
-    assert f"*{names[1]}* was lost" in one.payload["text"]
-    assert f"{names[0]} ·" in alert_text(one.payload)
+    (alert,) = slack.delivered[before:]
+    # A new sidecar may first look up its instance.
+    assert alert.at - killed_at < 1.0 + INSTANCE_LOOKUP_TIMEOUT
+    assert f"*{names[1]}* was lost" in alert.payload["text"]
+    assert f"{names[0]} ·" in alert_text(alert.payload)

@@ -1,4 +1,4 @@
-"""A run failed if IPython displayed an error as its cell's own: in every way to run a script or a nested cell."""
+"""A run failed if IPython displayed an error as that of its cell, for each way to run a script or a nested cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = (f"run{number}" for number in count(1))
 
 @dataclass(frozen=True)
 class Cell:
-    """The lines below a header, and the cells before and after it."""
+    """The lines below the header, the name of the displayed error, and the cells before and after it."""
 
     body: str
     error: str = ""
@@ -29,8 +29,8 @@ SCRIPTS = {
     "broken.py": "def f():\n    raise ValueError('in the script')\nf()\n",
     "good.py": "x = 1\n",
     "nested.py": "get_ipython().run_cell('1 / 0')\n",
-    "leaves.py": "import sys\nsys.exit(0)\n",
-    "leaves3.py": "import sys\nsys.exit(3)\n",
+    "exits.py": "import sys\nsys.exit(0)\n",
+    "exits3.py": "import sys\nsys.exit(3)\n",
     "broken_module.py": "raise ValueError('in the module')\n",
     "broken.ipy": "!true\n1 / 0\n",
 }
@@ -39,13 +39,13 @@ FAILED = {
     "%%capture": Cell("%%capture\n1/0", "ZeroDivisionError"),
     "%%capture with a syntax error": Cell("%%capture\nx = = 1", "SyntaxError"),
     "%%time with a group": Cell("%%time\nraise ExceptionGroup('g', [ValueError()])", "ExceptionGroup"),
-    "%run": Cell("%run broken.py\nprint('it goes on')", "ValueError"),
+    "%run": Cell("%run broken.py\nprint('it continues')", "ValueError"),
     "%run -i": Cell("%run -i broken.py", "ValueError"),
     "%run -n": Cell("%run -n broken.py", "ValueError"),
     "%run -t": Cell("%run -t broken.py", "ValueError"),
     "%run -p": Cell("%run -p broken.py", "ValueError"),
     "%run -m": Cell("%run -m broken_module", "ValueError"),
-    "%run of a script that leaves with 3": Cell("%run leaves3.py", "SystemExit"),
+    "%run of a script that exits with 3": Cell("%run exits3.py", "SystemExit"),
     "%run of an IPython script": Cell("%run broken.ipy", "ZeroDivisionError"),
     "%run below %time": Cell("%time %run broken.py", "ValueError"),
     "%run below %%time": Cell("%%time\n%run broken.py", "ValueError"),
@@ -74,7 +74,7 @@ FAILED = {
         before="shell = get_ipython()\nshell.showtraceback = lambda *a, **k: print('something went wrong')",
         after="del shell.showtraceback",
     ),
-    "a display that the cell brings": Cell(
+    "a display that the cell defines": Cell(
         "def hide(*more, **names):\n    import sys\n    kind, error, trace = sys.exc_info()\n"
         "    get_ipython()._showtraceback(kind, error, ['hidden'])\n\n"
         "get_ipython().showtraceback = hide\n%run broken.py",
@@ -101,8 +101,8 @@ FAILED = {
         "import asyncio\nasyncio.current_task().cancel()\nawait asyncio.sleep(1)", "CancelledError"
     ),
 }
-SHOWN = "try:\n    1 / 0\nexcept Exception:\n    get_ipython().showtraceback()"
-OUTPUT = "import ipywidgets\nwith ipywidgets.Output():\n    1 / 0"
+SHOW_ERROR = "try:\n    1 / 0\nexcept Exception:\n    get_ipython().showtraceback()"
+OUTPUT_WIDGET = "import ipywidgets\nwith ipywidgets.Output():\n    1 / 0"
 THREAD = (
     "import threading\nthread = threading.Thread(target=get_ipython().run_line_magic, args=('run', 'broken.py'))\n"
     "thread.start(); thread.join()"
@@ -115,19 +115,19 @@ FINISHED = {
     "a cell inside, after a script": Cell("%run good.py\nr = get_ipython().run_cell('1 / 0')"),
     "a cell inside with %run": Cell("get_ipython().run_cell('%run broken.py')"),
     "a silent cell inside": Cell("get_ipython().run_cell('1 / 0', silent=True)"),
-    "an error that the cell displays": Cell(SHOWN),
-    "an error that the cell displays, below %%time": Cell(f"%%time\n{SHOWN}"),
-    "an Output widget": Cell(OUTPUT),
-    "an Output widget, below %%time": Cell(f"%%time\n{OUTPUT}"),
-    "an Output widget, after a script": Cell(f"%run good.py\n{OUTPUT}"),
-    "a last error of somebody's": Cell("%%time\nimport sys\nsys.last_value = ValueError()"),
+    "an error that the cell displays": Cell(SHOW_ERROR),
+    "an error that the cell displays, below %%time": Cell(f"%%time\n{SHOW_ERROR}"),
+    "an Output widget": Cell(OUTPUT_WIDGET),
+    "an Output widget, below %%time": Cell(f"%%time\n{OUTPUT_WIDGET}"),
+    "an Output widget, after a script": Cell(f"%run good.py\n{OUTPUT_WIDGET}"),
+    "a last error that other code sets": Cell("%%time\nimport sys\nsys.last_value = ValueError()"),
     "an earlier error again": Cell("%tb", before="1 / 0"),
     "an earlier error again, below %%time": Cell("%%time\n%tb", before="1 / 0"),
     "display of what has no text": Cell(
         "class Bad:\n    def __repr__(self):\n        raise ValueError\ndisplay(Bad())"
     ),
-    "%run -e": Cell("%run -e leaves3.py"),
-    "a script that leaves with 0": Cell("%run leaves.py"),
+    "%run -e": Cell("%run -e exits3.py"),
+    "a script that exits with 0": Cell("%run exits.py"),
     "a task that is cancelled and handled": Cell(
         "import asyncio\ntask = asyncio.ensure_future(asyncio.sleep(9))\ntask.cancel()\n"
         "try:\n    await task\nexcept asyncio.CancelledError:\n    pass"
@@ -138,20 +138,21 @@ FINISHED = {
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as kernel:
         for name, text in SCRIPTS.items():
             (world.home / name).write_text(text)
-        assert one.run("%load_ext cwnotify").text == ""
-        yield one
+        assert kernel.run("%load_ext cwnotify").text == ""
+        yield kernel
 
 
-def run(kernel: Kernel, cell: Cell) -> str:
+def run_cell(kernel: Kernel, cell: Cell) -> str:
+    """Run the cell with a header, and return the run's name."""
     name = next(NAMES)
     if cell.before:
         kernel.run(cell.before)
@@ -163,15 +164,15 @@ def run(kernel: Kernel, cell: Cell) -> str:
 
 @pytest.mark.parametrize("cell", FAILED.values(), ids=FAILED)
 def test_error_displayed_by_ipython_fails_cell(cell: Cell, kernel: Kernel, slack: Slack) -> None:
-    told = wait_for_alert(slack, run(kernel, cell))
+    alert = wait_for_alert(slack, run_cell(kernel, cell))
 
-    assert alert_outcome(told) == "failed"
-    assert f"`{cell.error}`" in told["text"]
+    assert alert_outcome(alert) == "failed"
+    assert f"`{cell.error}`" in alert["text"]
 
 
 @pytest.mark.parametrize("cell", FINISHED.values(), ids=FINISHED)
 def test_error_of_other_code_does_not_fail_cell(cell: Cell, kernel: Kernel, slack: Slack) -> None:
-    assert alert_outcome(wait_for_alert(slack, run(kernel, cell))) == "finished"
+    assert alert_outcome(wait_for_alert(slack, run_cell(kernel, cell))) == "finished"
 
 
 def test_automagic_below_notify_all_is_reported(kernel: Kernel, slack: Slack) -> None:
@@ -189,7 +190,7 @@ def test_statement_that_runs_script_is_reported(kernel: Kernel, slack: Slack) ->
 
 
 def test_subshell_cell_does_not_fail_running_cell(kernel: Kernel, slack: Slack) -> None:
-    """Cells of subshells run in threads of their own, at the same time."""
+    """A subshell runs its cells in another thread, at the same time."""
     name = next(NAMES)
     kernel.run(
         f"%%notify_on_finish {name}\n%%time\nimport threading\nshell = get_ipython()\n"
@@ -200,16 +201,17 @@ def test_subshell_cell_does_not_fail_running_cell(kernel: Kernel, slack: Slack) 
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
-def notebook(kernel: Kernel, *cells: str) -> str:
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+def write_notebook(kernel: Kernel, *cells: str) -> str:
+    """Write a notebook with these cells, and return its file name."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     path = kernel.world.home / f"{next(NAMES)}.ipynb"
-    nbformat.write(book, path)
+    nbformat.write(notebook, path)
     return path.name
 
 
 def test_registered_cells_of_run_notebook_have_own_names(kernel: Kernel, slack: Slack) -> None:
     outer, first, future, broken, never = (next(NAMES) for _ in range(5))
-    path = notebook(
+    path = write_notebook(
         kernel,
         f"%%notify_on_finish {first}\nx = 1",
         f"%%notify_on_finish {future}\n'a docstring'\nfrom __future__ import annotations\ny = 1",
@@ -227,33 +229,33 @@ def test_registered_cells_of_run_notebook_have_own_names(kernel: Kernel, slack: 
 
 def test_run_notebook_needs_no_registered_cell_around_it(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
-    kernel.run(f"%run {notebook(kernel, f'%%notify_on_finish {name}{chr(10)}1')}")
+    kernel.run(f"%run {write_notebook(kernel, f'%%notify_on_finish {name}{chr(10)}1')}")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "finished"
 
 
 def test_failed_plain_cell_of_run_notebook_fails_cell(kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
-    kernel.run(f"%%notify_on_finish {name}\n%run {notebook(kernel, 'x = 1', '1 / 0')}")
+    kernel.run(f"%%notify_on_finish {name}\n%run {write_notebook(kernel, 'x = 1', '1 / 0')}")
 
     assert alert_outcome(wait_for_alert(slack, name)) == "failed"
 
 
 def test_unload_restores_shell_methods(kernel: Kernel) -> None:
-    look = (
+    inspection = (
         "import importlib.util, ipykernel.zmqshell, IPython.utils._process_common as common\nip = get_ipython()\n"
         "ours = importlib.util.find_spec('cwnotify').submodule_search_locations[0]\n"
         "methods = ip.showtraceback, ip._showtraceback, ip.kernel._input_request\n"
         "functions = ipykernel.zmqshell.system, common.process_handler\n"
-        "paths = [getattr(one, '__func__', one).__code__.co_filename for one in methods + functions]\n"
+        "paths = [getattr(function, '__func__', function).__code__.co_filename for function in methods + functions]\n"
         "print(*(path.startswith(f'{ours}/') for path in paths))"
     )
     with World(kernel.world.home / "other") as world, Kernel(world) as other:
-        before = other.run(look).stdout.split()
+        before = other.run(inspection).stdout.split()
         other.run("%load_ext cwnotify")
-        loaded = other.run(look).stdout.split()
+        loaded = other.run(inspection).stdout.split()
         other.run("%reload_ext cwnotify")
         other.run("%unload_ext cwnotify")
-        after = other.run(look).stdout.split()
+        after = other.run(inspection).stdout.split()
 
     assert (set(before), set(loaded), set(after)) == ({"False"}, {"True"}, {"False"})

@@ -1,6 +1,6 @@
-"""The cells that ``notebooks/training.ipynb`` shows for Keras, Lightning and Hugging Face, with the real frameworks.
+"""The cells for Keras, Lightning and Hugging Face in ``notebooks/training.ipynb``, with the real frameworks.
 
-They install 1.5 GB into an environment of their own, and so are run by ``make frameworks`` alone.
+Only ``make frameworks`` runs these tests, because they install 1.5 GB into a virtual environment.
 """
 
 from __future__ import annotations
@@ -89,17 +89,17 @@ def python() -> Path:
     return venv_python("frameworks", *PINS)
 
 
-def shown(name: str) -> str:
-    """The cell that the notebook shows for the run called `name`."""
+def notebook_cell(name: str) -> str:
+    """Return the notebook's cell for the run `name`."""
     text = "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / "training.ipynb", as_version=4).cells)
     (cell,) = re.findall(rf"```python\n(%%notify_on_finish {name}\n.*?)```", text, re.DOTALL)
     return str(cell)
 
 
-def values(told: str) -> dict[str, str]:
-    """What an alert shows, by name: as fields, or as lines where there are many."""
+def shown_values(text: str) -> dict[str, str]:
+    """Return the values in an alert's text by name. Many values are lines instead of fields."""
     return dict(
-        re.findall(r"^\*(.+)\*\n`?(.+?)`?$", told, re.MULTILINE) + re.findall(r"^(\w+) = (.+)$", told, re.MULTILINE)
+        re.findall(r"^\*(.+)\*\n`?(.+?)`?$", text, re.MULTILINE) + re.findall(r"^(\w+) = (.+)$", text, re.MULTILINE)
     )
 
 
@@ -107,30 +107,30 @@ def values(told: str) -> dict[str, str]:
 def test_training_metrics_are_in_alert(name: str, python: Path, world: World, slack: Slack) -> None:
     setup, field, progress, metrics = FRAMEWORKS[name]
 
-    done = world.execute(python, "-c", RUN, input=f"{setup}@@@{shown(name)}", timeout=180, env=BACKEND)
+    result = world.execute(python, "-c", RUN, input=f"{setup}@@@{notebook_cell(name)}", timeout=180, env=BACKEND)
 
-    told = wait_for_alert(slack, name)
-    assert alert_outcome(told) == "finished", done.stdout + done.stderr
-    found = values(alert_text(told))
-    assert found[field] == progress
-    assert all(float(found[metric]) >= 0 for metric in metrics)
+    alert = wait_for_alert(slack, name)
+    assert alert_outcome(alert) == "finished", result.stdout + result.stderr
+    values = shown_values(alert_text(alert))
+    assert values[field] == progress
+    assert all(float(values[metric]) >= 0 for metric in metrics)
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_killed_training_leaves_metrics(name: str, python: Path, world: World, slack: Slack) -> None:
     setup, field, progress, metrics = FRAMEWORKS[name]
-    cell = f"{shown(name)}\nimport os\nos.kill(os.getpid(), 9)"
+    cell = f"{notebook_cell(name)}\nimport os\nos.kill(os.getpid(), 9)"
 
-    done = world.execute(python, "-c", RUN, input=f"{setup}@@@{cell}", timeout=180, env=BACKEND)
+    result = world.execute(python, "-c", RUN, input=f"{setup}@@@{cell}", timeout=180, env=BACKEND)
 
-    told = wait_for_alert(slack, name)
-    assert alert_outcome(told) == "lost", done.stdout + done.stderr
-    found = values(alert_text(told))
-    assert found[field] == progress
-    assert set(metrics) <= set(found)
+    alert = wait_for_alert(slack, name)
+    assert alert_outcome(alert) == "lost", result.stdout + result.stderr
+    values = shown_values(alert_text(alert))
+    assert values[field] == progress
+    assert set(metrics) <= set(values)
 
 
-# What is in the alert of a cell whose work is done by other processes
+# Cells whose work is done by other processes
 
 JOBLIB = """
 from joblib import Parallel, delayed
@@ -154,14 +154,14 @@ def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack:
     cell = "%%notify_on_finish load\nParallel(2)(delayed(load)(row) for row in '1x')"
     world.execute(python, "-c", RUN, input=f"%load_ext cwnotify@@@{JOBLIB}@@@{cell}", timeout=180)
 
-    told = alert_text(wait_for_alert(slack, "load"))
-    assert "Parallel(2)(delayed(load)(row) for row in '1x')" in told
-    assert "ValueError: invalid literal for int() with base 10: 'x'\nIn another process:\n" in told
-    assert "in load\n    return int(row)" in told
+    text = alert_text(wait_for_alert(slack, "load"))
+    assert "Parallel(2)(delayed(load)(row) for row in '1x')" in text
+    assert "ValueError: invalid literal for int() with base 10: 'x'\nIn another process:\n" in text
+    assert "in load\n    return int(row)" in text
 
 
 @pytest.mark.parametrize(
-    ("setup", "cell", "noted"),
+    ("setup", "cell", "notes"),
     [
         (ACCELERATE, "notebook_launcher(train, num_processes=2)", {"rank": "0", "size": "2"}),
         (
@@ -174,13 +174,13 @@ def test_joblib_worker_error_shows_user_lines(python: Path, world: World, slack:
     ids=["accelerate", "Lightning"],
 )
 def test_note_of_rank_0_process_reaches_cell(
-    setup: str, cell: str, noted: dict[str, str], python: Path, world: World, slack: Slack
+    setup: str, cell: str, notes: dict[str, str], python: Path, world: World, slack: Slack
 ) -> None:
-    done = world.execute(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
+    result = world.execute(python, "-c", RUN, input=f"{setup}@@@%%notify_on_finish train\n{cell}", timeout=180)
 
-    told = wait_for_alert(slack, "train")
-    assert alert_outcome(told) == "finished", done.stdout + done.stderr
-    assert noted.items() <= values(alert_text(told)).items()
+    alert = wait_for_alert(slack, "train")
+    assert alert_outcome(alert) == "finished", result.stdout + result.stderr
+    assert notes.items() <= shown_values(alert_text(alert)).items()
 
 
 @pytest.mark.parametrize("callback", ["", "cwnotify.callbacks.lightning()"])
@@ -192,6 +192,8 @@ def test_stopped_lightning_training_is_interrupted(callback: str, python: Path, 
         "    def on_train_epoch_end(self, trainer, pl_module):\n        signal.raise_signal(signal.SIGINT)\n\n"
         f"Trainer(max_epochs=3, callbacks=[Stop(), {callback}]).fit(model, train_loader)"
     )
-    done = world.execute(python, "-c", RUN, input=f"{LIGHTNING}@@@{cell}", timeout=180)
+    result = world.execute(python, "-c", RUN, input=f"{LIGHTNING}@@@{cell}", timeout=180)
 
-    assert alert_outcome(wait_for_alert(slack, f"stopped{len(callback)}")) == "interrupted", done.stdout + done.stderr
+    assert alert_outcome(wait_for_alert(slack, f"stopped{len(callback)}")) == "interrupted", (
+        result.stdout + result.stderr
+    )

@@ -1,4 +1,4 @@
-"""An alert belongs to its run: no run's alert is taken for another one's, and ranks of one launch share one."""
+"""Each run gets its own alert, and the ranks of one distributed job share one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for attempt in range(3):
     except ValueError:
         pass
 """
-# Two ranks, each in a shell that tries again. The first one fails at once, the other one as it hears of it.
+# Two ranks, each in a shell that retries. Both fail in every attempt.
 SHELL = """
 for rank in 0 1; do
     RANK=$rank sh -c 'for attempt in 1 2 3; do ATTEMPT=$attempt $PYTHON train.py; done' &
@@ -40,8 +40,8 @@ with notify('train'):
 """
 
 
-def delivered(world: World, slack: Slack) -> list[str]:
-    """The words of all alerts, once every sidecar has left."""
+def final_alert_texts(world: World, slack: Slack) -> list[str]:
+    """Return the texts of all alerts after every sidecar has exited."""
     world.wait_for_sidecars_to_exit()
     return [alert_text(payload) for payload in slack.payloads]
 
@@ -62,28 +62,28 @@ def test_kernel_reports_each_run_despite_inherited_variables(
         kernel.submit_cell(f"%%notify_on_finish train\n{LONG_RUNNING_CODE}").wait_for_output("begun")
         kernel.kill()
         slack.wait_for(4)
-    told = delivered(world, slack)
+    texts = final_alert_texts(world, slack)
 
     assert sorted(map(alert_outcome, slack.payloads)) == ["failed", "failed", "failed", "lost"]
-    assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
-    assert "[rank" not in "".join(told)
+    assert all(any(f"attempt {number}" in text for text in texts) for number in range(3))
+    assert "[rank" not in "".join(texts)
 
 
 def test_torchrun_retry_attempts_are_reported(world: World, slack: Slack) -> None:
     world.execute("python", "-c", RETRIES, env=TORCH)
-    told = delivered(world, slack)
+    texts = final_alert_texts(world, slack)
 
-    assert len(told) == 3
-    assert all(any(f"attempt {number}" in one for one in told) for number in range(3))
+    assert len(texts) == 3
+    assert all(any(f"attempt {number}" in text for text in texts) for number in range(3))
 
 
 def test_retry_attempts_of_two_ranks_are_reported_once(world: World, slack: Slack) -> None:
     (world.home / "train.py").write_text(TRAIN)
     world.execute("bash", "-c", SHELL, env=PYTHON | {"WORLD_SIZE": "2", "MASTER_PORT": "29500"})
-    told = delivered(world, slack)
+    texts = final_alert_texts(world, slack)
 
-    assert len(told) == 3
-    assert all(any(f"attempt {number}" in one for one in told) for number in (1, 2, 3))
+    assert len(texts) == 3
+    assert all(any(f"attempt {number}" in text for text in texts) for number in (1, 2, 3))
 
 
 def test_eight_failing_ranks_send_one_alert(world: World, slack: Slack) -> None:
@@ -94,7 +94,7 @@ def test_eight_failing_ranks_send_one_alert(world: World, slack: Slack) -> None:
         "bash", "-c", "for r in 0 1 2 3 4 5 6 7; do RANK=$r WORLD_SIZE=8 $PYTHON train.py & done; wait", env=PYTHON
     )
 
-    assert len(delivered(world, slack)) == 1
+    assert len(final_alert_texts(world, slack)) == 1
 
 
 LIGHTNING = """
@@ -111,21 +111,23 @@ with notify('fit', min=0):
 """
 
 
-@pytest.mark.parametrize(("fails", "word"), [("pass", "finished"), ("[][0]", "failed")])
-def test_lightning_worker_processes_belong_to_same_run(fails: str, word: str, world: World, slack: Slack) -> None:
+@pytest.mark.parametrize(("statement", "outcome"), [("pass", "finished"), ("[][0]", "failed")])
+def test_lightning_worker_processes_belong_to_same_run(
+    statement: str, outcome: str, world: World, slack: Slack
+) -> None:
     script = world.home / "train.py"
-    script.write_text(LIGHTNING.replace("FAIL", fails))
+    script.write_text(LIGHTNING.replace("FAIL", statement))
     world.execute("python", script)
 
-    assert len(delivered(world, slack)) == 1
-    assert alert_outcome(slack.payloads[0]) == word
+    assert len(final_alert_texts(world, slack)) == 1
+    assert alert_outcome(slack.payloads[0]) == outcome
 
 
 def test_late_secondary_rank_sends_nothing_when_finished(world: World, slack: Slack) -> None:
     body = "os.environ |= dict(RANK='1', WORLD_SIZE='2')"
     world.execute("python", "-c", f"import os\nfrom cwnotify import notify\nwith notify('train'):\n    {body}")
 
-    assert delivered(world, slack) == []
+    assert final_alert_texts(world, slack) == []
 
 
 def test_rank_dependent_name_hides_no_failure(world: World, slack: Slack) -> None:
@@ -133,5 +135,5 @@ def test_rank_dependent_name_hides_no_failure(world: World, slack: Slack) -> Non
     (world.home / "train.py").write_text(code)
     world.execute("bash", "-c", "for r in 0 1; do RANK=$r WORLD_SIZE=2 $PYTHON train.py & done; wait", env=PYTHON)
 
-    assert len(delivered(world, slack)) == 2
+    assert len(final_alert_texts(world, slack)) == 2
     assert alert_outcome(wait_for_alert(slack, "train 1")) == "failed"

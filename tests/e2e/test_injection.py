@@ -1,4 +1,4 @@
-"""What others wrote cannot ping, forge a link or break out in Slack, nor run a script in any page of ours."""
+"""Untrusted text cannot ping, forge a link or break markup in Slack, nor run a script in our pages."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ HOSTILE = (
 
 
 def _run(text: str, outcome: Outcome = Outcome.FAILED, lang: str = "en") -> RunResult:
-    place = RunLocation(notebook=text, cell=3, host=text, instance=text, instance_type=text, zone=text)
-    run = Run("id", text, AT, place=place, options=RunOptions(lang=lang))
-    shown = (CapturedValue(text, value=text), CapturedValue("x", error=text))
-    return RunResult(run, outcome, 3.0, AT, failure=RunFailure(text, text, text), shown=shown, tail=text)
+    location = RunLocation(notebook=text, cell=3, host=text, instance=text, instance_type=text, zone=text)
+    run = Run("id", text, AT, place=location, options=RunOptions(lang=lang))
+    values = (CapturedValue(text, value=text), CapturedValue("x", error=text))
+    return RunResult(run, outcome, 3.0, AT, failure=RunFailure(text, text, text), shown=values, tail=text)
 
 
 def _alarm(text: str, after: str = "ALARM") -> AlarmStateChange:
@@ -65,9 +65,12 @@ def _alarm(text: str, after: str = "ALARM") -> AlarmStateChange:
 RENDERERS: dict[str, Callable[[str, str], list[Any]]] = {
     "a run": lambda text, lang: [run_message(_run(text, outcome, lang)) for outcome in Outcome],
     "runs together": lambda text, lang: [combined_runs_message([_run(text, lang=lang)] * 3)],
-    "an alarm": lambda text, lang: [alarm_message(_alarm(text), lang), alarm_message(_alarm(text, text), lang)],
+    "an alarm": lambda text, lang: [
+        alarm_message(_alarm(text), lang),
+        alarm_message(_alarm(text, text), lang),
+    ],
     "flapping": lambda text, lang: [flapping_message([_alarm(text)] * 9, lang, "", "")],
-    "a digest": lambda text, lang: digest_payloads([_alarm(f"{text}{n}") for n in range(30)], 60.0, lang),
+    "a digest": lambda text, lang: [*digest_payloads([_alarm(f"{text}{n}") for n in range(30)], 60.0, lang)],
     "a text": lambda text, lang: [unrecognized_event_message(UnrecognizedEvent(text, text), lang)],
 }
 
@@ -89,31 +92,31 @@ def browser_page() -> Iterator[Page]:
         browser.close()
 
 
-def ran(browser_page: Page, path: Path, html: str) -> object:
-    """Whether a script from outside ran on a page with this source, also after everything was pointed at."""
+def run_scripts(browser_page: Page, path: Path, html: str) -> object:
+    """Open a page with this source, move the mouse over each element, and return what injected scripts set."""
     path.write_text(html.encode("utf-8", "replace").decode())
     browser_page.goto(path.as_uri())
     browser_page.evaluate(
-        "document.querySelectorAll('body *').forEach(one => one.dispatchEvent(new MouseEvent('mouseover')))"
+        "document.querySelectorAll('body *').forEach(node => node.dispatchEvent(new MouseEvent('mouseover')))"
     )
-    links = browser_page.evaluate("[...document.links].map(one => one.protocol)")
-    # A colon alone stands for an address that is none.
+    links = browser_page.evaluate("[...document.links].map(link => link.protocol)")
+    # The browser returns a colon for an invalid address.
     assert set(links) <= {"https:", "http:", ":"}, links
     return browser_page.evaluate("window.ran")
 
 
 def test_injected_script_is_detected(browser_page: Page, tmp_path: Path) -> None:
-    assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[0]}</p>") == 1
-    assert ran(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[1]}</p>") == 1
+    assert run_scripts(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[0]}</p>") == 1
+    assert run_scripts(browser_page, tmp_path / "page.html", f"<p>{SCRIPTS[1]}</p>") == 1
 
 
 def test_message_page_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
     payloads = [payload for text in HOSTILE for make in RENDERERS.values() for payload in make(text, "en")]
-    # And what no message of ours would be: another program's, with everything unescaped.
+    # Another program's messages, which escape nothing.
     payloads += [{"text": text, "blocks": [{"type": text}], "attachments": [{"color": text}]} for text in HOSTILE]
 
-    # Without the page's policy, which would stop what escaping let through.
-    assert ran(browser_page, tmp_path / "page.html", "".join(map(render_entry_html, payloads))) is None
+    # Without the page's policy, which would hide an error in the escaping.
+    assert run_scripts(browser_page, tmp_path / "page.html", "".join(map(render_entry_html, payloads))) is None
 
 
 def test_demo_report_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
@@ -122,31 +125,31 @@ def test_demo_report_runs_no_foreign_script(browser_page: Page, tmp_path: Path) 
     html = path.read_text()
 
     assert "script-src 'none'" in html
-    assert ran(browser_page, path, html.replace("Content-Security-Policy", "nothing")) is None
+    assert run_scripts(browser_page, path, html.replace("Content-Security-Policy", "nothing")) is None
 
 
 def test_panel_html_runs_no_foreign_script(browser_page: Page, tmp_path: Path) -> None:
-    shown = []
+    fragments = []
     for text in HOSTILE:
-        one = healthy_snapshot(AT)
+        snapshot = healthy_snapshot(AT)
         hostile = replace(
-            one,
+            snapshot,
             title=text,
             unit=text,
             subjects=tuple(
-                replace(subject, instance=text, name=text, zone=text, state=text) for subject in one.subjects
+                replace(subject, instance=text, name=text, zone=text, state=text) for subject in snapshot.subjects
             ),
-            alarms=tuple(replace(alarm, name=text, state=text, url=text) for alarm in one.alarms),
-            runs=tuple(replace(run, name=text, outcome="failed", detail=text, place=text) for run in one.runs),
-            lines=tuple(replace(line, label=text) for line in one.lines),
-            troubles=(PanelProblem(text, AT, AT),),
+            alarms=tuple(replace(alarm, name=text, state=text, url=text) for alarm in snapshot.alarms),
+            runs=tuple(replace(run, name=text, outcome="failed", detail=text, place=text) for run in snapshot.runs),
+            lines=tuple(replace(line, label=text) for line in snapshot.lines),
+            problems=(PanelProblem(text, AT, AT),),
             health=SlackHealth(True, AT, 1, 1, text),
         )
-        live = (html.render_subject, html.render_freshness, html.render_notices, html.render_runs)
-        shown += [
-            *(draw(hostile) for draw in live),
+        renderers = (html.render_subject, html.render_freshness, html.render_notices, html.render_runs)
+        fragments += [
+            *(draw(hostile) for draw in renderers),
             html.render_status(hostile, [text]),
             html.render_static_panel(hostile, b"", b""),
         ]
 
-    assert ran(browser_page, tmp_path / "panel.html", "".join(shown)) is None
+    assert run_scripts(browser_page, tmp_path / "panel.html", "".join(fragments)) is None

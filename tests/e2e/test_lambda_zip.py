@@ -1,4 +1,4 @@
-"""The zip as AWS runs it: awslambdaric, in an environment that holds nothing else, and Slack good and bad."""
+"""The Lambda function's zip runs in AWS's runtime client without other packages; Slack works or fails."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ ENVELOPES = Path(__file__).parents[1] / "data" / "envelopes"
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as running:
-        yield running
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def function(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LambdaFunction]:
     task = tmp_path_factory.mktemp("lambda") / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
-    with LambdaFunction(task, {"hookUrl": slack.url}) as running:
-        yield running
+    with LambdaFunction(task, {"hookUrl": slack.url}) as function:
+        yield function
 
 
-def event(id: object) -> dict[str, Any]:
+def make_sns_event(id: object) -> dict[str, Any]:
     change = {"AlarmName": f"train-{id}", "NewStateValue": "ALARM", "NewStateReason": "x", "OldStateValue": "OK"}
     return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(change)}}]}
 
 
 def test_alarm_arrives(slack: Slack, function: LambdaFunction) -> None:
-    assert function.invoke(event("first")) == InvocationResult({"messages": 1, "batchItemFailures": []})
-    slack.wait_for(lambda payloads: any("train-first" in one["text"] for one in payloads))
+    assert function.invoke(make_sns_event("first")) == InvocationResult({"messages": 1, "batchItemFailures": []})
+    slack.wait_for(lambda payloads: any("train-first" in payload["text"] for payload in payloads))
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "reason"),
     [
         (WEBHOOK_REMOVED, "404 no_service"),
         (RATE_LIMITED, "429"),
         (Answer(500, "rollup_error"), "500"),
         (Answer(mode="hang"), "no answer in time"),
-        (Answer(mode="reset"), "dropped"),
+        (Answer(mode="reset"), "reset"),
     ],
 )
-def test_alarm_rejected_by_slack_is_error(slack: Slack, function: LambdaFunction, answer: Answer, why: str) -> None:
+def test_alarm_rejected_by_slack_is_error(slack: Slack, function: LambdaFunction, answer: Answer, reason: str) -> None:
     before = len(slack.delivered)
     slack.answer = answer
     began = time.monotonic()
     try:
-        ended = function.invoke(event(why), seconds=2.5)
+        result = function.invoke(make_sns_event(reason), seconds=2.5)
     finally:
         slack.answer = Answer()
-    assert ended.error == "NotDeliveredError"
-    assert why in ended.message
+    assert result.error == "NotDeliveredError"
+    assert reason in result.message
     assert time.monotonic() - began < 2.5
-    assert slack.canary not in ended.message + function.log
+    assert slack.canary not in result.message + function.log
     assert len(slack.delivered) == before
 
 
-def queued(**bodies: object) -> dict[str, Any]:
-    """A batch from SQS, as ``ReportBatchItemFailures`` wants its answer."""
+def make_sqs_event(**bodies: object) -> dict[str, Any]:
+    """Return a batch from SQS of one record for each of `bodies`, by message ID."""
     records = [
         {"eventSource": "aws:sqs", "messageId": id, "receiptHandle": "h", "body": json.dumps(body)}
         for id, body in bodies.items()
@@ -77,8 +77,8 @@ def queued(**bodies: object) -> dict[str, Any]:
     return {"Records": records}
 
 
-def fleet_alarm(name: str) -> dict[str, Any]:
-    """What EventBridge puts into the fleet's queue."""
+def make_fleet_alarm(name: str) -> dict[str, Any]:
+    """Return the EventBridge event that the fleet's queue receives for the alarm `name`."""
     arn = f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{name}"
     detail = {"alarmName": name, "state": {"value": "ALARM", "timestamp": "2026-11-17T04:05:00.130+0000"}}
     return {
@@ -93,28 +93,30 @@ def fleet_alarm(name: str) -> dict[str, Any]:
 def test_batch_retries_only_rejected_records(slack: Slack, function: LambdaFunction, alarms: int) -> None:
     before = len(slack.delivered)
     slack.answer_by_payload = lambda payload: Answer(400, "invalid_blocks") if "poison" in json.dumps(payload) else None
-    good = {f"id-{n}": fleet_alarm(f"cpu-{n}") for n in range(alarms)}
+    good = {f"id-{n}": make_fleet_alarm(f"cpu-{n}") for n in range(alarms)}
     try:
-        ended = function.invoke(queued(**good, bad={"job": "poison"}, worse=fleet_alarm("poison")), seconds=30)
-        assert not ended.error, ended.message
-        assert ended.result["batchItemFailures"] == [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
-        sent = ended.result["messages"]
+        result = function.invoke(
+            make_sqs_event(**good, bad={"job": "poison"}, worse=make_fleet_alarm("poison")), seconds=30
+        )
+        assert not result.error, result.message
+        assert result.result["batchItemFailures"] == [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
+        sent = result.result["messages"]
         for _ in range(10):
-            again = function.invoke(queued(bad={"job": "poison"}, worse=fleet_alarm("poison")))
-            assert (again.error, "400 invalid_blocks" in again.message) == ("NotDeliveredError", True)
+            retry = function.invoke(make_sqs_event(bad={"job": "poison"}, worse=make_fleet_alarm("poison")))
+            assert (retry.error, "400 invalid_blocks" in retry.message) == ("NotDeliveredError", True)
     finally:
         slack.answer_by_payload = lambda payload: None
-    said = json.dumps(slack.wait_for(before + sent)[before:])
+    texts = json.dumps(slack.wait_for(before + sent)[before:])
     assert len(slack.delivered) == before + sent
-    assert all(f"cpu-{n}" in said for n in range(alarms))
+    assert all(f"cpu-{n}" in texts for n in range(alarms))
 
 
 def test_batch_out_of_time_reports_sent_records(slack: Slack, function: LambdaFunction) -> None:
     slack.next_answers.extend([Answer(), Answer(), *[Answer(mode="hang")] * 20])
     began = time.monotonic()
-    ended = function.invoke(queued(**{f"id-{n}": fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
+    result = function.invoke(make_sqs_event(**{f"id-{n}": make_fleet_alarm(f"time-{n}") for n in range(5)}), seconds=4)
     slack.next_answers.clear()
-    assert ended.result["batchItemFailures"] == [{"itemIdentifier": f"id-{n}"} for n in (2, 3, 4)]
+    assert result.result["batchItemFailures"] == [{"itemIdentifier": f"id-{n}"} for n in (2, 3, 4)]
     assert time.monotonic() - began < 4
 
 
@@ -123,11 +125,11 @@ def test_workflow_webhook_is_rejected_and_event_kept(path: str, tmp_path: Path) 
     task = tmp_path / "task"
     zipfile.ZipFile(io.BytesIO(make_zip())).extractall(task)
     with LambdaFunction(task, {"hookUrl": f"https://hooks.slack.com{path}"}) as function:
-        ended = function.invoke(event("kept"))
-    assert ended.error == "NotDeliveredError"
-    assert "Workflow webhook" in ended.message
-    assert "cwnotify manifest" in ended.message
-    assert "secret" not in ended.message + function.log
+        result = function.invoke(make_sns_event("kept"))
+    assert result.error == "NotDeliveredError"
+    assert "Workflow webhook" in result.message
+    assert "cwnotify manifest" in result.message
+    assert "secret" not in result.message + function.log
 
 
 def test_hook_url_accepts_json_and_assignment(slack: Slack, tmp_path: Path) -> None:
@@ -137,16 +139,16 @@ def test_hook_url_accepts_json_and_assignment(slack: Slack, tmp_path: Path) -> N
         (f'{{"url": "{slack.url}", "channel": "#ml"}}', f"\ufeffexport HOOK='{slack.url}'\n")
     ):
         with LambdaFunction(task, {"hookUrl": hook}) as function:
-            assert function.invoke(event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
+            assert function.invoke(make_sns_event(f"read-{number}")).result == {"messages": 1, "batchItemFailures": []}
 
 
 def test_every_known_envelope_is_sent(slack: Slack, function: LambdaFunction) -> None:
     for path in sorted(ENVELOPES.glob("*.json")):
-        ended = function.invoke(json.loads(path.read_bytes()))
-        assert not ended.error, path.name
-        # Over HTTPS the result is the response's body.
-        result = json.loads(ended.result["body"]) if "body" in ended.result else ended.result
-        assert result["messages"] >= 1, path.name
+        result = function.invoke(json.loads(path.read_bytes()))
+        assert not result.error, path.name
+        # For a function URL the result is in the response's body.
+        summary = json.loads(result.result["body"]) if "body" in result.result else result.result
+        assert summary["messages"] >= 1, path.name
 
 
 def test_both_handler_names_work(function: LambdaFunction) -> None:

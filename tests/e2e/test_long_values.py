@@ -1,4 +1,4 @@
-"""However much a run shows, its alert says how it ended, and what was left out."""
+"""The alert of a run with very many or very long values reports its outcome, and that values are missing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ def test_cell_with_2500_values_is_reported_as_finished(world: World, slack: Slac
 
 
 def test_cell_with_megabyte_of_expressions_is_reported(world: World, slack: Slack) -> None:
-    expressions = ",".join(f"len('{'x' * 30_000}') + {number}" for number in range(60))
+    expressions = ",".join(f"len('{'x' * 18_000}') + {number}" for number in range(60))
     with Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%%notify_on_finish train --show {expressions}\nraise ValueError('y' * 3_000_000)", 60)
         payload = wait_for_alert(slack, "train", 30)
 
     assert alert_outcome(payload) == "failed"
-    # As many as there is room for.
     assert "more values" in alert_text(payload)
 
 
@@ -41,7 +40,7 @@ BODIES = {
     "notes one by one": ("show = None", "for n in range(10_000): cwnotify.note({f'v{n}': '🚀' * 1000})", True),
     "notes again": ("show = None", "for n in range(120): cwnotify.note({f'v{n % 60}': n})", True),
 }
-TYPES = """
+USER_TYPES = """
 import collections.abc, cwnotify, os
 class Endless(collections.abc.Mapping):
     def __getitem__(self, name): return 1
@@ -54,53 +53,55 @@ class Unshown:
 """
 
 
-KILLED = ("10,000 notes", "notes again")
+KILLED_CASES = ("10,000 notes", "notes again")
 
 
 @pytest.mark.parametrize(
-    ("case", "word"), [*((case, "finished") for case in BODIES), *((case, "lost") for case in KILLED)]
+    ("case", "outcome"), [*((case, "finished") for case in BODIES), *((case, "lost") for case in KILLED_CASES)]
 )
-def test_program_is_reported_whatever_it_shows(case: str, word: str, world: World, slack: Slack) -> None:
+def test_program_is_reported_whatever_it_shows(case: str, outcome: str, world: World, slack: Slack) -> None:
     show, body, has_more = BODIES[case]
-    end = "    os.kill(os.getpid(), 9)\n" if word == "lost" else ""
+    end = "    os.kill(os.getpid(), 9)\n" if outcome == "lost" else ""
 
-    world.execute("python", "-c", f"{TYPES}\n{show}\nwith cwnotify.notify('train', show=show):\n    {body}\n{end}")
+    world.execute("python", "-c", f"{USER_TYPES}\n{show}\nwith cwnotify.notify('train', show=show):\n    {body}\n{end}")
 
     payload = wait_for_alert(slack, "train", 30)
-    assert alert_outcome(payload) == word
+    assert alert_outcome(payload) == outcome
     assert "v" in alert_text(payload)
-    # Of what a killed process noted last, only what had been passed on is known.
-    if word == "finished":
+    # The last notes of a killed process may not have reached the sidecar.
+    if outcome == "finished":
         assert ("more values" in alert_text(payload)) == has_more
 
 
-ANOTHER_VERSION = """
+OTHER_VERSION = """
 import cwnotify, json
 from cwnotify.sidecar import client
 def encode(kind, **values):
     if kind == 'ended':
         values['ended'] |= {'tail': 'x' * SIZE}
     return json.dumps({'kind': kind, **values}, separators=(',', ':')).encode() + b'\\n'
-link.encode = encode
+client.encode_pipe_message = encode
 with cwnotify.notify('train'):
     END
 """
 
 
 @pytest.mark.parametrize("size", [3_000_000, 20_000_000])
-@pytest.mark.parametrize(("word", "end"), [("finished", "pass"), ("failed", "raise ValueError('no')")])
-def test_long_line_of_other_version_reports_outcome(word: str, end: str, size: int, world: World, slack: Slack) -> None:
-    code = ANOTHER_VERSION.replace("SIZE", str(size)).replace("END", end)
-    done = world.execute("python", "-c", code)
+@pytest.mark.parametrize(("outcome", "end"), [("finished", "pass"), ("failed", "raise ValueError('no')")])
+def test_long_line_of_other_version_reports_outcome(
+    outcome: str, end: str, size: int, world: World, slack: Slack
+) -> None:
+    code = OTHER_VERSION.replace("SIZE", str(size)).replace("END", end)
+    result = world.execute("python", "-c", code)
 
-    assert alert_outcome(wait_for_alert(slack, "train", 30)) == word
+    assert alert_outcome(wait_for_alert(slack, "train", 30)) == outcome
     if size > 1 << 24:
-        assert "the alert about train has no details" in done.stderr
+        assert "the alert about train has no details" in result.stderr
 
 
 def test_end_larger_than_pipe_is_sent_without_next_event(world: World, slack: Slack) -> None:
-    code = ANOTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
-    running = world.launch("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
+    code = OTHER_VERSION.replace("SIZE", "3_000_000").replace("END", "pass")
+    process = world.launch("python", "-c", f"{code}\nimport time\ntime.sleep(60)")
 
     assert alert_outcome(wait_for_alert(slack, "train", 30)) == "finished"
-    assert running.poll() is None
+    assert process.poll() is None

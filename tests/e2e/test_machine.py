@@ -1,4 +1,4 @@
-"""On an EC2 instance: alerts name it, and Slack hears at once that it will be taken back."""
+"""On an EC2 instance, alerts name the instance, and its Spot notices are sent to Slack."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.kernel import LONG_RUNNING_CODE, Kernel, World
 from tests.support.slack import Slack
 from tests.support.waiting import until
 
-ARM = "%%notify_on_finish train\n"
+HEADER = "%%notify_on_finish train\n"
 
 
-def texts(slack: Slack) -> list[str]:
+def alert_texts(slack: Slack) -> list[str]:
     return [str(payload["text"]) for payload in slack.payloads]
 
 
@@ -30,9 +30,9 @@ def test_alert_names_and_links_instance(tmp_path: Path, delay: float) -> None:
     imds = Imds(delay=delay)
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        # The first run starts the sidecar, which then asks who this is; the second comes when it knows.
+        # The first run starts the sidecar, which looks up the instance; at the second run it knows it.
         for number in (1, 2):
-            kernel.run(f"{ARM}{number}")
+            kernel.run(f"{HEADER}{number}")
             slack.wait_for(number)
 
     for payload in slack.payloads:
@@ -44,7 +44,7 @@ def test_alert_of_immediately_lost_run_names_instance(tmp_path: Path) -> None:
     with Imds(delay=0.5) as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
         with Kernel(world) as kernel:
             kernel.run("%load_ext cwnotify")
-            kernel.submit_cell(f"{ARM}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+            kernel.submit_cell(f"{HEADER}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
             slack.wait_for(1)
         world.wait_for_sidecars_to_exit()
 
@@ -58,13 +58,13 @@ def test_alert_waits_briefly_for_hanging_metadata_service(tmp_path: Path) -> Non
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
         began = time.monotonic()
-        ended = kernel.run(f"{ARM}1")
+        result = kernel.run(f"{HEADER}1")
         slack.wait_for(1)
 
-    assert ended.status == "ok"
-    # A second for the service, the rest is for the sidecar's start on a busy machine.
+    assert result.status == "ok"
+    # One second for the service; the rest for the sidecar's start on a busy machine.
     assert time.monotonic() - began < 6
-    assert "finished" in texts(slack)[0]
+    assert "finished" in alert_texts(slack)[0]
     assert "i-0abc" not in str(slack.payloads)
 
 
@@ -72,11 +72,11 @@ def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path) -> None:
     imds = Imds(delay=60.0)
     with imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        kernel.run(f"{ARM}1")
+        kernel.run(f"{HEADER}1")
         until(lambda: world.outbox_messages("pending"), 5, "the alert on disk")
         (sidecar,) = world.sidecar_ids()
         os.kill(sidecar, signal.SIGKILL)
-        kernel.run(f"{ARM}2")
+        kernel.run(f"{HEADER}2")
         slack.wait_for(2)
 
     assert len(slack.payloads) == 2
@@ -84,24 +84,23 @@ def test_alert_waiting_for_instance_outlives_sidecar(tmp_path: Path) -> None:
 
 def test_spot_notice_is_sent_once_during_cell(tmp_path: Path) -> None:
     with Imds("spot") as imds, Slack() as slack, World(tmp_path, slack.url, **imds.environ) as world:
-        with Kernel(world) as one, Kernel(world) as two:
-            cells = []
-            for kernel in (one, two):
-                kernel.run("%load_ext cwnotify")
-                cells.append(kernel.submit_cell(f"{ARM}{LONG_RUNNING_CODE}"))
-                cells[-1].wait_for_output("begun")
+        with Kernel(world) as first, Kernel(world) as second:
+            # The first poll of each sidecar finds this one; the other one arrives while the cells run.
             imds.announce_rebalance()
+            cells = []
+            for kernel in (first, second):
+                kernel.run("%load_ext cwnotify")
+                cells.append(kernel.submit_cell(f"{HEADER}{LONG_RUNNING_CODE}"))
+                cells[-1].wait_for_output("begun")
             slack.wait_for(1)
             imds.announce_interruption()
             slack.wait_for(2)
-            # By then each of the two sidecars has looked, and looked again.
-            slack.wait_for(lambda payloads: len(payloads) >= 2)
-            for kernel in (one, two):
+            for kernel in (first, second):
                 kernel.kill()
             slack.wait_for(4)
         world.wait_for_sidecars_to_exit()
 
-    told = texts(slack)
-    assert sum("may soon be taken back" in text for text in told) == 1
-    assert sum("takes Spot instance" in text for text in told) == 1
-    assert sum("was lost" in text for text in told) == 2
+    texts = alert_texts(slack)
+    assert sum("may soon be reclaimed" in text for text in texts) == 1
+    assert sum("will reclaim Spot instance" in text for text in texts) == 1
+    assert sum("was lost" in text for text in texts) == 2

@@ -1,12 +1,11 @@
-"""The same cells on the oldest, the newest and two pairs of ipykernel and IPython between. Real kernels.
+"""The same cells in real kernels of four pairs of ipykernel and IPython, from the oldest to the newest.
 
-Each pair lives in a virtual environment of its own under ``.matrix/``, made when it is missing or its lock file
-changed (``requirements/lock`` has the pairs); all else is what the other tests have.
+Each pair has a virtual environment in ``.matrix/``, created if it is missing or its lock file changed
+(``requirements/lock`` lists the pairs). All other packages are those of the other tests.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -48,22 +47,21 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def slack(python: Path) -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(python: Path, slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world, python) as one:
-        assert one.run("%load_ext cwnotify").text == ""
-        yield one
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world, python) as kernel:
+        assert kernel.run("%load_ext cwnotify").text == ""
+        yield kernel
 
 
-def test_environment_has_requested_versions(python: Path, request: pytest.FixtureRequest) -> None:
-    told = "import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)"
-    versions = subprocess.run([python, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+def test_kernel_has_requested_versions(kernel: Kernel, request: pytest.FixtureRequest) -> None:
+    result = kernel.run("import ipykernel, IPython; print(ipykernel.__version__, IPython.__version__)")
 
-    assert tuple(versions) == request.node.callspec.params["python"]
+    assert tuple(result.stdout.split()) == request.node.callspec.params["python"]
 
 
 def test_finished_cell_shows_value_once(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -103,7 +101,7 @@ def test_error_swallowed_by_magic_is_not_failure(kernel: Kernel, slack: Slack, n
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "text"),
     [
         ("r = get_ipython().run_cell('1 / 0')", "finished"),
         ("%%time\nr = get_ipython().run_cell('1 / 0')", "finished"),
@@ -116,12 +114,12 @@ def test_error_swallowed_by_magic_is_not_failure(kernel: Kernel, slack: Slack, n
         ("import asyncio\nt = asyncio.ensure_future(asyncio.sleep(9))\nt.cancel()\nawait t", "`CancelledError`"),
     ],
 )
-def test_displayed_error_is_failure(kernel: Kernel, slack: Slack, name: str, body: str, told: str) -> None:
+def test_displayed_error_is_failure(kernel: Kernel, slack: Slack, name: str, body: str, text: str) -> None:
     (kernel.world.home / "broken.py").write_text("1 / 0")
     (kernel.world.home / "broken.ipy").write_text("!true\n1 / 0\n")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
 
-    assert told in wait_for_alert(slack, name)["text"]
+    assert text in wait_for_alert(slack, name)["text"]
 
 
 def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name: str) -> None:
@@ -133,15 +131,17 @@ def test_braces_of_header_and_statement_stay(kernel: Kernel, slack: Slack, name:
 
 
 @pytest.mark.parametrize(
-    ("body", "typed", "says"),
+    ("body", "input_text", "text"),
     [
-        ("input()", "y", "waits for your input"),
-        ("import pdb\npdb.set_trace()\nx = 1", "c", "waits for you in the debugger"),
+        ("input()", "y", "is waiting for your input"),
+        ("import pdb\npdb.set_trace()\nx = 1", "c", "is waiting for you in the debugger"),
     ],
 )
-def test_waiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str, body: str, typed: str, says: str) -> None:
-    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}", typed)
-    slack.wait_for(lambda _: any(says in payload["text"] for payload in delivered_alerts(slack, name)))
+def test_waiting_cell_is_reported(
+    kernel: Kernel, slack: Slack, name: str, body: str, input_text: str, text: str
+) -> None:
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}", input_text)
+    slack.wait_for(lambda _: any(text in payload["text"] for payload in delivered_alerts(slack, name)))
     cell.result()
     slack.wait_for(lambda _: any("finished" in payload["text"] for payload in delivered_alerts(slack, name)))
 
@@ -158,7 +158,7 @@ def test_interrupted_cell_is_reported(kernel: Kernel, slack: Slack, name: str) -
 
 
 def test_interrupted_awaiting_cell_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
-    # An await that sleeps for long hears of an interrupt only when something else wakes the loop, see test_outcomes.
+    # Short sleeps, because an interrupt does not wake the event loop (see test_outcomes).
     body = "import asyncio\nprint('begun', flush=True)\nfor _ in range(1200):\n    await asyncio.sleep(0.05)"
     cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{body}")
     cell.wait_for_output("begun")
@@ -178,25 +178,27 @@ def test_unload_and_load_again_works(kernel: Kernel, slack: Slack, name: str) ->
     kernel.run("%unload_ext cwnotify")
     kernel.run(f"%%notify_on_finish {name}\n1")
     kernel.run("%load_ext cwnotify")
-    further = next(NAMES)
-    kernel.run(f"%%notify_on_finish {further}\n1")
+    loaded_name = next(NAMES)
+    kernel.run(f"%%notify_on_finish {loaded_name}\n1")
 
-    assert alert_outcome(wait_for_alert(slack, further)) == "finished"
+    assert alert_outcome(wait_for_alert(slack, loaded_name)) == "finished"
     assert not delivered_alerts(slack, name)
 
 
-def test_killed_kernel_is_reported(python: Path, slack: Slack, name: str, tmp_path: Path) -> None:
-    with World(tmp_path, slack.url) as world, Kernel(world, python) as kernel:
+def test_killed_kernel_is_reported(kernel: Kernel, slack: Slack, name: str) -> None:
+    """Use the pair's kernel, because this is its last test. A rerun starts it again."""
+    if not kernel.is_alive():
+        kernel.restart()
         kernel.run("%load_ext cwnotify")
-        cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
-        cell.wait_for_output("begun")
-        kernel.kill()
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{LONG_RUNNING_CODE}")
+    cell.wait_for_output("begun")
+    kernel.kill()
 
-        assert alert_outcome(wait_for_alert(slack, name)) == "lost"
+    assert alert_outcome(wait_for_alert(slack, name)) == "lost"
 
 
 def test_current_python_is_in_matrix() -> None:
-    """The other tests run on the newest pair, or on one of the same minor versions."""
+    """The other tests run on the newest pair's major versions."""
     import ipykernel
     import IPython
 

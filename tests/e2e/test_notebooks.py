@@ -155,7 +155,7 @@ def test_borrowed_account_in_lab_uses_existing_slack(world: World, slack: Slack)
 
     expected = [
         "-busy is in ALARM",
-        "The function came to a good end",
+        "The function succeeded",
         "Nothing is left.",
         "what Slack receives is on the page whose address make lab printed",
     ]

@@ -160,7 +160,7 @@ ENDS = {
     "SIGKILL while it awaits": KernelEnd(AWAIT, "was killed by SIGKILL", signal.SIGKILL),
     "SIGKILL beneath %%time": KernelEnd(f"%%time\n{LONG_RUNNING_CODE}", "was killed by SIGKILL", signal.SIGKILL),
     "SIGTERM": KernelEnd(LONG_RUNNING_CODE, "was killed by SIGTERM", signal.SIGTERM),
-    "os._exit": KernelEnd("import os\nos._exit(7)", "left in the middle of it, with exit code 7"),
+    "os._exit": KernelEnd("import os\nos._exit(7)", "exited mid-run with code 7"),
     "segmentation fault": KernelEnd("import ctypes\nctypes.string_at(0)", "crashed with SIGSEGV"),
     "abort": KernelEnd("import os\nos.abort()", "crashed with SIGABRT"),
 }

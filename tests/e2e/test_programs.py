@@ -369,7 +369,7 @@ def test_secret_stays_in_its_file(session: Session, slack: Slack) -> None:
     # Without a webhook, a command says what to do next.
     failure = session("test")
     assert failure.returncode == 1
-    assert "cwnotify manifest" in failure.stderr
+    assert "no Slack webhook is configured" in failure.stderr
     assert "cwnotify login" in failure.stderr
 
     # `login` tries the webhook before it stores it.

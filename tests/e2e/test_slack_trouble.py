@@ -183,7 +183,7 @@ def test_undeliverable_alert_is_listed_and_can_be_resent(rejection: Rejection, s
     assert rejection.reason in listing
     assert "1 sent again" in sent
     assert alert_outcome(wait_for_alert(scenario.slack, "unwanted")) == "finished"
-    assert scenario.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scenario.outbox("list") == "No pending or dead alerts.\n"
     assert len(scenario.slack.received) == len(rejection.answers) + 1
     assert scenario.slack.canary not in listing + sent
 
@@ -193,8 +193,8 @@ def test_undeliverable_alert_can_be_removed(scenario: Scenario) -> None:
     scenario.run("unwanted")
     until(lambda: scenario.world.outbox_messages("dead"), 10, "giving up")
 
-    assert scenario.outbox("purge", "--all") == "1 thrown away.\n"
-    assert scenario.outbox("list") == "Nothing waits and nothing is dead.\n"
+    assert scenario.outbox("purge", "--all") == "1 deleted.\n"
+    assert scenario.outbox("list") == "No pending or dead alerts.\n"
     assert scenario.end_and_read_texts() == []
 
 

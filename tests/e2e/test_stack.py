@@ -132,7 +132,8 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
     put_own_alarm(aws, "my own alarm")
     before = aws.list_resources()
 
-    assert "'Seoul' is no time zone; one is Asia/Seoul" in cwnotify.fail("deploy", "--timezone", "Seoul", "--plan")
+    problem = "'Seoul' is not a time zone; use a name such as Asia/Seoul"
+    assert problem in cwnotify.fail("deploy", "--timezone", "Seoul", "--plan")
     assert "no stack cwnotify is deployed" in cwnotify.fail("test", "--lambda")
     plan = cwnotify("deploy", "--instance", instance, "--plan")
     assert f"+ alarm     cwnotify-{instance}-off" in plan
@@ -160,7 +161,7 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
 
     test_output = cwnotify("test", "--lambda")
     assert "delivered:" in test_output
-    assert "The function came to a good end" in test_output
+    assert "The function succeeded" in test_output
     example = json.dumps(slack.wait_for(2)[1])
     assert "Example alarm name" in example
     assert "Ping" in example
@@ -177,7 +178,7 @@ def test_stack_from_plan_to_teardown(aws: Ministack, slack: Slack, instance: str
     assert slack.canary not in template_and_events + plan + output
     assert "ssm:/cwnotify/cwnotify/webhook" in template_and_events
 
-    assert "look with --plan, then say --yes" in cwnotify.fail("teardown")
+    assert "review with --plan, then pass --yes" in cwnotify.fail("teardown")
     assert aws.list_resources()["stacks"] == ["cwnotify"]
     assert "Nothing is left." in cwnotify("teardown", "--yes")
     assert aws.list_resources() == before

@@ -46,7 +46,7 @@ def wait_for_messages(slack: Slack, name: str, number: int) -> list[Payload]:
     return messages()
 
 
-DEBUGGER, INPUT = "waits for you in the debugger (in the notebook)", "waits for your input (in the notebook)"
+DEBUGGER, INPUT = "is waiting for you in the debugger (in the notebook)", "is waiting for your input (in the notebook)"
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def run_at_terminal(world: World, program: list[str], answers: list[tuple[str, s
 @pytest.mark.parametrize(
     ("body", "prompt", "typed", "says"),
     [
-        ("input('Go on? ')", "Go on?", "y\n", "waits for your input (in its terminal)"),
-        ("getpass.getpass('Word: ')", "Word:", "y\n", "waits for your input (in its terminal)"),
-        ("breakpoint(); x = 1", "(Pdb)", "c\n", "waits for you in the debugger (in its terminal)"),
+        ("input('Go on? ')", "Go on?", "y\n", "is waiting for your input (in its terminal)"),
+        ("getpass.getpass('Word: ')", "Word:", "y\n", "is waiting for your input (in its terminal)"),
+        ("breakpoint(); x = 1", "(Pdb)", "c\n", "is waiting for you in the debugger (in its terminal)"),
     ],
 )
 def test_program_at_terminal_is_reported(

@@ -111,7 +111,7 @@ def test_watch_shows_instance_cpu_and_alarms(aws: Ministack, world: WatchWorld, 
         assert [value for _, value in snapshot.lines[0].points][-1] == 90.0
         assert [alarm.name for alarm in snapshot.alarms] == [f"{instance}-busy"]
         assert snapshot.alarms[0].threshold == 99.5
-        assert not snapshot.troubles
+        assert not snapshot.problems
 
         put_datapoints(aws, instance, 33)
         watch.wait_for_snapshot(lambda snapshot: snapshot.lines[0].points[-1][1] != 90.0, "the new datapoint")
@@ -215,13 +215,13 @@ def test_missing_permission_is_named_and_recovers(aws: Ministack, world: WatchWo
     put_datapoints(aws, instance, 10, 20)
     key = create_user(aws, "notebook")
     with start_watch(world, aws, "--instance", instance, **aws.environ(*key)) as watch:
-        snapshot = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem")
-        texts = " ".join(problem.text for problem in snapshot.troubles)
+        snapshot = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the problem")
+        texts = " ".join(problem.text for problem in snapshot.problems)
         assert "cloudwatch:GetMetricData" in texts
         assert "cwnotify policy notebook" in texts
 
         allow_notebook_policy(aws, "notebook")
-        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.problems, "the recovery")
 
 
 def create_user(aws: Ministack, name: str) -> tuple[str, str]:
@@ -244,17 +244,17 @@ def test_credentials_added_during_run_are_used(
     environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
     environ["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
     with WatchProcess(world, "--instance", instance, environ={**environ, "CWNOTIFY_ROUND": POLL_SECONDS}) as watch:
-        problem = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem").troubles[0]
+        problem = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the problem").problems[0]
         assert "credentials" in problem.text
 
         key, secret = (aws.environ()[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
-        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.troubles, "the recovery")
+        watch.wait_for_snapshot(lambda snapshot: snapshot.lines and not snapshot.problems, "the recovery")
 
 
 def test_unknown_instance_is_reported(aws: Ministack, world: WatchWorld) -> None:
     with start_watch(world, aws, "--instance", "i-00000000000000042") as watch:
-        problem = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem").troubles[0]
+        problem = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the problem").problems[0]
 
     assert "there is no instance i-00000000000000042 in ap-northeast-2" in problem.text.lower()
 
@@ -265,7 +265,7 @@ def test_watch_without_aws_shows_host(world: WatchWorld) -> None:
         snapshot = watch.wait_for_snapshot(lambda snapshot: snapshot.lines, "this host's load")
 
     assert [line.label for line in snapshot.lines] == ["this host, live"]
-    assert not snapshot.troubles
+    assert not snapshot.problems
 
 
 # Calls that only add details to an alert do not delay it
@@ -391,5 +391,5 @@ def test_missed_changes_are_sent_once_when_history_returns(tmp_path: Path) -> No
         assert len(texts) == 3, name
         assert "OK" in texts[0], name
         assert "ALARM" in texts[1], name
-        assert "is in ALARM now" in texts[2], name
+        assert "is now in ALARM" in texts[2], name
         assert last_payload.count("→ ALARM") == 2, name

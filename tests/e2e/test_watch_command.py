@@ -134,11 +134,11 @@ def watch_through_fault(folder: Path, fault: Fault | Hang) -> tuple[Snapshot, Sn
         with world, WatchProcess(world, environ={}) as watch:
             watch.wait_for_snapshot(lambda snapshot: snapshot.lines and snapshot.alarms, "datapoints and alarm", 40)
             aws.fault = fault
-            during = watch.wait_for_snapshot(lambda snapshot: snapshot.troubles, "the problem", 60)
+            during = watch.wait_for_snapshot(lambda snapshot: snapshot.problems, "the problem", 60)
             aws.set_state("train-busy", "ALARM")
             aws.fault = None
             after = watch.wait_for_snapshot(
-                lambda snapshot: not snapshot.troubles and not snapshot.stale, "the recovery", 60
+                lambda snapshot: not snapshot.problems and not snapshot.stale, "the recovery", 60
             )
             # The change during the failure is reported.
             slack.wait_for(1)
@@ -153,7 +153,7 @@ def test_problem_is_named_and_recovers(tmp_path: Path) -> None:
         }
     for name, (_, expected_text) in AWS_FAULTS.items():
         during, after = futures[name].result()
-        assert expected_text in " ".join(problem.text for problem in during.troubles).lower(), name
+        assert expected_text in " ".join(problem.text for problem in during.problems).lower(), name
         assert during.lines, f"{name}: the datapoints read earlier must stay"
         assert after.alarms[0].state == "ALARM", name
 

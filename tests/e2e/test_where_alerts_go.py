@@ -112,8 +112,7 @@ def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
         assert wait_for_alert(slack, "second")["text"] == ":tada: *second* is through"
         assert "*third* failed after" in wait_for_alert(slack, "third")["text"]
         assert (
-            "[words.en] run.failed is not used: nothing is known of {nme} there; it takes {error}, {name}, {time}"
-            in result.stderr
+            "[words.en] run.failed is not used: unknown placeholder {nme}; use {error}, {name}, {time}" in result.stderr
         )
 
 

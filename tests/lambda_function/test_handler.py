@@ -1,4 +1,4 @@
-"""The handler in this process, over real sockets: every way in which Slack answers, every way in which it is found."""
+"""The handler in this process, over real sockets: Slack's answers, batches, and where the webhook is stored."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from cwnotify import lambda_function
-from cwnotify.lambda_function import NotDeliveredError, lambda_handler
+from cwnotify.lambda_function import lambda_handler
+from cwnotify.slack.deadline_http import post_with_deadline
 from cwnotify.slack.retry_policy import SlackReply
+from cwnotify.slack.webhook_sender import NotDeliveredError, WebhookSender, deliver_payload
 from tests.support.slack import LOGIN_PAGE, RATE_LIMITED, REDIRECT, WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
@@ -34,7 +36,7 @@ INVALID = Answer(400, "invalid_blocks")
 
 
 class Context:
-    """What AWS hands to a handler, with a real clock."""
+    """The context of an invocation, with a real clock."""
 
     aws_request_id = ""
 
@@ -46,8 +48,8 @@ class Context:
 
 
 @pytest.fixture(autouse=True)
-def _cold() -> None:
-    lambda_function._webhook.cache_clear()
+def _cold_start() -> None:
+    lambda_function._look_up_webhook.cache_clear()
     lambda_function._accepted.clear()
 
 
@@ -68,8 +70,8 @@ def aws() -> Iterator[str]:
 
 
 @pytest.fixture
-def kept(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler's AWS is the one on this machine."""
+def aws_environ(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the handler use the AWS on this machine."""
     for name, value in {
         "AWS_ENDPOINT_URL": aws,
         "AWS_DEFAULT_REGION": "ap-northeast-2",
@@ -92,26 +94,26 @@ def change(name: str = "train-3", state: str = "ALARM", at: str = "2026-11-22T10
 
 
 def sns(*changes: object) -> dict[str, Any]:
-    return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(one)}} for one in changes]}
+    return {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(change)}} for change in changes]}
 
 
 def sqs(**changes: object) -> dict[str, Any]:
     records = [
-        {"eventSource": "aws:sqs", "messageId": id, "receiptHandle": "x", "body": json.dumps(one)}
-        for id, one in changes.items()
+        {"eventSource": "aws:sqs", "messageId": id, "receiptHandle": "x", "body": json.dumps(change)}
+        for id, change in changes.items()
     ]
     return {"Records": records}
 
 
 def count(slack: Slack, at_least: int) -> int:
-    """How many messages were delivered, once so many are: Slack notes one after it has said ok."""
+    """Wait for `at_least` messages and return how many were delivered. Slack records a message after its answer."""
     return len(slack.wait_for(at_least))
 
 
-# What Slack answers
+# Slack's answers
 
 
-def test_an_alarm_is_one_message(slack: Slack) -> None:
+def test_alarm_is_sent_as_one_message(slack: Slack) -> None:
     assert lambda_handler(sns(change()), Context(10)) == {"messages": 1, "batchItemFailures": []}
     (payload,) = slack.wait_for(1)
     assert "train-3" in payload["text"]
@@ -119,14 +121,14 @@ def test_an_alarm_is_one_message(slack: Slack) -> None:
     assert "channel" not in payload
 
 
-def test_old_news_says_how_late_it_is(slack: Slack) -> None:
+def test_late_event_reports_its_delay(slack: Slack) -> None:
     fresh = datetime.now(UTC).isoformat()
     lambda_handler(sns(change(at="2020-11-17T04:05:06.130+0000")), Context(10))
     lambda_handler(sns(*(change(f"cpu-{n}", at=f"2020-11-17T04:05:0{n}.130+0000") for n in range(7))), Context(10))
     lambda_handler(sns(change("now", at=fresh)), Context(10))
 
     old, digest, new = (payload["text"] for payload in slack.wait_for(3))
-    assert re.search(r"\n:hourglass: [\d,]+ days late: this happened 2020-11-17 04:05 UTC$", old)
+    assert re.search(r"\n:hourglass: [\d,]+ days late: this happened at 2020-11-17 04:05 UTC$", old)
     assert "*7 alarms changed* within 6 s: 7 in ALARM\n:hourglass: " in digest
     assert "late" not in new
 
@@ -135,31 +137,31 @@ def test_old_news_says_how_late_it_is(slack: Slack) -> None:
     "first",
     [Answer(500, "rollup_error"), RATE_LIMITED, Answer(mode="reset"), Answer(mode="late_reset"), Answer(503, "")],
 )
-def test_a_passing_trouble_is_waited_out(slack: Slack, first: Answer) -> None:
+def test_temporary_failure_is_retried(slack: Slack, first: Answer) -> None:
     slack.next_answers.append(first)
     lambda_handler(sns(change()), Context(10))
     assert count(slack, 1) == 1
     assert len(slack.received) >= 2
 
 
-def test_retry_after_is_honoured(slack: Slack) -> None:
+def test_retry_after_is_respected(slack: Slack) -> None:
     slack.next_answers.append(RATE_LIMITED)
     lambda_handler(sns(change()), Context(10))
-    first, second = (one.at for one in slack.received)
+    first, second = (request.at for request in slack.received)
     assert second - first >= 1.0
 
 
-def test_no_wait_that_the_context_has_no_time_for(slack: Slack) -> None:
+def test_wait_longer_than_the_remaining_time_is_skipped(slack: Slack) -> None:
     slack.answer = Answer(429, "rate_limited", {"Retry-After": "30"})
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(NotDeliveredError, match="429"):
         lambda_handler(sns(change()), Context(10))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     assert len(slack.received) == 1
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "reason"),
     [
         (WEBHOOK_REMOVED, "404 no_service"),
         (Answer(403, "action_prohibited"), "403"),
@@ -171,30 +173,30 @@ def test_no_wait_that_the_context_has_no_time_for(slack: Slack) -> None:
         (Answer(200, "no_text"), "200"),
         (Answer(mode="hang"), "no answer in time"),
         (Answer(mode="silent"), "no answer in time"),
-        (Answer(mode="reset"), "dropped"),
+        (Answer(mode="reset"), "reset"),
         (Answer(mode="cut"), "200"),
     ],
 )
-def test_whatever_is_not_ok_is_raised_in_time_and_without_the_url(
-    slack: Slack, answer: Answer, why: str, capsys: pytest.CaptureFixture[str]
+def test_failure_is_raised_in_time_without_the_url(
+    slack: Slack, answer: Answer, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slack.answer = answer
-    began = time.monotonic()
-    with pytest.raises(NotDeliveredError, match=why) as raised:
+    start = time.monotonic()
+    with pytest.raises(NotDeliveredError, match=reason) as raised:
         lambda_handler(sns(change()), Context(3))
-    assert time.monotonic() - began < 3
-    told = "".join((str(raised.value), repr(raised.value.__cause__), *capsys.readouterr()))
-    assert slack.canary not in told
+    assert time.monotonic() - start < 3
+    output = "".join((str(raised.value), repr(raised.value.__cause__), *capsys.readouterr()))
+    assert slack.canary not in output
     assert not slack.delivered
 
 
-def test_a_refused_connection_is_raised(slack: Slack) -> None:
+def test_refused_connection_is_raised(slack: Slack) -> None:
     slack.refuse_connections()
     with pytest.raises(NotDeliveredError, match="refused"):
         lambda_handler(sns(change()), Context(2))
 
 
-def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
+def test_unreadable_blocks_are_dropped(slack: Slack) -> None:
     slack.next_answers.append(Answer(400, "invalid_blocks"))
     lambda_handler(sns(change()), Context(10))
     first, second = slack.received
@@ -202,7 +204,7 @@ def test_blocks_that_slack_cannot_read_are_left_out(slack: Slack) -> None:
     assert second.payload.keys() == {"text"}
 
 
-def test_what_is_no_alarm_keeps_its_content_without_blocks(slack: Slack) -> None:
+def test_other_event_keeps_its_content_without_blocks(slack: Slack) -> None:
     slack.answer_by_payload = lambda payload: INVALID if "blocks" in payload else None
     lambda_handler({"Records": [{"Sns": {"Subject": "Nightly job", "Message": "it was 7 °C"}}]}, Context(10))
     (payload,) = slack.wait_for(1)
@@ -211,7 +213,7 @@ def test_what_is_no_alarm_keeps_its_content_without_blocks(slack: Slack) -> None
     assert "it was 7 °C" in payload["text"]
 
 
-def test_a_redirect_takes_nothing_along(slack: Slack) -> None:
+def test_redirect_is_not_followed(slack: Slack) -> None:
     with Slack() as elsewhere:
         slack.answer = Answer(307, "", {"Location": elsewhere.url})
         with pytest.raises(NotDeliveredError):
@@ -219,14 +221,14 @@ def test_a_redirect_takes_nothing_along(slack: Slack) -> None:
         assert not elsewhere.received
 
 
-@pytest.mark.parametrize(("login", "told"), [("", None), ("me:p%40ss@", "Basic bWU6cEBzcw==")])
-def test_the_way_leads_through_a_proxy(monkeypatch: pytest.MonkeyPatch, login: str, told: str | None) -> None:
-    heard: list[str] = []
+@pytest.mark.parametrize(("login", "header"), [("", None), ("me:p%40ss@", "Basic bWU6cEBzcw==")])
+def test_proxy_is_used(monkeypatch: pytest.MonkeyPatch, login: str, header: str | None) -> None:
+    requests: list[str] = []
 
     def proxy(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
-            heard.append(connection.recv(65536).decode())
+            requests.append(connection.recv(65536).decode())
             connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -234,83 +236,83 @@ def test_the_way_leads_through_a_proxy(monkeypatch: pytest.MonkeyPatch, login: s
         thread.start()
         monkeypatch.setenv("HTTPS_PROXY", f"http://{login}127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.setenv("NO_PROXY", "example.com")
-        reply = lambda_function.post_with_deadline("https://hooks.slack.invalid/services/canary", {"text": "x"}, 5.0)
+        reply = post_with_deadline("https://hooks.slack.invalid/services/canary", {"text": "x"}, 5.0)
         thread.join()
     assert reply.status is None
-    assert heard[0].startswith("CONNECT hooks.slack.invalid:443 ")
-    assert (f"Proxy-Authorization: {told}" in heard[0]) == (told is not None)
-    assert "canary" not in heard[0] + reply.error
+    assert requests[0].startswith("CONNECT hooks.slack.invalid:443 ")
+    assert (f"Proxy-Authorization: {header}" in requests[0]) == (header is not None)
+    assert "canary" not in requests[0] + reply.error
 
 
 # Batches
 
 
-def test_all_records_of_a_batch_are_told_and_copies_once(slack: Slack) -> None:
+def test_batch_is_sent_with_copies_once(slack: Slack) -> None:
     lambda_handler(sns(change("a"), change("b"), change("a")), Context(10))
     assert count(slack, 2) == 2
 
 
-def test_only_the_failed_part_of_a_queue_is_taken_again(slack: Slack) -> None:
+def test_queue_keeps_only_failed_records(slack: Slack) -> None:
     slack.next_answers.extend([Answer(), WEBHOOK_REMOVED])
-    done = lambda_handler(sqs(m1=change("a"), m2=change("b"), m3=change("b")), Context(10))
-    assert done == {"messages": 1, "batchItemFailures": [{"itemIdentifier": "m2"}, {"itemIdentifier": "m3"}]}
+    result = lambda_handler(sqs(m1=change("a"), m2=change("b"), m3=change("b")), Context(10))
+    assert result == {"messages": 1, "batchItemFailures": [{"itemIdentifier": "m2"}, {"itemIdentifier": "m3"}]}
 
 
-def test_a_queue_of_which_nothing_was_delivered_is_raised(slack: Slack) -> None:
+def test_queue_without_any_delivery_is_raised(slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
     with pytest.raises(NotDeliveredError, match="2 of 2"):
         lambda_handler(sqs(m1=change("a"), m2=change("b")), Context(10))
 
 
-def test_one_message_that_hangs_leaves_the_rest_for_later_and_ends_in_time(slack: Slack) -> None:
+def test_hanging_slack_ends_in_time_and_fails_all_records(slack: Slack) -> None:
     slack.answer = Answer(mode="hang")
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(NotDeliveredError, match="4 of 4"):
         lambda_handler(sqs(**{f"m{i}": change(f"a{i}") for i in range(4)}), Context(2))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     assert len(slack.received) < 4
 
 
-def test_a_storm_is_a_digest_that_names_every_alarm(slack: Slack) -> None:
+def test_storm_is_a_digest_that_names_every_alarm(slack: Slack) -> None:
     storm = {f"m{i}": change(f"train-{i:04}") for i in range(1000)}
     assert lambda_handler(sqs(**storm), Context(20))["batchItemFailures"] == []
-    told = json.dumps(slack.wait_for(lambda payloads: f"train-{999:04}" in json.dumps(payloads)))
+    text = json.dumps(slack.wait_for(lambda payloads: f"train-{999:04}" in json.dumps(payloads)))
     assert len(slack.delivered) < 20
-    assert all(f"train-{i:04}" in told for i in range(1000))
+    assert all(f"train-{i:04}" in text for i in range(1000))
 
 
 def failures(result: dict[str, object]) -> set[str]:
-    """The ids of the records that SQS keeps."""
+    """Return the ids of the records that stay in the queue."""
     items: Any = result["batchItemFailures"]
-    return {one["itemIdentifier"] for one in items}
+    return {item["itemIdentifier"] for item in items}
 
 
-def refuses(*names: str, answer: Answer = INVALID) -> Callable[[dict[str, Any]], Answer | None]:
-    """A Slack that answers so to every message with one of these names, with blocks and without."""
+def reject_names(*names: str, answer: Answer = INVALID) -> Callable[[dict[str, Any]], Answer | None]:
+    """Return a rule that answers messages with one of `names` with `answer`, with or without blocks."""
     return lambda payload: answer if any(name in json.dumps(payload) for name in names) else None
 
 
-def came(slack: Slack, *names: str) -> bool:
-    """Whether each name came, and in just one message."""
+def arrived_once(slack: Slack, *names: str) -> bool:
+    """Return whether each name arrived, and in exactly one message."""
 
     def counts(payloads: list[dict[str, Any]]) -> list[int]:
-        said = [json.dumps(payload) for payload in payloads]
-        return [sum(re.search(rf"\b{name}[>*`]", one) is not None for one in said) for name in names]
+        texts = [json.dumps(payload) for payload in payloads]
+        return [sum(re.search(rf"\b{name}[>*`]", text) is not None for text in texts) for name in names]
 
     return counts(slack.wait_for(lambda payloads: all(counts(payloads)))) == [1] * len(names)
 
 
-def test_a_page_answers_for_its_own_alarms(slack: Slack) -> None:
+def test_rejected_page_fails_only_its_alarms(slack: Slack) -> None:
     names = [f"{'x' * 200}-{i:03}" for i in range(600)]
     slack.next_answers.extend([Answer(), WEBHOOK_REMOVED])
     failed = failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(20)))
     assert 0 < len(failed) < len(names)
-    # A page is recorded after it was answered.
+    # Slack records a page after its answer.
     until(lambda: [name for name in names if f"|{name}>" not in json.dumps(slack.payloads)] == sorted(failed), 5, "it")
 
 
-def test_one_that_slack_refuses_for_good_leaves_alone_and_the_digest_is_sent_once(slack: Slack) -> None:
-    slack.answer_by_payload = refuses("poison")
+def test_rejected_record_stays_alone_and_digest_is_sent_once(slack: Slack) -> None:
+    slack.answer_by_payload = reject_names("poison")
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(7)} | {"bad": {"job": "poison"}}
     assert failures(lambda_handler(sqs(**batch), Context(10))) == {"bad"}
     for _ in range(20):
@@ -320,17 +322,17 @@ def test_one_that_slack_refuses_for_good_leaves_alone_and_the_digest_is_sent_onc
 
 
 @pytest.mark.parametrize("alarms", [2, 5, 6, 40, 300])
-def test_an_alarm_that_slack_refuses_for_good_takes_no_other_along(slack: Slack, alarms: int) -> None:
-    slack.answer_by_payload = refuses("poison")
+def test_rejected_alarm_does_not_block_others(slack: Slack, alarms: int) -> None:
+    slack.answer_by_payload = reject_names("poison")
     names = [f"cpu-{i:03}" for i in range(alarms)]
     batch = {name: change(name) for name in names[: alarms // 2]}
     batch |= {"bad": change("poison")} | {name: change(name) for name in names[alarms // 2 :]}
     assert failures(lambda_handler(sqs(**batch), Context(30))) == {"bad"}
-    assert came(slack, *names)
+    assert arrived_once(slack, *names)
 
 
-def test_many_that_slack_refuses_take_no_other_along(slack: Slack) -> None:
-    slack.answer_by_payload = refuses("aaa")
+def test_many_rejected_alarms_do_not_block_others(slack: Slack) -> None:
+    slack.answer_by_payload = reject_names("aaa")
     bad = [f"aaa-{i:03}" for i in range(40)]
     good = [f"cpu-{i:03}" for i in range(40)]
     batch = {name: change(name) for pair in zip(bad, good, strict=True) for name in pair}
@@ -339,17 +341,17 @@ def test_many_that_slack_refuses_take_no_other_along(slack: Slack) -> None:
         if batch.keys() <= set(bad):
             break
     assert batch.keys() == set(bad)
-    assert came(slack, *good)
+    assert arrived_once(slack, *good)
 
 
-def test_slack_that_refuses_everything_is_not_asked_for_each_alarm(slack: Slack) -> None:
+def test_slack_that_rejects_everything_gets_few_requests(slack: Slack) -> None:
     slack.answer = INVALID
     with pytest.raises(NotDeliveredError):
         lambda_handler(sqs(**{f"m{i}": change(f"cpu-{i:04}") for i in range(500)}), Context(30))
     assert len(slack.received) < 100
 
 
-def test_a_digest_without_its_blocks_still_names_every_alarm(slack: Slack) -> None:
+def test_digest_as_text_names_every_alarm(slack: Slack) -> None:
     slack.answer_by_payload = lambda payload: INVALID if "blocks" in payload else None
     names = [f"cpu-{i}" for i in range(30)]
     assert failures(lambda_handler(sqs(**{name: change(name) for name in names}), Context(10))) == set()
@@ -361,51 +363,51 @@ def test_a_digest_without_its_blocks_still_names_every_alarm(slack: Slack) -> No
 @pytest.mark.parametrize(
     ("answer", "seconds"), [(Answer(500, "rollup_error"), 4), (Answer(mode="hang"), 4), (Answer(mode="hang"), 2)]
 )
-def test_one_that_gets_no_verdict_does_not_hold_the_others_up(slack: Slack, answer: Answer, seconds: float) -> None:
-    slack.answer_by_payload = refuses("first", answer=answer)
-    began = time.monotonic()
+def test_message_without_verdict_does_not_delay_others(slack: Slack, answer: Answer, seconds: float) -> None:
+    slack.answer_by_payload = reject_names("first", answer=answer)
+    start = time.monotonic()
     batch = {"first": change("first"), **{f"m{i}": change(f"cpu-{i}") for i in range(4)}}
     assert failures(lambda_handler(sqs(**batch), Context(seconds))) == {"first"}
-    assert time.monotonic() - began < seconds
+    assert time.monotonic() - start < seconds
     assert count(slack, 4) == 4
 
 
-def test_what_was_sent_when_time_ran_out_is_done_and_the_rest_is_not(slack: Slack) -> None:
+def test_only_unsent_records_fail_when_time_runs_out(slack: Slack) -> None:
     slack.next_answers.extend([Answer(), Answer(), Answer(429, "rate_limited", {"Retry-After": "30"})])
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
-    began = time.monotonic()
+    start = time.monotonic()
     assert failures(lambda_handler(sqs(**batch), Context(10))) == {"m2", "m3", "m4"}
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     assert len(slack.received) == 3
 
 
-def test_slack_that_goes_away_in_the_middle_gets_the_rest_later(slack: Slack) -> None:
+def test_slack_outage_mid_batch_fails_the_unsent_records(slack: Slack) -> None:
     slack.answer_by_payload = lambda payload: slack.refuse_connections() if len(slack.received) == 2 else None
     batch = {f"m{i}": change(f"cpu-{i}") for i in range(5)}
     failed = failures(lambda_handler(sqs(**batch), Context(3)))
     slack.answer_by_payload = lambda payload: None
     slack.accept_connections()
     assert failures(lambda_handler(sqs(**{id: batch[id] for id in failed}), Context(3))) == set()
-    assert came(slack, *(f"cpu-{i}" for i in range(5)))
+    assert arrived_once(slack, *(f"cpu-{i}" for i in range(5)))
 
 
-def test_changes_of_one_alarm_stay_in_their_order(slack: Slack) -> None:
+def test_changes_of_one_alarm_stay_in_order(slack: Slack) -> None:
     slack.next_answers.extend([Answer(500, ""), Answer(500, "")])
     batch = sqs(a=change("a"), b=change("a", "OK", "2026-11-22T10:05:00Z"), c=change("c"))
     assert lambda_handler(batch, Context(20))["batchItemFailures"] == []
-    of_a = [one["attachments"][0]["color"] for one in slack.wait_for(3) if "alarm/a" in json.dumps(one)]
-    assert of_a == ["#eb4034", "#30db3f"]
+    messages = [message for message in slack.wait_for(3) if "alarm/a" in json.dumps(message)]
+    assert [message["attachments"][0]["color"] for message in messages] == ["#eb4034", "#30db3f"]
 
 
-def test_copies_in_one_batch_are_one_message_and_all_done(slack: Slack) -> None:
-    slack.answer_by_payload = refuses("bad")
+def test_copies_in_a_batch_are_one_message(slack: Slack) -> None:
+    slack.answer_by_payload = reject_names("bad")
     batch = sqs(a=change("a"), b=change("bad"), c=change("a"), d=change("bad"), e=change("e"))
     assert failures(lambda_handler(batch, Context(10))) == {"b", "d"}
-    assert came(slack, "a", "e")
+    assert arrived_once(slack, "a", "e")
 
 
-def test_a_record_with_several_events_is_done_when_all_are_and_repeats_none(slack: Slack) -> None:
-    slack.answer_by_payload = refuses("bad")
+def test_record_with_several_events_repeats_only_unsent_ones(slack: Slack) -> None:
+    slack.answer_by_payload = reject_names("bad")
     batch = sqs(both=[change("good"), change("bad")], other=change("other"))
     assert failures(lambda_handler(batch, Context(10))) == {"both"}
     for _ in range(5):
@@ -413,45 +415,44 @@ def test_a_record_with_several_events_is_done_when_all_are_and_repeats_none(slac
             lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))
     slack.answer_by_payload = lambda payload: None
     assert failures(lambda_handler(sqs(both=[change("good"), change("bad")]), Context(10))) == set()
-    assert came(slack, "good", "bad", "other")
+    assert arrived_once(slack, "good", "bad", "other")
 
 
-def test_a_record_over_two_pages_is_done_when_both_are(slack: Slack) -> None:
+def test_record_on_two_pages_fails_with_one_page(slack: Slack) -> None:
     names = [f"{'x' * 200}-{i:03}" for i in range(600)]
     batch = {"both": [change(names[0]), change(names[-1])], **{name: change(name) for name in names[1:-1]}}
-    slack.answer_by_payload = refuses(names[-1], answer=WEBHOOK_REMOVED)
+    slack.answer_by_payload = reject_names(names[-1], answer=WEBHOOK_REMOVED)
     assert "both" in failures(lambda_handler(sqs(**batch), Context(20)))
 
 
-def test_what_sns_repeats_is_sent_without_the_part_that_slack_accepted(slack: Slack) -> None:
-    slack.answer_by_payload = refuses("bad")
+def test_repeated_sns_event_skips_the_accepted_part(slack: Slack) -> None:
+    slack.answer_by_payload = reject_names("bad")
     first, again = Context(10), Context(10)
-    first.aws_request_id = again.aws_request_id = "the same"
+    first.aws_request_id = again.aws_request_id = "the-same-id"
     with pytest.raises(NotDeliveredError, match="1 of 2"):
         lambda_handler(sns(change("good"), change("bad")), first)
     slack.answer_by_payload = lambda payload: None
     lambda_handler(sns(change("good"), change("bad")), again)
-    assert came(slack, "good", "bad")
+    assert arrived_once(slack, "good", "bad")
 
 
-EVENTS_OF = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=12)
+RECORDS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=12)
 
 
 @settings(max_examples=150, deadline=None)
-@given(EVENTS_OF, st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.integers(0, 40))
-def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
-    records: list[list[int]], refused: set[int], silent: set[int], attempts: int
+@given(RECORDS, st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.integers(0, 40))
+def test_record_succeeds_exactly_when_slack_accepts_all_of_it(
+    records: list[list[int]], rejected: set[int], hanging: set[int], attempts: int
 ) -> None:
-    """Whatever Slack refuses, fails at or has no time for."""
     now, accepted = 0.0, set[int]()
 
     def answer(url: str, payload: dict[str, Any], seconds: float) -> SlackReply:
         nonlocal now, attempts
         now, attempts = now + 0.5, attempts - 1
         names = {int(name) for name in re.findall(r"cpu-(\d)", json.dumps(payload))}
-        if attempts < 0 or names & silent:
+        if attempts < 0 or names & hanging:
             return SlackReply(error="no answer in time")
-        if names & refused:
+        if names & rejected:
             return SlackReply(400, "invalid_blocks")
         accepted.update(names)
         return SlackReply(200, "ok")
@@ -461,7 +462,7 @@ def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
         now += seconds
 
     batch = sqs(**{f"m{i}": [change(f"cpu-{n}") for n in events] for i, events in enumerate(records)})
-    sender = lambda_function.WebhookSender(lambda again: "", lambda: 60 - now, lambda: now, sleep, answer)
+    sender = WebhookSender(lambda again: "", lambda: 60 - now, lambda: now, sleep, answer)
     lambda_function._accepted.clear()
     try:
         failed = failures(lambda_function.handle_event(batch, {}, sender))
@@ -469,8 +470,8 @@ def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
         failed = {f"m{i}" for i in range(len(records))}
         assert not accepted
     assert failed == {f"m{i}" for i, events in enumerate(records) if not set(events) <= accepted}
-    if not silent and attempts > 0:
-        assert accepted == {n for events in records for n in events} - refused
+    if not hanging and attempts > 0:
+        assert accepted == {n for events in records for n in events} - rejected
 
 
 @pytest.mark.parametrize(
@@ -489,7 +490,7 @@ def test_each_record_is_done_just_when_slack_has_accepted_all_of_it(
         "text",
     ],
 )
-def test_whatever_comes_becomes_one_message(slack: Slack, event: object) -> None:
+def test_any_event_becomes_one_message(slack: Slack, event: object) -> None:
     lambda_handler(event, None)
     assert count(slack, 1) == 1
 
@@ -497,48 +498,46 @@ def test_whatever_comes_becomes_one_message(slack: Slack, event: object) -> None
 # The environment
 
 
-def stored(name: str) -> dict[str, Any]:
+def load_envelope(name: str) -> dict[str, Any]:
     path = ROOT / "tests" / "data" / "envelopes" / f"{name}.json"
     event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return event
 
 
-def test_a_summary_goes_where_only_it_comes_and_not_beside_its_contributors(
-    slack: Slack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    summary, both = stored("case_insights_summary_names_nobody"), stored("contributor_beside_summary")
+def test_summary_is_sent_unless_contributors_follow(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary, both = load_envelope("case_insights_summary_without_names"), load_envelope("contributor_beside_summary")
     assert lambda_handler(summary, Context(30)) == {"messages": 1, "batchItemFailures": []}
     assert lambda_handler(both, Context(30)) == {"messages": 1, "batchItemFailures": []}
     assert "orders" in slack.payloads[-1]["text"]
-    # Now each rule of the stack brings the contributors too, in calls of their own.
+    # Each rule of the stack now brings the contributors too, in separate calls.
     monkeypatch.setenv("contributorEvents", "true")
     assert lambda_handler(summary, Context(30)) == {"messages": 0, "batchItemFailures": []}
-    contributor = stored("eventbridge_contributor")
+    contributor = load_envelope("eventbridge_contributor")
     assert lambda_handler(contributor, Context(30)) == {"messages": 1, "batchItemFailures": []}
-    # SNS and an alarm's own action bring what the alarm was told to send.
-    told = {"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": summary["detail"]["state"]["reason"]}
-    assert lambda_handler(sns(told), Context(30)) == {"messages": 1, "batchItemFailures": []}
+    # Events from SNS and from an alarm's Lambda action are always sent.
+    published = {"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": summary["detail"]["state"]["reason"]}
+    assert lambda_handler(sns(published), Context(30)) == {"messages": 1, "batchItemFailures": []}
 
 
 @pytest.mark.parametrize("name", ["https_function_url", "https_api_gateway_v1", "https_load_balancer"])
-def test_a_request_is_answered_as_api_gateway_wants_it(slack: Slack, name: str) -> None:
-    answer = lambda_handler(stored(name), Context(30))
+def test_http_request_gets_a_response_for_api_gateway(slack: Slack, name: str) -> None:
+    answer = lambda_handler(load_envelope(name), Context(30))
     assert answer.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
     assert (answer["statusCode"], json.loads(str(answer["body"]))["messages"]) == (200, 1)
     assert "train-3-busy" in slack.payloads[-1]["text"]
 
 
-def test_a_request_that_slack_did_not_take_fails_so_that_sns_repeats_it(slack: Slack) -> None:
+def test_http_request_fails_if_slack_rejects_it(slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
     with pytest.raises(NotDeliveredError):
-        lambda_handler(stored("https_function_url"), Context(5))
+        lambda_handler(load_envelope("https_function_url"), Context(5))
 
 
-def test_a_record_of_another_functions_failure_is_no_request(slack: Slack) -> None:
-    assert "messages" in lambda_handler(stored("failure_event_age"), Context(30))
+def test_failed_function_record_is_not_an_http_request(slack: Slack) -> None:
+    assert "messages" in lambda_handler(load_envelope("failure_event_age"), Context(30))
 
 
-def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_language_zone_and_channel_are_applied(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"lang": "ko", "timeZone": "Asia/Tokyo", "slackChannel": "#alarms"}.items():
         monkeypatch.setenv(name, value)
     lambda_handler(sns(change()), Context(10))
@@ -549,27 +548,29 @@ def test_language_zone_and_channel(slack: Slack, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("hook", "why"),
+    ("hook", "reason"),
     [("", "neither"), ("http://example.com/x", "https"), ("https:///x", "https"), ("https://[", "not a URL")],
 )
-def test_an_unusable_webhook_is_raised(monkeypatch: pytest.MonkeyPatch, hook: str, why: str) -> None:
+def test_unusable_webhook_is_raised(monkeypatch: pytest.MonkeyPatch, hook: str, reason: str) -> None:
     monkeypatch.setenv("hookUrl", hook)
-    with pytest.raises(NotDeliveredError, match=why):
+    with pytest.raises(NotDeliveredError, match=reason):
         lambda_handler(sns(change()), Context(2))
 
 
-def test_a_webhook_without_scheme_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("hookUrl", f"127.0.0.1:{nobody.getsockname()[1]}/services/x")
+def test_webhook_without_scheme_uses_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("hookUrl", f"127.0.0.1:{closed.getsockname()[1]}/services/x")
         with pytest.raises(NotDeliveredError, match="refused"):
             lambda_handler(sns(change()), Context(1))
-    assert lambda_function._webhook("hooks.slack.com/services/x", "") == "https://hooks.slack.com/services/x"
+    assert lambda_function._look_up_webhook("hooks.slack.com/services/x", "") == "https://hooks.slack.com/services/x"
 
 
 @pytest.mark.parametrize("context", [{"LambdaFunctionName": "cwnotify"}, {}])
-@pytest.mark.usefixtures("kept")
-def test_a_webhook_that_kms_encrypted(slack: Slack, monkeypatch: pytest.MonkeyPatch, context: dict[str, str]) -> None:
+@pytest.mark.usefixtures("aws_environ")
+def test_webhook_encrypted_by_kms_is_used(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch, context: dict[str, str]
+) -> None:
     kms = boto3.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     plaintext = f'{{"webhook": "{slack.url}", "channel": "#ml"}}' if context else f" {slack.url}\n"
@@ -580,8 +581,8 @@ def test_a_webhook_that_kms_encrypted(slack: Slack, monkeypatch: pytest.MonkeyPa
     assert count(slack, 1) == 1
 
 
-@pytest.mark.usefixtures("kept")
-def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gone(
+@pytest.mark.usefixtures("aws_environ")
+def test_webhook_in_parameter_store_is_cached_until_slack_rejects_it(
     slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssm = boto3.client("ssm")
@@ -608,8 +609,10 @@ def test_a_webhook_in_parameter_store_is_looked_up_once_and_again_when_it_is_gon
         {"SecretBinary": '{{"webhook": "{}", "channel": "#ml"}}'},
     ],
 )
-@pytest.mark.usefixtures("kept")
-def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]) -> None:
+@pytest.mark.usefixtures("aws_environ")
+def test_webhook_in_secrets_manager_is_used(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch, secret: dict[str, str]
+) -> None:
     name = f"webhook-{time.monotonic_ns()}"
     values: Any = {kind: shape.format(slack.url) for kind, shape in secret.items()}
     boto3.client("secretsmanager").create_secret(Name=name, **values)
@@ -619,38 +622,53 @@ def test_a_webhook_in_secrets_manager(slack: Slack, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("stored", "why"),
+    ("value", "reason"),
     [
         ("https://hooks.slack.com/triggers/T0/1/canary", "Slack Workflow webhook.*cwnotify manifest"),
         ('{"a": "https://hooks.slack.com/services/canary1", "b": "https://hooks.slack.com/services/canary2"}', "a, b"),
         ('{"user": "canary", "port": 5432}', "keys: user, port"),
-        ("ssm:/canary", "the name of another place"),
+        ("ssm:/canary", "contains another reference"),
     ],
 )
-@pytest.mark.usefixtures("kept")
-def test_a_stored_webhook_that_cannot_be_used_says_why_without_a_value(
-    monkeypatch: pytest.MonkeyPatch, stored: str, why: str
+@pytest.mark.usefixtures("aws_environ")
+def test_unusable_stored_webhook_reports_the_reason_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, value: str, reason: str
 ) -> None:
-    boto3.client("ssm").put_parameter(Name="/unusable", Value=stored, Type="SecureString", Overwrite=True)
+    boto3.client("ssm").put_parameter(Name="/unusable", Value=value, Type="SecureString", Overwrite=True)
     monkeypatch.setenv("hookUrl", "ssm:/unusable")
-    with pytest.raises(NotDeliveredError, match=why) as raised:
+    with pytest.raises(NotDeliveredError, match=reason) as raised:
         lambda_handler(sns(change()), Context(10))
     assert "canary" not in str(raised.value)
     assert "ssm:/unusable" in str(raised.value)
 
 
-@pytest.mark.usefixtures("kept")
-def test_a_look_up_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("aws_environ")
+def test_failed_lookup_reports_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("hookUrl", "ssm:/nowhere")
     with pytest.raises(NotDeliveredError, match="ParameterNotFound"):
         lambda_handler(sns(change()), Context(10))
 
 
-def test_the_handler_starts_light() -> None:
+def test_deliver_payload_retries_and_reports_rejection(slack: Slack) -> None:
+    slack.next_answers.append(RATE_LIMITED)
+    deliver_payload({"text": "again"}, slack.url)
+    assert [payload["text"] for payload in slack.wait_for(1)] == ["again"]
+    slack.answer = WEBHOOK_REMOVED
+    with pytest.raises(NotDeliveredError, match="404 no_service"):
+        deliver_payload({"text": "again"}, slack.url)
+
+
+def test_handler_imports_only_light_modules() -> None:
     code = "import sys, cwnotify.lambda_function; print(' '.join(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    ours = {name for name in run.stdout.split() if name.startswith("cwnotify")}
-    assert not {"boto3", "botocore", "requests"} & set(run.stdout.split())
-    assert ours <= {"cwnotify", "cwnotify.lambda_function", "cwnotify.slack", "cwnotify.slack.retry_policy"} | {
-        name for name in ours if name.startswith("cwnotify.alerts")
-    }
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(process.stdout.split())
+    own = {name for name in loaded if name.startswith("cwnotify")}
+    assert not {"boto3", "botocore", "requests"} & loaded
+    assert own <= {
+        "cwnotify",
+        "cwnotify.lambda_function",
+        "cwnotify.slack",
+        "cwnotify.slack.deadline_http",
+        "cwnotify.slack.retry_policy",
+        "cwnotify.slack.webhook_sender",
+    } | {name for name in own if name.startswith("cwnotify.alerts")}

@@ -1,4 +1,4 @@
-"""One event, however deep or wide, costs the function little memory, time and few messages; the rest is counted."""
+"""Deep and wide events stay within the function's memory, time and messages. Entries over the limits are counted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from cwnotify.alerts.events.alarms import AlarmStateChange, InstanceNotice, UnrecognizedEvent
 from cwnotify.alerts.messages.digest import MAX_SINGLE_EVENT_MESSAGES, digest_pages
 from cwnotify.alerts.parsing.envelopes import MAX_OPENED_ENTRIES, parse_aws_events
+from cwnotify.alerts.payloads import render_payloads
 from cwnotify.deploy.bundle import make_zip
-from cwnotify.lambda_function import render_payloads
 
 NOTICE = {"detail-type": "EC2 Spot Instance Interruption Warning"}
-# What SNS takes is 256 kB.
+# SNS accepts up to 256 kB.
 SIZE = 240_000
 
 
@@ -64,14 +64,15 @@ MEASURE = """
 import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 import lambda_function
-from cwnotify.lambda_function import render_payloads
+from cwnotify.alerts.payloads import render_payloads
 message = sys.stdin.read()
 event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message}}]}
-# What the function has, beside what the interpreter maps itself.
+# The function's memory, and what the interpreter itself maps.
 resource.setrlimit(resource.RLIMIT_AS, (256_000_000, 256_000_000))
-began = time.process_time()
-made = payloads(event, "en")
-print(json.dumps([time.process_time() - began, len(made), sum(len(json.dumps(one)) for one in made)]))
+start = time.process_time()
+payloads = render_payloads(event, "en")
+seconds = time.process_time() - start
+print(json.dumps([seconds, len(payloads), sum(len(json.dumps(payload)) for payload in payloads)]))
 """
 
 
@@ -83,29 +84,29 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_large_event_stays_within_what_the_function_has(name: str, unpacked: Path) -> None:
+def test_large_event_stays_within_the_limits_of_the_function(name: str, unpacked: Path) -> None:
     command = [sys.executable, "-I", "-S", "-c", MEASURE, str(unpacked)]
-    done = subprocess.run(command, input=LARGE[name], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr[-500:]
-    seconds, messages, characters = json.loads(done.stdout)
-    # A function of 256 MB has a seventh of a processor, and 60 seconds.
+    process = subprocess.run(command, input=LARGE[name], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, process.stderr[-500:]
+    seconds, messages, characters = json.loads(process.stdout)
+    # A function with 256 MB gets a seventh of a CPU, and 60 seconds.
     assert seconds < 5
     assert 1 <= messages <= 45
     assert characters < 1_000_000
 
 
-def test_many_notices_become_lines_and_none_is_lost() -> None:
+def test_many_notices_become_lines_of_a_digest() -> None:
     events = parse_aws_events(notices(250))
     pages = digest_pages(events, 0.0, "en")
     assert len(pages) == MAX_SINGLE_EVENT_MESSAGES + 3
     assert [event for page in pages for event in page.events] == list(events)
     assert "230 more messages" in pages[-1].payload["text"]
-    said = json.dumps([page.payload for page in pages])
-    assert all(f"i-{number:08x}" in said for number in range(250))
+    text = json.dumps([page.payload for page in pages])
+    assert all(f"i-{number:08x}" in text for number in range(250))
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
-def test_more_than_can_be_listed_are_counted(lang: str) -> None:
+def test_digest_counts_notices_over_the_limit(lang: str) -> None:
     events = parse_aws_events(notices(2_900))
     assert len(events) == 2_900
     pages = digest_pages(events, 0.0, lang)
@@ -113,32 +114,32 @@ def test_more_than_can_be_listed_are_counted(lang: str) -> None:
     assert "2580" in json.dumps(pages[-1].payload["attachments"])
 
 
-def test_entries_that_are_not_read_are_counted() -> None:
+def test_unread_entries_are_counted() -> None:
     *read, note = parse_aws_events(notices(MAX_OPENED_ENTRIES + 77))
-    assert [type(one) for one in read] == [InstanceNotice] * MAX_OPENED_ENTRIES
+    assert [type(event) for event in read] == [InstanceNotice] * MAX_OPENED_ENTRIES
     assert isinstance(note, UnrecognizedEvent)
     assert note.left_out == 77
-    said = [one["text"] for one in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "en")]
-    assert any("77 more entries of the same event" in text for text in said)
-    assert any("77개" in one["text"] for one in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "ko"))
+    texts = [payload["text"] for payload in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "en")]
+    assert any("77 more were left out" in text for text in texts)
+    assert any("77개" in payload["text"] for payload in render_payloads(notices(MAX_OPENED_ENTRIES + 77), "ko"))
 
 
-def test_two_large_structures_that_differ_at_their_end_are_two_messages() -> None:
-    one, two = ([*["x"] * 60_000, end] for end in ("a", "b"))
-    assert parse_aws_events(one)[0].id != parse_aws_events(two)[0].id
+def test_large_events_that_differ_at_the_end_have_different_ids() -> None:
+    first, second = ([*["x"] * 60_000, end] for end in ("a", "b"))
+    assert parse_aws_events(first)[0].id != parse_aws_events(second)[0].id
 
 
 @settings(max_examples=60, deadline=None)
 @given(depth=st.integers(1, 950), width=st.integers(1, 3_000), leaf=st.sampled_from(["1", "[]", "{}", '"x"', "null"]))
-def test_whatever_the_shape_the_messages_are_few_and_small(depth: int, width: int, leaf: str) -> None:
+def test_any_shape_becomes_few_small_messages(depth: int, width: int, leaf: str) -> None:
     inner = ",".join([leaf] * width)
     for text in (f"{'[' * depth}{inner}{']' * depth}", deep(depth, f"[{inner}]"), f"[{deep(depth)},{inner}]"):
-        made = render_payloads({"Records": [{"Sns": {"Message": text}}]}, "en")
-        assert 1 <= len(made) <= MAX_SINGLE_EVENT_MESSAGES + 4
-        assert all(len(json.dumps(one)) < 40_000 for one in made)
+        payloads = render_payloads({"Records": [{"Sns": {"Message": text}}]}, "en")
+        assert 1 <= len(payloads) <= MAX_SINGLE_EVENT_MESSAGES + 4
+        assert all(len(json.dumps(payload)) < 40_000 for payload in payloads)
 
 
-def test_an_alarm_beside_much_else_is_read() -> None:
+def test_alarm_before_many_entries_is_read() -> None:
     events = parse_aws_events([json.loads(alarm()), *["x"] * (2 * MAX_OPENED_ENTRIES)])
     assert isinstance(events[0], AlarmStateChange)
     assert isinstance(events[-1], UnrecognizedEvent)

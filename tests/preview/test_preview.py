@@ -1,4 +1,4 @@
-"""The preview: what it draws, and that no payload can break it or script it."""
+"""The preview: how messages are rendered, and that no payload can break the page or run a script."""
 
 from __future__ import annotations
 
@@ -32,41 +32,41 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-class Audit(HTMLParser):
-    """Holds a document to the tags and attributes that the preview itself writes, well nested, with safe links."""
+class DocumentCheck(HTMLParser):
+    """Asserts that a document has only the preview's tags and attributes, correct nesting and safe links."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
+        self.open_tags: list[str] = []
         self.links: list[str] = []
-        self.shown = ""
+        self.text = ""
         self.feed(text)
         self.close()
-        assert not self.open, f"never closed: {self.open}"
+        assert not self.open_tags, f"never closed: {self.open_tags}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in TAGS, f"a tag of the payload's: {tag}"
+        assert tag in TAGS, f"unexpected tag: {tag}"
         values = dict(attrs)
-        assert set(values) <= ATTRIBUTES, f"an attribute of the payload's: {sorted(values)} on {tag}"
+        assert set(values) <= ATTRIBUTES, f"unexpected attribute: {sorted(values)} on {tag}"
         if tag == "a":
-            assert "a" not in self.open, "a link within a link"
+            assert "a" not in self.open_tags, "nested link"
             href = values["href"] or ""
             assert urlsplit(href).scheme in ("http", "https"), href
             assert "noopener" in (values["rel"] or "")
             self.links.append(href)
         if tag not in VOID:
-            self.open.append(tag)
+            self.open_tags.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open
-        assert self.open.pop() == tag
+        assert self.open_tags
+        assert self.open_tags.pop() == tag
 
     def handle_comment(self, data: str) -> None:
-        raise AssertionError(f"a comment of the payload's: {data}")
+        raise AssertionError(f"unexpected comment: {data}")
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.shown += data
+        if "style" not in self.open_tags:
+            self.text += data
 
 
 HOSTILE = [
@@ -85,23 +85,23 @@ anything = st.recursive(
 
 
 def mostly(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What belongs there, or else anything at all."""
+    """Return a strategy for valid values, and sometimes any value."""
     return st.one_of(strategy, strategy, strategy, anything)
 
 
-def shaped(kinds: list[str], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """An object with some of these fields."""
+def objects(types: list[str], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for objects with some of these fields."""
     return st.fixed_dictionaries(
-        {"type": mostly(st.sampled_from(kinds))}, optional={k: mostly(v) for k, v in fields.items()}
+        {"type": mostly(st.sampled_from(types))}, optional={k: mostly(v) for k, v in fields.items()}
     )
 
 
-text_objects = shaped(["mrkdwn", "plain_text"], text=hostile_text)
-elements = text_objects | shaped(
+text_objects = objects(["mrkdwn", "plain_text"], text=hostile_text)
+elements = text_objects | objects(
     ["button", "image"], text=text_objects, url=hostile_text, style=hostile_text, image_url=hostile_text,
     alt_text=hostile_text,
 )  # fmt: skip
-blocks = shaped(
+blocks = objects(
     ["header", "section", "context", "divider", "actions", "image", "rich_text"],
     text=text_objects, fields=st.lists(mostly(text_objects), max_size=3), accessory=elements,
     elements=st.lists(mostly(elements), max_size=3), title=text_objects, image_url=hostile_text,
@@ -124,34 +124,34 @@ payloads = mostly(
 
 
 @given(payloads)
-def test_any_payload_renders_and_none_writes_markup(payload: Any) -> None:
-    document = render_page_html([(payload, AT)], "Preview")
-    document.encode("utf-8")
-    Audit(document)
+def test_any_payload_renders_without_its_own_markup(payload: Any) -> None:
+    html = render_page_html([(payload, AT)], "Preview")
+    html.encode("utf-8")
+    DocumentCheck(html)
 
 
 @given(hostile_text)
-def test_any_text_renders_to_our_own_markup(text: str) -> None:
-    Audit(render_mrkdwn_html(text))
-    assert not Audit(render_plain_text_html(text)).links
+def test_any_text_renders_without_its_own_markup(text: str) -> None:
+    DocumentCheck(render_mrkdwn_html(text))
+    assert not DocumentCheck(render_plain_text_html(text)).links
 
 
 @given(st.text(alphabet="*_~`<>|: a&;가\n", max_size=60))
-def test_nothing_that_was_written_is_lost(text: str) -> None:
+def test_mrkdwn_keeps_all_letters(text: str) -> None:
     def letters(value: str) -> str:
         return "".join(c for c in value if c in "a가")
 
-    assert letters(Audit(render_mrkdwn_html(text)).shown) == letters(text)
+    assert letters(DocumentCheck(render_mrkdwn_html(text)).text) == letters(text)
 
 
 @given(payloads)
 def test_any_payload_has_a_builder_link(payload: Any) -> None:
-    shown = json.loads(unquote(build_block_kit_builder_url(payload).partition("#")[2]))
-    assert set(shown) == {"blocks", "attachments"}
+    content = json.loads(unquote(build_block_kit_builder_url(payload).partition("#")[2]))
+    assert set(content) == {"blocks", "attachments"}
 
 
 @pytest.mark.parametrize(
-    ("typed", "drawn"),
+    ("mrkdwn", "html"),
     [
         ("*bold* _it_ ~no~ `a*b*`", "<b>bold</b> <i>it</i> <s>no</s> <code>a*b*</code>"),
         ("*_both_*", "<b><i>both</i></b>"),
@@ -173,11 +173,11 @@ def test_any_payload_has_a_builder_link(payload: Any) -> None:
         ("<javascript:alert(1)|click>", "&lt;javascript:alert(1)|click&gt;"),
     ],
 )  # fmt: skip
-def test_mrkdwn_is_drawn_as_slack_draws_it(typed: str, drawn: str) -> None:
-    assert render_mrkdwn_html(typed) == drawn
+def test_mrkdwn_is_rendered_as_in_slack(mrkdwn: str, html: str) -> None:
+    assert render_mrkdwn_html(mrkdwn) == html
 
 
-def test_every_emoji_that_our_alerts_use_is_drawn() -> None:
+def test_every_emoji_of_alerts_is_rendered() -> None:
     sources = Path(alerts.__path__[0]).rglob("*.py")
     used = {name for source in sources for name in re.findall(r'"(:[a-z_]+:)[" ]', source.read_text("utf-8"))}
     assert ":white_check_mark:" in used
@@ -185,20 +185,20 @@ def test_every_emoji_that_our_alerts_use_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "target", "shown"),
+    ("mrkdwn", "target", "text"),
     [
         ("<https://a.b/?x=1&amp;y=2|a *name*>", "https://a.b/?x=1&y=2", "a *name*"),
         ("<https://a.b>", "https://a.b", "https://a.b"),
         ("see https://a.b/c.", "https://a.b/c", "see https://a.b/c."),
     ],
 )
-def test_links_lead_where_they_say(typed: str, target: str, shown: str) -> None:
-    audit = Audit(render_mrkdwn_html(typed))
-    assert audit.links == [target]
-    assert audit.shown == shown
+def test_links_have_target_and_text(mrkdwn: str, target: str, text: str) -> None:
+    document = DocumentCheck(render_mrkdwn_html(mrkdwn))
+    assert document.links == [target]
+    assert document.text == text
 
 
-def test_a_message_shows_all_of_its_parts() -> None:
+def test_message_shows_all_parts() -> None:
     payload = b.build_payload(
         ":white_check_mark: *resnet50* finished",
         [b.section(":white_check_mark: *resnet50* finished in 3 s"), {"type": "divider"}, b.context("train.ipynb")],
@@ -208,30 +208,30 @@ def test_a_message_shows_all_of_its_parts() -> None:
             *b.link_buttons([("CloudWatch", "https://aws.example/x")]),
         ],
     )
-    drawn = render_message_html(payload, AT)
-    audit = Audit(drawn)
-    assert audit.links == ["https://aws.example/x"]
-    for words in ("cwnotify", "APP", "3:16 PM", "✅ resnet50 finished in 3 s", "train.ipynb", "loss", "CloudWatch"):
-        assert words in audit.shown
-    assert f"--bar:{b.COLOR_GOOD}" in drawn
-    assert 'aria-label="✅ resnet50 finished"' in drawn
-    assert 'class="button primary"' in drawn
-    assert '<time datetime="2026-11-22T15:16:00+09:00">' in drawn
+    html = render_message_html(payload, AT)
+    document = DocumentCheck(html)
+    assert document.links == ["https://aws.example/x"]
+    for text in ("cwnotify", "APP", "3:16 PM", "✅ resnet50 finished in 3 s", "train.ipynb", "loss", "CloudWatch"):
+        assert text in document.text
+    assert f"--bar:{b.COLOR_GOOD}" in html
+    assert 'aria-label="✅ resnet50 finished"' in html
+    assert 'class="button primary"' in html
+    assert '<time datetime="2026-11-22T15:16:00+09:00">' in html
 
 
-def test_a_korean_message_says_so_and_tells_the_time_in_korean() -> None:
-    drawn = render_message_html({"text": "학습이 끝났어요"}, AT)
-    assert 'lang="ko"' in drawn
-    assert "오후 3:16" in drawn
+def test_korean_message_has_language_and_korean_time() -> None:
+    html = render_message_html({"text": "학습이 끝났어요"}, AT)
+    assert 'lang="ko"' in html
+    assert "오후 3:16" in html
 
 
-def test_the_text_is_shown_where_there_are_no_blocks_and_only_there() -> None:
-    assert "hello" in Audit(render_message_html({"text": "hello"})).shown
-    assert "hello" not in Audit(render_message_html({"text": "hello", "blocks": [b.section("other")]})).shown
+def test_text_is_shown_only_without_blocks() -> None:
+    assert "hello" in DocumentCheck(render_message_html({"text": "hello"})).text
+    assert "hello" not in DocumentCheck(render_message_html({"text": "hello", "blocks": [b.section("other")]})).text
 
 
 @pytest.mark.parametrize(
-    ("payload", "named"),
+    ("payload", "placeholder"),
     [
         ({"blocks": [{"type": "rich_text"}]}, "“rich_text”"),
         ({"blocks": ["no block"]}, "“?”"),
@@ -241,39 +241,39 @@ def test_the_text_is_shown_where_there_are_no_blocks_and_only_there() -> None:
         ([], "This message is empty"),
     ],
 )
-def test_what_cannot_be_drawn_is_named_in_its_place(payload: Any, named: str) -> None:
-    assert named in Audit(render_message_html(payload)).shown
+def test_unsupported_part_becomes_a_placeholder(payload: Any, placeholder: str) -> None:
+    assert placeholder in DocumentCheck(render_message_html(payload)).text
 
 
-def test_a_picture_is_told_and_linked_but_never_fetched() -> None:
+def test_picture_is_linked_but_not_embedded() -> None:
     image = {"type": "image", "image_url": "https://a.b/x.png", "alt_text": "CPU over the run"}
-    audit = Audit(render_message_html({"blocks": [image]}))
-    assert "CPU over the run" in audit.shown
-    assert audit.links == ["https://a.b/x.png"]
+    document = DocumentCheck(render_message_html({"blocks": [image]}))
+    assert "CPU over the run" in document.text
+    assert document.links == ["https://a.b/x.png"]
 
 
-def test_the_builder_link_carries_what_the_builder_knows() -> None:
-    def shown(payload: Any) -> Any:
+def test_builder_link_contains_blocks_and_attachments() -> None:
+    def parse_link(payload: Any) -> Any:
         return json.loads(
             unquote(build_block_kit_builder_url(payload).removeprefix("https://app.slack.com/block-kit-builder/#"))
         )
 
     payload = b.build_payload("끝 & <!here>", [b.section("끝 & 100 %")], b.COLOR_BAD, [{"type": "divider"}], "alerts")
-    assert shown(payload) == {"blocks": payload["blocks"], "attachments": payload["attachments"]}
-    assert shown({"text": "끝"}) == {"blocks": [b.section("끝")], "attachments": []}
+    assert parse_link(payload) == {"blocks": payload["blocks"], "attachments": payload["attachments"]}
+    assert parse_link({"text": "끝"}) == {"blocks": [b.section("끝")], "attachments": []}
 
 
-def test_a_payload_that_holds_itself_still_renders() -> None:
+def test_recursive_payload_renders() -> None:
     blocks: list[Any] = []
     blocks.append(blocks)
-    Audit(render_page_html([({"blocks": blocks}, None)], "Preview"))
+    DocumentCheck(render_page_html([({"blocks": blocks}, None)], "Preview"))
 
 
-def test_a_page_asks_the_network_for_nothing_and_lets_only_its_own_script_run() -> None:
-    silent = render_page_html([], "Nothing & nobody", subtitle="<none>")
-    assert "script-src 'none'" in silent
-    assert "<script" not in silent
-    assert "Nothing &amp; nobody" in silent
-    assert "&lt;none&gt;" in silent
-    assert "url(" not in silent
-    assert "script-src 'sha256-" in render_page_html([], "Live", script="look();")
+def test_page_loads_nothing_and_allows_only_its_script() -> None:
+    page = render_page_html([], "Title & more", subtitle="<none>")
+    assert "script-src 'none'" in page
+    assert "<script" not in page
+    assert "Title &amp; more" in page
+    assert "&lt;none&gt;" in page
+    assert "url(" not in page
+    assert "script-src 'sha256-" in render_page_html([], "Live", script="poll();")

@@ -1,4 +1,4 @@
-"""Settings: where each comes from and which goes first; what cannot be used is told; the webhook is never shown."""
+"""Settings: their sources and precedence, reports of invalid ones, and the secrecy of the webhook."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import os
 import pickle
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +36,7 @@ URL = "https://hooks.slack.com/services/T0/B0/canary"
 
 
 class Home:
-    """A home directory, and the environment that leads to it."""
+    """A home directory, and the environment that selects it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +49,7 @@ class Home:
         return self._write("config.toml", text)
 
     def with_team(self, text: str) -> dict[str, str]:
-        """The environment in which `text` is the team's file."""
+        """Write the team's file, and return the environment that selects it."""
         path = self.path / "team.toml"
         path.write_text(text)
         return self.with_variables(CWNOTIFY_TEAM_CONFIG=str(path))
@@ -69,10 +71,10 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-# Where they come from
+# Sources
 
 
-def test_where_nothing_is_set_everything_is_at_its_default(home):
+def test_unset_settings_have_defaults(home: Home) -> None:
     assert load_settings(home.environ) == (Settings(), ())
     assert load_settings_or_raise(home.environ) == Settings()
 
@@ -88,7 +90,7 @@ timezone = "Asia/Seoul"
 """
 
 
-def test_the_file_sets_everything_but_the_webhook(home):
+def test_config_file_sets_everything_but_the_webhook(home: Home) -> None:
     home.write_config(ALL)
 
     assert load_settings_or_raise(home.environ) == Settings(
@@ -96,22 +98,22 @@ def test_the_file_sets_everything_but_the_webhook(home):
     )
 
 
-def test_the_environment_goes_before_the_file_and_config_before_both(home):
+def test_environment_overrides_file_and_config_magic_overrides_both(home: Home) -> None:
     home.write_config(ALL)
     environ = home.with_variables(CWNOTIFY_CHANNEL="#env", CWNOTIFY_MIN_DURATION="1h", CWNOTIFY_MENTION="none")
 
-    found, troubles = load_settings(environ, {"zone": "Asia/Tokyo", "lang": ""})
+    settings, problems = load_settings(environ, {"zone": "Asia/Tokyo", "lang": ""})
 
-    assert (found.channel, found.lang, found.min_seconds, found.mention) == ("#env", "ko", 3600.0, "")
-    assert found.zone == "Asia/Tokyo"
-    assert not troubles
+    assert (settings.channel, settings.lang, settings.min_seconds, settings.mention) == ("#env", "ko", 3600.0, "")
+    assert settings.zone == "Asia/Tokyo"
+    assert not problems
 
 
-def test_a_notebooks_config_does_not_lead_alerts_elsewhere(home):
+def test_config_magic_cannot_redirect_alerts(home: Home) -> None:
     assert load_settings(home.environ, {"channel": "#config"}) == (Settings(), ())
 
 
-def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp_path):
+def test_user_file_overrides_jupyter_files_which_override_team_file(home: Home, tmp_path: Path) -> None:
     environ = home.with_team('lang = "ko"\nmention = "@here"\ntimezone = "Asia/Tokyo"\n')
     environ |= {"JUPYTER_CONFIG_DIR": str(tmp_path / "own"), "JUPYTER_CONFIG_PATH": f"{tmp_path}/a:{tmp_path}/b"}
     for folder, round in (("own", "3m"), ("b", "2m"), ("a", "1m")):
@@ -119,22 +121,27 @@ def test_the_users_file_goes_before_jupyters_and_that_before_the_teams(home, tmp
         (tmp_path / folder / "cwnotify.toml").write_text(f'round = "{round}"\nmention = "@channel"\nchanel = 1\n')
     home.write_config('mention = "U0123ABCD"\n')
 
-    found, troubles = load_settings(environ)
+    settings, problems = load_settings(environ)
 
-    assert (found.mention, found.round_seconds, found.lang, found.zone) == ("<@U0123ABCD>", 60.0, "ko", "Asia/Tokyo")
-    # A slip is told with the file that it stands in.
-    assert [trouble.split(":")[0] for trouble in troubles] == [
+    assert (settings.mention, settings.round_seconds, settings.lang, settings.zone) == (
+        "<@U0123ABCD>",
+        60.0,
+        "ko",
+        "Asia/Tokyo",
+    )
+    # Each misspelled key is reported with its file.
+    assert [problem.split(":")[0] for problem in problems] == [
         str(tmp_path / folder / "cwnotify.toml") for folder in ("a", "b", "own")
     ]
 
 
-def test_without_a_variable_the_teams_file_lies_in_etc(home):
+def test_team_file_defaults_to_etc(home: Home) -> None:
     assert list_config_paths(home.environ)[0] == str(get_user_config_path(home.environ))
     assert list_config_paths(home.environ)[-1] == "/etc/cwnotify/config.toml"
     assert f"{sys.prefix}/etc/jupyter/cwnotify.toml" in list_config_paths(home.environ)
 
 
-def test_a_list_in_the_file_is_read_as_if_it_were_text(home):
+def test_list_in_file_becomes_text(home: Home) -> None:
     home.write_config('alarms = ["a", "b*"]\n')
 
     assert load_settings_or_raise(home.environ).alarms == "a, b*"
@@ -150,141 +157,144 @@ cell = "x"
 """
 
 
-def test_sentences_of_the_users_own_are_taken_where_they_can_be_said(home):
+def test_valid_custom_sentences_are_used_and_others_reported(home: Home) -> None:
     environ = home.with_team('[words.en]\n"run.finished" = "the team\'s"\n"run.lost" = "{name}: {why}"\n')
     path = home.write_config(WORDS)
 
-    found, troubles = load_settings(environ)
+    settings, problems = load_settings(environ)
 
-    assert set(found.words) == {
+    assert set(settings.words) == {
         ("en", "run.finished", ":tada: {name} is through"),
         ("en", "run.failed", "{name} broke: {error}"),
         ("en", "run.lost", "{name}: {why}"),
     }
-    assert troubles == (
-        f"{path}: [words.en] cell is not used: nothing is known of {{m}} there; it takes {{n}}",
-        f"{path}: [words.fr] cell is not used: there is no language fr; there are en, ko",
+    assert problems == (
+        f"{path}: [words.en] cell is not used: unknown placeholder {{m}}; use {{n}}",
+        f"{path}: [words.fr] cell is not used: unknown language fr; choose from en, ko",
     )
 
 
 @pytest.mark.parametrize("line", ["words = 3", "words.en = 3", 'words.en.run = "x"', "[[words]]\na = 1"])
-def test_words_that_are_no_sentences_are_told(home, line):
+def test_malformed_words_are_reported(home: Home, line: str) -> None:
     home.write_config(line)
 
-    found, (trouble, *_) = load_settings(home.environ)
+    settings, (problem, *_) = load_settings(home.environ)
 
-    assert found == Settings()
-    assert str(get_user_config_path(home.environ)) in trouble
+    assert settings == Settings()
+    assert str(get_user_config_path(home.environ)) in problem
 
 
-def test_a_number_in_the_file_is_read_as_if_it_were_text(home):
+def test_number_in_file_becomes_text(home: Home) -> None:
     home.write_config("min_duration = 90\n")
 
     assert load_settings_or_raise(home.environ).min_seconds == 90.0
 
 
 @pytest.mark.parametrize("name", ["CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL"])
-def test_the_webhook_comes_from_either_variable(home, name):
+def test_webhook_is_read_from_either_variable(home: Home, name: str) -> None:
     assert load_settings_or_raise(home.with_variables(**{name: f" {URL}\n"})).webhook == Secret(URL)
 
 
-def test_the_webhook_of_ones_own_name_goes_first_then_the_others_then_the_one_that_is_kept(home):
+def test_cwnotify_variable_overrides_slack_variable_which_overrides_stored_webhook(home: Home) -> None:
     home.write_webhook(URL + "3\n")
     environ = home.with_variables(CWNOTIFY_WEBHOOK_URL=URL + "1", SLACK_WEBHOOK_URL=URL + "2")
 
-    found = []
+    suffixes = []
     for name in ("CWNOTIFY_WEBHOOK_URL", "SLACK_WEBHOOK_URL", "HOME"):
-        found.append(load_settings_or_raise(environ).webhook.reveal()[-1])
+        webhook = load_settings_or_raise(environ).webhook
+        assert webhook
+        suffixes.append(webhook.reveal()[-1])
         del environ[name]
 
-    assert found == ["1", "2", "3"]
+    assert suffixes == ["1", "2", "3"]
 
 
-def test_other_places_can_be_chosen(home, tmp_path):
+def test_directories_can_be_configured(home: Home, tmp_path: Path) -> None:
     assert get_state_dir(home.environ) == tmp_path / ".local/state/cwnotify"
     assert get_state_dir(home.with_variables(XDG_STATE_HOME="/x")) == Path("/x/cwnotify")
     assert get_state_dir(home.with_variables(CWNOTIFY_STATE_DIR="/y", XDG_STATE_HOME="/x")) == Path("/y")
     assert get_state_dir({"CWNOTIFY_STATE_DIR": "~/y"}) == Path.home() / "y"
     assert get_state_dir({"CWNOTIFY_STATE_DIR": "y"}) == Path.cwd() / "y"
     assert get_user_config_path(home.with_variables(XDG_CONFIG_HOME="/z")) == Path("/z/cwnotify/config.toml")
-    # As the XDG specification has it, a relative path counts for nothing.
+    # The XDG specification ignores relative paths.
     assert get_user_config_path(home.with_variables(XDG_CONFIG_HOME="z")) == tmp_path / ".config/cwnotify/config.toml"
     assert get_webhook_path(home.environ) == tmp_path / ".config/cwnotify/webhook"
 
 
-# What cannot be used
+# Invalid settings
 
 
-def test_what_cannot_be_used_is_told_with_its_place_and_the_rest_is_used(home):
+def test_invalid_settings_are_reported_with_origin_and_the_rest_is_used(home: Home) -> None:
     home.write_config('lang = "fr"\nchannel = "#ml"\n')
     environ = home.with_variables(CWNOTIFY_MIN_DURATION="soon")
 
-    found, troubles = load_settings(environ, {"mention": "minsu"})
+    settings, problems = load_settings(environ, {"mention": "minsu"})
 
-    assert found == Settings(channel="#ml")
-    assert [trouble.split(":")[0] for trouble in troubles] == [
+    assert settings == Settings(channel="#ml")
+    assert [problem.split(":")[0] for problem in problems] == [
         f"lang in {get_user_config_path(home.environ)}",
         "%config CWNotify.mention",
         "CWNOTIFY_MIN_DURATION",
     ]
-    with pytest.raises(SettingsError, match=r"lang takes en, ko; not 'fr'; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"):
+    problems = r"lang cannot be 'fr'; choose from en, ko; CWNOTIFY_MIN_DURATION: 'soon' is not a dur"
+    with pytest.raises(SettingsError, match=problems):
         load_settings_or_raise(environ)
 
 
-def test_a_slip_in_one_line_of_the_file_costs_that_line_alone(home):
+def test_misspelled_key_is_reported_and_other_keys_are_used(home: Home) -> None:
     home.write_config('lang = "ko"\nchanel = "#ml"\n')
 
-    found, (trouble,) = load_settings(home.environ)
+    settings, (problem,) = load_settings(home.environ)
 
-    assert found.lang == "ko"
-    assert trouble == f"{get_user_config_path(home.environ)}: chanel is not a setting; did you mean channel?"
+    assert settings.lang == "ko"
+    assert problem == f"{get_user_config_path(home.environ)}: chanel is not a setting; did you mean channel?"
 
 
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("frobnicate = 1", "known are alarms, channel, "),
-        (f'webhook = "{URL}"', "a webhook is stored by: cwnotify login"),
-        (f'webhook_url = "{URL}"', "a webhook is stored by: cwnotify login"),
+        ("frobnicate = 1", "settings are alarms, channel, "),
+        (f'webhook = "{URL}"', "to store a webhook, run: cwnotify login"),
+        (f'webhook_url = "{URL}"', "to store a webhook, run: cwnotify login"),
     ],
 )
-def test_a_line_that_sets_nothing_is_told_with_what_to_do(home, line, hint):
+def test_unknown_key_is_reported_with_a_hint(home: Home, line: str, hint: str) -> None:
     home.write_config(line)
 
-    (trouble,) = load_settings(home.environ)[1]
+    (problem,) = load_settings(home.environ)[1]
 
-    assert hint in trouble
-    assert "canary" not in trouble
+    assert hint in problem
+    assert "canary" not in problem
 
 
 @pytest.mark.parametrize("text", ["lang = ", "= 1", "lang = 'ko'\nlang = 'en'", b"\xff"])
-def test_a_file_that_is_no_toml_is_told(home, text):
+def test_invalid_toml_is_reported(home: Home, text: str | bytes) -> None:
     home.write_config(text)
 
-    found, (trouble,) = load_settings(home.environ)
+    settings, (problem,) = load_settings(home.environ)
 
-    assert found == Settings()
-    assert f"{get_user_config_path(home.environ)} is not valid TOML" in trouble
+    assert settings == Settings()
+    assert f"{get_user_config_path(home.environ)} is not valid TOML" in problem
 
 
-def test_a_file_that_cannot_be_read_is_told(home):
+def test_unreadable_file_is_reported(home: Home) -> None:
     home.write_config("").unlink()
     get_user_config_path(home.environ).mkdir()
 
-    (trouble,) = load_settings(home.environ)[1]
+    (problem,) = load_settings(home.environ)[1]
 
-    assert "cannot be read: Is a directory" in trouble
+    assert "cannot be read: Is a directory" in problem
 
 
-def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(home):
+def test_pipe_is_reported_without_blocking(home: Home) -> None:
     home.write_config("").unlink()
     for path in (get_user_config_path(home.environ), get_webhook_path(home.environ)):
         os.mkfifo(path, 0o600)
 
-    told = dict(trouble.split(" cannot be read", 1) for trouble in load_settings(home.environ)[1])
+    reasons = dict(problem.split(" cannot be read", 1) for problem in load_settings(home.environ)[1])
 
-    assert "it is a pipe" in told[str(get_user_config_path(home.environ))]
-    assert "store the webhook again" in told[str(get_webhook_path(home.environ))]
+    assert "it is a pipe" in reasons[str(get_user_config_path(home.environ))]
+    assert "store the webhook again" in reasons[str(get_webhook_path(home.environ))]
 
 
 # The webhook
@@ -304,7 +314,7 @@ def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(home):
         "secretsmanager:cwnotify",
     ],
 )
-def test_a_webhook_is_https_or_on_this_machine_or_kept_elsewhere(url):
+def test_webhook_accepts_https_loopback_and_references(url: str) -> None:
     assert parse_webhook(url, "here").reveal() == url.strip()
 
 
@@ -329,7 +339,7 @@ BAD_URLS = [
 
 
 @pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
-def test_any_other_webhook_is_refused_without_a_word_of_it(url):
+def test_invalid_webhook_is_rejected_without_showing_it(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_webhook(url, "CWNOTIFY_WEBHOOK_URL")
 
@@ -339,7 +349,7 @@ def test_any_other_webhook_is_refused_without_a_word_of_it(url):
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_any_text_is_a_webhook_or_refused(text):
+def test_any_text_is_a_webhook_or_rejected(text: str) -> None:
     try:
         secret = parse_webhook(text, "here")
     except SettingsError:
@@ -348,7 +358,7 @@ def test_any_text_is_a_webhook_or_refused(text):
 
 
 @pytest.mark.parametrize("reference", ["ssm:/cwnotify/webhook", "secretsmanager:cwnotify"])
-def test_a_file_may_say_where_in_aws_the_webhook_is_kept(home, reference):
+def test_config_file_may_hold_webhook_reference(home: Home, reference: str) -> None:
     environ = home.with_team(f'webhook = "{reference}"')
 
     assert load_settings_or_raise(environ).webhook == Secret(reference)
@@ -356,14 +366,16 @@ def test_a_file_may_say_where_in_aws_the_webhook_is_kept(home, reference):
     assert load_settings_or_raise(environ).webhook == Secret(URL)
 
 
-def test_a_bad_webhook_leaves_the_other_settings_alone(home):
-    found, (trouble,) = load_settings(home.with_variables(CWNOTIFY_WEBHOOK_URL="http://x/canary", CWNOTIFY_LANG="ko"))
+def test_invalid_webhook_keeps_other_settings(home: Home) -> None:
+    settings, (problem,) = load_settings(
+        home.with_variables(CWNOTIFY_WEBHOOK_URL="http://x/canary", CWNOTIFY_LANG="ko")
+    )
 
-    assert found == Settings(lang="ko")
-    assert "canary" not in trouble
+    assert settings == Settings(lang="ko")
+    assert "canary" not in problem
 
 
-def test_a_webhook_is_kept_for_its_owner_alone_and_found_again(home):
+def test_stored_webhook_is_private_and_read_again(home: Home) -> None:
     old = os.umask(0)
     try:
         path = store_webhook(Secret(URL), home.environ)
@@ -378,13 +390,16 @@ def test_a_webhook_is_kept_for_its_owner_alone_and_found_again(home):
     assert [file.name for file in path.parent.iterdir()] == ["webhook"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a link of another user")
 @pytest.mark.parametrize("planted", ["link", "folder"])
-def test_a_webhook_is_not_written_where_another_user_leads_it(home, planted):
+def test_store_webhook_rejects_folder_planted_by_another_user(home: Home, planted: str) -> None:
     folder, elsewhere = get_user_config_path(home.environ).parent, home.path / "elsewhere"
     elsewhere.mkdir()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.symlink_to(elsewhere) if planted == "link" else folder.mkdir()
+    if planted == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
     os.chown(folder, 65534, -1, follow_symlinks=False)
 
     with pytest.raises(SettingsError, match=r"webhook cannot be written: .*another user.*; set CWNOTIFY_WEBHOOK_URL"):
@@ -394,7 +409,7 @@ def test_a_webhook_is_not_written_where_another_user_leads_it(home, planted):
     assert not list(folder.iterdir())
 
 
-def test_a_folder_that_holds_a_webhook_is_closed_to_others_that_write(home):
+def test_store_webhook_closes_folder_to_other_writers(home: Home) -> None:
     folder = get_user_config_path(home.environ).parent
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
@@ -405,33 +420,33 @@ def test_a_folder_that_holds_a_webhook_is_closed_to_others_that_write(home):
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
-def test_a_webhook_that_others_can_read_is_not_used(home, mode):
+def test_webhook_file_readable_by_others_is_not_used(home: Home, mode: int) -> None:
     path = home.write_webhook(URL, mode)
 
-    found, (trouble,) = load_settings(home.environ)
+    settings, (problem,) = load_settings(home.environ)
 
-    assert found.webhook is None
-    assert trouble == f"{path} can be read by others; close it with: chmod 600 {path}"
+    assert settings.webhook is None
+    assert problem == f"{path} can be read by others; close it with: chmod 600 {path}"
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"http://x/canary", b"https://x/ canary"])
-def test_a_kept_webhook_that_cannot_be_used_is_told(home, content):
+def test_invalid_stored_webhook_is_reported(home: Home, content: bytes) -> None:
     path = home.write_webhook(content)
 
-    found, (trouble,) = load_settings(home.environ)
+    settings, (problem,) = load_settings(home.environ)
 
-    assert found.webhook is None
-    assert str(path) in trouble
-    assert "canary" not in trouble
+    assert settings.webhook is None
+    assert str(path) in problem
+    assert "canary" not in problem
 
 
-def test_an_empty_file_is_no_webhook(home):
+def test_empty_webhook_file_means_no_webhook(home: Home) -> None:
     home.write_webhook("\n")
 
     assert load_settings(home.environ) == (Settings(), ())
 
 
-def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
+def test_failed_store_is_reported_without_the_webhook(home: Home) -> None:
     (home.path / ".config").write_text("in the way")
 
     with pytest.raises(SettingsError, match="cannot be written") as caught:
@@ -444,8 +459,8 @@ def test_where_no_webhook_can_be_kept_it_is_told_without_it(home):
 # Files that another user can write
 
 
-def as_team(home: Home) -> tuple[Path, dict[str, str]]:
-    """A team's file in a folder of its own, and the environment that names it."""
+def write_team_file(home: Home) -> tuple[Path, dict[str, str]]:
+    """Write the team's file in a folder of its own, and return its path and the environment that selects it."""
     path = home.path / "team" / "config.toml"
     path.parent.mkdir()
     path.write_text('lang = "ko"\nwebhook = "ssm:/theirs"\n')
@@ -453,8 +468,8 @@ def as_team(home: Home) -> tuple[Path, dict[str, str]]:
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o646, 0o662])
-def test_a_team_file_that_others_can_write_is_not_used(home, mode):
-    path, environ = as_team(home)
+def test_team_file_writable_by_others_is_not_used(home: Home, mode: int) -> None:
+    path, environ = write_team_file(home)
     path.chmod(mode)
     if not mode & 0o002:
         os.chown(path, -1, 12345)
@@ -466,45 +481,45 @@ def test_a_team_file_that_others_can_write_is_not_used(home, mode):
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o777, 0), (0o757, 0), (0o775, 12345)])
-def test_nor_one_whose_folder_others_can_write(home, mode, group):
-    path, environ = as_team(home)
+def test_team_file_in_folder_writable_by_others_is_not_used(home: Home, mode: int, group: int) -> None:
+    path, environ = write_team_file(home)
     os.chown(path.parent, -1, group)
     path.parent.chmod(mode)
 
-    found, (trouble,) = load_settings(environ)
+    settings, (problem,) = load_settings(environ)
 
-    assert found == Settings()
+    assert settings == Settings()
     assert (
-        trouble == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
+        problem == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
     )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("which", ["file", "folder"])
-def test_nor_one_of_another_user(home, which):
-    path, environ = as_team(home)
-    theirs = path if which == "file" else path.parent
-    os.chown(theirs, 12345, -1)
+def test_team_file_of_another_user_is_not_used(home: Home, which: str) -> None:
+    path, environ = write_team_file(home)
+    target = path if which == "file" else path.parent
+    os.chown(target, 12345, -1)
 
-    found, (trouble,) = load_settings(environ)
+    settings, (problem,) = load_settings(environ)
 
-    assert found == Settings()
-    assert f"{theirs} belongs to another user; make it yours with: sudo chown 0 {theirs}" in trouble
+    assert settings == Settings()
+    assert f"{target} belongs to another user; make it yours with: sudo chown 0 {target}" in problem
 
 
-def test_nor_one_below_a_folder_that_is_open_to_all(home):
-    path, environ = as_team(home)
+def test_team_file_below_world_writable_folder_is_not_used(home: Home) -> None:
+    path, environ = write_team_file(home)
     home.path.chmod(0o777)
     assert f"all users can write {home.path}; close it with: chmod o-w {home.path}" in load_settings(environ)[1][0]
 
-    # As /tmp is: others can add files there, and not rename ours.
+    # Like /tmp: other users can add files, but not rename ours.
     home.path.chmod(0o1777)
     assert load_settings(environ)[0].lang == "ko"
     assert path.exists()
 
 
-def test_a_link_is_as_safe_as_each_folder_on_its_way(home):
-    path, _ = as_team(home)
+def test_symbolic_link_is_trusted_only_if_every_folder_on_its_way_is(home: Home) -> None:
+    path, _ = write_team_file(home)
     middle, link = home.path / "middle", home.path / "links" / "team.toml"
     middle.mkdir()
     link.parent.mkdir()
@@ -520,19 +535,19 @@ def test_a_link_is_as_safe_as_each_folder_on_its_way(home):
     assert load_settings(environ)[1] == ()
 
 
-def test_a_folder_that_is_closed_again_counts_with_the_next_cell(own):
-    path = own.write_webhook(URL)
-    (own.path / ".config").chmod(0o777)
+def test_fixed_folder_mode_takes_effect_at_once(own_home: Home) -> None:
+    path = own_home.write_webhook(URL)
+    (own_home.path / ".config").chmod(0o777)
     assert load_settings()[0].webhook is None
 
-    (own.path / ".config").chmod(0o755)
+    (own_home.path / ".config").chmod(0o755)
 
     assert load_settings() == (Settings(webhook=Secret(URL)), ())
     assert path.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_in_a_container_the_owner_of_a_mounted_home_is_its_user(home):
+def test_owner_of_home_is_trusted(home: Home) -> None:
     home.write_config('lang = "ko"')
     home.write_webhook(URL)
     for path in (home.path, *home.path.rglob("*")):
@@ -541,51 +556,51 @@ def test_in_a_container_the_owner_of_a_mounted_home_is_its_user(home):
     assert load_settings_or_raise(home.environ) == Settings(lang="ko", webhook=Secret(URL))
 
 
-def test_a_stored_webhook_in_a_folder_that_others_can_write_is_not_used(home):
+def test_stored_webhook_in_folder_writable_by_others_is_not_used(home: Home) -> None:
     path = home.write_webhook(URL)
     path.parent.chmod(0o777)
 
-    found, (trouble,) = load_settings(home.environ)
+    settings, (problem,) = load_settings(home.environ)
 
-    assert found.webhook is None
+    assert settings.webhook is None
     assert (
-        trouble == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
+        problem == f"{path} is not used: other users can write {path.parent}; close it with: chmod go-w {path.parent}"
     )
-    assert "canary" not in trouble
+    assert "canary" not in problem
 
 
 # Secrets
 
 
-def test_a_secret_shows_itself_only_to_who_asks_by_name():
+def test_secret_is_masked_in_texts() -> None:
     secret = Secret(URL)
-    shown = [
+    texts = [
         repr(secret),
         str(secret),
         f"{secret}",
         f"{secret!r:>80}",
-        "%s %r" % (secret, secret),  # noqa: UP031 (also in this way)
+        "%s %r" % (secret, secret),  # noqa: UP031 (this form is tested too)
         repr(Settings(webhook=secret)),
         repr({"webhook": [secret]}),
         str(ValueError(secret)),
     ]
 
-    assert "canary" not in "".join(shown)
+    assert "canary" not in "".join(texts)
     assert secret.reveal() == URL
 
 
-OTHER_WAYS = [json.dumps, pickle.dumps, copy.deepcopy, vars, iter, bytes, len]
+SERIALIZERS: list[Callable[[Any], object]] = [json.dumps, pickle.dumps, copy.deepcopy, vars, iter, bytes, len]
 
 
-@pytest.mark.parametrize("way", OTHER_WAYS, ids=lambda way: way.__name__)
-def test_a_secret_goes_by_no_other_way(way):
+@pytest.mark.parametrize("serialize", SERIALIZERS, ids=lambda function: function.__name__)
+def test_secret_cannot_be_serialized_or_iterated(serialize: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError) as caught:
-        way(Secret(URL))
+        serialize(Secret(URL))
 
     assert "canary" not in repr(caught.value)
 
 
-def test_secrets_are_told_apart():
+def test_secrets_compare_by_value() -> None:
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
@@ -593,16 +608,16 @@ def test_secrets_are_told_apart():
 
 
 @pytest.fixture
-def own(home, monkeypatch) -> Home:
-    """A home that is this process's own."""
+def own_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Make `home` this process's home and remove all other sources of settings."""
     for name in [name for name in os.environ if name.startswith(("CWNOTIFY_", "SLACK_", "XDG_", "JUPYTER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home.path))
     return home
 
 
-def test_what_is_read_is_kept_while_nothing_changes(own):
-    own.write_config('lang = "ko"')
+def test_settings_are_cached_while_nothing_changes(own_home: Home) -> None:
+    own_home.write_config('lang = "ko"')
 
     first, again = load_settings()[0], load_settings()[0]
 
@@ -611,8 +626,8 @@ def test_what_is_read_is_kept_while_nothing_changes(own):
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
-def test_a_variable_that_changes_counts_at_once(own, monkeypatch, lang):
-    own.write_config('lang = "ko"')
+def test_changed_variable_takes_effect_at_once(own_home: Home, monkeypatch: pytest.MonkeyPatch, lang: str) -> None:
+    own_home.write_config('lang = "ko"')
     load_settings()
     monkeypatch.setenv("CWNOTIFY_LANG", lang)
 
@@ -620,27 +635,31 @@ def test_a_variable_that_changes_counts_at_once(own, monkeypatch, lang):
     assert load_settings(overrides={"lang": "en"})[0].lang == "en"
 
 
-def test_a_file_that_comes_changes_or_goes_counts_soon(own):
+def test_created_changed_and_deleted_files_take_effect_soon(own_home: Home) -> None:
     assert load_settings()[0].lang == "en"
 
-    path = own.write_config('lang = "ko"')
+    path = own_home.write_config('lang = "ko"')
     until(lambda: load_settings()[0].lang == "ko", 5, "the new file")
-    # As long as the other, and soon after it.
+    # Same length, shortly after the first write.
     path.write_text('lang = "en"')
     until(lambda: load_settings()[0].lang == "en", 5, "the changed file")
-    own.write_webhook(URL)
+    own_home.write_webhook(URL)
     until(lambda: load_settings()[0].webhook == Secret(URL), 5, "the webhook")
     get_webhook_path().chmod(0o644)
-    until(lambda: load_settings()[1], 5, "a word on who can read it")
+    until(lambda: load_settings()[1], 5, "a report of the mode")
     get_webhook_path().unlink()
-    until(lambda: load_settings()[0].webhook is None, 5, "its end")
+    until(lambda: load_settings()[0].webhook is None, 5, "the removal of the webhook")
 
 
-def test_who_asks_while_another_reads_gets_no_answer_to_an_earlier_question():
-    kept: FileBackedCache[str] = FileBackedCache()
-    kept.get("a", dict, lambda: "of a")
+def test_nested_get_does_not_return_the_value_of_an_earlier_key() -> None:
+    cache: FileBackedCache[str] = FileBackedCache()
+    cache.get("a", dict, lambda: "value of a")
+    nested: list[str] = []
 
-    meanwhile = []
-    kept.get("b", dict, lambda: meanwhile.append(kept.get("b", dict, lambda: "of b")) or "of b")
+    def read() -> str:
+        nested.append(cache.get("b", dict, lambda: "value of b"))
+        return "value of b"
 
-    assert meanwhile == ["of b"]
+    cache.get("b", dict, read)
+
+    assert nested == ["value of b"]

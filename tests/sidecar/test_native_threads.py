@@ -1,4 +1,4 @@
-"""Threads and locks of the operating system's own, and waiting with them."""
+"""The operating system's threads and locks, and waiting with them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import time
 from cwnotify.sidecar import native_threads
 
 
-def test_a_condition_wakes_its_waiters_as_soon_as_it_holds():
-    changed, values = native_threads.Condition(), []
+def test_condition_wakes_its_waiter_when_it_holds() -> None:
+    condition = native_threads.Condition()
+    thread_ids: list[int] = []
 
     def change() -> None:
-        with changed:
-            values.append(native_threads.get_thread_id())
-        changed.notify_all()
+        with condition:
+            thread_ids.append(native_threads.get_thread_id())
+        condition.notify_all()
 
     native_threads.start_thread(change, ())
 
-    assert changed.wait_for(lambda: bool(values), 10)
-    assert values != [native_threads.get_thread_id()]
+    assert condition.wait_for(lambda: bool(thread_ids), 10)
+    assert thread_ids != [native_threads.get_thread_id()]
 
 
-def test_a_condition_gives_up_in_time():
-    began = time.monotonic()
+def test_condition_times_out() -> None:
+    started = time.monotonic()
 
     assert not native_threads.Condition().wait_for(lambda: False, 0.1)
-    assert 0.1 <= time.monotonic() - began < 5
+    assert 0.1 <= time.monotonic() - started < 5
 
 
-def test_its_lock_can_be_taken_twice_by_one_thread():
-    changed = native_threads.Condition()
-    with changed, changed:
-        changed.notify_all()
+def test_lock_can_be_acquired_twice_by_one_thread() -> None:
+    condition = native_threads.Condition()
+    with condition, condition:
+        condition.notify_all()

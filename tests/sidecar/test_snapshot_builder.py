@@ -1,8 +1,9 @@
-"""What is known -> what a panel shows."""
+"""What a panel shows for what was observed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,93 +19,103 @@ I1, I2 = "i-0abc12f9", "i-0abc12fa"
 REGION = "ap-northeast-2"
 
 
-def cpu(instance: str, *values: float, period: float = 300.0) -> MetricSeries:
+def cpu_series(instance: str, *values: float, period: float = 300.0) -> MetricSeries:
     metric = Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
     points = tuple((NOW - period * (len(values) - i), value) for i, value in enumerate(values))
     return MetricSeries(metric, points, period)
 
 
-def sight(*series: MetricSeries, request: PanelRequest = PanelRequest(), **more: object) -> PanelObservation:  # noqa: B008 (frozen)
+def observe(*series: MetricSeries, request: PanelRequest = PanelRequest(), **fields: Any) -> PanelObservation:  # noqa: B008 (frozen)
+    """Return an observation of running instances with these series."""
     instances = tuple(Ec2Instance(one.metric.instance_id, state="running") for one in series)
-    values = {"instances": instances, "region": REGION, "asks_aws": True, "series": series, "updated": NOW - 5}
-    return PanelObservation(request, **(values | more))
+    defaults: dict[str, Any] = {"instances": instances, "region": REGION, "needs_aws": True, "updated_at": NOW - 5}
+    return PanelObservation(request, series=series, **(defaults | fields))
 
 
-def shown(what: PanelObservation, live: LoadHistory | None = None) -> Snapshot:
-    return build_snapshot(what, NOW, live or LoadHistory(), (), SlackHealth())
+def build(observation: PanelObservation, load_history: LoadHistory | None = None) -> Snapshot:
+    return build_snapshot(observation, NOW, load_history or LoadHistory(), (), SlackHealth())
 
 
-def live(*cpu: float) -> LoadHistory:
-    series = LoadHistory()
+def record_load(*cpu: float) -> LoadHistory:
+    """Return a history with one sample a second."""
+    history = LoadHistory()
     for i, value in enumerate(cpu):
-        series.add(LoadSample(NOW - len(cpu) + i, value, 4 << 30, 16 << 30))
-    return series
+        history.add(LoadSample(NOW - len(cpu) + i, value, 4 << 30, 16 << 30))
+    return history
 
 
 @pytest.mark.parametrize(("period", "monitoring", "label"), [(300.0, "basic", "5 min"), (60.0, "detailed", "1 min")])
-def test_monitoring_is_told_by_how_datapoints_arrive(period, monitoring, label):
-    snapshot = shown(sight(cpu(I1, 1, 2, 3, period=period), instances=(Ec2Instance(I1, has_detailed_monitoring=None),)))
+def test_monitoring_is_inferred_from_the_datapoint_interval(period: float, monitoring: str, label: str) -> None:
+    instances = (Ec2Instance(I1, has_detailed_monitoring=None),)
+    snapshot = build(observe(cpu_series(I1, 1, 2, 3, period=period), instances=instances))
 
     assert snapshot.subjects[0].monitoring == monitoring
     assert [line.label for line in snapshot.lines] == [f"CloudWatch, {label}"]
 
 
-def test_this_host_is_shown_beside_cloudwatch_only_where_it_is_what_is_watched():
-    mine, other = InstanceIdentity(I1, "g5.xlarge", "ap-northeast-2a"), InstanceIdentity(I2)
+def test_host_line_is_shown_only_if_this_host_is_watched() -> None:
+    own, other = InstanceIdentity(I1, "g5.xlarge", "ap-northeast-2a"), InstanceIdentity(I2)
+    load_history = record_load(5, 6)
 
-    beside = shown(sight(cpu(I1, 1, 2), identity=mine), live(5, 6))
-    assert [line.live for line in beside.lines] == [False, True]
-    assert beside.subjects[0].instance_type == "g5.xlarge"
+    with_cloudwatch = build(observe(cpu_series(I1, 1, 2), identity=own), load_history)
+    assert [line.live for line in with_cloudwatch.lines] == [False, True]
+    assert with_cloudwatch.subjects[0].instance_type == "g5.xlarge"
 
-    assert [line.live for line in shown(sight(cpu(I1, 1, 2), identity=other), live(5, 6)).lines] == [False]
-    alone = shown(PanelObservation(PanelRequest()), live(5, 6))
-    assert [line.label for line in alone.lines] == ["this host, live"]
-    assert not alone.subjects
-    assert alone.updated == NOW - 1
+    of_other = build(observe(cpu_series(I1, 1, 2), identity=other), load_history)
+    assert [line.live for line in of_other.lines] == [False]
+
+    without_cloudwatch = build(PanelObservation(PanelRequest()), load_history)
+    assert [line.label for line in without_cloudwatch.lines] == ["this host, live"]
+    assert not without_cloudwatch.subjects
+    assert without_cloudwatch.updated == NOW - 1
 
 
-def test_before_anything_was_read_it_names_what_is_watched():
-    snapshot = shown(PanelObservation.initial(PanelRequest(instances=(I1,))), live(5))
+def test_initial_snapshot_names_the_requested_instances() -> None:
+    snapshot = build(PanelObservation.initial(PanelRequest(instances=(I1,))), record_load(5))
 
-    assert [one.instance for one in snapshot.subjects] == [I1]
+    assert [subject.instance for subject in snapshot.subjects] == [I1]
     assert (snapshot.lines, snapshot.updated) == ((), 0.0)
-    assert [line.live for line in shown(PanelObservation.initial(PanelRequest()), live(5)).lines] == [True]
+    of_host = build(PanelObservation.initial(PanelRequest()), record_load(5))
+    assert [line.live for line in of_host.lines] == [True]
 
 
-def test_memory_is_measured_here_too_but_not_what_only_an_agent_knows():
-    assert shown(PanelObservation(PanelRequest(metric="mem")), live(5)).lines[0].points == ((NOW - 1, 25.0),)
-    assert shown(PanelObservation(PanelRequest(metric="gpu")), live(5)).lines == ()
+def test_host_line_exists_for_memory_but_not_for_gpu() -> None:
+    of_memory = build(PanelObservation(PanelRequest(metric="mem")), record_load(5))
+    of_gpu = build(PanelObservation(PanelRequest(metric="gpu")), record_load(5))
+
+    assert of_memory.lines[0].points == ((NOW - 1, 25.0),)
+    assert of_gpu.lines == ()
 
 
-def test_instances_are_told_apart_by_their_ids_and_many_are_shown_as_a_whole():
-    both = shown(sight(cpu(I1, 1), cpu(I2, 2)))
-    assert [line.label for line in both.lines] == [I1, I2]
+def test_series_are_labelled_by_instance_and_many_are_summarized() -> None:
+    two = build(observe(cpu_series(I1, 1), cpu_series(I2, 2)))
+    assert [line.label for line in two.lines] == [I1, I2]
 
-    many = [cpu(f"i-{n:08x}", float(n)) for n in range(MAX_SERIES_LINES + 1)]
-    whole = shown(sight(*many))
-    assert [(line.label, line.points[-1][1]) for line in whole.lines] == [
+    many = build(observe(*(cpu_series(f"i-{n:08x}", float(n)) for n in range(MAX_SERIES_LINES + 1))))
+    assert [(line.label, line.points[-1][1]) for line in many.lines] == [
         ("highest of 7", 6.0),
         ("median of 7", 3.0),
         ("lowest of 7", 0.0),
     ]
 
 
-def test_an_alarms_threshold_is_drawn_where_its_own_metric_is_shown():
+def test_alarm_has_a_threshold_only_if_its_metric_is_plotted() -> None:
     busy = CloudWatchAlarm("train-busy", "arn:1", "OK", NOW - 60, "CPUUtilization", "AWS/EC2", threshold=50.0)
     disk = replace(busy, name="disk-off", arn="arn:2", metric_name="disk_used_percent", state="ALARM")
 
-    one, two = shown(sight(cpu(I1, 1), alarms=(busy, disk), firing={"arn:2": ((NOW - 60, 0.0),)})).alarms
+    observation = observe(cpu_series(I1, 1), alarms=(busy, disk), firing_periods={"arn:2": ((NOW - 60, 0.0),)})
+    of_busy, of_disk = build(observation).alarms
 
-    assert (one.threshold, one.good, one.periods) == (50.0, False, ())
-    assert (two.threshold, two.good, two.periods) == (None, True, ((NOW - 60, 0.0),))
-    assert one.url == (
+    assert (of_busy.threshold, of_busy.good, of_busy.periods) == (50.0, False, ())
+    assert (of_disk.threshold, of_disk.good, of_disk.periods) == (None, True, ((NOW - 60, 0.0),))
+    assert of_busy.url == (
         "https://ap-northeast-2.console.aws.amazon.com/cloudwatch/deeplink.js?region=ap-northeast-2"
         "#alarmsV2:alarm/train-busy"
     )
 
 
 @pytest.mark.parametrize(
-    ("before", "reason", "metric", "good", "note"),
+    ("previous_state", "reason", "metric", "good", "note"),
     [
         ("OK", "Threshold Crossed: 1 datapoint [3.2 (22/11/26 06:09:00)] was less than the threshold (10.0).",
          "CPUUtilization", True, "training ended"),
@@ -116,51 +127,56 @@ def test_an_alarms_threshold_is_drawn_where_its_own_metric_is_shown():
         ("OK", "Threshold Crossed: 1 datapoint [0.0] was less than the threshold (1.0).", "Depth", True, ""),
     ],
 )  # fmt: skip
-def test_a_chip_means_what_slacks_message_means(before: str, reason: str, metric: str, good: bool | None, note: str):
-    settings = {
+def test_alarm_means_the_same_as_in_its_slack_message(
+    previous_state: str, reason: str, metric: str, good: bool | None, note: str
+) -> None:
+    fields = {
         "MetricName": metric, "Namespace": "AWS/EC2", "ComparisonOperator": "LessThanThreshold", "Threshold": 10.0,
         "StateReason": reason, "Period": 300, "EvaluationPeriods": 3,
     }  # fmt: skip
-    off = CloudWatchAlarm(
-        "train-off", "arn:1", "ALARM", NOW - 60, metric, "AWS/EC2", raw_fields=tuple(settings.items())
+    welcome = CloudWatchAlarm(
+        "train-off", "arn:1", "ALARM", NOW - 60, metric, "AWS/EC2", raw_fields=tuple(fields.items())
     )
 
-    def chip(one: CloudWatchAlarm) -> tuple[bool | None, str]:
-        (alarm,) = shown(sight(cpu(I1, 1), alarms=(one,), before={"arn:1": before})).alarms
-        return alarm.good, alarm.note
+    def meaning(alarm: CloudWatchAlarm) -> tuple[bool | None, str]:
+        observation = observe(cpu_series(I1, 1), alarms=(alarm,), previous_states={"arn:1": previous_state})
+        (shown,) = build(observation).alarms
+        return shown.good, shown.note
 
-    assert chip(off) == (good, note)
-    # Below its threshold, and no good news.
-    assert chip(replace(off, name="disk-free")) == (False, "")
-    assert chip(replace(off, name="drop-off-rate")) == (False, "")
-    assert chip(replace(off, state="OK")) == (True, "")
-
-
-def test_an_answer_without_data_says_why_that_may_be():
-    def troubles(*series: MetricSeries, **more: object) -> str:
-        return " ".join(one.text for one in shown(sight(*series, **more)).troubles)
-
-    assert "up to 10 minutes" in troubles(cpu(I1))
-    assert "stopped instance sends no data" in troubles(cpu(I1), instances=(Ec2Instance(I1, state="stopped"),))
-    gpu = {"instances": (Ec2Instance(I1),), "request": PanelRequest(metric="gpu")}
-    assert "no metric GPU of i-0abc12f9" in troubles(**gpu)
-    assert troubles(cpu(I1, 1.0)) == ""
-    # Where AWS does not answer at all, that is the trouble.
-    assert troubles(cpu(I1), troubles=(PanelProblem("denied"),)) == "denied"
+    assert meaning(welcome) == (good, note)
+    # Below its threshold, but not good news.
+    assert meaning(replace(welcome, name="disk-free")) == (False, "")
+    assert meaning(replace(welcome, name="drop-off-rate")) == (False, "")
+    assert meaning(replace(welcome, state="OK")) == (True, "")
 
 
-def test_what_was_not_read_for_long_is_stale():
+def test_missing_data_is_explained() -> None:
+    def problems(*series: MetricSeries, **fields: Any) -> str:
+        return " ".join(problem.text for problem in build(observe(*series, **fields)).problems)
+
+    assert "up to 10 minutes" in problems(cpu_series(I1))
+    stopped = (Ec2Instance(I1, state="stopped"),)
+    assert "stopped instance sends no data" in problems(cpu_series(I1), instances=stopped)
+    of_gpu = problems(instances=(Ec2Instance(I1),), request=PanelRequest(metric="gpu"))
+    assert "no metric GPU of i-0abc12f9" in of_gpu
+    assert problems(cpu_series(I1, 1.0)) == ""
+    # An error of AWS explains the missing data already.
+    assert problems(cpu_series(I1), problems=(PanelProblem("denied"),)) == "denied"
+
+
+def test_snapshot_is_stale_after_several_missed_polls() -> None:
     request = PanelRequest(round=30.0)
-    assert not shown(sight(cpu(I1, 1), request=request, updated=NOW - 100)).stale
-    assert shown(sight(cpu(I1, 1), request=request, updated=NOW - 130)).stale
+
+    assert not build(observe(cpu_series(I1, 1), request=request, updated_at=NOW - 100)).stale
+    assert build(observe(cpu_series(I1, 1), request=request, updated_at=NOW - 130)).stale
 
 
-def test_thinned_lines_keep_their_last_value_and_their_mean():
+def test_downsampled_line_has_the_same_mean_and_last_value() -> None:
     points = tuple((float(i), float(i % 10)) for i in range(1000))
 
-    few = downsample_line(PlotLine("x", False, 1.0, points), 60)
+    line = downsample_line(PlotLine("x", False, 1.0, points), 60)
 
-    assert len(few.points) == 60
-    assert few.points[-1] == points[-1]
-    assert sum(value for _, value in few.points[:-1]) / 59 == pytest.approx(4.5, abs=0.2)
-    assert downsample_line(few, 60) is few
+    assert len(line.points) == 60
+    assert line.points[-1] == points[-1]
+    assert sum(value for _, value in line.points[:-1]) / 59 == pytest.approx(4.5, abs=0.2)
+    assert downsample_line(line, 60) is line

@@ -1,4 +1,4 @@
-"""Whether a sidecar outlives the process that started it."""
+"""Whether a sidecar outlives the process that started it, and which processes are its other sidecars."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cwnotify.sidecar.spawn import find_other_sidecars, has_other_sidecar, is_ki
 HOST, CONTAINER = "pid:[4026531836]", "pid:[4026532500]"
 
 
-def proc(folder: Path, namespace: str, parents: dict[int, int]) -> Path:
-    """A /proc with these processes."""
+def create_proc(folder: Path, namespace: str, parents: dict[int, int]) -> Path:
+    """Create a /proc with these processes."""
     for pid, parent in parents.items():
         (folder / str(pid)).mkdir()
         (folder / str(pid) / "stat").write_text(f"{pid} (a (name) b) S {parent} 1 1\n")
@@ -28,14 +28,14 @@ def proc(folder: Path, namespace: str, parents: dict[int, int]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "parents", "environ", "ends"),
+    ("namespace", "parents", "environ", "is_killed"),
     [
         (CONTAINER, {1: 0}, {}, True),
         (CONTAINER, {1: 0, 9: 1}, {}, True),
         (CONTAINER, {1: 0, 5: 1, 9: 5}, {}, True),
         # As with `docker exec`: the container does not end with it.
         (CONTAINER, {1: 0, 5: 0, 9: 5}, {}, False),
-        # A notebook's server lives on.
+        # A notebook's server keeps running.
         (CONTAINER, {1: 0, 5: 1, 9: 5}, {"JPY_PARENT_PID": "5"}, False),
         (CONTAINER, {1: 0, 9: 1}, {"JPY_PARENT_PID": "1"}, True),
         (HOST, {1: 0, 5: 1, 9: 5}, {}, False),
@@ -44,30 +44,34 @@ def proc(folder: Path, namespace: str, parents: dict[int, int]) -> Path:
         (HOST, {}, {}, False),
     ],
 )
-def test_where_a_sidecar_ends_with_its_process(namespace, parents, environ, ends, tmp_path):
-    assert is_killed_with_process(max(parents, default=9), environ, proc(tmp_path, namespace, parents)) is ends
+def test_sidecar_is_killed_with_its_process_in_containers_and_batch_jobs(
+    namespace: str, parents: dict[int, int], environ: dict[str, str], is_killed: bool, tmp_path: Path
+) -> None:
+    proc = create_proc(tmp_path, namespace, parents)
+
+    assert is_killed_with_process(max(parents, default=9), environ, proc) is is_killed
 
 
 PROGRAM = str(Path(spawn.__file__).with_name("__main__.py"))
-WAIT = "print('begun', flush=True); input()"
+WAIT = "print('started', flush=True); input()"
 
 
 @contextmanager
-def process(*before: str, pid: int) -> Iterator[int]:
-    """A process with the command line of a sidecar of `pid`, started through `before`; gives its own pid."""
-    arguments = (*before, sys.executable, "-c", WAIT, PROGRAM, str(pid), "3", "4", "5")
-    running = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert running.stdout
-    assert running.stdout.readline() == b"begun\n"
+def fake_sidecar(*prefix: str, pid: int) -> Iterator[int]:
+    """Run a process with the command line of a sidecar of `pid`, through the command `prefix`. Yield its own pid."""
+    arguments = (*prefix, sys.executable, "-c", WAIT, PROGRAM, str(pid), "3", "4", "5")
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"started\n"
     try:
-        yield running.pid
+        yield process.pid
     finally:
-        running.communicate(b"\n", 10)
+        process.communicate(b"\n", 10)
 
 
-def test_a_second_sidecar_is_one_of_this_user():
+def test_other_sidecar_of_this_user_is_found() -> None:
     pid = os.getpid()
-    with process(pid=pid) as sidecar:
+    with fake_sidecar(pid=pid) as sidecar:
         assert find_other_sidecars(pid) == [sidecar]
         assert has_other_sidecar(pid, None)
         assert not has_other_sidecar(pid + 1, None)
@@ -83,11 +87,13 @@ STRANGERS = {
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_the_forged_command_line_of_a_stranger_is_no_sidecar(stranger: str):
+def test_forged_command_line_of_a_stranger_is_not_a_sidecar(stranger: str) -> None:
     if subprocess.run([*STRANGERS[stranger], "true"], check=False).returncode:
         pytest.skip("this machine does not allow it")
     pid = os.getpid()
-    with process(*STRANGERS[stranger], pid=pid):
-        found = [one for one in find_other_sidecars(pid) if b"unshare" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+    with fake_sidecar(*STRANGERS[stranger], pid=pid):
+        pids = find_other_sidecars(pid)
+        # `unshare` itself runs as this user, with the same arguments.
+        strangers = [other for other in pids if b"unshare" not in Path(f"/proc/{other}/cmdline").read_bytes()]
 
-    assert found == []
+    assert strangers == []

@@ -1,8 +1,11 @@
-"""Retries: what follows from each of Slack's replies, and from those of others in its place."""
+"""Retry decisions after each reply of Slack, and of proxies and login pages in its place."""
 
 from __future__ import annotations
 
+import http.client
 import re
+import socket
+import ssl
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,12 +22,16 @@ from cwnotify.slack.retry_policy import (
     MAX_RETRY_AFTER,
     MIN_ATTEMPTS,
     MIN_BACKOFF_NON_SLACK,
+    Attempt,
     Delivered,
+    DeliveryDecision,
     GiveUp,
     RetryAsText,
     RetryAt,
     SlackReply,
     decide_retry,
+    decide_retry_unsent,
+    explain_connection_error,
     explain_reply,
 )
 from cwnotify.store.outbox import MAX_DUE_DELAY
@@ -33,18 +40,28 @@ NOW = 1_795_316_400.0
 PAGE = "<!doctype html><html><title>Sign in to the network</title></html>"
 
 
-def after(reply: SlackReply, attempt: int = 1, waited: float = 0.0, jitter: float = 1.0, text_only: bool = False):
-    """The decision after a message was due for `waited` seconds."""
-    return decide_retry(reply, attempt, NOW - waited, NOW, jitter, text_only)
+def decide(
+    reply: SlackReply, number: int = 1, age: float = 0.0, jitter: float = 1.0, is_text: bool = False
+) -> DeliveryDecision:
+    """Return the decision for a message that has been due for `age` seconds."""
+    return decide_retry(reply, Attempt(number, NOW - age, NOW, jitter, is_text))
 
 
-def pause_after(reply: SlackReply, attempt: int = 1, jitter: float = 1.0) -> float:
-    decision = after(reply, attempt, jitter=jitter)
+def give_up_reason(reply: SlackReply) -> str:
+    """Return the reason for giving up."""
+    decision = decide(reply)
+    assert isinstance(decision, GiveUp)
+    return decision.reason
+
+
+def pause_after(reply: SlackReply, number: int = 1, jitter: float = 1.0) -> float:
+    """Return the seconds until the next attempt."""
+    decision = decide(reply, number, jitter=jitter)
     assert isinstance(decision, RetryAt)
     return decision.at - NOW
 
 
-# The table of replies in facts.md, a row a group.
+# Replies by the decision that they lead to.
 WRONG_MESSAGE = (
     "invalid_payload",
     "invalid_blocks",
@@ -54,17 +71,17 @@ WRONG_MESSAGE = (
     "user_not_found",
     "invalid_attachments",
     "msg_blocks_too_long",
-    "a_word_of_tomorrow",
+    "a_future_code",
 )
-NOT_ALLOWED = ("action_prohibited", "posting_to_general_channel_denied")
-REMOVED = ("channel_not_found", "no_service", "no_active_hooks", "no_team")
+NOT_PERMITTED = ("action_prohibited", "posting_to_general_channel_denied")
+REMOVED_WEBHOOK = ("channel_not_found", "no_service", "no_active_hooks", "no_team")
 DOWN = (
     *(SlackReply(status, "rollup_error") for status in (500, 502, 503, 504, 599)),
     SlackReply(500, PAGE),
     SlackReply(503),
-    *(SlackReply(error=words) for words in ("the connection was refused", "no answer in time", "TLS failed", "")),
+    *(SlackReply(error=error) for error in ("the connection was refused", "no answer in time", "TLS failed", "")),
 )
-STRANGERS = (
+NON_SLACK = (
     SlackReply(200, PAGE),
     SlackReply(200),
     SlackReply(200, "OK"),
@@ -82,72 +99,68 @@ STRANGERS = (
 
 
 @pytest.mark.parametrize("body", ["ok", "ok\n"])
-def test_200_ok_is_delivered(body):
-    assert after(SlackReply(200, body)) == Delivered()
+def test_200_ok_is_delivered(body: str) -> None:
+    assert decide(SlackReply(200, body)) == Delivered()
 
 
 @pytest.mark.parametrize("body", [*WRONG_MESSAGE, "", "{}", "The message is too long."])
-def test_a_message_that_slack_cannot_read_is_sent_once_more_as_text(body):
+def test_unreadable_blocks_are_retried_as_text(body: str) -> None:
     reply = SlackReply(400, body)
 
-    assert isinstance(after(reply), RetryAsText)
-    assert not isinstance(after(reply, text_only=True), RetryAsText)
+    assert isinstance(decide(reply), RetryAsText)
+    assert not isinstance(decide(reply, is_text=True), RetryAsText)
 
 
-@pytest.mark.parametrize("reply", [SlackReply(400, word) for word in WRONG_MESSAGE] + [SlackReply(400)], ids=str)
-def test_text_that_slack_cannot_read_either_is_dead(reply):
-    assert isinstance(after(reply, text_only=True), GiveUp)
+@pytest.mark.parametrize("reply", [SlackReply(400, code) for code in WRONG_MESSAGE] + [SlackReply(400)], ids=str)
+def test_unreadable_text_is_given_up(reply: SlackReply) -> None:
+    assert isinstance(decide(reply, is_text=True), GiveUp)
 
 
-@pytest.mark.parametrize("word", REMOVED)
+@pytest.mark.parametrize("code", REMOVED_WEBHOOK)
 @pytest.mark.parametrize("status", [400, 403, 404])
-def test_a_webhook_that_was_removed_is_dead_and_tells_how_to_make_another(status, word):
-    decision = after(SlackReply(status, word))
+def test_removed_webhook_is_given_up_with_remedy(status: int, code: str) -> None:
+    reason = give_up_reason(SlackReply(status, code))
 
-    assert isinstance(decision, GiveUp)
-    assert word in decision.reason
-    assert "this webhook was removed; make a new one at https://api.slack.com/apps" in decision.reason
-
-
-@pytest.mark.parametrize("reply", [*(SlackReply(403, word) for word in NOT_ALLOWED), SlackReply(403)], ids=str)
-def test_what_is_not_allowed_is_dead_and_names_whom_to_ask(reply):
-    decision = after(reply)
-
-    assert isinstance(decision, GiveUp)
-    assert "ask its administrator" in decision.reason
+    assert code in reason
+    assert "this webhook was removed; make a new one at https://api.slack.com/apps" in reason
 
 
-def test_an_invalid_token_is_dead():
-    assert isinstance(after(SlackReply(403, "invalid_token")), GiveUp)
+@pytest.mark.parametrize("reply", [*(SlackReply(403, code) for code in NOT_PERMITTED), SlackReply(403)], ids=str)
+def test_forbidden_post_is_given_up_with_remedy(reply: SlackReply) -> None:
+    assert "ask its administrator" in give_up_reason(reply)
 
 
-def test_an_archived_channel_is_dead_and_says_so():
-    decision = after(SlackReply(410, "channel_is_archived"))
+def test_invalid_token_is_given_up() -> None:
+    assert isinstance(decide(SlackReply(403, "invalid_token")), GiveUp)
 
-    assert isinstance(decision, GiveUp)
-    assert "archived" in decision.reason
+
+def test_archived_channel_is_given_up_with_reason() -> None:
+    assert "archived" in give_up_reason(SlackReply(410, "channel_is_archived"))
 
 
 @pytest.mark.parametrize("reply", DOWN, ids=str)
-def test_when_slack_is_down_it_is_tried_again_soon_then_ever_more_slowly(reply):
-    pauses = [pause_after(reply, attempt) for attempt in range(1, 12)]
+def test_outage_is_retried_with_exponential_backoff(reply: SlackReply) -> None:
+    pauses = [pause_after(reply, number) for number in range(1, 12)]
 
     assert pauses[:4] == pytest.approx([0.5, 1, 2, 4])
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_BACKOFF
-    assert isinstance(after(reply, text_only=True), RetryAt)
+    assert isinstance(decide(reply, is_text=True), RetryAt)
 
 
-@pytest.mark.parametrize("reply", STRANGERS, ids=str)
-def test_who_is_not_slack_is_asked_again_slowly_with_the_same_message_and_named(reply):
+@pytest.mark.parametrize("reply", NON_SLACK, ids=str)
+def test_foreign_reply_is_retried_slowly_and_reported(reply: SlackReply) -> None:
+    decision = decide(reply)
+
     assert pause_after(reply) == MIN_BACKOFF_NON_SLACK
-    assert pause_after(reply, attempt=20) == MAX_BACKOFF
-    assert "something other than Slack answered" in after(reply).reason
+    assert pause_after(reply, number=20) == MAX_BACKOFF
+    assert isinstance(decision, RetryAt)
+    assert "something other than Slack answered" in decision.reason
 
 
 @pytest.mark.parametrize("reply", [SlackReply(429, "rate_limited"), SlackReply(408)], ids=str)
-def test_who_is_told_to_slow_down_without_a_time_slows_down(reply):
-    assert [pause_after(reply, attempt) for attempt in (1, 2, 3)] == pytest.approx([0.5, 1, 2])
+def test_rate_limit_without_retry_after_backs_off(reply: SlackReply) -> None:
+    assert [pause_after(reply, number) for number in (1, 2, 3)] == pytest.approx([0.5, 1, 2])
 
 
 @pytest.mark.parametrize("status", [429, 503, 500])
@@ -166,15 +179,15 @@ def test_who_is_told_to_slow_down_without_a_time_slows_down(reply):
         ("Tue, 01 Jan 2999 00:00:00 GMT", MAX_RETRY_AFTER),
     ],
 )
-def test_it_is_not_tried_again_before_slack_wants_it(status, header, seconds):
+def test_retry_after_sets_the_pause(status: int, header: str, seconds: float) -> None:
     reply = SlackReply(status, "rate_limited", header)
 
     assert pause_after(reply, jitter=0.0) == pytest.approx(seconds)
     assert pause_after(reply, jitter=1.0) == pytest.approx(seconds + 1)
-    assert pause_after(reply, attempt=50, jitter=0.0) == pytest.approx(seconds)
+    assert pause_after(reply, number=50, jitter=0.0) == pytest.approx(seconds)
 
 
-def test_a_date_without_a_zone_is_in_utc_wherever_this_machine_stands(monkeypatch):
+def test_retry_after_date_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Seoul")
     time.tzset()
     try:
@@ -188,83 +201,116 @@ def test_a_date_without_a_zone_is_in_utc_wherever_this_machine_stands(monkeypatc
     "header",
     ["", "-5", "nan", "inf", "1e999", "soon", "Sun, 22 Nov 2020 00:00:00 GMT", "Sun, 99 Foo", "1" * 65, "0x10", "٣٠ x"],
 )
-def test_a_retry_after_that_makes_no_sense_counts_for_nothing(header):
-    assert pause_after(SlackReply(429, "rate_limited", header), attempt=3) == 2.0
+def test_invalid_retry_after_is_ignored(header: str) -> None:
+    assert pause_after(SlackReply(429, "rate_limited", header), number=3) == 2.0
 
 
-def test_the_others_rest_as_long_as_failures_follow_each_other_there():
-    """A message that was tried often keeps the others back no longer than one that was not."""
-    for failures, rest in ((1, 0.5), (3, 2.0), (20, MAX_BACKOFF)):
-        decision = decide_retry(SlackReply(503), 6, NOW, NOW, 1.0, False, failures=failures)
-        assert decision.backoff_until - NOW == pytest.approx(rest)
-        assert decision.quantile - NOW == pytest.approx(max(16.0, rest))
-        assert not decision.is_requested_by_slack
+@pytest.mark.parametrize(("failures", "backoff"), [(1, 0.5), (3, 2.0), (20, MAX_BACKOFF)])
+def test_other_messages_wait_by_consecutive_failures_of_the_destination(failures: int, backoff: float) -> None:
+    decision = decide_retry(SlackReply(503), Attempt(6, NOW, NOW, 1.0, consecutive_failures=failures))
+
+    assert isinstance(decision, RetryAt)
+    assert decision.backoff_until - NOW == pytest.approx(backoff)
+    assert decision.at - NOW == pytest.approx(max(16.0, backoff))
+    assert not decision.is_requested_by_slack
 
 
-@pytest.mark.parametrize(("header", "rest"), [("30", 30.0), ("3600", MAX_DESTINATION_BACKOFF)])
-def test_all_rest_when_slack_asks_for_it_yet_not_for_an_hour(header, rest):
-    decision = decide_retry(SlackReply(429, "rate_limited", header), 1, NOW, NOW, 0.0, False)
+@pytest.mark.parametrize(("header", "backoff"), [("30", 30.0), ("3600", MAX_DESTINATION_BACKOFF)])
+def test_retry_after_pauses_all_messages_up_to_a_limit(header: str, backoff: float) -> None:
+    decision = decide(SlackReply(429, "rate_limited", header), jitter=0.0)
 
-    assert (decision.backoff_until - NOW, decision.is_requested_by_slack) == (pytest.approx(rest), True)
-    assert decision.quantile - NOW == pytest.approx(float(header))
+    assert isinstance(decision, RetryAt)
+    assert decision.backoff_until - NOW == pytest.approx(backoff)
+    assert decision.is_requested_by_slack
+    assert decision.at - NOW == pytest.approx(float(header))
 
 
 @given(st.integers(1, 60), st.floats(0, 1))
-def test_chance_takes_up_to_half_of_a_pause(attempt, jitter):
-    whole = min(0.5 * 2 ** (attempt - 1), MAX_BACKOFF)
+def test_jitter_shortens_a_pause_by_up_to_half(number: int, jitter: float) -> None:
+    longest = min(0.5 * 2 ** (number - 1), MAX_BACKOFF)
 
-    assert whole / 2 - 1e-6 <= pause_after(SlackReply(503), attempt, jitter) <= whole + 1e-6
+    assert longest / 2 - 1e-6 <= pause_after(SlackReply(503), number, jitter) <= longest + 1e-6
 
 
-def test_patience_ends_after_a_day_with_the_last_reason():
-    assert isinstance(after(SlackReply(503), waited=MAX_DELIVERY_AGE - 1), RetryAt)
-    decision = after(SlackReply(503), MIN_ATTEMPTS, waited=MAX_DELIVERY_AGE)
+def test_message_is_given_up_after_a_day_with_last_error() -> None:
+    assert isinstance(decide(SlackReply(503), age=MAX_DELIVERY_AGE - 1), RetryAt)
+    decision = decide(SlackReply(503), MIN_ATTEMPTS, age=MAX_DELIVERY_AGE)
     assert isinstance(decision, GiveUp)
-    assert decision == GiveUp("given up after 24 h; at last: 503: Slack has a fault of its own", decision.backoff_until)
+    reason = "given up after 24 h; last error: 503: Slack has an internal error"
+    assert decision == GiveUp(reason, decision.backoff_until)
 
 
-def test_patience_ends_also_where_the_pause_would_pass_it():
-    assert isinstance(after(SlackReply(429, "", "3600"), MIN_ATTEMPTS, waited=MAX_DELIVERY_AGE - 60), GiveUp)
+def test_message_is_given_up_if_the_pause_passes_the_age_limit() -> None:
+    assert isinstance(decide(SlackReply(429, "", "3600"), MIN_ATTEMPTS, age=MAX_DELIVERY_AGE - 60), GiveUp)
 
 
-def test_patience_does_not_end_for_a_clock_that_was_set_back():
-    assert isinstance(after(SlackReply(503), waited=-10 * MAX_DELIVERY_AGE), RetryAt)
+def test_message_is_retried_after_the_clock_was_set_back() -> None:
+    assert isinstance(decide(SlackReply(503), age=-10 * MAX_DELIVERY_AGE), RetryAt)
 
 
-def test_patience_does_not_end_for_a_clock_that_was_set_ahead():
-    assert isinstance(after(SlackReply(503), MIN_ATTEMPTS - 1, waited=10 * MAX_DELIVERY_AGE), RetryAt)
+def test_message_is_retried_after_the_clock_was_set_ahead() -> None:
+    assert isinstance(decide(SlackReply(503), MIN_ATTEMPTS - 1, age=10 * MAX_DELIVERY_AGE), RetryAt)
 
 
-def test_a_pause_never_lies_so_far_ahead_that_the_outbox_takes_it_for_a_broken_clock():
+def test_unsent_message_backs_off_and_is_given_up() -> None:
+    retry = decide_retry_unsent("no webhook", Attempt(3, NOW, NOW, 1.0))
+    assert retry == RetryAt(NOW + 2.0, "no webhook", NOW + 0.5)
+    end = decide_retry_unsent("no webhook", Attempt(MIN_ATTEMPTS, NOW - MAX_DELIVERY_AGE, NOW, 1.0))
+    assert isinstance(end, GiveUp)
+    assert end.reason == "given up after 24 h; last error: no webhook"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimeoutError(), "no answer in time"),
+        (ConnectionRefusedError(), "the connection was refused"),
+        (BrokenPipeError(), "the connection was reset"),
+        (ConnectionAbortedError(), "the connection broke"),
+        (socket.gaierror(), "the host name could not be resolved"),
+        (ssl.SSLCertVerificationError(), "TLS failed; does this machine trust the certificate?"),
+        (http.client.InvalidURL(), "the webhook is not a valid URL"),
+        (OSError(ConnectionRefusedError()), "the connection was refused"),
+        (ValueError("canary"), "ValueError"),
+    ],
+    ids=repr,
+)
+def test_connection_error_is_explained_by_its_type(error: BaseException, text: str) -> None:
+    assert explain_connection_error(error) == text
+
+
+def test_longest_pause_is_accepted_by_the_outbox() -> None:
     assert pause_after(SlackReply(429, "", "9" * 60), jitter=1.0) < MAX_DUE_DELAY
 
 
 REPLIES = st.builds(
     SlackReply,
     status=st.none() | st.integers(100, 599) | st.sampled_from((200, 400, 403, 404, 429, 500)),
-    body=st.text(max_size=80) | st.sampled_from((*WRONG_MESSAGE, *REMOVED, PAGE, "ok", "channel_is_archived")),
+    body=st.text(max_size=80) | st.sampled_from((*WRONG_MESSAGE, *REMOVED_WEBHOOK, PAGE, "ok", "channel_is_archived")),
     retry_after=st.text(max_size=70)
     | st.from_regex(r"\A(Mon|Tue), \d{1,5} (Jan|Feb) \d{1,12} \d{1,9}:\d{1,4}:\d{1,9} ([+-]\d{1,12}|GMT)?\Z"),
-    trouble=st.text(max_size=20),
+    error=st.text(max_size=20),
 )
 
 
 @given(REPLIES, st.integers(0, 10**6), st.floats(-1e9, 1e9), st.floats(0, 1), st.booleans())
-def test_there_is_a_decision_after_any_reply(reply, attempt, waited, jitter, text_only):
-    decision = after(reply, attempt, waited, jitter, text_only)
+def test_any_reply_leads_to_a_decision(
+    reply: SlackReply, number: int, age: float, jitter: float, is_text: bool
+) -> None:
+    decision = decide(reply, number, age, jitter, is_text)
 
     assert isinstance(decision, Delivered) == (reply.status == 200 and reply.body.strip() == "ok")
     if isinstance(decision, RetryAt):
         assert decision.at + 1e-3 > NOW
         assert decision.at <= NOW + MAX_RETRY_AFTER + 1
-        assert decision.at <= NOW - waited + MAX_DELIVERY_AGE or attempt < MIN_ATTEMPTS
+        assert decision.at <= NOW - age + MAX_DELIVERY_AGE or number < MIN_ATTEMPTS
     if isinstance(decision, RetryAsText):
-        assert not text_only
+        assert not is_text
 
 
 @given(REPLIES)
-def test_a_reason_repeats_nothing_that_was_answered_but_slacks_own_word(reply):
-    is_word = re.fullmatch(r"\w{1,60}", reply.body.strip(), re.ASCII)
+def test_reason_repeats_only_the_error_code_of_a_reply(reply: SlackReply) -> None:
+    is_code = re.fullmatch(r"\w{1,60}", reply.body.strip(), re.ASCII)
 
     assert len(explain_reply(reply)) < 220
-    assert is_word or not reply.body.strip() or explain_reply(reply) == explain_reply(replace(reply, body=PAGE))
+    assert is_code or not reply.body.strip() or explain_reply(reply) == explain_reply(replace(reply, body=PAGE))

@@ -1,4 +1,4 @@
-"""Changes of alarms: each told once, however many watch; many of one alarm in one message."""
+"""Alarm changes: each is sent once, however many processes watch; many of one alarm become one message."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from cwnotify.store.alarm_states import (
 from cwnotify.store.outbox import Outbox
 
 NOW = 1_795_316_400.0
-HERE, THERE = "webhook-1", "webhook-2"
+DESTINATION, OTHER_DESTINATION = "webhook-1", "webhook-2"
 ARN = "arn:aws:cloudwatch:ap-northeast-2:123456789012:alarm:train-busy"
+OPTIONS = MessageOptions()
 
 
 @pytest.fixture
@@ -31,231 +32,250 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def box(path: Path) -> Iterator[Outbox]:
+def outbox(path: Path) -> Iterator[Outbox]:
     with closing(Outbox(path, durable=False)) as outbox:
         yield outbox
 
 
 @pytest.fixture
-def book(box: Outbox) -> AlarmStateStore:
-    return AlarmStateStore(box)
+def store(outbox: Outbox) -> AlarmStateStore:
+    return AlarmStateStore(outbox)
 
 
-def change(n: int, at: float, name: str = "train-busy") -> AlarmStateChange:
-    """The n-th change: to ALARM if odd, to OK if even."""
+def change(n: int, at: float) -> AlarmStateChange:
+    """Return the n-th change: to ALARM if n is odd, to OK if it is even."""
     before, after = ("OK", "ALARM") if n % 2 else ("ALARM", "OK")
-    return AlarmStateChange(name, after, before, at, arn=ARN, region="ap-northeast-2")
+    return AlarmStateChange("train-busy", after, before, at, arn=ARN, region="ap-northeast-2")
 
 
-def seen(*changes: AlarmStateChange, state: str = "OK", since: float = NOW) -> AlarmObservation:
+def observe(*changes: AlarmStateChange, state: str = "OK", since: float = NOW) -> AlarmObservation:
     if changes:
         state, since = changes[-1].after, changes[-1].at or 0.0
     return AlarmObservation(ARN, state, since, changes)
 
 
-def texts(box: Outbox, destination: str = HERE) -> list[str]:
-    return [str(one.payload["text"]) for one in box.list_messages() if one.destination == destination]
+def observe_after_gap(n: int, at: float, since: float) -> AlarmObservation:
+    """Return an observation of the n-th change, whose history since `since` could not be read."""
+    last = change(n, at)
+    before = "OK" if n % 2 else "ALARM"
+    return AlarmObservation(ARN, last.after, at, (last,), HistoryGap(before, since, last.after, at))
 
 
-def test_an_alarm_that_is_seen_for_the_first_time_is_no_news(book, box):
-    assert book.note(HERE, [seen(change(1, NOW))], MessageOptions(), NOW) == 0
-
-    assert texts(box) == []
-    assert book.remembered(HERE)[ARN].state == "ALARM"
+def texts(outbox: Outbox, destination: str = DESTINATION) -> list[str]:
+    messages = outbox.list_messages()
+    return [str(message.payload["text"]) for message in messages if message.destination == destination]
 
 
-def test_a_change_is_told_once(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-
-    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6) == 1
-    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 7) == 0
-
-    assert len(texts(box)) == 1
-    assert "is in ALARM" in texts(box)[0]
+# Changes
 
 
-def test_two_changes_within_a_second_are_two(book, box):
-    book.note(HERE, [seen(state="ALARM")], MessageOptions(), NOW)
+def test_first_observation_of_an_alarm_sends_nothing(store: AlarmStateStore, outbox: Outbox) -> None:
+    assert store.record_observations(DESTINATION, [observe(change(1, NOW))], OPTIONS, NOW) == 0
 
-    assert book.note(HERE, [seen(change(2, NOW))], MessageOptions(), NOW + 1) == 1
-    assert book.note(HERE, [seen(change(2, NOW))], MessageOptions(), NOW + 2) == 0
-
-    assert len(texts(box)) == 1
+    assert texts(outbox) == []
+    assert store.load_states(DESTINATION)[ARN].state == "ALARM"
 
 
-def test_who_knows_less_than_was_noted_changes_nothing(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    book.note(HERE, [seen(change(1, NOW + 5), change(2, NOW + 6))], MessageOptions(), NOW + 7)
+def test_change_is_sent_once(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
 
-    assert book.note(HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 8) == 0
+    observations = [observe(change(1, NOW + 5))]
+    assert store.record_observations(DESTINATION, observations, OPTIONS, NOW + 6) == 1
+    assert store.record_observations(DESTINATION, observations, OPTIONS, NOW + 7) == 0
 
-    assert book.remembered(HERE)[ARN].state == "OK"
-    assert len(texts(box)) == 2
+    assert len(texts(outbox)) == 1
+    assert "is in ALARM" in texts(outbox)[0]
 
 
-def test_five_who_find_the_same_change_at_once_tell_it_once(book, box, path):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
+def test_second_change_within_one_second_is_sent(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe(state="ALARM")], OPTIONS, NOW)
 
-    def watch(_: int) -> int:
-        with closing(Outbox(path, durable=False)) as outbox:
-            return AlarmStateStore(outbox).record_observations(
-                HERE, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6
+    assert store.record_observations(DESTINATION, [observe(change(2, NOW))], OPTIONS, NOW + 1) == 1
+    assert store.record_observations(DESTINATION, [observe(change(2, NOW))], OPTIONS, NOW + 2) == 0
+
+    assert len(texts(outbox)) == 1
+
+
+def test_older_observation_does_not_replace_a_newer_one(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    store.record_observations(DESTINATION, [observe(change(1, NOW + 5), change(2, NOW + 6))], OPTIONS, NOW + 7)
+
+    assert store.record_observations(DESTINATION, [observe(change(1, NOW + 5))], OPTIONS, NOW + 8) == 0
+
+    assert store.load_states(DESTINATION)[ARN].state == "OK"
+    assert len(texts(outbox)) == 2
+
+
+def test_concurrent_processes_send_a_change_once(store: AlarmStateStore, outbox: Outbox, path: Path) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+
+    def record(_: int) -> int:
+        with closing(Outbox(path, durable=False)) as own:
+            return AlarmStateStore(own).record_observations(
+                DESTINATION, [observe(change(1, NOW + 5))], OPTIONS, NOW + 6
             )
 
     with ThreadPoolExecutor(5) as pool:
-        assert sum(pool.map(watch, range(5))) == 1
-    assert len(texts(box)) == 1
+        assert sum(pool.map(record, range(5))) == 1
+    assert len(texts(outbox)) == 1
 
 
-def test_readers_of_another_webhook_are_told_too(book, box):
-    for destination in (HERE, THERE):
-        book.note(destination, [seen()], MessageOptions(), NOW)
-        book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6)
+def test_change_is_sent_to_each_destination(store: AlarmStateStore, outbox: Outbox) -> None:
+    for destination in (DESTINATION, OTHER_DESTINATION):
+        store.record_observations(destination, [observe()], OPTIONS, NOW)
+        store.record_observations(destination, [observe(change(1, NOW + 5))], OPTIONS, NOW + 6)
 
-    assert len(texts(box, HERE)) == len(texts(box, THERE)) == 1
-
-
-@pytest.mark.parametrize("why", ["silent", "muted", "no webhook"])
-def test_what_is_not_to_be_told_is_noted_all_the_same(book, box, why):
-    destination = "" if why == "no webhook" else HERE
-    if why == "muted":
-        book.mute(HERE, NOW + 3600)
-    book.note(destination, [seen()], MessageOptions(), NOW)
-
-    assert book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 6, silent=why == "silent") == 1
-
-    assert box.messages() == []
-    assert book.note(destination, [seen(change(1, NOW + 5))], MessageOptions(), NOW + 4000) == 0
-    assert box.messages() == []
+    assert len(texts(outbox, DESTINATION)) == len(texts(outbox, OTHER_DESTINATION)) == 1
 
 
-def test_a_mute_ends(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    book.mute(HERE, NOW + 3600)
-    book.mute(HERE, NOW + 10)
+@pytest.mark.parametrize("reason", ["suppressed", "muted", "no webhook"])
+def test_change_that_is_not_sent_is_stored(store: AlarmStateStore, outbox: Outbox, reason: str) -> None:
+    destination = "" if reason == "no webhook" else DESTINATION
+    if reason == "muted":
+        store.mute(DESTINATION, NOW + 3600)
+    store.record_observations(destination, [observe()], OPTIONS, NOW)
 
-    book.note(HERE, [seen(change(1, NOW + 11))], MessageOptions(), NOW + 11)
+    observations = [observe(change(1, NOW + 5))]
+    is_suppressed = reason == "suppressed"
+    assert store.record_observations(destination, observations, OPTIONS, NOW + 6, is_suppressed) == 1
 
-    assert len(texts(box)) == 1
+    assert outbox.list_messages() == []
+    assert store.record_observations(destination, observations, OPTIONS, NOW + 4000) == 0
+    assert outbox.list_messages() == []
 
 
-def test_a_late_change_says_so(book, box):
-    book.note(HERE, [seen()], MessageOptions("ko"), NOW)
+def test_mute_ends(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    store.mute(DESTINATION, NOW + 3600)
+    store.mute(DESTINATION, NOW + 10)
 
-    book.note(HERE, [seen(change(1, NOW + 60))], MessageOptions("ko"), NOW + 7200, unwatched=NOW)
+    store.record_observations(DESTINATION, [observe(change(1, NOW + 11))], OPTIONS, NOW + 11)
 
-    (message,) = box.messages()
+    assert len(texts(outbox)) == 1
+
+
+# Changes that no process watched
+
+
+def test_late_change_says_that_it_is_late(store: AlarmStateStore, outbox: Outbox) -> None:
+    options = MessageOptions("ko")
+    store.record_observations(DESTINATION, [observe()], options, NOW)
+
+    observations = [observe(change(1, NOW + 60))]
+    store.record_observations(DESTINATION, observations, options, NOW + 7200, unwatched_since=NOW)
+
+    (message,) = outbox.list_messages()
     first, *rest = [str(block) for block in message.payload["blocks"]]
-    assert "1시간 늦은 소식이에요. 2026-11-22 12:01 KST에 일어난 일이에요" in first
-    assert "2026-11-22 12:00:00 KST부터 14:00:00 KST까지 지켜보는 곳이 없었어요" in str(rest)
+    assert "1시간 늦은 알림이에요. 발생 시각은 2026-11-22 12:01 KST예요" in first
+    assert "2026-11-22 12:00:00 KST부터 14:00:00 KST까지는 경보를 감시하지 않았어요" in str(rest)
 
 
-def test_many_late_changes_are_one_message(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    changes = [change(n, NOW + 60 * n) for n in range(1, 10)]
+def test_many_late_changes_become_one_message(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    observations = [observe(*(change(n, NOW + 60 * n) for n in range(1, 10)))]
 
-    assert book.note(HERE, [seen(*changes)], MessageOptions(), NOW + 7200, unwatched=NOW) == 9
+    assert store.record_observations(DESTINATION, observations, OPTIONS, NOW + 7200, unwatched_since=NOW) == 9
 
-    (text,) = texts(box)
+    (text,) = texts(outbox)
     assert "9 times" in text
     assert "now in ALARM" in text
-    assert "1 hour late: this happened 2026-11-22 03:09 UTC" in text
+    assert "1 hour late: this happened at 2026-11-22 03:09 UTC" in text
 
 
-def test_flapping_becomes_one_message_when_it_is_over_or_goes_on_for_long(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
+# Flapping
+
+
+def test_flapping_becomes_one_message_after_the_window(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
     for n in range(1, 11):
-        book.note(HERE, [seen(change(n, NOW + n))], MessageOptions(), NOW + n)
-    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW
-    assert book.tell_flapping(NOW + 20) == 0
+        store.record_observations(DESTINATION, [observe(change(n, NOW + n))], OPTIONS, NOW + n)
+    assert len(texts(outbox)) == MAX_CHANGES_PER_WINDOW
+    assert store.enqueue_held_changes(NOW + 20) == 0
 
-    # A new change within the ten minutes belongs to the same flapping.
-    book.note(HERE, [seen(change(11, NOW + 300))], MessageOptions(), NOW + 300)
-    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW
+    # Another change within the window belongs to the same flapping.
+    store.record_observations(DESTINATION, [observe(change(11, NOW + 300))], OPTIONS, NOW + 300)
+    assert len(texts(outbox)) == MAX_CHANGES_PER_WINDOW
 
-    assert book.tell_flapping(NOW + 10 + FLAPPING_WINDOW) == 1
-    assert len(texts(box)) == MAX_CHANGES_PER_WINDOW + 1
-    assert "5 times" in texts(box)[-1]
-    assert book.tell_flapping(NOW + 10 + FLAPPING_WINDOW) == 0
+    assert store.enqueue_held_changes(NOW + 10 + FLAPPING_WINDOW) == 1
+    assert len(texts(outbox)) == MAX_CHANGES_PER_WINDOW + 1
+    assert "5 times" in texts(outbox)[-1]
+    assert store.enqueue_held_changes(NOW + 10 + FLAPPING_WINDOW) == 0
 
 
-def test_before_everybody_leaves_flapping_is_told_at_once(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
+def test_held_change_is_sent_at_once_on_flush(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
     for n in range(1, MAX_CHANGES_PER_WINDOW + 2):
-        book.note(HERE, [seen(change(n, NOW + n))], MessageOptions(), NOW + n)
+        store.record_observations(DESTINATION, [observe(change(n, NOW + n))], OPTIONS, NOW + n)
 
-    assert book.tell_flapping(NOW + 10, at_once=True) == 1
+    assert store.enqueue_held_changes(NOW + 10, flush_all=True) == 1
 
-    # One change that was held back alone is told as any other.
-    assert "is in ALARM" in texts(box)[-1]
+    # A single held change has the usual message.
+    assert "is in ALARM" in texts(outbox)[-1]
 
 
-def test_changes_far_apart_are_no_flapping(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
+def test_changes_far_apart_are_not_held(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
     for n in range(1, 11):
         at = NOW + n * FLAPPING_WINDOW / 5
-        book.note(HERE, [seen(change(n, at))], MessageOptions(), at)
+        store.record_observations(DESTINATION, [observe(change(n, at))], OPTIONS, at)
 
-    assert len(texts(box)) == 10
-
-
-# Gaps: changes that were sent without the history
+    assert len(texts(outbox)) == 10
 
 
-def gap_seen(n: int, at: float, since: float) -> AlarmObservation:
-    """The n-th change, with whatever came between it and `since` unknown."""
-    one = change(n, at)
-    before = "OK" if n % 2 else "ALARM"
-    return AlarmObservation(ARN, one.after, at, (one,), HistoryGap(before, since, one.after, at))
+# Gaps: changes that were sent without the alarm's history
 
 
-def test_what_was_missed_is_sent_once_and_says_the_state_now(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
-    ((gap,),) = book.gaps(HERE).values()
+def test_missed_changes_are_sent_once_with_the_current_state(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    store.record_observations(DESTINATION, [observe_after_gap(1, NOW + 30, NOW)], OPTIONS, NOW + 30)
+    ((gap,),) = store.load_gaps(DESTINATION).values()
     missed = {gap: [change(1, NOW + 10), change(2, NOW + 20)]}
 
-    assert book.fill(HERE, ARN, missed, "ALARM", MessageOptions(), NOW + 60)
-    assert not book.fill(HERE, ARN, missed, "ALARM", MessageOptions(), NOW + 61)
+    assert store.fill_gaps(DESTINATION, ARN, missed, "ALARM", OPTIONS, NOW + 60)
+    assert not store.fill_gaps(DESTINATION, ARN, missed, "ALARM", OPTIONS, NOW + 61)
 
-    assert book.gaps(HERE) == {}
-    first, second = texts(box)
+    assert store.load_gaps(DESTINATION) == {}
+    first, second = texts(outbox)
     assert "is in ALARM" in first
-    assert "is in ALARM now" in second
-    assert "only now (2)" in second
+    assert "is now in ALARM" in second
+    assert "Earlier changes found later in its history (2)" in second
 
 
-def test_of_two_who_fill_a_gap_one_does(path):
+def test_only_one_of_two_processes_fills_a_gap(path: Path) -> None:
     with closing(Outbox(path, durable=False)) as one, closing(Outbox(path, durable=False)) as two:
-        books = AlarmStateStore(one), AlarmStateStore(two)
-        books[0].record_observations(HERE, [seen()], MessageOptions(), NOW)
-        books[0].record_observations(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
-        books[1].record_observations(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 31)
-        found = [book.load_gaps(HERE)[ARN] for book in books]
-        told = [
-            book.fill_gaps(HERE, ARN, {gaps[0]: [change(1, NOW + 10)]}, "ALARM", MessageOptions(), NOW + 60)
-            for book, gaps in zip(books, found, strict=True)
+        stores = AlarmStateStore(one), AlarmStateStore(two)
+        observation = observe_after_gap(1, NOW + 30, NOW)
+        stores[0].record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+        stores[0].record_observations(DESTINATION, [observation], OPTIONS, NOW + 30)
+        stores[1].record_observations(DESTINATION, [observation], OPTIONS, NOW + 31)
+        gap_lists = [store.load_gaps(DESTINATION)[ARN] for store in stores]
+        are_sent = [
+            store.fill_gaps(DESTINATION, ARN, {gaps[0]: [change(1, NOW + 10)]}, "ALARM", OPTIONS, NOW + 60)
+            for store, gaps in zip(stores, gap_lists, strict=True)
         ]
-        assert told == [True, False]
+        assert are_sent == [True, False]
         assert len(texts(one)) == 2
 
 
-def test_a_gap_in_which_nothing_was_missed_is_closed_without_a_word(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30)
+def test_gap_without_missed_changes_is_closed_without_message(store: AlarmStateStore, outbox: Outbox) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    store.record_observations(DESTINATION, [observe_after_gap(1, NOW + 30, NOW)], OPTIONS, NOW + 30)
 
-    assert not book.fill(HERE, ARN, {book.gaps(HERE)[ARN][0]: []}, "ALARM", MessageOptions(), NOW + 60)
+    gap = store.load_gaps(DESTINATION)[ARN][0]
+    assert not store.fill_gaps(DESTINATION, ARN, {gap: []}, "ALARM", OPTIONS, NOW + 60)
 
-    assert (book.gaps(HERE), len(texts(box))) == ({}, 1)
+    assert store.load_gaps(DESTINATION) == {}
+    assert len(texts(outbox)) == 1
 
 
-def test_no_gap_is_kept_for_what_is_not_sent_nor_for_ever(book, box):
-    book.note(HERE, [seen()], MessageOptions(), NOW)
-    book.note(HERE, [gap_seen(1, NOW + 30, NOW)], MessageOptions(), NOW + 30, silent=True)
-    assert book.gaps(HERE) == {}
+def test_gap_is_stored_only_for_sent_changes_and_for_a_limited_time(store: AlarmStateStore) -> None:
+    store.record_observations(DESTINATION, [observe()], OPTIONS, NOW)
+    suppressed = [observe_after_gap(1, NOW + 30, NOW)]
+    store.record_observations(DESTINATION, suppressed, OPTIONS, NOW + 30, suppress_messages=True)
+    assert store.load_gaps(DESTINATION) == {}
 
-    book.note(HERE, [gap_seen(2, NOW + 60, NOW + 30)], MessageOptions(), NOW + 60)
-    book.tell_flapping(NOW + 3600)
-    assert len(book.gaps(HERE)[ARN]) == 1
-    book.tell_flapping(NOW + 2 * 86400)
-    assert book.gaps(HERE) == {}
+    store.record_observations(DESTINATION, [observe_after_gap(2, NOW + 60, NOW + 30)], OPTIONS, NOW + 60)
+    store.enqueue_held_changes(NOW + 3600)
+    assert len(store.load_gaps(DESTINATION)[ARN]) == 1
+    store.enqueue_held_changes(NOW + 2 * 86400)
+    assert store.load_gaps(DESTINATION) == {}

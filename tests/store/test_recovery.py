@@ -1,4 +1,4 @@
-"""The outbox on bad disks: damaged, foreign, old, new, shared or locked files; and its way to memory and back."""
+"""The outbox on bad disks: damaged, foreign, newer and shared files, and the move to memory and back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import pytest
 from cwnotify.alerts.events.runs import Run
 from cwnotify.errors import StateError
 from cwnotify.host.processes import ProcessIdentity
-from cwnotify.store.migrations import SCHEMA_VERSION
 from cwnotify.store.outbox import IN_MEMORY_PATH, LEASE_DURATION, Outbox
 from cwnotify.store.recovery import (
     copy_to_memory,
@@ -24,76 +24,84 @@ from cwnotify.store.recovery import (
     move_to_disk,
     open_outbox,
 )
+from cwnotify.store.schema import SCHEMA_VERSION
 
 NOW = 1_795_316_400.0
 KERNEL = ProcessIdentity(42, "1000", "train-3", "boot", "ns")
 RUN = Run("r1", "resnet50", NOW)
-HELLO = {"text": "hello"}
+PAYLOAD = {"text": "hello"}
 
 
-def filled(directory: Path) -> Path:
-    """An outbox with a message and a run; gives its path."""
-    with closing(open_outbox(directory)) as box:
-        box.enqueue("a", "here", HELLO, NOW)
-        box.add_open_run(RUN, KERNEL, "here", NOW, "me")
+def create_outbox(directory: Path) -> Path:
+    """Create an outbox with a message and a run. Return its path."""
+    with closing(open_outbox(directory)) as outbox:
+        outbox.enqueue("a", "here", PAYLOAD, NOW)
+        outbox.add_open_run(RUN, KERNEL, "here", NOW, "me")
     return directory / "outbox.sqlite3"
 
 
-def foreign(path: Path) -> None:
+def execute_script(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script)
+
+
+# Damaged, foreign, newer
+
+
+def replace_with_foreign_database(path: Path) -> None:
     path.unlink()
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE messages (subject TEXT)")
-    db.close()
+    execute_script(path, "CREATE TABLE messages (subject TEXT)")
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "no database": lambda path: path.write_bytes(b"this was never a database" * 100),
     "zeros": lambda path: path.write_bytes(bytes(len(path.read_bytes()))),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:5000]),
     "a page overwritten": lambda path: path.write_bytes(
         path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096)
     ),
-    "another program's": foreign,
+    "another program's": replace_with_foreign_database,
+    "never released": lambda path: execute_script(path, "PRAGMA user_version = 0"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_file_is_set_aside_and_a_new_one_begins(damage, tmp_path):
-    path = filled(tmp_path)
+def test_damaged_or_foreign_file_is_quarantined(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    path = create_outbox(tmp_path)
     (tmp_path / "key").write_bytes(b"k" * 32)
     damage(path)
-    content, begun = path.read_bytes(), time.time() - 1
+    content, started = path.read_bytes(), time.time() - 1
 
-    with closing(open_outbox(tmp_path)) as box:
-        assert box.list_messages() == []
-        box.enqueue("b", "here", HELLO, NOW)
-    with closing(open_outbox(tmp_path)) as box:
-        assert [message.id for message in box.list_messages()] == ["b"]
+    with closing(open_outbox(tmp_path)) as outbox:
+        assert outbox.list_messages() == []
+        outbox.enqueue("b", "here", PAYLOAD, NOW)
+    with closing(open_outbox(tmp_path)) as outbox:
+        assert [message.id for message in outbox.list_messages()] == ["b"]
 
-    (aside,) = tmp_path.glob("outbox.sqlite3.broken-*[0-9]")
-    assert aside.read_bytes() == content
-    assert str(aside) in describe_quarantined(tmp_path, begun)
+    (quarantined,) = tmp_path.glob("outbox.sqlite3.broken-*[0-9]")
+    assert quarantined.read_bytes() == content
+    assert str(quarantined) in describe_quarantined(tmp_path, started)
     assert describe_quarantined(tmp_path, time.time() + 60) == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (tmp_path / "key").read_bytes() == b"k" * 32
 
 
-SEVERAL = """
+OPEN_AND_ENQUEUE = """
 import sys
 from pathlib import Path
 from cwnotify.store.recovery import open_outbox
 print("ready", flush=True)
 input()
-box = open_outbox(Path(sys.argv[1]))
-box.put(sys.argv[2], "here", {"text": "x"}, 1.0)
+outbox = open_outbox(Path(sys.argv[1]))
+outbox.enqueue(sys.argv[2], "here", {"text": "x"}, 1.0)
 """
 
 
-def test_several_who_find_it_damaged_set_it_aside_once(tmp_path):
-    filled(tmp_path).write_bytes(b"damaged " * 1000)
-    some = [
+def test_concurrent_processes_quarantine_damaged_file_once(tmp_path: Path) -> None:
+    create_outbox(tmp_path).write_bytes(b"damaged " * 1000)
+    processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SEVERAL, tmp_path, str(number)],
+            [sys.executable, "-c", OPEN_AND_ENQUEUE, tmp_path, str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,20 +109,22 @@ def test_several_who_find_it_damaged_set_it_aside_once(tmp_path):
         )
         for number in range(4)
     ]
-    for one in some:
-        assert one.stdout.readline() == "ready\n"
-    for one in some:
-        one.stdin.write("\n")
-        one.stdin.flush()
-    errors = [one.communicate(timeout=30)[1] for one in some]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=30)[1] for process in processes]
 
     assert errors == [""] * 4
     assert len(list(tmp_path.glob("*.broken-*[0-9]"))) == 1
-    with closing(open_outbox(tmp_path)) as box:
-        assert len(box.list_messages()) == 4
+    with closing(open_outbox(tmp_path)) as outbox:
+        assert len(outbox.list_messages()) == 4
 
 
-def test_an_empty_file_is_an_outbox_that_begins(tmp_path):
+def test_empty_file_becomes_an_outbox(tmp_path: Path) -> None:
     (tmp_path / "outbox.sqlite3").touch()
 
     open_outbox(tmp_path).close()
@@ -122,26 +132,19 @@ def test_an_empty_file_is_an_outbox_that_begins(tmp_path):
     assert not list(tmp_path.glob("*.broken*"))
 
 
-def test_an_older_outbox_is_brought_up_to_date_with_all_that_it_holds(tmp_path):
-    path = filled(tmp_path)
-    with sqlite3.connect(path) as db:
-        db.executescript("ALTER TABLE runs DROP COLUMN owner; DROP TABLE past_runs; PRAGMA user_version = 0")
-    db.close()
+def test_table_of_a_later_release_is_added_to_the_same_schema_version(tmp_path: Path) -> None:
+    path = create_outbox(tmp_path)
+    execute_script(path, "DROP TABLE past_runs")
 
-    with closing(open_outbox(tmp_path)) as box:
-        (run,) = box.list_open_runs()
-        assert (run.run, run.owner) == (RUN, "")
-        assert [message.id for message in box.list_messages()] == ["a"]
-        box.set_run_owner("r1", "me")
-        assert box.execute("SELECT count(*) FROM past_runs").fetchone()[0] == 0
+    with closing(open_outbox(tmp_path)) as outbox:
+        assert [run.run for run in outbox.list_open_runs()] == [RUN]
+        assert outbox.connection.execute("SELECT count(*) FROM past_runs").fetchone()[0] == 0
     assert not list(tmp_path.glob("*.broken*"))
 
 
-def test_a_newer_outbox_is_left_alone_and_what_to_do_is_told(tmp_path):
-    path = filled(tmp_path)
-    with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    db.close()
+def test_newer_outbox_is_left_unchanged_and_the_error_has_a_hint(tmp_path: Path) -> None:
+    path = create_outbox(tmp_path)
+    execute_script(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     content = path.read_bytes()
 
     with pytest.raises(StateError, match="newer cwnotify than this one; pip install --upgrade"):
@@ -149,6 +152,25 @@ def test_a_newer_outbox_is_left_alone_and_what_to_do_is_told(tmp_path):
 
     assert path.read_bytes() == content
     assert not list(tmp_path.glob("*.broken*"))
+
+
+def test_folder_in_place_of_the_file_is_not_quarantined(tmp_path: Path) -> None:
+    (tmp_path / "outbox.sqlite3").mkdir()
+
+    with pytest.raises(StateError, match="is not a plain file; set CWNOTIFY_STATE_DIR"):
+        open_outbox(tmp_path)
+    assert (tmp_path / "outbox.sqlite3").is_dir()
+
+
+def test_only_recently_quarantined_database_is_described(tmp_path: Path) -> None:
+    quarantined = tmp_path / "outbox.sqlite3.broken-20261122-100000-42"
+    quarantined.touch()
+    (tmp_path / "outbox.sqlite3.broken-20261122-100000-42-wal").touch()
+    at = quarantined.stat().st_ctime
+
+    assert describe_quarantined(tmp_path, at + 0.1) == ""
+    text = f"the outbox was damaged and is kept as {quarantined}; a new one was created"
+    assert describe_quarantined(tmp_path, at) == text
 
 
 # File systems
@@ -164,7 +186,7 @@ tmpfs /home/me/local/shm tmpfs rw 0 0
 
 
 @pytest.mark.parametrize(
-    ("path", "shared"),
+    ("path", "is_shared"),
     [
         ("/root/x", False),
         ("/home/me/x", True),
@@ -175,21 +197,28 @@ tmpfs /home/me/local/shm tmpfs rw 0 0
         ("/mnt/my efs/x", True),
     ],
 )
-def test_file_systems_that_machines_share_are_known(path, shared, tmp_path):
+def test_shared_file_system_is_recognized(path: str, is_shared: bool, tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS)
 
-    assert is_on_shared_file_system(Path(path), mounts) == shared
+    assert is_on_shared_file_system(Path(path), mounts) == is_shared
 
 
-def test_where_mounts_cannot_be_read_it_is_taken_for_ones_own(tmp_path):
+def test_last_of_several_mounts_at_one_path_counts(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("/dev/sda /data ext4 rw 0 0\nserver:/data /data nfs4 rw 0 0\n")
+
+    assert is_on_shared_file_system(Path("/data/x"), mounts)
+
+
+def test_file_system_counts_as_local_if_mounts_cannot_be_read(tmp_path: Path) -> None:
     assert not is_on_shared_file_system(tmp_path, tmp_path / "none")
 
 
-def test_without_wal_nothing_but_one_file_is_needed_and_two_share_it(tmp_path):
+def test_outbox_without_wal_is_one_file_that_two_connections_share(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite3"
     with closing(Outbox(path, wal=False)) as one, closing(Outbox(path, wal=False)) as other:
-        one.enqueue("a", "here", HELLO, NOW)
+        one.enqueue("a", "here", PAYLOAD, NOW)
         claimed = other.claim_next("here", "other", NOW)
 
         assert claimed
@@ -198,80 +227,60 @@ def test_without_wal_nothing_but_one_file_is_needed_and_two_share_it(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["outbox.sqlite3"]
 
 
+def test_outbox_on_local_file_system_uses_wal(tmp_path: Path) -> None:
+    with closing(open_outbox(tmp_path)) as outbox:
+        assert outbox.connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
 # To memory and back
 
 
 @pytest.fixture
-def memory():
-    with closing(Outbox(IN_MEMORY_PATH)) as one:
-        yield one
+def memory() -> Iterator[Outbox]:
+    with closing(Outbox(IN_MEMORY_PATH)) as outbox:
+        yield outbox
 
 
-def test_what_is_ones_own_is_lent_and_brought_home(tmp_path, memory):
-    path = filled(tmp_path)
+def test_own_rows_are_copied_to_memory_and_moved_back(tmp_path: Path, memory: Outbox) -> None:
+    path = create_outbox(tmp_path)
     with closing(open_outbox(tmp_path)) as disk:
-        disk.enqueue("theirs", "here", HELLO, NOW)
+        disk.enqueue("theirs", "here", PAYLOAD, NOW)
         disk.claim_next("here", "me", NOW)
         disk.claim_next("here", "they", NOW)
         disk.add_open_run(Run("r2", "theirs", NOW), KERNEL, "here", NOW, "they")
 
     copy_to_memory(memory, path, "me")
-    assert [message.id for message in memory.messages()] == ["a"]
-    assert [one.run.id for one in memory.open_runs()] == ["r1"]
-    memory.done("a", NOW)
-    memory.close_run("r1")
-    memory.put("r1", "here", HELLO, NOW)
+    assert [message.id for message in memory.list_messages()] == ["a"]
+    assert [run.run.id for run in memory.list_open_runs()] == ["r1"]
+    memory.mark_delivered("a", NOW)
+    memory.remove_open_run("r1")
+    memory.enqueue("r1", "here", PAYLOAD, NOW)
     assert move_to_disk(memory, path, "me")
 
     with closing(open_outbox(tmp_path)) as disk:
-        assert {message.id: message.state for message in disk.list_messages()} == {
-            "a": "done",
-            "theirs": "pending",
-            "r1": "pending",
-        }
-        assert [one.run.id for one in disk.list_open_runs()] == ["r2"]
-    assert memory.messages() == memory.open_runs() == []
+        states = {message.id: message.state for message in disk.list_messages()}
+        assert states == {"a": "done", "theirs": "pending", "r1": "pending"}
+        assert [run.run.id for run in disk.list_open_runs()] == ["r2"]
+    assert memory.list_messages() == []
+    assert memory.list_open_runs() == []
 
 
-def test_nothing_is_brought_home_while_a_message_is_on_its_way(tmp_path, memory):
-    path = filled(tmp_path)
-    memory.put("b", "here", HELLO, NOW)
-    memory.claim("here", "me", time.time())
+def test_nothing_is_moved_while_a_message_is_being_sent(tmp_path: Path, memory: Outbox) -> None:
+    path = create_outbox(tmp_path)
+    memory.enqueue("b", "here", PAYLOAD, NOW)
+    memory.claim_next("here", "me", time.time())
 
     assert not move_to_disk(memory, path, "me")
-    assert [message.id for message in memory.messages()] == ["b"]
-    memory.done("b", NOW)
+    assert [message.id for message in memory.list_messages()] == ["b"]
+    memory.mark_delivered("b", NOW)
     assert move_to_disk(memory, path, "me")
 
 
-def test_a_message_whose_lease_has_ended_is_brought_home(tmp_path, memory):
-    path = filled(tmp_path)
-    memory.put("b", "here", HELLO, NOW)
-    memory.claim("here", "me", time.time() - LEASE_DURATION - 1)
+def test_message_with_expired_lease_is_moved(tmp_path: Path, memory: Outbox) -> None:
+    path = create_outbox(tmp_path)
+    memory.enqueue("b", "here", PAYLOAD, NOW)
+    memory.claim_next("here", "me", time.time() - LEASE_DURATION - 1)
 
     assert move_to_disk(memory, path, "me")
     with closing(open_outbox(tmp_path)) as disk:
         assert "b" in [message.id for message in disk.list_messages("pending")]
-
-
-def test_what_is_no_damage_is_not_set_aside(tmp_path):
-    (tmp_path / "outbox.sqlite3").mkdir()
-
-    with pytest.raises(StateError, match="is not a plain file; set CWNOTIFY_STATE_DIR"):
-        open_outbox(tmp_path)
-    assert (tmp_path / "outbox.sqlite3").is_dir()
-
-
-def test_on_a_file_system_of_its_own_readers_and_a_writer_work_side_by_side(tmp_path):
-    with closing(open_outbox(tmp_path)) as box:
-        assert box.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-
-
-def test_only_a_database_that_was_set_aside_since_is_told(tmp_path):
-    aside = tmp_path / "outbox.sqlite3.broken-20261122-100000-42"
-    aside.touch()
-    (tmp_path / "outbox.sqlite3.broken-20261122-100000-42-wal").touch()
-    at = aside.stat().st_ctime
-
-    assert describe_quarantined(tmp_path, at + 0.1) == ""
-    assert describe_quarantined(tmp_path, at) == f"the outbox was damaged and is kept as {aside}; a new one was begun"

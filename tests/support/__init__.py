@@ -1,1 +1,1 @@
-"""What several tests lean on: a Slack that answers as it is told, and waiting without sleeping blindly."""
+"""Helpers for several tests: stand-ins for Slack and AWS, real kernels and browsers, and waiting with a deadline."""

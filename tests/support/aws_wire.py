@@ -1,7 +1,7 @@
-"""What boto3 and AWS say to each other on the wire, on 127.0.0.1: JSON for CloudWatch, forms and XML for EC2.
+"""The wire protocols of AWS on 127.0.0.1: JSON for CloudWatch, forms and XML for EC2 and SNS.
 
-Of the protocols that CloudWatch has, the botocore of today picks JSON (`botocore.utils`, the list of protocols by
-priority); that of some years ago would send forms, which this does not take.
+Current versions of botocore use JSON for CloudWatch (see the list of protocols in `botocore.utils`). Forms, which older
+versions send, are not supported.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RequestParameters = Mapping[str, Any]
 
 
 @dataclass(eq=False)
-class Fault(Exception):  # noqa: N818  (it is AWS's, not a test's)
-    """What AWS refuses a request with; `operation` is the only one that is refused, if it is said."""
+class Fault(Exception):  # noqa: N818  (an error of AWS, not of a test)
+    """An error response. If `operation` is set, only that operation fails."""
 
     code: str
     message: str = ""
@@ -31,8 +31,8 @@ class Fault(Exception):  # noqa: N818  (it is AWS's, not a test's)
 
 
 @dataclass(eq=False)
-class Hang(Exception):  # noqa: N818  (likewise)
-    """The request is taken and never answered."""
+class Hang(Exception):  # noqa: N818  (as above)
+    """The request is read and never answered."""
 
     operation: str = ""
 
@@ -46,17 +46,17 @@ class AwsServer:
     Parameters
     ----------
     answer
-        Called with an operation (``cloudwatch:GetMetricData``), what it was asked with, and the access key; gives what
-        the operation answers with, or raises a `Fault` or `Hang`.
+        Called with an operation (``cloudwatch:GetMetricData``), its parameters and the access key. Returns the
+        response, or raises `Fault` or `Hang`.
     """
 
     def __init__(self, answer: OperationHandler) -> None:
         self._stopped = stopped = Event()
 
         class Handler(_Handler):
-            def answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
+            def answer(self, operation: str, parameters: RequestParameters, key: str) -> Mapping[str, Any]:
                 try:
-                    return answer(operation, asked, key)
+                    return answer(operation, parameters, key)
                 except Hang:
                     stopped.wait()
                     raise
@@ -79,44 +79,44 @@ class AwsServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body are two writes; without this the second one waits for the first one's acknowledgement.
+    # Head and body are two writes. Without this, the second waits for the acknowledgement of the first.
     disable_nagle_algorithm = True
 
-    def answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
+    def answer(self, operation: str, parameters: RequestParameters, key: str) -> Mapping[str, Any]:
         raise NotImplementedError
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        found = re.search(r"Credential=([^/]*)/", self.headers.get("Authorization", ""))
-        key = found[1] if found else ""
+        credential = re.search(r"Credential=([^/]*)/", self.headers.get("Authorization", ""))
+        key = credential[1] if credential else ""
         try:
             if target := self.headers.get("X-Amz-Target"):
-                self._speak_json(target, json.loads(body), key)
+                self._answer_json(target, json.loads(body), key)
             else:
-                self._speak_xml(dict(parse_qsl(body.decode())), key)
+                self._answer_xml(dict(parse_qsl(body.decode())), key)
         except (Hang, OSError):
             self.close_connection = True
 
-    def _speak_json(self, target: str, asked: RequestParameters, key: str) -> None:
+    def _answer_json(self, target: str, parameters: RequestParameters, key: str) -> None:
         service, _, operation = target.partition(".")
         service = {"GraniteServiceVersion20100801": "cloudwatch", "AWSEvents": "events"}.get(service, service)
         try:
-            told, status, more = self.answer(f"{service}:{operation}", asked, key), 200, {}
+            response, status, headers = self.answer(f"{service}:{operation}", parameters, key), 200, {}
         except Fault as fault:
-            told, status = {"__type": fault.code, "message": fault.message}, fault.status
-            more = {"x-amzn-query-error": f"{fault.code};Sender"}
-        self._reply(status, "application/x-amz-json-1.0", json.dumps(told), more)
+            response, status = {"__type": fault.code, "message": fault.message}, fault.status
+            headers = {"x-amzn-query-error": f"{fault.code};Sender"}
+        self._reply(status, "application/x-amz-json-1.0", json.dumps(response), headers)
 
-    def _speak_xml(self, asked: RequestParameters, key: str) -> None:
-        operation = asked.get("Action", "")
-        service = "ec2" if asked.get("Version") == "2016-11-15" else "sns"
+    def _answer_xml(self, parameters: RequestParameters, key: str) -> None:
+        operation = parameters.get("Action", "")
+        service = "ec2" if parameters.get("Version") == "2016-11-15" else "sns"
         try:
-            told = self.answer(f"{service}:{operation}", asked, key)
-            self._reply(200, "text/xml", f"<{operation}Response>{_xml(told)}</{operation}Response>")
+            response = self.answer(f"{service}:{operation}", parameters, key)
+            self._reply(200, "text/xml", f"<{operation}Response>{_xml(response)}</{operation}Response>")
         except Fault as fault:
             error = f"<Error>{_xml({'Code': fault.code, 'Message': fault.message})}</Error>"
-            shown = f"<Response><Errors>{error}</Errors></Response>" if service == "ec2" else f"<R>{error}</R>"
-            self._reply(fault.status, "text/xml", shown)
+            body = f"<Response><Errors>{error}</Errors></Response>" if service == "ec2" else f"<R>{error}</R>"
+            self._reply(fault.status, "text/xml", body)
 
     def _reply(self, status: int, type: str, text: str, headers: Mapping[str, str] | None = None) -> None:
         body = text.encode()
@@ -127,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Print nothing."""
 
 
-def _xml(told: Any) -> str:
-    if isinstance(told, Mapping):
-        return "".join(f"<{key}>{_xml(value)}</{key}>" for key, value in told.items())
-    if isinstance(told, list):
-        return "".join(f"<item>{_xml(one)}</item>" for one in told)
-    return escape(str(told))
+def _xml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "".join(f"<{key}>{_xml(item)}</{key}>" for key, item in value.items())
+    if isinstance(value, list):
+        return "".join(f"<item>{_xml(item)}</item>" for item in value)
+    return escape(str(value))

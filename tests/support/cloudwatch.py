@@ -1,16 +1,16 @@
-"""A strict CloudWatch (and a little of EC2) for the real boto3 to talk to, on 127.0.0.1.
+"""A strict stand-in for CloudWatch and for a small part of EC2, on 127.0.0.1, for the real boto3.
 
-It refuses what AWS refuses and emulators let pass, pages as AWS does, and goes wrong when told to::
+It rejects what AWS rejects, even where emulators do not. It pages as AWS does, and fails on request::
 
     with CloudWatch() as aws:
         program(env=aws.environ())
-        aws.feed(cpu("i-0abc1234def567890"), points)
+        aws.add_datapoints(cpu_metric("i-0abc1234def567890"), points)
         aws.put_alarm("busy", Dimensions=[...]); aws.set_state("busy", "ALARM")
-        aws.faults += [Fault("Throttling", operation="GetMetricData"), Hang()]   # these first, one a request
-        aws.fault = Fault("AccessDenied", status=403)                            # from now on
+        aws.faults += [Fault("Throttling", operation="GetMetricData"), Hang()]   # these first, one per request
+        aws.fault = Fault("AccessDenied", status=403)                            # every request after those
         assert aws.calls["cloudwatch:GetMetricData"] == 2
 
-``python -m tests.support.cloudwatch 10000 0.28`` serves so many instances, each answer after so many seconds.
+``python -m tests.support.cloudwatch 10000 0.28`` serves 10,000 instances and answers each request after 0.28 seconds.
 """
 
 from __future__ import annotations
@@ -46,24 +46,33 @@ ACCOUNT = "123456789012"
 class CloudWatch:
     """The stand-in; a context manager.
 
+    Parameters
+    ----------
+    clock
+        Returns the current time in Unix seconds.
+
     Attributes
     ----------
     fault, faults
-        What requests are refused with; `faults`, of which each is used once, come first.
+        Errors that requests get. Each of `faults` is used once, before `fault`.
     latency
-        Seconds from a request to its answer.
+        Seconds from a request to its response.
     page_points, page_items
-        How many datapoints, or alarms, metrics and items of history, there are on a page.
-    partial, messages
-        Metrics that stay PartialData to the end; what is said beside the datapoints, as (code, text).
-    scrambled
-        Whether datapoints come in no order, and some twice.
-    key
-        The only access key that is known, if there is only one.
-    types
-        The types of alarms that are known; an endpoint of some years ago knows no log alarms.
+        The most datapoints on a page, and the most alarms, metrics or history items.
+    partial_metrics
+        Metrics whose status stays PartialData.
+    response_messages
+        Messages beside the datapoints, as (code, text).
+    shuffles_datapoints
+        Whether datapoints come in random order, and some of them twice.
+    valid_access_key
+        The only access key that is accepted. If empty, every key is.
+    alarm_types
+        The alarm types that this endpoint knows. Older endpoints have no log alarms.
     calls
-        How often each operation was asked for, refused ones included.
+        How many requests each operation got, including those that failed.
+    requests
+        Every request, as (operation, parameters).
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -101,7 +110,7 @@ class CloudWatch:
         self._wire.__exit__(kind, error, trace)
 
     def environ(self, key: str = "AKIDEXAMPLE") -> dict[str, str]:
-        """What a program needs to find this AWS, and no other."""
+        """Return the environment variables that point a program to this stand-in only."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -111,27 +120,27 @@ class CloudWatch:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    # What there is
+    # Contents
 
     def add_datapoints(self, metric: Metric, points: Mapping[float, float] | Iterable[Datapoint]) -> None:
-        """Add datapoints; one for a time that has one already changes it."""
+        """Add datapoints. A later value for the same time replaces the earlier one."""
         self._points.setdefault(metric_key(metric), {}).update(points)
 
     def put_alarm(self, name: str, state: str = "OK", at: float | None = None, **settings: Any) -> None:
-        """Make or change an alarm; one with an ``AlarmRule`` is composite, with a query on logs a log alarm."""
-        when = self._clock() if at is None else at
+        """Create or replace an alarm. ``AlarmRule`` makes it composite, ``ScheduledQueryConfiguration`` a log alarm."""
+        changed_at = self._clock() if at is None else at
         self.alarms[name] = {
             "AlarmName": name,
             "AlarmArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}",
             "ActionsEnabled": True,
             "StateValue": state,
-            "StateUpdatedTimestamp": when,
-            "StateTransitionedTimestamp": when,
+            "StateUpdatedTimestamp": changed_at,
+            "StateTransitionedTimestamp": changed_at,
             **settings,
         }
 
     def put_training_instance(self, instance: str, period: int, hours: float) -> None:
-        """An instance that has trained for so long, a datapoint each `period`, with the alarm ``train-busy``."""
+        """Add an instance with the alarm ``train-busy`` and a datapoint every `period` seconds for the last `hours`."""
         self.put_instance(instance)
         self.add_datapoints(cpu_metric(instance), wave_datapoints(self._clock() - 3600 * hours, self._clock(), period))
         self.put_alarm(
@@ -146,7 +155,7 @@ class CloudWatch:
     def set_state(
         self, name: str, state: str, at: float | None = None, reason: str = "", in_history: bool = True
     ) -> None:
-        """Let an alarm change; `noted` is whether its history has it already."""
+        """Change an alarm's state. `in_history` is whether its history includes the change."""
         now, alarm = self._clock() if at is None else at, self.alarms[name]
         old = {"stateValue": alarm["StateValue"], "stateReason": alarm.get("StateReason", "")}
         new = {"stateValue": state, "stateReason": reason}
@@ -156,53 +165,58 @@ class CloudWatch:
             self.add_history(name, now, json.dumps({"version": "1.0", "oldState": old, "newState": new}))
 
     def add_history(self, name: str, at: float, data: str, kind: str = "StateUpdate") -> None:
-        """Write something into an alarm's history."""
-        told = {"AlarmName": name, "AlarmType": self._type(name), "HistoryItemType": kind}
-        self.history.append({**told, "Timestamp": at, "HistorySummary": kind, "HistoryData": data})
+        """Add an item to an alarm's history."""
+        item = {"AlarmName": name, "AlarmType": self._type(name), "HistoryItemType": kind}
+        self.history.append({**item, "Timestamp": at, "HistorySummary": kind, "HistoryData": data})
 
     def put_instance(self, id: str, state: str = "running", detailed: bool = False, **tags: str) -> None:
-        """Make or change an instance."""
+        """Create or replace an instance."""
         self.instances[id] = {"state": state, "monitoring": "enabled" if detailed else "disabled", **tags}
 
-    # What is answered
+    # Responses
 
-    def _answer(self, operation: str, asked: RequestParameters, key: str) -> Mapping[str, Any]:
-        begun, name = time.monotonic(), operation.partition(":")[2]
-        with self._lock:
-            self.calls[operation] += 1
-            self.requests.append((operation, asked))
-            fault = next((one for one in self.faults if one.operation in ("", name)), None)
-            if fault is not None:
-                self.faults.remove(fault)
-            elif self.fault is not None and self.fault.operation in ("", name):
-                fault = self.fault
-        if fault is not None:
+    def _answer(self, operation: str, parameters: RequestParameters, key: str) -> Mapping[str, Any]:
+        started_at = time.monotonic()
+        if fault := self._record_request(operation, parameters):
             raise fault
         if self.valid_access_key and key != self.valid_access_key:
             raise Fault("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
-        answers = {
+        handlers = {
             "cloudwatch:GetMetricData": self._metric_data,
             "cloudwatch:DescribeAlarms": self._alarms,
             "cloudwatch:DescribeAlarmHistory": self._alarm_history,
             "cloudwatch:ListMetrics": self._metrics,
             "ec2:DescribeInstances": self._instances,
         }
-        if operation not in answers:
+        if operation not in handlers:
             raise Fault("AccessDenied", f"not authorized to perform: {operation}", 403)
-        told = answers[operation](asked)
-        self._stopped.wait(max(0.0, self.latency - (time.monotonic() - begun)))
-        return told
+        response = handlers[operation](parameters)
+        self._stopped.wait(max(0.0, self.latency - (time.monotonic() - started_at)))
+        return response
 
-    def _metric_data(self, asked: RequestParameters) -> Mapping[str, Any]:
-        if "NextToken" in asked:
-            return self._page_of_points(self._take_page(asked["NextToken"]))
-        queries, start, end = asked["MetricDataQueries"], float(asked["StartTime"]), float(asked["EndTime"])
+    def _record_request(self, operation: str, parameters: RequestParameters) -> Fault | Hang | None:
+        """Count a request and return the error that it gets."""
+        name = operation.partition(":")[2]
+        with self._lock:
+            self.calls[operation] += 1
+            self.requests.append((operation, parameters))
+            for fault in self.faults:
+                if fault.operation in ("", name):
+                    self.faults.remove(fault)
+                    return fault
+            return self.fault if self.fault is not None and self.fault.operation in ("", name) else None
+
+    def _metric_data(self, parameters: RequestParameters) -> Mapping[str, Any]:
+        if "NextToken" in parameters:
+            return self._datapoint_page(self._take_page(parameters["NextToken"]))
+        queries = parameters["MetricDataQueries"]
+        start, end = float(parameters["StartTime"]), float(parameters["EndTime"])
         validate_query(queries, start, end, self._clock())
-        ascending = asked.get("ScanBy") == "TimestampAscending"
-        results = [(query["Id"], *self._result(query["MetricStat"], start, end, ascending)) for query in queries]
-        return self._page_of_points(results)
+        ascending = parameters.get("ScanBy") == "TimestampAscending"
+        results = [(query["Id"], *self._datapoints(query["MetricStat"], start, end, ascending)) for query in queries]
+        return self._datapoint_page(results)
 
-    def _result(
+    def _datapoints(
         self, stat: RequestParameters, start: float, end: float, ascending: bool
     ) -> tuple[list[Datapoint], bool]:
         metric = metric_from_query(stat["Metric"])
@@ -214,93 +228,97 @@ class CloudWatch:
             random.Random(0).shuffle(points)
         return points, metric in self.partial_metrics
 
-    def _page_of_points(self, results: list[tuple[str, list[Datapoint], bool]]) -> Mapping[str, Any]:
-        told, left = [], self.page_points
-        while results and left > 0:
-            (id, points, stays), *results = results
-            now, later = points[:left], points[left:]
-            left -= max(len(now), 1)
-            if later:
-                results = [(id, later, stays), *results]
-            status = "PartialData" if later or stays else "Complete"
-            times, values = [at for at, _ in now], [value for _, value in now]
-            told.append({"Id": id, "Label": id, "Timestamps": times, "Values": values, "StatusCode": status})
+    def _datapoint_page(self, results: list[tuple[str, list[Datapoint], bool]]) -> Mapping[str, Any]:
+        page, capacity = [], self.page_points
+        while results and capacity > 0:
+            (id, points, is_partial), *results = results
+            included, excess = points[:capacity], points[capacity:]
+            capacity -= max(len(included), 1)
+            if excess:
+                results = [(id, excess, is_partial), *results]
+            status = "PartialData" if excess or is_partial else "Complete"
+            times, values = [at for at, _ in included], [value for _, value in included]
+            page.append({"Id": id, "Label": id, "Timestamps": times, "Values": values, "StatusCode": status})
         messages = [{"Code": code, "Value": text} for code, text in self.response_messages]
-        return {"MetricDataResults": told, "Messages": messages, **self._more(results)}
+        return {"MetricDataResults": page, "Messages": messages, **self._next_token(results)}
 
-    def _alarms(self, asked: RequestParameters) -> Mapping[str, Any]:
-        names, prefix = asked.get("AlarmNames", ()), asked.get("AlarmNamePrefix", "")
+    def _alarms(self, parameters: RequestParameters) -> Mapping[str, Any]:
+        names, prefix = parameters.get("AlarmNames", ()), parameters.get("AlarmNamePrefix", "")
         if names and prefix:
             raise Fault("InvalidParameterCombination", "AlarmNames and AlarmNamePrefix are mutually exclusive")
-        if len(names) > 100 or asked.get("MaxRecords", 1) > 100:
+        if len(names) > 100 or parameters.get("MaxRecords", 1) > 100:
             raise Fault("ValidationError", "no more than 100")
-        types = self._asked_types(asked)
-        found = [
+        types = self._requested_types(parameters)
+        matches = [
             (self._type(name), alarm)
             for name, alarm in sorted(self.alarms.items())
             if self._type(name) in types and name.startswith(prefix) and (not names or name in names)
         ]
-        page, more = self._paged(asked, found, asked.get("MaxRecords", 50))
-        told = {f"{type}s": [alarm for kind, alarm in page if kind == type] for type in types}
-        return {**told, **more}
+        page, next_token = self._paginate(parameters, matches, parameters.get("MaxRecords", 50))
+        by_type = {f"{type}s": [alarm for alarm_type, alarm in page if alarm_type == type] for type in types}
+        return {**by_type, **next_token}
 
-    def _alarm_history(self, asked: RequestParameters) -> Mapping[str, Any]:
-        start, types = float(asked.get("StartDate", 0)), self._asked_types(asked)
-        found = sorted(
-            (
-                one
-                for one in self.history
-                if one["AlarmName"] == asked["AlarmName"] and one["AlarmType"] in types and one["Timestamp"] >= start
-                if one["HistoryItemType"] == asked.get("HistoryItemType", one["HistoryItemType"])
-            ),
-            key=lambda one: one["Timestamp"],
-        )
-        if asked.get("ScanBy") != "TimestampAscending":
-            found.reverse()
-        page, more = self._paged(asked, found, asked.get("MaxRecords", 100))
-        return {"AlarmHistoryItems": page, **more}
+    def _alarm_history(self, parameters: RequestParameters) -> Mapping[str, Any]:
+        name, kind = parameters["AlarmName"], parameters.get("HistoryItemType")
+        start, types = float(parameters.get("StartDate", 0)), self._requested_types(parameters)
+        matches = [
+            item
+            for item in self.history
+            if item["AlarmName"] == name and item["AlarmType"] in types and item["Timestamp"] >= start
+            if kind in (None, item["HistoryItemType"])
+        ]
+        matches.sort(key=lambda item: item["Timestamp"])
+        if parameters.get("ScanBy") != "TimestampAscending":
+            matches.reverse()
+        page, next_token = self._paginate(parameters, matches, parameters.get("MaxRecords", 100))
+        return {"AlarmHistoryItems": page, **next_token}
 
-    def _metrics(self, asked: RequestParameters) -> Mapping[str, Any]:
-        wanted = {one["Name"]: one.get("Value") for one in asked.get("Dimensions", ())}
-        found = [
+    def _metrics(self, parameters: RequestParameters) -> Mapping[str, Any]:
+        filters = {filter["Name"]: filter.get("Value") for filter in parameters.get("Dimensions", ())}
+        matches = [
             {
-                "Namespace": space,
+                "Namespace": namespace,
                 "MetricName": name,
-                "Dimensions": [{"Name": one, "Value": value} for one, value in dimensions],
+                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
             }
-            for space, name, dimensions in self._points
-            if (asked.get("Namespace", space), asked.get("MetricName", name)) == (space, name)
+            for namespace, name, dimensions in self._points
+            if (parameters.get("Namespace", namespace), parameters.get("MetricName", name)) == (namespace, name)
             if all(
-                dict(dimensions).get(one, "") == (value or dict(dimensions).get(one)) for one, value in wanted.items()
+                dict(dimensions).get(key, "") == (value or dict(dimensions).get(key)) for key, value in filters.items()
             )
         ]
-        page, more = self._paged(asked, found, 500)
-        return {"Metrics": page, **more}
+        page, next_token = self._paginate(parameters, matches, 500)
+        return {"Metrics": page, **next_token}
 
-    def _instances(self, asked: RequestParameters) -> Mapping[str, Any]:
+    def _instances(self, parameters: RequestParameters) -> Mapping[str, Any]:
         filters = {
-            asked[f"Filter.{i}.Name"]: [v for k, v in asked.items() if k.startswith(f"Filter.{i}.Value.")]
-            for i in range(1, 1 + sum(key.endswith(".Name") for key in asked))
+            parameters[f"Filter.{i}.Name"]: [v for k, v in parameters.items() if k.startswith(f"Filter.{i}.Value.")]
+            for i in range(1, 1 + sum(key.endswith(".Name") for key in parameters))
         }
-        found = [
-            _instance(id, one)
-            for id, one in self.instances.items()
-            if all((id if name == "instance-id" else one.get(name[4:])) in values for name, values in filters.items())
+        matches = [
+            _describe_instance(id, attributes)
+            for id, attributes in self.instances.items()
+            if all(
+                (id if name == "instance-id" else attributes.get(name.removeprefix("tag:"))) in values
+                for name, values in filters.items()
+            )
         ]
-        return {"reservationSet": [{"instancesSet": [one]} for one in found]}
+        return {"reservationSet": [{"instancesSet": [instance]} for instance in matches]}
 
     # Pages
 
-    def _paged(self, asked: RequestParameters, found: list[Any], most: int) -> tuple[list[Any], Mapping[str, str]]:
-        rest = self._take_page(asked["NextToken"]) if "NextToken" in asked else found
-        size = min(most, self.page_items)
-        return rest[:size], self._more(rest[size:])
+    def _paginate(
+        self, parameters: RequestParameters, matches: list[Any], limit: int
+    ) -> tuple[list[Any], Mapping[str, str]]:
+        items = self._take_page(parameters["NextToken"]) if "NextToken" in parameters else matches
+        size = min(limit, self.page_items)
+        return items[:size], self._next_token(items[size:])
 
-    def _more(self, rest: list[Any]) -> Mapping[str, str]:
-        if not rest:
+    def _next_token(self, items: list[Any]) -> Mapping[str, str]:
+        if not items:
             return {}
         token = secrets.token_hex(8)
-        self._tokens[token] = rest
+        self._tokens[token] = items
         return {"NextToken": token}
 
     def _take_page(self, token: str) -> list[Any]:
@@ -309,11 +327,11 @@ class CloudWatch:
         page: list[Any] = self._tokens.pop(token)
         return page
 
-    def _asked_types(self, asked: RequestParameters) -> list[str]:
-        types: list[str] = asked.get("AlarmTypes", ["MetricAlarm"])
+    def _requested_types(self, parameters: RequestParameters) -> list[str]:
+        types: list[str] = parameters.get("AlarmTypes", ["MetricAlarm"])
         if unknown := set(types) - self.alarm_types:
-            why = f"Value '{types}' at 'alarmTypes' failed to satisfy constraint: no such type {unknown}"
-            raise Fault("ValidationError", why)
+            message = f"Value '{types}' at 'alarmTypes' failed to satisfy constraint: no such type {unknown}"
+            raise Fault("ValidationError", message)
         return types
 
     def _type(self, name: str) -> str:
@@ -323,20 +341,20 @@ class CloudWatch:
         return "CompositeAlarm" if "AlarmRule" in alarm else "MetricAlarm"
 
 
-def _instance(id: str, one: Mapping[str, str]) -> Mapping[str, Any]:
-    tags = [{"key": key, "value": value} for key, value in one.items() if key not in ("state", "monitoring")]
+def _describe_instance(id: str, attributes: Mapping[str, str]) -> Mapping[str, Any]:
+    tags = [{"key": key, "value": value} for key, value in attributes.items() if key not in ("state", "monitoring")]
     return {
         "instanceId": id,
         "instanceType": "g5.xlarge",
-        "instanceState": {"name": one["state"]},
-        "monitoring": {"state": one["monitoring"]},
+        "instanceState": {"name": attributes["state"]},
+        "monitoring": {"state": attributes["monitoring"]},
         "placement": {"availabilityZone": f"{REGION}a"},
         "tagSet": tags,
     }
 
 
 def main(instances: int, latency: float) -> None:
-    """Serve three hours of basic monitoring until standard input ends."""
+    """Serve three hours of basic monitoring for `instances` until standard input closes."""
     now = time.time()
     with CloudWatch() as aws:
         aws.latency = latency

@@ -1,4 +1,4 @@
-"""What CloudWatch makes of datapoints, and what it does not let anybody ask for. Pure.
+"""How CloudWatch aggregates datapoints, and which queries it rejects. Pure.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html and
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html
@@ -26,31 +26,31 @@ MetricKey = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 def cpu_metric(instance: str) -> Metric:
-    """An instance's CPUUtilization."""
+    """Return the CPUUtilization metric of an instance."""
     return Metric("AWS/EC2", "CPUUtilization", (("InstanceId", instance),))
 
 
 def wave_datapoints(start: float, end: float, period: int) -> dict[float, float]:
-    """Datapoints of a load that comes and goes, one for each period."""
+    """Return datapoints of a load that rises and falls, one per `period` (seconds)."""
     first = int(start // period * period)
     return {float(at): 50.0 + 40.0 * ((at // period) % 7 - 3) / 3 for at in range(first, int(end), period)}
 
 
 def metric_key(metric: Metric) -> MetricKey:
-    """What tells a metric from others; the order of its dimensions does not."""
+    """Return the identity of a metric, which does not depend on the order of its dimensions."""
     return metric.namespace, metric.name, frozenset(metric.dimensions)
 
 
-def metric_from_query(told: RequestParameters) -> Metric:
-    """The metric that a query names."""
-    dimensions = tuple((one["Name"], one["Value"]) for one in told["Dimensions"])
-    return Metric(told["Namespace"], told["MetricName"], dimensions)
+def metric_from_query(metric: RequestParameters) -> Metric:
+    """Return the metric of a query's ``Metric`` field."""
+    dimensions = tuple((dimension["Name"], dimension["Value"]) for dimension in metric["Dimensions"])
+    return Metric(metric["Namespace"], metric["MetricName"], dimensions)
 
 
 def aggregate_datapoints(
     points: Mapping[float, float], stat: RequestParameters, start: float, end: float
 ) -> list[Datapoint]:
-    """One datapoint for each period in which there are any, oldest first."""
+    """Return one datapoint for each period that has any, oldest first."""
     period, slots = stat["Period"], dict[float, list[float]]()
     for at, value in points.items():
         if start <= at < end:
@@ -59,12 +59,12 @@ def aggregate_datapoints(
 
 
 def validate_query(queries: Sequence[RequestParameters], start: float, end: float, now: float) -> None:
-    """Refuse what CloudWatch refuses.
+    """Reject the queries that CloudWatch rejects.
 
     Raises
     ------
     Fault
-        As CloudWatch would say it.
+        With CloudWatch's error code.
     """
     ids = [query["Id"] for query in queries]
     if not queries or len(queries) > MAX_SERIES:

@@ -1,4 +1,4 @@
-"""Virtual environments of the tests' own, under ``.matrix/``: made when missing, kept while their pins stay."""
+"""Virtual environments of the tests, in ``.matrix/``. They are created when missing or when their pins change."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ROOT = Path(__file__).parents[2]
 def venv_python(
     name: str, *pins: str, locked: bool = False, modules: Sequence[Path] = (), with_project: bool = True
 ) -> Path:
-    """The Python of ``.matrix/NAME``, in which `pins` are installed and nothing else.
+    """Return the Python of ``.matrix/NAME``, which has only `pins` installed.
 
     Parameters
     ----------
     locked
-        Whether to install what ``requirements/NAME.txt`` has, checked by hashes, in place of `pins`.
+        Whether to install ``requirements/NAME.txt``, checked by hashes, instead of `pins`.
     modules
-        Folders where it finds further modules.
-    with_tree
-        Whether this tree can be imported there; what it needs itself is not installed.
+        Folders with further modules that it can import.
+    with_project
+        Whether it can import this project. The project's dependencies are not installed.
     """
     folder = ROOT / ".matrix" / name
     lock = ROOT / "requirements" / f"{name}.txt" if locked else None
@@ -34,5 +34,5 @@ def venv_python(
 
 
 def variant_venv_python(name: str) -> Path:
-    """The Python of ``.matrix/NAME``, which has what the tests' own has, except for ``requirements/NAME.txt``."""
+    """Return the Python of ``.matrix/NAME``: the packages of the tests, with ``requirements/NAME.txt`` in front."""
     return venv_python(name, locked=True, modules=[Path(sysconfig.get_path("purelib"))])

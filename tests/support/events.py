@@ -1,4 +1,4 @@
-"""Any text that could stand in an event, and any event about a run, for Hypothesis."""
+"""Hypothesis strategies for any text in an event, and for any event about a run."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ MENTIONS = ("", "<!here>", "<!channel>", "<@U0123ABCD>", "<!subteam^S0123ABCD>")
 
 
 def any_text(max_size: int = 60, surrogates: bool = True) -> st.SearchStrategy[str]:
-    """Any text, and hostile text more often than chance would have it; now and then very long."""
-    characters = st.characters(exclude_categories=() if surrogates else ("Cs",))
+    """Generate any text, hostile text often, and very long text sometimes."""
+    characters = st.characters() if surrogates else st.characters(exclude_categories=["Cs"])
     pieces = [piece for piece in HOSTILE_FRAGMENTS if surrogates or not any("\ud800" <= c <= "\udfff" for c in piece)]
     piece = st.sampled_from(pieces) | st.text(characters, max_size=5)
     mixed = st.lists(piece, max_size=max_size // 4).map("".join)
-    long = st.builds(lambda one, times: one * times, st.sampled_from(pieces), st.sampled_from((30, 260, 3_100)))
+    long = st.builds(lambda piece, times: piece * times, st.sampled_from(pieces), st.sampled_from((30, 260, 3_100)))
     return st.text(characters, max_size=max_size) | mixed | long
 
 
@@ -66,7 +66,7 @@ DURATIONS = st.floats(-10, 1e8)
 
 
 def any_run(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Run]:
-    """Any run, with `text` wherever a user's text goes."""
+    """Generate any run, with `text` in every field that holds a user's text."""
     options = st.builds(
         RunOptions,
         min_seconds=DURATIONS,
@@ -103,7 +103,7 @@ def any_run(text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None =
 def any_run_ended(
     text: st.SearchStrategy[str], names: st.SearchStrategy[str] | None = None
 ) -> st.SearchStrategy[RunResult]:
-    """Any end of any run, also such as no program of ours would make."""
+    """Generate any result of any run, including combinations that cwnotify never writes."""
     loss = st.builds(
         RunLoss,
         cause=st.sampled_from(LossCause),

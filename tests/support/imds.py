@@ -1,4 +1,4 @@
-"""An EC2 instance's metadata service, version 2: a real HTTP server that wants its token."""
+"""An EC2 instance metadata service, version 2: a real HTTP server that requires a token."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ REBALANCE_PATH = "/latest/meta-data/events/recommendations/rebalance"
 
 
 class Imds:
-    """The service; a context manager. `says` is what stands under each path, the rest is 404.
+    """The service; a context manager. `responses` has the text of each path. Other paths return 404.
 
     Parameters
     ----------
+    life
+        The life cycle of the instance: ``on-demand`` or ``spot``.
     delay
-        Seconds until it answers the first request, which is for a token.
+        Seconds until it returns a token.
     """
 
     def __init__(self, life: str = "on-demand", delay: float = 0.0) -> None:
@@ -50,12 +52,12 @@ class Imds:
         self._server.server_close()
 
     def announce_interruption(self, action: str = "terminate") -> None:
-        """Say that the instance is taken back in two minutes."""
-        self.responses[INSTANCE_ACTION_PATH] = json.dumps({"action": action, "time": _in(120)})
+        """Announce that AWS reclaims the instance in two minutes."""
+        self.responses[INSTANCE_ACTION_PATH] = json.dumps({"action": action, "time": _aws_time_in(120)})
 
     def announce_rebalance(self) -> None:
-        """Say that the instance is at risk."""
-        self.responses[REBALANCE_PATH] = json.dumps({"noticeTime": _in(0)})
+        """Announce that the risk of an interruption is high."""
+        self.responses[REBALANCE_PATH] = json.dumps({"noticeTime": _aws_time_in(0)})
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         imds = self
@@ -63,19 +65,20 @@ class Imds:
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
                 if imds._stopped.wait(imds._delay):
-                    # The client is gone: an answer would end in a traceback on the screen, after pytest's last line.
+                    # The client has left. A response would print a traceback after pytest's last line.
                     return
-                asked = self.path == "/latest/api/token" and self.headers.get("X-aws-ec2-metadata-token-ttl-seconds")
-                self._answer(200 if asked else 400, imds._token if asked else "")
+                has_lifetime = "X-aws-ec2-metadata-token-ttl-seconds" in self.headers
+                is_valid = self.path == "/latest/api/token" and has_lifetime
+                self._respond(200 if is_valid else 400, imds._token if is_valid else "")
 
             def do_GET(self) -> None:
                 if self.headers.get("X-aws-ec2-metadata-token") != imds._token:
-                    self._answer(401, "")
+                    self._respond(401, "")
                 else:
-                    said = imds.responses.get(self.path)
-                    self._answer(200 if said is not None else 404, said or "")
+                    text = imds.responses.get(self.path)
+                    self._respond(200 if text is not None else 404, text or "")
 
-            def _answer(self, status: int, body: str) -> None:
+            def _respond(self, status: int, body: str) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -87,6 +90,6 @@ class Imds:
         return Handler
 
 
-def _in(seconds: float) -> str:
-    """The time in so many seconds, as AWS writes it; an older one would be reported as late."""
+def _aws_time_in(seconds: float) -> str:
+    """Return the time `seconds` from now in AWS's format. cwnotify would report an older time as late."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The Pythons that this machine has beside the one that runs the tests."""
+"""Other Python versions on this machine, beside the one that runs the tests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @cache
 def find_interpreter(version: str) -> Path | None:
-    """Return the path of Python `version` (``3.10``), or None if this machine has none that runs.
+    """Return the path of Python `version` (``3.10``), or None if this machine cannot run it.
 
-    pyenv's shims are on the PATH also for versions that are not selected, and then refuse to run.
+    pyenv puts shims of all versions on the PATH, but those of versions that are not selected fail.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     on_path = shutil.which(f"python{version}")
@@ -21,7 +21,7 @@ def find_interpreter(version: str) -> Path | None:
     candidates += sorted(pyenv.glob(f"{version}.*/bin/python{version}"))
     check = ["-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     for path in candidates:
-        done = subprocess.run([path, *check], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.strip() == version:
+        process = subprocess.run([path, *check], capture_output=True, text=True, check=False)
+        if process.returncode == 0 and process.stdout.strip() == version:
             return path
     return None

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import zmq
 from jupyter_client.blocking import BlockingKernelClient
@@ -81,7 +81,7 @@ class World:
             **more,
         }
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -372,7 +372,7 @@ class Kernel:
     @property
     def pid(self) -> int:
         """The kernel's process."""
-        pid = self._manager.provisioner.pid
+        pid = getattr(self._manager.provisioner, "pid", None)
         assert isinstance(pid, int)
         return pid
 

@@ -1,8 +1,8 @@
-"""A real Jupyter server and a real page of it, in headless Chromium.
+"""A real Jupyter server and its pages in headless Chromium.
 
 ::
 
-    with World(tmp_path) as world, Lab(world) as lab, lab.page(notebook) as page:
+    with World(tmp_path) as world, Lab(world) as lab, lab.open_notebook(name) as page:
         page.run_all()
         page.until(lambda: page.panel.is_visible(), "the panel")
 """
@@ -42,12 +42,12 @@ NOTIFICATION_SETTINGS = {"fetchNews": "false", "checkForUpdates": False, "doNotD
 
 
 class Lab:
-    """A server with JupyterLab and Notebook 7 in a world of its own, and a browser; a context manager.
+    """A server with JupyterLab and Notebook 7, and a browser; a context manager.
 
     Parameters
     ----------
     python
-        The Python of its kernels; that of the tests by default.
+        The Python of the kernels; the one of the tests by default.
     """
 
     def __init__(self, world: World, python: str | Path = sys.executable) -> None:
@@ -55,9 +55,9 @@ class Lab:
         self.root = world.home / "notebooks"
         self.root.mkdir(exist_ok=True)
         self._token = secrets.token_hex(8)
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self._port: int = one.getsockname()[1]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self._environ = world.environ | {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(world.home / "kernels")}
         self._configure(python)
@@ -75,7 +75,7 @@ class Lab:
         )
 
     def set_theme(self, name: str) -> None:
-        """``JupyterLab Dark`` or ``JupyterLab Light``, for pages that are opened from now on."""
+        """Set ``JupyterLab Dark`` or ``JupyterLab Light`` for pages opened later."""
         settings = self.world.home / "jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
         (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": name}))
 
@@ -86,7 +86,7 @@ class Lab:
         )
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "jupyterlab", *options.split()]
-            # In a session of its own, so that its kernels can be ended with it.
+            # In its own session, so that its kernels can be killed with it.
             self._process = subprocess.Popen(
                 command, env=self._environ, cwd=self.root, stdout=log, stderr=log, start_new_session=True
             )
@@ -96,7 +96,7 @@ class Lab:
             self.browser: Browser = self._playwright.chromium.launch(
                 executable_path=chromium, args=CHROMIUM_FLAGS.split()
             )
-            until(self._answers, PAGE_TIMEOUT, "the server")
+            until(self._is_ready, PAGE_TIMEOUT, "the server")
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -113,18 +113,18 @@ class Lab:
         self._process.wait()
 
     def write_notebook(self, name: str, *cells: str) -> str:
-        """Write a notebook of these code cells; gives its name."""
+        """Write a notebook with these code cells and return its name."""
         kernel = {"kernelspec": {"name": "python3", "display_name": KERNEL_DISPLAY_NAME, "language": "python"}}
         nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=kernel), self.root / name)
         return name
 
     def read_saved_outputs(self, name: str) -> list[list[dict[str, Any]]]:
-        """The outputs of each cell as they are in the file now."""
+        """Return the outputs of each cell in the file."""
         cells = nbformat.read(self.root / name, as_version=4).cells
         return [cell.get("outputs", []) for cell in cells]
 
     def call_api(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
-        """Ask the server's API; by a POST where there is a body, if nothing else is said."""
+        """Call the server's API. The default method is POST if there is a body."""
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Authorization": f"token {self._token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
@@ -146,7 +146,7 @@ class Lab:
     def open_notebook(
         self, name: str, app: str = "lab/tree", width: int = 1280, dark: bool = False
     ) -> Iterator[NotebookPage]:
-        """Open a notebook with a kernel that is ready.
+        """Open a notebook with a ready kernel.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Lab:
         finally:
             context.close()
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
         try:
             return bool(self.call_api("api/status"))
@@ -190,49 +190,49 @@ class NotebookPage:
         self._url = url
 
     def open(self) -> None:
-        """Load the page and wait until its kernel is idle; once more if the page did not come up."""
-        for patience in (PAGE_TIMEOUT / 2, PAGE_TIMEOUT):
+        """Load the page and wait until its kernel is idle. Try twice."""
+        for timeout in (PAGE_TIMEOUT / 2, PAGE_TIMEOUT):
             self.page.goto(self._url)
             try:
-                self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=patience * 1000)
-                self.page.wait_for_function(_IDLE, timeout=patience * 1000)
+                self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=timeout * 1000)
+                self.page.wait_for_function(_IDLE, timeout=timeout * 1000)
                 return
             except Exception as error:
-                failed = error
-        raise failed
+                last_error = error
+        raise last_error
 
     def run_all(self) -> None:
-        """Run → Run All Cells."""
+        """Choose Run → Run All Cells."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     def save(self) -> None:
-        """Ctrl+S, and wait until the file is written."""
+        """Press Ctrl+S and wait until the file is written."""
         path = self.lab.root / self.name
         before = path.stat().st_mtime_ns
         self.page.keyboard.press("Control+s")
         self.until(lambda: path.stat().st_mtime_ns > before and path.read_text().endswith("}\n"), "the saving")
 
     def prompt(self, cell: int) -> str:
-        """``[*]:`` while the cell runs or waits."""
+        """Return the prompt of a cell: ``[*]:`` while it runs or waits."""
         return self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").nth(cell).inner_text()
 
     def output(self, cell: int) -> str:
-        """The text of a cell's output."""
+        """Return the text of a cell's output."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
 
     def until(self, condition: Callable[[], T], what: str, seconds: float = PAGE_TIMEOUT) -> T:
-        """Ask again and again until `condition` holds; an error of the page counts as not yet."""
+        """Wait until `condition` returns a true value, and return that."""
 
-        def asked() -> T | None:
-            # Playwright's own events have to be served meanwhile.
+        def poll() -> T | None:
+            # Lets Playwright handle its events.
             self.page.wait_for_timeout(20)
             return condition()
 
-        return until(asked, seconds, what)  # type: ignore[return-value]
+        return until(poll, seconds, what)  # type: ignore[return-value]
 
 
-# JupyterLab says it in its status bar; its indicator beside the notebook says it too early. Notebook 7 has no bar.
+# JupyterLab shows it in the status bar; the indicator of the notebook is too early. Notebook 7 has no status bar.
 _IDLE = """() => document.querySelector('#jp-main-statusbar')
   ? /Python 3 \\(ipykernel\\) \\| Idle/.test(document.body.innerText)
   : document.querySelector('.jp-NotebookKernelStatus-fade')

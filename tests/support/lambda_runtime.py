@@ -1,4 +1,4 @@
-"""AWS Lambda on this machine: awslambdaric, alone in an environment of its own, against a Runtime API of our own.
+"""AWS Lambda on this machine: awslambdaric in its own virtual environment, with our own Runtime API.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -26,7 +26,7 @@ FUNCTION_ARN = "arn:aws:lambda:ap-northeast-2:123456789012:function:cwnotify"
 
 @dataclass(frozen=True)
 class InvocationResult:
-    """How an invocation ended: `result`, or what was raised, by type and message."""
+    """The outcome of an invocation: `result`, or the type and message of the error."""
 
     result: Any = None
     error: str = ""
@@ -34,20 +34,20 @@ class InvocationResult:
 
 
 class LambdaFunction:
-    """A function as AWS runs it: one process, warm from call to call; a context manager.
+    """A function as AWS runs it: one process that stays warm between calls; a context manager.
 
     Parameters
     ----------
     task
         The folder with the unpacked zip.
     environ
-        The function's own environment.
+        Environment variables of the function.
     """
 
     def __init__(self, task: Path, environ: Mapping[str, str]) -> None:
         self._events: Queue[tuple[str, bytes, float]] = Queue()
-        self._ends: Queue[InvocationResult] = Queue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._events, self._ends))
+        self._results: Queue[InvocationResult] = Queue()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._events, self._results))
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._log = task.with_suffix(".log")
         self._task = task
@@ -77,20 +77,20 @@ class LambdaFunction:
         self._server.server_close()
 
     def invoke(self, event: object, seconds: float = 10.0) -> InvocationResult:
-        """Invoke with so many seconds to go; how that ended, or an error as AWS would give it for a timeout."""
+        """Call the function and return its result, or AWS's timeout error if it takes longer than `seconds`."""
         self._events.put((str(uuid.uuid4()), json.dumps(event).encode(), time.time() + seconds))
         try:
-            return self._ends.get(timeout=seconds + 5.0)
+            return self._results.get(timeout=seconds + 5.0)
         except Empty:
             return InvocationResult(error="Sandbox.Timedout", message=self.log)
 
     @property
     def log(self) -> str:
-        """All that the function has printed."""
+        """Everything the function has printed."""
         return self._log.read_text(errors="replace")
 
 
-def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[InvocationResult]) -> type[BaseHTTPRequestHandler]:
+def _handler(events: Queue[tuple[str, bytes, float]], results: Queue[InvocationResult]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -100,22 +100,22 @@ def _handler(events: Queue[tuple[str, bytes, float]], ends: Queue[InvocationResu
                 "Lambda-Runtime-Aws-Request-Id": id,
                 "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
                 "Lambda-Runtime-Invoked-Function-Arn": FUNCTION_ARN,
-                # The client crashes without these two, which AWS always sends.
+                # The client crashes without these two. AWS always sends them.
                 "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
                 "Content-Type": "application/json",
             }
             self._reply(200, body, headers)
 
         def do_POST(self) -> None:
-            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
             if self.path.endswith("/error"):
-                ends.put(InvocationResult(error=said["errorType"], message=said["errorMessage"]))
+                results.put(InvocationResult(error=body["errorType"], message=body["errorMessage"]))
             else:
-                ends.put(InvocationResult(result=said))
+                results.put(InvocationResult(result=body))
             self._reply(202, b"{}", {})
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
+            pass
 
         def _reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
             self.send_response(status)

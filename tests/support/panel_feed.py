@@ -1,12 +1,12 @@
-"""A stand-in for the sidecar's panel side: a `Watcher` whose snapshots come from a real process of its own.
+"""A stand-in for the sidecar's panel side: a `SnapshotSource` whose snapshots come from a separate process.
 
 In a kernel::
 
     from tests.support.panel_feed import PanelFeed
-    cwnotify.panel(link=Feed("well"))
+    cwnotify.panel(link=PanelFeed("well"))
 
-Scenes are the two panels of the design's picture, ``well`` and ``troubled``; each snapshot is a little later than the
-one before, its live line goes on, and its alarm ``train-busy`` fires in every second one.
+The scenes are the two panels in the design's picture, ``well`` and ``troubled``. Each snapshot is a little later than
+the previous one, and its live line moves on. The alarm ``train-busy`` fires in every second snapshot.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ from cwnotify.view.snapshot import (
     WatchedInstance,
 )
 
-SNAPSHOT_INTERVAL = 0.4
+SNAPSHOT_INTERVAL = 0.4  # seconds
 READY_LINE = "ready\n"
-CPU_PERCENTAGES = (9, 1, 5, 2.5, 3, 52, 83, 87.5, 86, 96.5, 88.5, 87, 87.3, 86.5, 85.5, 87, 89.5, 87.5)
-CPU_PERCENTAGES += (90.5, 87.5, 88, 92, 89.5, 87, 87.5, 89.5, 93, 87.5, 87.5, 90.5, 86, 41, 8.5, 7.5, 6, 8)
+CPU_PERCENTAGES: tuple[float, ...] = (
+    *(9, 1, 5, 2.5, 3, 52, 83, 87.5, 86, 96.5, 88.5, 87, 87.3, 86.5, 85.5, 87, 89.5, 87.5),
+    *(90.5, 87.5, 88, 92, 89.5, 87, 87.5, 89.5, 93, 87.5, 87.5, 90.5, 86, 41, 8.5, 7.5, 6, 8),
+)
 
 
 def healthy_snapshot(at: float, request: PanelRequest = PanelRequest()) -> Snapshot:  # noqa: B008 (frozen)
-    """The picture's light panel, as if it were `at`."""
+    """Return the panel of the picture's light half at time `at` (Unix seconds)."""
     begin, noise = at - 175 * 60.0, random.Random(2)
     cloud = tuple((begin + 300.0 * i, float(value)) for i, value in enumerate(CPU_PERCENTAGES))
     live = tuple((at - 600 + 4.0 * i, max(0.0, 4 + noise.gauss(0, 1.6))) for i in range(150))
@@ -76,16 +78,16 @@ def healthy_snapshot(at: float, request: PanelRequest = PanelRequest()) -> Snaps
 
 
 def troubled_snapshot(at: float, request: PanelRequest = PanelRequest()) -> Snapshot:  # noqa: B008 (frozen)
-    """The picture's dark panel."""
+    """Return the panel of the picture's dark half."""
     denied = "CloudWatch: access denied, the role lacks cloudwatch:GetMetricData. Showing this host only."
     removed = "404 no_service: this webhook was removed. Make a new one, then run %cwnotify login"
-    good = healthy_snapshot(at, request)
+    healthy = healthy_snapshot(at, request)
     return replace(
-        good,
+        healthy,
         subjects=(WatchedInstance("i-0abc12f9", "train-3", "g5.xlarge", "ap-northeast-2a", "ap-northeast-2"),),
-        alarms=good.alarms[:2],
+        alarms=healthy.alarms[:2],
         runs=(),
-        troubles=(PanelProblem(denied, at - 300, at),),
+        problems=(PanelProblem(denied, at - 300, at),),
         health=SlackHealth(True, at - 1045, 0, 1, removed),
         updated=at - 300,
         stale=True,
@@ -96,46 +98,38 @@ SCENES = {"well": healthy_snapshot, "troubled": troubled_snapshot}
 
 
 class PanelFeed:
-    """A `Watcher`; what it was told is in `told`.
+    """A `SnapshotSource`. `sent_commands` has every call that it got.
 
     Parameters
     ----------
     scene
-        ``well`` or ``troubled``; one that ends in ``-still`` does not change but for its clock.
+        ``well`` or ``troubled``. With the suffix ``-still`` only the clock changes.
     """
 
     def __init__(self, scene: str = "well") -> None:
         self.sent_commands: list[tuple[Any, ...]] = []
-        self._heard: dict[str, Callable[[dict[str, Any]], None]] = {}
-        # Nobody's child and in a session of its own, as the sidecar is: a kernel ends its children before it leaves.
-        shell = [
-            "/bin/sh",
-            "-c",
-            'exec 3<&0; "$@" <&3 &',
-            "sh",
-            sys.executable,
-            "-m",
-            "tests.support.panel_feed",
-            scene,
-        ]
+        self._receivers: dict[str, Callable[[dict[str, Any]], None]] = {}
+        # Like the sidecar: no child of the kernel and in its own session. A kernel kills its children as it exits.
+        shell = ["/bin/sh", "-c", 'exec 3<&0; "$@" <&3 &', "sh"]
+        program = [sys.executable, "-m", "tests.support.panel_feed", scene]
         self._process = subprocess.Popen(
-            shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [*shell, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         self._process.wait()
-        # On a busy machine its imports alone outlast what a panel waits for its first picture.
+        # On a busy machine its imports take longer than a panel waits for its first picture.
         assert self._process.stdout
         assert self._process.stdout.readline() == READY_LINE
-        threading.Thread(target=copy_context().run, args=(self._listen,), name="feed", daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(self._read_snapshots,), name="feed", daemon=True).start()
 
     def set_webhook(self, webhook: object) -> None:
         self.sent_commands.append(("aim",))
 
-    def subscribe(self, panel_id: str, request: PanelRequest, heard: Callable[[dict[str, Any]], None]) -> None:
-        self._heard[panel_id] = heard
+    def subscribe(self, panel_id: str, request: PanelRequest, receive: Callable[[dict[str, Any]], None]) -> None:
+        self._receivers[panel_id] = receive
         self._send("watch", panel=panel_id, request=to_json_dict(request))
 
     def unsubscribe(self, panel_id: str) -> None:
-        self._heard.pop(panel_id, None)
+        self._receivers.pop(panel_id, None)
         self._send("unwatch", panel=panel_id)
 
     def send_command(self, kind: str, **values: Any) -> None:
@@ -147,47 +141,50 @@ class PanelFeed:
         self._process.stdin.write(json.dumps({"kind": kind, **values}) + "\n")
         self._process.stdin.flush()
 
-    def _listen(self) -> None:
+    def _read_snapshots(self) -> None:
         assert self._process.stdout
-        for text in self._process.stdout:
-            line = json.loads(text)
-            if heard := self._heard.get(line["panel"]):
-                heard(line)
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if receive := self._receivers.get(message["panel"]):
+                receive(message)
 
 
 def serve_snapshots(scene: str) -> None:
-    """The process: draws a snapshot for each panel that watches, again and again, until its input ends."""
+    """Print snapshots for each subscribed panel until the input ends. This is the separate process."""
     from cwnotify.view.plot import PlotRenderer
 
-    name, _, still = scene.partition("-")
-    plot, panels, muted, count = PlotRenderer(), {}, 0.0, 0
+    name, _, suffix = scene.partition("-")
+    plot, muted_until, count, has_ended = PlotRenderer(), 0.0, 0, False
+    panels: dict[str, PanelRequest] = {}
 
-    def obey() -> None:
-        nonlocal muted
-        for text in sys.stdin:
-            match json.loads(text):
+    def read_commands() -> None:
+        nonlocal muted_until, has_ended
+        for line in sys.stdin:
+            match json.loads(line):
                 case {"kind": "watch", "panel": panel, "request": request}:
                     panels[panel] = from_json_dict(PanelRequest, request)
                 case {"kind": "unwatch", "panel": panel}:
                     panels.pop(panel, None)
                 case {"kind": "mute", "seconds": seconds}:
-                    muted = time.time() + seconds if seconds else 0.0
-        panels["end"] = PanelRequest()
+                    muted_until = time.time() + seconds if seconds else 0.0
+        has_ended = True
 
-    threading.Thread(target=obey, daemon=True).start()
+    threading.Thread(target=read_commands, daemon=True).start()
     plot.render_png(SCENES[name](time.time()), dark=False)
     print(READY_LINE, end="", flush=True)
-    while "end" not in panels:
+    while not has_ended:
         for panel, request in dict(panels).items():
             count += 1
-            shown = SCENES[name](time.time(), request)
-            if not still and count % 2:
-                busy = replace(shown.alarms[0], state="ALARM")
-                shown = replace(shown, alarms=(busy, *shown.alarms[1:]))
-            shown = replace(shown, health=replace(shown.health, muted_until=muted))
-            pictures = {name: b64encode(plot.render_png(shown, name == "dark")).decode() for name in ("light", "dark")}
-            line = {"kind": "snapshot", "panel": panel, "snapshot": to_json_dict(shown), **pictures}
-            print(json.dumps(line), flush=True)
+            snapshot = SCENES[name](time.time(), request)
+            if not suffix and count % 2:
+                busy = replace(snapshot.alarms[0], state="ALARM")
+                snapshot = replace(snapshot, alarms=(busy, *snapshot.alarms[1:]))
+            snapshot = replace(snapshot, health=replace(snapshot.health, muted_until=muted_until))
+            pictures = {
+                theme: b64encode(plot.render_png(snapshot, theme == "dark")).decode() for theme in ("light", "dark")
+            }
+            message = {"kind": "snapshot", "panel": panel, "snapshot": to_json_dict(snapshot), **pictures}
+            print(json.dumps(message), flush=True)
         time.sleep(SNAPSHOT_INTERVAL)
 
 

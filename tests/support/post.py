@@ -1,4 +1,4 @@
-"""Delivery alone: a real thread over a real outbox, without a kernel."""
+"""Delivery without a kernel: the real thread and a real outbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 
 class DeliveryHarness:
-    """A real delivery over a real outbox; a context manager, after which nothing is looked up or sent any more."""
+    """A delivery thread with its outbox. A context manager: after its exit the thread sends nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path / "outbox.sqlite3"
@@ -27,7 +27,7 @@ class DeliveryHarness:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The thread waits here for ever. Else it would go on to ask ports that other tests are given by then.
+        # The thread then waits on this lock forever. Otherwise it would send to ports that later tests use.
         self.delivery.attempt_lock.acquire(timeout=10)
         self.delivery.wake()
         self.outbox.close()
@@ -37,7 +37,7 @@ class DeliveryHarness:
         self.delivery.wake()
 
     def find_message(self, id: str) -> OutboxMessage:
-        return next(one for one in self.outbox.list_messages() if one.id == id)
+        return next(message for message in self.outbox.list_messages() if message.id == id)
 
     def wait_for_state(self, id: str, state: str, seconds: float = 15.0) -> None:
         until(lambda: self.find_message(id).state == state, seconds, f"{id} {state}")

@@ -1,7 +1,8 @@
-"""Which tests may run twice: those that drive a real kernel or browser, which share two cores here. Standard library.
+"""Decide which tests may run a second time: those that drive a real kernel or browser.
 
-All others have no reason to fail but a fault. A test drives one if it, a fixture of its, or a function of the tests
-that they use names one of `DRIVER_CLASSES`. Modules whose kernel runs in another process bear the mark themselves.
+Timing on a busy machine can make these fail. Any other test fails only because of a defect. A test drives one if the
+test, one of its fixtures, or a function of the tests that these call names one of `DRIVER_CLASSES`. Modules whose
+kernel runs in another process set the mark themselves. Imports only the standard library and pytest.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ MAX_REASON_LENGTH = 300
 
 
 def drives_kernel_or_browser(item: pytest.Function) -> bool:
-    """Whether `item` names a driver, itself or by what it uses."""
+    """Return whether `item`, its fixtures or the functions that they call name a driver."""
     fixtures = (definitions[-1].func for definitions in item._fixtureinfo.name2fixturedefs.values())
-    todo: list[Callable[..., Any]] = [item.function, *fixtures]
-    done: set[CodeType] = set()
-    while todo:
-        function = inspect.unwrap(todo.pop())
+    pending: list[Callable[..., Any]] = [item.function, *fixtures]
+    visited: set[CodeType] = set()
+    while pending:
+        function = inspect.unwrap(pending.pop())
         code = getattr(function, "__code__", None)
-        if code is None or code in done:
+        if code is None or code in visited:
             continue
-        done.add(code)
-        names = set(_names(code))
+        visited.add(code)
+        names = set(_names_in(code))
         if BROWSER_FUNCTION in names:
             return True
         for value in map(function.__globals__.get, names):
@@ -37,20 +38,20 @@ def drives_kernel_or_browser(item: pytest.Function) -> bool:
             if (module, getattr(value, "__qualname__", "")) in DRIVER_CLASSES:
                 return True
             if inspect.isfunction(value) and module.startswith("tests."):
-                todo.append(value)
+                pending.append(value)
     return False
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """The names that `code` uses, and those of the functions within."""
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Yield the names that `code` and its inner functions use."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _names_in(constant)
 
 
 def failure_reason(report: pytest.TestReport) -> str:
-    """Why a test failed, in one line."""
+    """Return why a test failed, in one line."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(crash.message if crash else report.longrepr).strip().splitlines() or ["no reason is known"]
+    lines = str(crash.message if crash else report.longrepr).strip().splitlines() or ["unknown reason"]
     return f"{report.when}: {lines[0] if crash else lines[-1]}"[:MAX_REASON_LENGTH]

@@ -1,12 +1,12 @@
-"""A Slack that answers as a test tells it to: a real HTTP server on 127.0.0.1, good and bad ways included.
+"""A scriptable Slack stand-in: a real HTTP server on 127.0.0.1 that can also misbehave.
 
 ::
 
     with Slack() as slack:
         slack.answer = Answer(503)                 # from now on
-        slack.script += [RATE_LIMITED, OK]         # these first, one a request
-        slack.refuse(); ...; slack.accept()        # connections are refused, then taken on the same port
-        (payload,) = slack.wait_for(1)             # what was answered with 200 ok
+        slack.next_answers += [RATE_LIMITED, OK]   # first, one for each request
+        slack.refuse_connections(); ...; slack.accept_connections()
+        (payload,) = slack.wait_for(1)             # requests answered with 200 ok
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 Payload = dict[str, Any]
-# normal: as a server should. hang: takes the request and never answers. silent: does not even read it.
-# drip: the answer byte by byte, DRIP seconds apart. reset: RST before the body is read. late_reset: RST after it,
-# as when a proxy dies once Slack may have the message. cut: half of the answer's body, then the end.
+# hang: reads the request and never answers. silent: does not read it. drip: sends the answer byte by byte.
+# reset: RST before the body is read. late_reset: RST after it, when Slack may have the message. cut: half of the body.
 Mode = Literal["normal", "hang", "silent", "drip", "reset", "late_reset", "cut"]
 DRIP_INTERVAL = 0.01
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the stand-in does with a request."""
+    """How the stand-in answers a request."""
 
     status: int = 200
     body: str = "ok"
@@ -43,7 +42,7 @@ class Answer:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether a sender may call the message delivered."""
+        """Whether a client may treat the message as delivered."""
         return self.status == 200 and self.body == "ok" and self.mode in ("normal", "drip")
 
 
@@ -56,7 +55,7 @@ LOGIN_PAGE = Answer(200, "<!doctype html><title>Sign in</title>", {"Content-Type
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request, and what it was answered with."""
+    """One request and its answer."""
 
     at: float
     payload: Payload
@@ -65,16 +64,16 @@ class ReceivedRequest:
 
 
 class Slack:
-    """The stand-in; a context manager.
+    """The Slack stand-in; a context manager.
 
     Attributes
     ----------
     url
-        The webhook. `canary` is its secret part: it must turn up nowhere else.
+        The webhook. `canary` is its secret part, which must not appear anywhere else.
     answer
-        What requests get when `script`, which is used up first, is empty.
-    judge
-        If set, it may answer a request by its payload; None leaves it to `answer`.
+        The answer once `next_answers` is empty.
+    answer_by_payload
+        May return an answer for a payload; None leaves it to `answer`.
     received
         All requests, oldest first.
     """
@@ -108,22 +107,22 @@ class Slack:
                 _close(connection)
 
     def refuse_connections(self) -> None:
-        """Refuse connections from now on. The port stays ours."""
+        """Refuse connections and keep the port."""
         _close(self._listener)
         self._listener = _bound(self._port)
 
     def accept_connections(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._listener.listen(64)
         Thread(target=self._take, args=(self._listener,), name="slack", daemon=True).start()
 
     def wait_for(self, wanted: int | Callable[[list[Payload]], object], seconds: float = 10.0) -> list[Payload]:
-        """Wait until so many messages are delivered, or until `wanted` holds of them; gives all that are.
+        """Wait until `wanted` messages are delivered, or `wanted` returns True for them. Return all of them.
 
         Raises
         ------
         AssertionError
-            If that takes more than `seconds`.
+            If that takes longer than `seconds`.
         """
 
         def enough() -> bool:
@@ -133,13 +132,13 @@ class Slack:
             if not self._changed.wait_for(enough, seconds):
                 texts = [payload.get("text") for payload in self.payloads]
                 raise AssertionError(
-                    f"not delivered within {seconds:g} s; {len(self.received)} requests came, delivered are: {texts}"
+                    f"not delivered within {seconds:g} s; {len(self.received)} requests arrived, delivered: {texts}"
                 )
             return self.payloads
 
     @property
     def delivered(self) -> list[ReceivedRequest]:
-        """The requests answered with 200 ``ok``, oldest first. A client that has its answer finds its request here."""
+        """The requests answered with 200 ``ok``, oldest first. A client that has its answer is in this list."""
         with self._changed:
             return list(self._delivered)
 
@@ -148,7 +147,7 @@ class Slack:
         """The payloads of `delivered`."""
         return [request.payload for request in self.delivered]
 
-    # One thread for each connection
+    # Connections, one thread each
 
     def _take(self, listener: socket.socket) -> None:
         while not self._stopped.is_set():
@@ -164,7 +163,7 @@ class Slack:
         try:
             self._converse(connection)
         except OSError:
-            # The client went away, or the test is over.
+            # The client disconnected, or the test is over.
             pass
         finally:
             with self._changed:
@@ -216,20 +215,20 @@ class Slack:
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket that holds the port but does not listen: whoever connects is refused."""
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind(("127.0.0.1", port))
-    return one
+    """Return a socket that holds the port without listening, so connections are refused."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
 
 
-def _close(one: socket.socket) -> None:
-    """Close, and wake whoever waits on it in another thread."""
+def _close(connection: socket.socket) -> None:
+    """Close the socket, and wake threads that wait on it."""
     try:
-        one.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
-    one.close()
+    connection.close()
 
 
 def _reset(connection: socket.socket) -> None:
@@ -243,7 +242,7 @@ def _read_head(connection: socket.socket) -> tuple[str, bytes]:
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)
         if not piece:
-            raise ConnectionResetError("the client left in mid-request")
+            raise ConnectionResetError("the client disconnected during the request")
         data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
     return head.decode("latin-1"), rest
@@ -253,7 +252,7 @@ def _read_body(connection: socket.socket, body: bytes, length: int) -> bytes:
     while len(body) < length:
         piece = connection.recv(65536)
         if not piece:
-            raise ConnectionResetError("the client left in mid-request")
+            raise ConnectionResetError("the client disconnected during the request")
         body += piece
     return body
 

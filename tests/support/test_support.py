@@ -1,14 +1,13 @@
-"""The stand-in does what it is told: otherwise the tests that lean on it would prove nothing."""
+"""Tests of the Slack stand-in and of `until`. Tests that use them prove nothing if these fail."""
 
 from __future__ import annotations
 
 from threading import Timer
-from typing import Any
 
 import pytest
 import requests
 
-from tests.support.slack import LOGIN_PAGE, OK, RATE_LIMITED, REDIRECT, WEBHOOK_REMOVED, Answer, Slack
+from tests.support.slack import LOGIN_PAGE, OK, RATE_LIMITED, REDIRECT, WEBHOOK_REMOVED, Answer, Mode, Slack
 from tests.support.waiting import until
 
 
@@ -17,7 +16,7 @@ def post_message(slack: Slack, path: str = "", seconds: float = 5.0) -> requests
     return requests.post(url, json={"text": "hi"}, timeout=seconds, allow_redirects=False)
 
 
-def test_what_is_answered_with_ok_is_delivered() -> None:
+def test_message_answered_with_ok_is_delivered() -> None:
     with Slack() as slack:
         reply = post_message(slack)
 
@@ -27,7 +26,7 @@ def test_what_is_answered_with_ok_is_delivered() -> None:
 
 
 @pytest.mark.parametrize("answer", [RATE_LIMITED, WEBHOOK_REMOVED, REDIRECT, LOGIN_PAGE, Answer(503, "")], ids=str)
-def test_any_other_answer_is_received_and_not_delivered(answer: Answer) -> None:
+def test_message_answered_with_error_is_received_but_not_delivered(answer: Answer) -> None:
     with Slack(answer) as slack:
         reply = post_message(slack)
 
@@ -37,20 +36,20 @@ def test_any_other_answer_is_received_and_not_delivered(answer: Answer) -> None:
         assert not slack.delivered
 
 
-def test_a_script_is_used_up_first() -> None:
+def test_next_answers_are_used_before_default_answer() -> None:
     with Slack() as slack:
         slack.next_answers += [RATE_LIMITED, WEBHOOK_REMOVED]
 
         assert [post_message(slack).status_code for _ in range(3)] == [429, 404, 200]
 
 
-def test_another_path_is_no_webhook() -> None:
+def test_other_path_returns_no_service() -> None:
     with Slack() as slack:
         assert post_message(slack, "/services/other").text == "no_service"
         assert not slack.delivered
 
 
-def test_refused_connections_are_taken_again_on_the_same_port() -> None:
+def test_accept_connections_reopens_same_port() -> None:
     with Slack() as slack:
         slack.refuse_connections()
         with pytest.raises(requests.ConnectionError, match="refused"):
@@ -70,29 +69,31 @@ def test_refused_connections_are_taken_again_on_the_same_port() -> None:
         ("cut", (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)),
     ],
 )
-def test_bad_ways_are_as_bad_as_they_sound(mode: Any, error: Any) -> None:
+def test_faulty_mode_raises_at_client_and_delivers_nothing(
+    mode: Mode, error: type[Exception] | tuple[type[Exception], ...]
+) -> None:
     with Slack(Answer(mode=mode)) as slack:
         with pytest.raises(error):
             post_message(slack, seconds=0.3)
         assert not slack.delivered
 
 
-def test_a_dripping_answer_arrives_in_the_end() -> None:
+def test_drip_mode_delivers_message() -> None:
     with Slack(Answer(mode="drip")) as slack:
         assert post_message(slack).text == "ok"
         slack.wait_for(1)
 
 
-def test_waiting_ends_with_the_reason() -> None:
+def test_wait_timeout_reports_condition() -> None:
     with Slack() as slack:
         Timer(0.05, post_message, [slack]).start()
         slack.wait_for(lambda messages: messages and messages[0]["text"] == "hi")
-        with pytest.raises(AssertionError, match=r"not delivered within 0\.05 s; 1 requests came"):
+        with pytest.raises(AssertionError, match=r"not delivered within 0\.05 s; 1 requests arrived"):
             slack.wait_for(2, seconds=0.05)
-    with pytest.raises(AssertionError, match=r"a unicorn did not come about within 0\.02 s"):
+    with pytest.raises(AssertionError, match=r"a unicorn did not happen within 0\.02 s"):
         until(lambda: None, 0.02, "a unicorn")
 
 
-def test_ok_is_the_only_delivery() -> None:
+def test_only_exact_ok_is_delivered() -> None:
     assert OK.is_delivered
     assert not Answer(200, "ok\n").is_delivered

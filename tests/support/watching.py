@@ -1,4 +1,4 @@
-"""``cwnotify watch`` as a real process, and what it saw."""
+"""``cwnotify watch`` as a real process, with the snapshots that it prints."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.waiting import until
 
 
 class WatchProcess:
-    """A watch from its start to its end; a context manager.
+    """The process; a context manager.
 
     Parameters
     ----------
     options
-        Of ``cwnotify watch``.
+        Options of ``cwnotify watch``.
     environ
-        What it finds in its environment beside the world's.
+        Environment variables in addition to the world's.
     """
 
     def __init__(self, world: World, *options: str, environ: dict[str, str]) -> None:
@@ -32,7 +32,7 @@ class WatchProcess:
 
     def __enter__(self) -> WatchProcess:
         self._process = self._world.launch("cwnotify", "watch", "--json", *self._options, env=self._environ)
-        threading.Thread(target=self._read, name="watching", daemon=True).start()
+        threading.Thread(target=self._read_snapshots, name="watching", daemon=True).start()
         return self
 
     def __exit__(
@@ -45,25 +45,25 @@ class WatchProcess:
             self._process.kill()
 
     def wait_for_snapshot(self, condition: Callable[[Snapshot], object], what: str, seconds: float = 20.0) -> Snapshot:
-        """Wait for a snapshot of which `condition` holds."""
-        seen = len(self.snapshots)
+        """Wait until the latest snapshot, or a later one, meets `condition`. Return that snapshot."""
+        first = max(len(self.snapshots) - 1, 0)
 
-        def found() -> Snapshot | None:
-            return next((one for one in self.snapshots[max(seen - 1, 0) :] if condition(one)), None)
+        def find_match() -> Snapshot | None:
+            return next((snapshot for snapshot in self.snapshots[first:] if condition(snapshot)), None)
 
         try:
-            snapshot = until(found, seconds, what)
+            snapshot = until(find_match, seconds, what)
         except AssertionError:
-            raise AssertionError(f"{what} did not come about; last: {self.snapshots[-1:]}") from None
+            raise AssertionError(f"{what} did not happen within {seconds:g} s; last: {self.snapshots[-1:]}") from None
         assert snapshot
         return snapshot
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill the process without warning."""
         self._process.kill()
         self._process.wait()
 
-    def _read(self) -> None:
+    def _read_snapshots(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
             self.snapshots.append(from_json_dict(Snapshot, json.loads(line)))

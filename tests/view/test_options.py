@@ -37,7 +37,7 @@ def test_options_become_panel_request(line: str, request_: PanelRequest) -> None
         ("--metric cpus", "'cpus' is not a metric; use cpu, gpu, mem, disk, or NAMESPACE/NAME"),
         ("--range 1s", "range takes 5m to 15d, not '1s'; write it like 3h"),
         ("--range long", "'long' is not a duration"),
-        ("--alarm-slack maybe", "alarm-slack takes auto, always, never; not 'maybe'"),
+        ("--alarm-slack maybe", "alarm-slack cannot be 'maybe'; choose from auto, always, never"),
         ("--instances i-0", "--instances is not an option; did you mean --instance?\nusage: %cwnotify panel"),
         ("tag team=ml", "tag is not an option; did you mean --tag?"),
         ("--tag 'x", "unclosed quote"),

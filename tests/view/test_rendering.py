@@ -268,7 +268,7 @@ def test_sparkline_has_label() -> None:
 @pytest.mark.parametrize(
     ("health", "text"),
     [
-        (SlackHealth(), "no webhook is set; set one with %cwnotify login"),
+        (SlackHealth(), "no webhook is configured; run %cwnotify login"),
         (SlackHealth(True), "nothing sent yet, none waiting"),
         (SlackHealth(True, AT, 3), f"last delivered {format_local_time(AT, AT, show_seconds=True)}, 3 waiting"),
         (SlackHealth(True, AT, 0, 2, "404 no_service"), "2 dead, 404 no_service"),

@@ -1,1 +1,1 @@
-"""The facts that an alert reports, as frozen dataclasses."""
+"""Events that alerts report, as frozen dataclasses. Pure."""

@@ -1,7 +1,7 @@
 """Facts that AWS reports: alarm changes, instance notices, failed functions and other events. Standard library only.
 
 The Lambda function imports this module, so its classes use `light_dataclass` instead of `dataclasses`.
-All times are Unix seconds (UTC); whatever is not known is left at its default.
+All times are Unix seconds (UTC). A field that AWS did not send has its default.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 from cwnotify.alerts.light_dataclass import frozen
 
-# The kernel imports this module, too: one file less for it.
+# Not from python310: the kernel imports this module, and where StrEnum exists it needs one file less.
 try:
     from enum import StrEnum
 except ImportError:
@@ -20,13 +20,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# "6 out of 6 time series evaluated to ALARM", "100+ time series evaluated to ALARM", "7 time series evaluated to OK":
+# "6 out of 6 time series evaluated to ALARM", "100+ time series evaluated to ALARM", "7 time series evaluated to OK".
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 _SUMMARY = r"^\s*\d{1,6}\+?(?: out of \d{1,6})? (?:time series|contributors?) evaluated to (?:ALARM|OK)\b"
 
 
 class AlarmState(StrEnum):
-    """The states that CloudWatch knows."""
+    """The states of a CloudWatch alarm."""
 
     OK = "OK"
     ALARM = "ALARM"
@@ -35,7 +35,7 @@ class AlarmState(StrEnum):
 
 @frozen
 class Dimension:
-    """One name and value that tell a metric from others of its name."""
+    """A name and value that distinguish a metric from others with the same name."""
 
     name: str
     value: str
@@ -48,17 +48,17 @@ class WatchedMetric:
     Parameters
     ----------
     id
-        What expressions call it.
+        The name that expressions use for it.
     name, namespace, dimensions, statistic
-        The metric, and ``Average``, ``Sum``, ``p99``... of it; empty for an expression.
+        The metric and its statistic (``Average``, ``Sum``, ``p99``); empty for an expression.
     period
         Seconds.
     expression, label
-        Metric math, an anomaly band or a Metrics Insights query, and what it is called.
+        Metric math, an anomaly band or a Metrics Insights query, and its label.
     compared
-        Whether it is this that the alarm compares, not merely a part of it.
+        True if the alarm compares this value; False if it is only an input of an expression.
     account
-        The account that owns the metric, where it is not the alarm's own.
+        The account that owns the metric, if it is not the alarm's account.
     """
 
     id: str = ""
@@ -84,7 +84,7 @@ class Tag:
 
 @frozen
 class ChildAlarm:
-    """An alarm whose change changed a composite one."""
+    """An alarm whose change triggered a composite alarm."""
 
     name: str
     state: str = ""
@@ -93,42 +93,44 @@ class ChildAlarm:
 
 @frozen
 class AlarmStateChange:
-    """An alarm went from one state to another.
+    """An alarm changed its state.
 
     Parameters
     ----------
-    before, after
-        One of `AlarmState`, or the very word that AWS sent should it be none of them.
+    after, before
+        One of `AlarmState`, or the text that AWS sent if it is none of them.
+    at
+        When the alarm changed.
     reason
-        CloudWatch's own sentence.
+        CloudWatch's own explanation.
     value
         The newest datapoint.
     threshold, comparison
-        ``GreaterThanThreshold`` and the like; `threshold` is None for an anomaly band.
+        The threshold, and ``GreaterThanThreshold`` or a similar operator; `threshold` is None for an anomaly band.
     lower, upper
-        The anomaly band's edges at `value`.
+        The limits of the anomaly band when `value` was measured.
     datapoints_to_alarm, evaluation_periods
         M of N.
     treat_missing_data
         ``breaching``, ``notBreaching``, ``ignore`` or ``missing``.
     metric, namespace, dimensions, statistic, period, unit
-        What is compared; for an expression `metric` is its label. `period` is in seconds.
+        The compared metric; for an expression, `metric` is its label. `period` is in seconds.
     instance
         The EC2 instance among the dimensions.
     metrics
-        For metric math and anomaly detection: all that takes part.
+        For metric math and anomaly detection: all metrics and expressions of the alarm.
     region
-        Its code (``ap-northeast-2``), else what AWS called it.
+        The region's code (``ap-northeast-2``), or the name that AWS sent.
     partition
         ``aws``, ``aws-cn`` or ``aws-us-gov``.
     rule, children
-        For a composite alarm.
+        For a composite alarm: its rule, and the alarms that triggered it.
     contributor, contributor_id
-        The one time series among many that this change is about.
+        The time series that changed, if the alarm watches many.
     held_back
         Why the alarm's actions were suppressed.
     muted_by, muted_until
-        The mute rule in force.
+        The active mute rule, and when it ends.
     before_since
         When the alarm entered the state `before`.
     recent
@@ -138,7 +140,7 @@ class AlarmStateChange:
     suppression_ended
         What suppressed the alarm's actions until this change.
     tags
-        The alarm's tags, where AWS sends them.
+        The alarm's tags, if AWS sent them.
     query, log_groups, log_lines
         PromQL or Logs Insights text; for a log alarm, its log groups and the matching lines.
     pending_period, recovery_period
@@ -146,9 +148,9 @@ class AlarmStateChange:
     evaluation_state
         ``PARTIAL_DATA``, ``EVALUATION_FAILURE`` or ``EVALUATION_ERROR``; empty for a normal evaluation.
     contributors_follow
-        Whether this only counts an alarm's time series, and EventBridge sends an event of its own for each of them.
+        Whether this is only a count of time series, and EventBridge sends a separate event for each of them.
     redacted
-        Whether a text held what looked like a secret.
+        Whether text that looked like a secret was removed.
     """
 
     name: str
@@ -200,28 +202,28 @@ class AlarmStateChange:
 
     @property
     def alarm_key(self) -> str:
-        """The same for all changes of one alarm and of its contributors."""
+        """An identifier shared by all changes of one alarm, including those of its contributors."""
         return self.arn or f"{self.account}:{self.region}:{self.name}"
 
     @property
     def key(self) -> str:
-        """The same for all changes of one alarm (of one time series, where an alarm follows many)."""
+        """An identifier shared by all changes of one alarm, or of one time series if the alarm watches many."""
         return f"{self.alarm_key}#{self.contributor_id}" if self.contributor_id else self.alarm_key
 
     @property
     def is_summary(self) -> bool:
-        """Whether this only counts the time series of an alarm that follows many, and names none of them."""
+        """Whether this only counts the time series of an alarm that watches many, without naming any of them."""
         return not self.contributor_id and not self.contributor and re.match(_SUMMARY, self.reason) is not None
 
     @property
     def id(self) -> str:
-        """The same for each copy of one change, whichever way it came; differs between changes."""
-        # Without a time the reason has to do: it holds the datapoints and when they were measured.
+        """An identifier shared by all copies of one change, from whatever source, and by no other change."""
+        # The reason replaces a missing time: it contains the datapoints and their times.
         return f"{self.key}|{self.after}|{self.reason if self.at is None else f'{self.at:.3f}'}"
 
 
 class NoticeKind(StrEnum):
-    """What EventBridge says of an instance."""
+    """What EventBridge reports about an instance."""
 
     INTERRUPTION = "interruption"
     REBALANCE = "rebalance"
@@ -230,12 +232,12 @@ class NoticeKind(StrEnum):
 
 @frozen
 class InstanceNotice:
-    """An instance will go away, is at risk of it, or changed its state.
+    """An instance will be interrupted, may be interrupted, or changed its state.
 
     Parameters
     ----------
     word
-        The new state (``stopped``), or what an interruption will do (``terminate``, ``stop``, ``hibernate``).
+        The new state (``stopped``), or the action of an interruption (``terminate``, ``stop``, ``hibernate``).
     """
 
     kind: NoticeKind
@@ -248,26 +250,26 @@ class InstanceNotice:
 
     @property
     def id(self) -> str:
-        """The same for each copy of one notice."""
+        """An identifier shared by all copies of one notice."""
         return f"{self.instance}|{self.kind}|{self.word}|{self.at}"
 
 
 @frozen
 class FunctionFailure:
-    """Another Lambda function failed, and its on-failure destination or dead-letter queue keeps the event.
+    """Another Lambda function failed, and AWS sent the event to its on-failure destination or dead-letter queue.
 
     Parameters
     ----------
     function
-        Its name; empty where a dead-letter queue does not name it.
+        The function's name; empty if a dead-letter queue does not name it.
     condition
-        Why AWS gave up: ``RetriesExhausted``, ``EventAgeExceeded`` and the like.
+        Why AWS stopped retrying, such as ``RetriesExhausted`` or ``EventAgeExceeded``.
     invocations
-        How often it was invoked.
+        The number of invocations.
     trace
-        Where the error was raised.
+        The stack trace of the error.
     payload
-        The event that it failed on.
+        The event that the function did not process.
     """
 
     function: str = ""
@@ -294,11 +296,11 @@ class CustomNotification:
     Parameters
     ----------
     title, description, next_steps
-        Markdown, as Slack writes it.
+        Slack's mrkdwn.
     summary
-        What stands for all of it where there is no title.
+        Shown as the title if there is none.
     context
-        Names and values besides.
+        Additional names and values.
     """
 
     title: str = ""
@@ -315,18 +317,18 @@ class CustomNotification:
 
 @frozen
 class UnrecognizedEvent:
-    """Anything that is no alarm, to be shown as it is.
+    """An event that is none of the above, shown unchanged.
 
     Parameters
     ----------
     title
-        What it calls itself: an SNS subject, an EventBridge detail type.
+        The event's own title: an SNS subject or an EventBridge detail type.
     id
-        The message's own id, else its text.
+        The message's id, or its text if it has none.
     redacted
-        Whether it held what looked like a secret.
+        Whether text that looked like a secret was removed.
     left_out
-        How many entries of a list it stands for, which were too many to read.
+        If it replaces the rest of a list that was too long to read: the number of those entries.
     """
 
     text: str
@@ -341,17 +343,17 @@ AwsEvent = AlarmStateChange | InstanceNotice | FunctionFailure | CustomNotificat
 
 
 def deduplicate_events(events: Iterable[AwsEvent]) -> tuple[AwsEvent, ...]:
-    """The events without the copies of earlier ones, in their order; SNS and SQS may deliver twice.
+    """Return the events in order, without copies. SNS and SQS may deliver an event twice.
 
-    An alarm's summary of its time series is left out beside events of those that changed to the same state.
+    Also drop an alarm's count of time series if events for single time series report the same state.
     """
-    first: dict[tuple[type, str], AwsEvent] = {}
+    unique: dict[tuple[type, str], AwsEvent] = {}
     for event in events:
-        first.setdefault((type(event), event.id), event)
-    alarms = [event for event in first.values() if isinstance(event, AlarmStateChange)]
-    named = {(event.alarm_key, event.after) for event in alarms if event.contributor_id or event.contributor}
+        unique.setdefault((type(event), event.id), event)
+    alarms = [event for event in unique.values() if isinstance(event, AlarmStateChange)]
+    detailed = {(event.alarm_key, event.after) for event in alarms if event.contributor_id or event.contributor}
     return tuple(
         event
-        for event in first.values()
-        if not (isinstance(event, AlarmStateChange) and event.is_summary and (event.alarm_key, event.after) in named)
+        for event in unique.values()
+        if not (isinstance(event, AlarmStateChange) and event.is_summary and (event.alarm_key, event.after) in detailed)
     )

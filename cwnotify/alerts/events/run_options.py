@@ -1,6 +1,7 @@
-"""What a user may ask of a run's alert: the options, each told once, and how their words are read.
+"""The options of a run's alert, and the parsers of their values.
 
-The magics and the command line build their parsers from `RUN_OPTION_SPECS`. Standard library and `cwnotify.errors` only.
+The magics and the command line build their parsers from `RUN_OPTION_SPECS`. May import the standard library,
+`cwnotify.errors` and the pure parts of `cwnotify.alerts`.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ MAX_DURATION_SECONDS = 10 * 365 * 86400.0
 
 @frozen
 class RunOptions:
-    """What was asked of one run's alert.
+    """The options of one run's alert.
 
     Parameters
     ----------
     min_seconds
-        Send only if the run took at least so long.
+        Send an alert only if the run took at least this long.
     on
-        ``finish`` (only a run that finished), ``error`` (only one that did not) or ``always``.
+        ``finish`` (only if the run finished), ``error`` (only if it did not) or ``always``.
     mention
-        Who is to be pinged, in Slack's own form (``<!here>``, ``<@U…>``, ``<!subteam^S…>``), or empty.
+        The user or group to ping, in Slack's syntax (``<!here>``, ``<@U…>``, ``<!subteam^S…>``), or empty.
     show
-        Expressions whose values the alert carries.
+        Expressions whose values the alert includes.
     tail
-        How many of the last printed lines the alert carries.
+        How many of the last printed lines the alert includes.
     channel
-        Sent as ``channel``; only legacy webhooks heed it.
+        Sent as ``channel``; only legacy webhooks support it.
     zone
-        IANA name of the zone in which times are shown; empty for the language's default.
+        IANA name of the zone for times; empty for the language's default.
     together
-        One alert for all such runs that follow each other.
+        Send one alert for all such runs that follow each other.
     """
 
     min_seconds: float = 0.0
@@ -55,23 +56,23 @@ class RunOptions:
     together: bool = False
 
     def wants_alert(self, finished: bool, seconds: float) -> bool:
-        """Whether a run that ended so, after so long, is to be told."""
+        """Return whether to send an alert for a run that took `seconds` and did or did not finish."""
         if seconds < self.min_seconds:
             return False
         return self.on == "always" or (self.on == "finish") == finished
 
 
-# As people write them, the longest first; what they stand for, in seconds. Korean too.
-_WRITTEN = {
+# Each unit's spellings, English and Korean, and its length in seconds; the largest unit first.
+_SPELLINGS = {
     "weeks week w 주": 604800.0,
     "days day d 일": 86400.0,
     "hours hour hrs hr h 시간": 3600.0,
     "minutes minute mins min m 분": 60.0,
     "seconds second secs sec s 초": 1.0,
 }
-_UNITS = {word: seconds for words, seconds in _WRITTEN.items() for word in words.split()}
-# The unit of a number without one, behind the unit before it: the 30 of "1h30" are minutes.
-_NEXT = {604800.0: 86400.0, 86400.0: 3600.0, 3600.0: 60.0, 60.0: 1.0}
+_UNITS = {word: seconds for words, seconds in _SPELLINGS.items() for word in words.split()}
+# The unit of a number without one, by the unit before it: the 30 of "1h30" means minutes.
+_NEXT_SMALLER = {604800.0: 86400.0, 86400.0: 3600.0, 3600.0: 60.0, 60.0: 1.0}
 _PART = rf"(\d+(?:\.\d+)?|\.\d+)\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})?(?![a-z])"
 _CLOCK = r"(?:(\d{1,3})[-\s])?(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d+)?)"
 _ISO = (
@@ -80,58 +81,58 @@ _ISO = (
 
 
 def parse_duration(text: str) -> float:
-    """Read a length of time as seconds.
+    """Return a duration in seconds.
 
     ``90`` (seconds), ``90s``, ``5 min``, ``1h30``, ``1h 30m``, ``2 hours and 5 minutes``, ``01:30:00``, ``PT1H30M``.
 
     Raises
     ------
     UsageError
-        If `text` is none of these.
+        If `text` is not a duration, or longer than `MAX_DURATION_SECONDS`.
     """
     words = text.strip().lower()
-    seconds = _by_clock(words)
+    seconds = _parse_clock(words)
     if seconds is None:
-        seconds = _by_units(words)
+        seconds = _parse_units(words)
     if seconds is None or seconds > MAX_DURATION_SECONDS:
-        hint = "; 1:30 could be minutes or hours" if re.fullmatch(r"\d+:\d+", words) else ""
-        raise UsageError(f"{text!r} is not a duration{hint}", hint="write it like 90s, 5m or 1h30m")
+        reason = ": it could mean minutes or hours" if re.fullmatch(r"\d+:\d+", words) else ""
+        raise UsageError(f"{text!r} is not a duration{reason}", hint="write it like 90s, 5m or 1h30m")
     return seconds
 
 
-def _by_clock(words: str) -> float | None:
-    """``H:MM:SS``, also with days before it, as SLURM has it, and ISO 8601."""
-    if found := re.fullmatch(_CLOCK, words, re.ASCII):
-        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+def _parse_clock(words: str) -> float | None:
+    """Parse ``H:MM:SS``, optionally after days (as SLURM writes it), or an ISO 8601 duration."""
+    if match := re.fullmatch(_CLOCK, words, re.ASCII):
+        days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
         return days * 86400.0 + hours * 3600.0 + minutes * 60.0 + seconds
-    found = re.fullmatch(_ISO, words, re.ASCII)
-    if found is None or not any(found.groups()):
+    match = re.fullmatch(_ISO, words, re.ASCII)
+    if match is None or not any(match.groups()):
         return None
-    return sum(float(n or 0) * size for n, size in zip(found.groups(), _WRITTEN.values(), strict=True))
+    return sum(float(part or 0) * size for part, size in zip(match.groups(), _SPELLINGS.values(), strict=True))
 
 
-def _by_units(words: str) -> float | None:
-    """Numbers with units, each smaller than the one before; a number alone is in seconds."""
+def _parse_units(words: str) -> float | None:
+    """Parse numbers with units, each unit smaller than the one before. A single number means seconds."""
     if re.fullmatch(r"\d+(\.\d+)?|\.\d+", words, re.ASCII):
         return float(words)
     total, last, end = 0.0, 0.0, 0
-    for found in re.finditer(_PART, words, re.ASCII):
-        between = words[end : found.start()]
-        unit = _UNITS[found[2]] if found[2] else _NEXT.get(last)
+    for match in re.finditer(_PART, words, re.ASCII):
+        between = words[end : match.start()]
+        unit = _UNITS[match[2]] if match[2] else _NEXT_SMALLER.get(last)
         joins = re.fullmatch(r"\s*(?:,|and)?\s*", between) if end else not between
         if not joins or unit is None or (last and unit >= last):
             return None
-        total, last, end = total + float(found[1]) * unit, unit, found.end()
+        total, last, end = total + float(match[1]) * unit, unit, match.end()
     return total if end == len(words) and last else None
 
 
 def parse_mention(text: str) -> str:
-    """Turn ``@here``, ``@channel``, ``U…`` (a member) or ``S…`` (a user group) into Slack's form.
+    """Convert ``@here``, ``@channel``, ``U…`` (a member) or ``S…`` (a user group) to Slack's syntax.
 
     Raises
     ------
     UsageError
-        If `text` is none of these; a display name such as ``@minsu`` cannot be pinged by a webhook.
+        If `text` is none of these. A webhook cannot ping a display name such as ``@minsu``.
     """
     word = text.strip()
     if word in ("", "none"):
@@ -143,29 +144,29 @@ def parse_mention(text: str) -> str:
     if re.fullmatch(r"@?S[A-Z0-9]{2,20}", word, re.ASCII):
         return f"<!subteam^{word.lstrip('@')}>"
     raise UsageError(
-        f"{text!r} cannot be mentioned; use @here, @channel, a member ID (U…) or a user group ID (S…): "
-        "in Slack, open the profile, then ⋮, then Copy member ID"
+        f"{text!r} cannot be mentioned",
+        hint="use @here, @channel, a member ID (U…) or a user group ID (S…): "
+        "in Slack, open the profile, then ⋮, then Copy member ID",
     )
 
 
 def parse_expressions(text: str) -> tuple[str, ...]:
-    """Split ``loss, f(a, b)`` at the commas that stand outside brackets and quotes.
+    """Split ``loss, f(a, b)`` at the commas outside brackets and quotes.
 
     Raises
     ------
     UsageError
         If a part is not a Python expression.
     """
-    parts, start = [], 0
-    for end in [*(found.start() for found in re.finditer(",", text)), len(text)]:
+    expressions, start = [], 0
+    for end in [*(comma.start() for comma in re.finditer(",", text)), len(text)]:
         part = text[start:end].strip()
         if _is_expression(part):
-            parts.append(part)
+            expressions.append(part)
             start = end + 1
-    left = text[start:].strip()
-    if left:
-        raise UsageError(f"--show: {left!r} is not a Python expression")
-    return tuple(parts)
+    if remainder := text[start:].strip():
+        raise UsageError(f"--show: {remainder!r} is not a Python expression")
+    return tuple(expressions)
 
 
 def _is_expression(text: str) -> bool:
@@ -179,45 +180,59 @@ def _is_expression(text: str) -> bool:
 
 
 def validate_time_zone(text: str) -> str:
-    """Check a zone's IANA name. A machine without zone data knows none, and then every name passes.
+    """Return `text` if it is the IANA name of a time zone. Without zone data on this machine, accept any name.
 
     Raises
     ------
     UsageError
-        If there is no such zone.
+        If no time zone has this name.
     """
     from zoneinfo import ZoneInfo, available_timezones
 
     try:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError):
-        if known := available_timezones():
-            near = next((name for name in sorted(known) if name.lower().endswith(f"/{text.lower()}")), "Asia/Seoul")
-            raise UsageError(f"{text!r} is no time zone", hint=f"one is {near}") from None
+        if names := available_timezones():
+            example = next((name for name in sorted(names) if name.lower().endswith(f"/{text.lower()}")), "Asia/Seoul")
+            raise UsageError(f"{text!r} is not a time zone", hint=f"use a name such as {example}") from None
     return text
 
 
 def make_choice_parser(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
-    """Make a reader that accepts only `choices`."""
+    """Return a parser that accepts only `choices`. `name` is the option's name in its errors."""
 
-    def read(text: str) -> str:
+    def parse_choice(text: str) -> str:
         if text not in choices:
-            raise UsageError(f"{name} takes {', '.join(choices)}", hint=f"not {text!r}")
+            raise UsageError(f"{name} cannot be {text!r}", hint=f"choose from {', '.join(choices)}")
         return text
 
-    return read
+    return parse_choice
 
 
 def parse_line_count(text: str) -> int:
-    """Read a number of lines from 0 to `MAX_TAIL_LINES`."""
+    """Return a number of lines from 0 to `MAX_TAIL_LINES`.
+
+    Raises
+    ------
+    UsageError
+        If `text` is not such a number.
+    """
     if not re.fullmatch(r"\d{1,6}", word := text.strip(), re.ASCII) or int(word) > MAX_TAIL_LINES:
-        raise UsageError(f"--tail takes a number of lines from 0 to {MAX_TAIL_LINES}", hint=f"not {text!r}")
+        raise UsageError(f"--tail cannot be {text!r}", hint=f"use a number of lines from 0 to {MAX_TAIL_LINES}")
     return int(word)
 
 
 @frozen
 class RunOptionSpec:
-    """One option: its flag, the `RunOptions` field that it fills, how to read it, and its help."""
+    """One option: its flag, its `RunOptions` field, its value's placeholder, its parser and its help.
+
+    Parameters
+    ----------
+    read
+        Parses the value; None if the option takes no value.
+    cell_only
+        Whether only a notebook cell accepts the option.
+    """
 
     flag: str
     field: str
@@ -229,10 +244,18 @@ class RunOptionSpec:
 
 RUN_OPTION_SPECS = (
     RunOptionSpec(
-        "--min", "min_seconds", "DURATION", parse_duration, "tell only if it ran at least so long: 90s, 5m, 1h30m"
+        "--min",
+        "min_seconds",
+        "DURATION",
+        parse_duration,
+        "notify only if the run took at least this long: 90s, 5m, 1h30m",
     ),
     RunOptionSpec(
-        "--on", "on", "|".join(ON_CHOICES), make_choice_parser("--on", ON_CHOICES), "when to tell (default: always)"
+        "--on",
+        "on",
+        "|".join(ON_CHOICES),
+        make_choice_parser("--on", ON_CHOICES),
+        "notify only after this outcome (default: always)",
     ),
     RunOptionSpec(
         "--mention", "mention", "WHO", parse_mention, "ping @here, @channel, a member (U…) or a user group (S…)"
@@ -242,7 +265,7 @@ RUN_OPTION_SPECS = (
         "show",
         "EXPR[,EXPR…]",
         parse_expressions,
-        "values that the alert shows, taken after the cell, each within two seconds",
+        "include values, evaluated after the cell with a limit of two seconds each",
         cell_only=True,
     ),
     RunOptionSpec(
@@ -250,18 +273,13 @@ RUN_OPTION_SPECS = (
         "tail",
         "N",
         parse_line_count,
-        "the last N printed lines (off by default: output can hold secrets)",
+        "include the last N printed lines (default: 0, because output can contain secrets)",
     ),
     RunOptionSpec(
-        "--lang", "lang", "|".join(LANGUAGES), make_choice_parser("--lang", LANGUAGES), "the alert's language"
+        "--lang", "lang", "|".join(LANGUAGES), make_choice_parser("--lang", LANGUAGES), "set the alert's language"
     ),
-    RunOptionSpec("--channel", "channel", "NAME", str, "another channel (only legacy webhooks heed it)"),
+    RunOptionSpec("--channel", "channel", "NAME", str, "send to another channel (only legacy webhooks support this)"),
     RunOptionSpec(
-        "--together",
-        "together",
-        "",
-        None,
-        "one alert for all cells of a Run All that ask for it",
-        cell_only=True,
+        "--together", "together", "", None, "send one alert for all cells of a Run All that use it", cell_only=True
     ),
 )

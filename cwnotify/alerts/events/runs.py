@@ -1,28 +1,26 @@
-"""The facts that an alert can be about, as frozen dataclasses. Standard library only.
+"""What an alert about a run reports, as frozen dataclasses.
 
-All times are Unix seconds (UTC) and all lengths of time are seconds, as floats.
+May import the standard library and the pure parts of `cwnotify.alerts`. All times are Unix seconds (UTC) and all
+durations are seconds, as floats.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from cwnotify.alerts.events.alarms import AlarmState as AlarmState
-from cwnotify.alerts.events.alarms import AlarmStateChange as AlarmChanged
-from cwnotify.alerts.events.alarms import ChildAlarm as ChildAlarm
-from cwnotify.alerts.events.alarms import CustomNotification as CustomNotification
-from cwnotify.alerts.events.alarms import Dimension as Dimension
-from cwnotify.alerts.events.alarms import FunctionFailure as FunctionFailed
-from cwnotify.alerts.events.alarms import InstanceNotice as InstanceNotice
-from cwnotify.alerts.events.alarms import NoticeKind as NoticeKind
-from cwnotify.alerts.events.alarms import UnrecognizedEvent as Plain
-from cwnotify.alerts.events.alarms import WatchedMetric as WatchedMetric
+from cwnotify.alerts.events.alarms import (
+    AlarmStateChange,
+    CustomNotification,
+    FunctionFailure,
+    InstanceNotice,
+    UnrecognizedEvent,
+)
 from cwnotify.alerts.events.run_options import RunOptions
 from cwnotify.alerts.light_dataclass import frozen
 
 
 class Outcome(StrEnum):
-    """How a run ended; also the one word of it that an English alert holds."""
+    """How a run ended. The English alert contains exactly one of these words."""
 
     FINISHED = "finished"
     FAILED = "failed"
@@ -40,7 +38,7 @@ class RunKind(StrEnum):
 
 @frozen
 class RunLocation:
-    """Where something ran. Whatever is not known is left empty."""
+    """Where a run happened. Unknown fields are empty."""
 
     notebook: str = ""
     cell: int | None = None
@@ -52,24 +50,24 @@ class RunLocation:
 
 @frozen
 class Run:
-    """A registered piece of work, from the moment that it begins.
+    """A run, from its start.
 
     Parameters
     ----------
     id
-        Unique for ever; an alert about the run carries the same id, so that it is sent once.
+        Globally unique. The run's alert has the same id, which prevents a second alert.
     name
-        As the user called it; empty for a cell without a name.
+        The user's name for the run; empty for a cell without a name.
     started
         Unix seconds.
     options
-        What the user asked of the alert, settings already applied.
+        The options of its alert, after the settings were applied.
     job
-        What all ranks of a distributed launch on one machine call this run; empty for a single process.
+        An id shared by all ranks of a distributed launch on one machine; empty for a single process.
     rank
-        Which of these ranks it ran on.
+        The rank that it ran on.
     scrubbed
-        Whether something that looked like a secret was taken out of its texts or of how it ended.
+        Whether text that looked like a secret was removed from the run or its result.
     """
 
     id: str
@@ -92,7 +90,7 @@ class RunFailure:
     type
         The exception's class name (``ValueError``) or, for a command, ``exit code 3``.
     message
-        Its message; `cwnotify.alerts.redaction.run_events` cuts it to what a person would read.
+        Its message; `cwnotify.alerts.redaction.run_events` shortens it to a readable length.
     frames
         The last frames of the traceback, innermost last, as text.
     """
@@ -104,7 +102,7 @@ class RunFailure:
 
 @frozen
 class CapturedValue:
-    """One value that ``--show`` asked for; `error` says why there is none."""
+    """One value for ``--show``, or the `error` that occurred instead."""
 
     expression: str
     value: str = ""
@@ -118,11 +116,11 @@ class FailedCommand:
     Parameters
     ----------
     text
-        The command as the user typed it, or its first word.
+        The command that the user typed, or its first word.
     code
         Its exit code; 0 if a signal ended it.
     signal
-        ``SIGKILL`` and the like, if a signal ended it.
+        The signal that ended it, such as ``SIGKILL``, if any.
     """
 
     text: str
@@ -131,7 +129,7 @@ class FailedCommand:
 
 
 class WaitReason(StrEnum):
-    """What a run waits for that only a person can give."""
+    """Why a run waits for the user."""
 
     DEBUGGER = "debugger"
     INPUT = "input"
@@ -139,7 +137,7 @@ class WaitReason(StrEnum):
 
 @frozen
 class LoadSample:
-    """Load as last seen: `cpu` in percent of the host, memory in bytes."""
+    """The host's load at one time: `cpu` in percent, memory in bytes."""
 
     at: float
     cpu: float
@@ -148,7 +146,7 @@ class LoadSample:
 
 
 class LossCause(StrEnum):
-    """What is known of why a kernel (or another watched process) went away in mid-run."""
+    """Why a kernel or another watched process exited mid-run, as far as known."""
 
     OUT_OF_MEMORY = "out of memory"
     SIGNAL = "signal"
@@ -160,20 +158,20 @@ class LossCause(StrEnum):
 
 @frozen
 class RunLoss:
-    """Why a run was lost, as far as it can be known.
+    """Why a run was lost, as far as known.
 
     Parameters
     ----------
     cause
-        The most telling thing known.
+        The most specific known cause.
     signal
-        ``SIGKILL`` and the like, where the process's exit status could be read.
+        The signal that ended the process, such as ``SIGKILL``, if its exit status could be read.
     code
-        Its exit code, likewise.
+        The process's exit code, if its exit status could be read.
     oom_kills
-        By how much the cgroup's (or else the host's) ``oom_kill`` count rose during the run.
+        How much the ``oom_kill`` count of the cgroup, or of the host, rose during the run.
     found_later
-        True when nobody watched the end: a later start found the run open, its process gone.
+        True if no sidecar saw the end: a later one found the run open and its process gone.
     """
 
     cause: LossCause
@@ -190,7 +188,7 @@ class RunResult:
     Parameters
     ----------
     seconds
-        How long it ran; for a loss found later, until it was last seen.
+        How long it ran; for a loss found later, how long it was seen running.
     ended
         Unix seconds.
     failure, loss
@@ -198,13 +196,13 @@ class RunResult:
     command
         The first shell command in a finished run that did not exit with 0.
     shown, tail
-        What ``--show`` and ``--tail`` asked for.
+        The values and output for ``--show`` and ``--tail``.
     values_left_out
-        How many more values there were than `shown` holds.
+        How many more values there were than `shown` contains.
     cpu
-        The host's CPU over the run in percent, evenly spaced, oldest first; empty if not measured.
+        The host's CPU during the run in percent, evenly spaced, oldest first; empty if not measured.
     vitals
-        Load as last seen before the end.
+        The last measured load before the end.
     """
 
     run: Run
@@ -222,10 +220,10 @@ class RunResult:
 
     @property
     def is_alert_wanted(self) -> bool:
-        """Whether the run's options ask for this alert. A failed shell command counts as both a finish and an error."""
+        """Whether the run's options request this alert. A failed shell command counts as both a finish and an error."""
         finished = self.outcome is Outcome.FINISHED
         wants = self.run.options.wants_alert
         return wants(finished, self.seconds) or (finished and self.command is not None and wants(False, self.seconds))
 
 
-AlertEvent = RunResult | AlarmChanged | InstanceNotice | FunctionFailed | CustomNotification | Plain
+AlertEvent = RunResult | AlarmStateChange | InstanceNotice | FunctionFailure | CustomNotification | UnrecognizedEvent

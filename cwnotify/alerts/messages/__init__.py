@@ -1,1 +1,1 @@
-"""Events to Block Kit messages. Pure."""
+"""Convert events to Block Kit messages. Pure."""

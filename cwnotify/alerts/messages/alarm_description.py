@@ -1,8 +1,8 @@
-"""An alarm's description -> Slack's mrkdwn. Pure and total; imports only `blocks` and the standard library.
+"""Convert an alarm's description to Slack's mrkdwn. Pure; never raises.
 
-CloudWatch shows descriptions as Markdown, many teams write Slack's own links into them, and some put a JSON object
-there. Only http and https links become links, and a link whose text looks like another address shows its true one.
-Everything else is escaped, so a description cannot mention anyone.
+CloudWatch shows descriptions as Markdown. Many teams write Slack's link syntax into them, and some write a JSON object.
+Only http and https links become links. If a link's text looks like a different address, the message shows the real
+address instead. Everything else is escaped: a description cannot mention anyone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_INPUT = 12_000  # characters; CloudWatch allows 1,024
 _MAX_FIELDS = 40
 _MAX_URL = 2_000
 _MAX_LABEL = 300
-_ZERO_WIDTH = "\u200b"  # Slack formats nothing that touches a letter; this separates the two invisibly
+_ZERO_WIDTH = "\u200b"  # Slack ignores marks next to a letter; this separates the two invisibly
 
 _FENCE = re.compile(r"\s{0,3}(?:(```+)[^`]*|(~~~+).*)$")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+")
@@ -31,7 +31,7 @@ _QUOTE = re.compile(r"\s{0,3}>\s?(.*)$")
 
 _INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff"
 _FOREIGN = rf"[^\x00-\x7f\s\ufffd{_INVISIBLE}]"
-# Bare URLs end before a letter that is not ASCII, such as a Korean particle, unless that follows a delimiter.
+# A bare URL ends before a non-ASCII letter, such as a Korean particle, unless the letter follows a delimiter.
 _ATOM = re.compile(
     r"\\(?P<escaped>[!-/:-@\[-`{-~])"
     r"|(?<!`)(?P<ticks>`{1,3})(?P<code>[^`\n]+)(?P=ticks)(?!`)"
@@ -43,7 +43,7 @@ _ATOM = re.compile(
     rf"(?P<bare>https?://(?:[!#-;=?-_a-~]|(?<=[^A-Za-z0-9\s]){_FOREIGN}|(?<=[^\x00-\x7f]){_FOREIGN})+)",
     re.IGNORECASE,
 )
-_HELD = re.compile("\x00(\\d+)\x01")
+_PLACEHOLDER = re.compile("\x00(\\d+)\x01")
 _MARKS = re.compile(r"(\*+|_+|~~)")
 _STYLES = {"**": "*", "__": "*", "*": "_", "_": "_", "~~": "~", "***": "*_", "___": "*_"}
 _LITERAL = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "\n": " "})
@@ -57,7 +57,7 @@ _DOTS = str.maketrans(dict.fromkeys("。．｡․﹒", "."))
 
 @frozen
 class _Line:
-    """One line of the result: ready `prefix`, then `raw` Markdown, or code that is shown as it is."""
+    """One line of the result: a `prefix` in mrkdwn, then `raw` Markdown, or code that is shown unchanged."""
 
     prefix: str = ""
     raw: str = ""
@@ -71,9 +71,9 @@ def markdown_to_mrkdwn(text: str, limit: int = b.MAX_SECTION_LENGTH, lead: bool 
     Parameters
     ----------
     lead
-        Make the first line bold, unless it has bold parts of its own.
+        Make the first line bold, unless it already has bold parts.
     bold
-        False drops all bold marks: after a recovery, an alarming description should not shout.
+        False removes all bold marks, for example after a recovery.
     """
     text = b.sanitize_text(text[:_MAX_INPUT]).strip()
     fields = _json_lines(text, bold)
@@ -81,24 +81,24 @@ def markdown_to_mrkdwn(text: str, limit: int = b.MAX_SECTION_LENGTH, lead: bool 
     first = lines[0] if lines else _Line()
     if lead and not fields and first.raw and not (first.prefix or first.is_code or "**" in first.raw):
         lines[0] = _Line(raw=first.raw, strong=True)
-    return _joined(lines, limit, bold).strip("\n")
+    return _join_lines(lines, limit, bold).strip("\n")
 
 
-def _joined(lines: list[_Line], limit: int, bold: bool) -> str:
-    shown: list[str] = []
+def _join_lines(lines: list[_Line], limit: int, bold: bool) -> str:
+    rendered: list[str] = []
     room = limit
     for line in lines:
-        whole = _shown(line, bold) if len(line.raw) <= 2 * limit else ""
+        whole = _render_line(line, bold) if len(line.raw) <= 2 * limit else ""
         if len(whole) > room or (line.raw and not whole):
-            shown.append(_shortened(line, room, bold))
+            rendered.append(_shorten_line(line, room, bold))
             break
-        shown.append(whole)
+        rendered.append(whole)
         room -= len(whole) + 1
-    return "\n".join(shown)[:limit]
+    return "\n".join(rendered)[:limit]
 
 
 def _json_lines(text: str, bold: bool) -> list[_Line]:
-    """A line for each field of a JSON object; empty for any other text."""
+    """Return a line for each field of a JSON object; empty for any other text."""
     if not (text.startswith("{") and text.endswith("}")):
         return []
     try:
@@ -140,7 +140,7 @@ def _markdown_lines(text: str) -> Iterator[_Line]:
             yield _Line(raw=line.strip(), strong=True)
             at += 1
         elif item := _ITEM.match(line):
-            yield _item(*item.groups())
+            yield _list_item(*item.groups())
         elif quote := _QUOTE.match(line):
             yield _Line("&gt; ", quote[1].lstrip("> "))
         else:
@@ -148,87 +148,85 @@ def _markdown_lines(text: str) -> Iterator[_Line]:
 
 
 def _is_rule(line: str) -> bool:
-    """Whether a line is a horizontal rule, or the one below a table's head."""
+    """Return whether a line is a horizontal rule, or the separator below a table's header."""
     signs = "".join(line.split())
     if len(signs) < 3:
         return False
     return set(signs) in ({"-"}, {"*"}, {"_"}) or ("---" in signs and set(signs) <= set("-:|"))
 
 
-def _item(indent: str, number: str | None, ticked: str | None, rest: str) -> _Line:
+def _list_item(indent: str, number: str | None, checkbox: str | None, text: str) -> _Line:
     depth = min(len(indent) // 2, 4)
-    sign = f"{number}." if number else "◦" if depth else "•"
-    box = "" if ticked is None else "☐ " if ticked == " " else "☑ "
-    return _Line(f"{'    ' * depth}{sign} {box}", rest.strip())
+    bullet = f"{number}." if number else "◦" if depth else "•"
+    box = "" if checkbox is None else "☐ " if checkbox == " " else "☑ "
+    return _Line(f"{'    ' * depth}{bullet} {box}", text.strip())
 
 
-def _shown(line: _Line, bold: bool) -> str:
+def _render_line(line: _Line, bold: bool) -> str:
     if line.is_code:
         return f"```\n{b.escape_mrkdwn(line.raw.replace('`', 'ˋ'), len(line.raw) * 5 + 1)}\n```"
-    strong = line.strong and bold
-    body = _inline(line.raw, bold and not strong).strip()
-    return line.prefix + (f"*{body}*" if strong and body else body)
+    is_strong = line.strong and bold
+    body = _render_inline(line.raw, bold and not is_strong).strip()
+    return line.prefix + (f"*{body}*" if is_strong and body else body)
 
 
-def _shortened(line: _Line, room: int, bold: bool) -> str:
-    """As much of a line as fits into `room`; never a part of a URL."""
+def _shorten_line(line: _Line, room: int, bold: bool) -> str:
+    """Return as much of a line as fits into `room` characters; never a part of a URL."""
     if line.is_code:
         fence = "```\n\n```"
-        return _shown(_Line(raw="…"), bold) if room < len(fence) + 2 else _fenced(line.raw, room - len(fence))
+        if room < len(fence) + 2:
+            return _render_line(_Line(raw="…"), bold)
+        return f"```\n{b.escape_mrkdwn(line.raw.replace('`', 'ˋ'), room - len(fence))}\n```"
     if not line.raw or room < len(line.prefix) + 2:
         return "…"[:room]
     raw = line.raw[:room]
     while raw := raw.rpartition(" ")[0]:
-        shown = _shown(_Line(line.prefix, raw, line.strong), bold) + "…"
-        if len(shown) <= room:
-            return shown
+        rendered = _render_line(_Line(line.prefix, raw, line.strong), bold) + "…"
+        if len(rendered) <= room:
+            return rendered
         raw = raw[: max(len(raw) * 3 // 4, 1)]
     if "://" in line.raw:
         return "…"[:room]
     return line.prefix + b.escape_mrkdwn(line.raw.translate(_LITERAL).replace("_", "ˍ"), room - len(line.prefix))
 
 
-def _fenced(code: str, room: int) -> str:
-    return f"```\n{b.escape_mrkdwn(code.replace('`', 'ˋ'), room)}\n```"
-
-
-def _inline(raw: str, bold: bool) -> str:
-    """One line of Markdown without its block's mark."""
+def _render_inline(raw: str, bold: bool) -> str:
+    """Convert one line of Markdown without its block's prefix."""
     raw = re.sub(" {2,}", " ", raw)
-    held: list[str] = []
+    atoms: list[str] = []
     pieces: list[str] = []
     at = 0
     while match := _ATOM.search(raw, at):
         before = raw[at : match.start()]
-        shown, end = _atom(match, "".join(pieces) + before)
-        if shown:
-            held.append(shown)
-            pieces += [before, f"\x00{len(held) - 1}\x01"]
+        atom, end = _render_atom(match, "".join(pieces) + before)
+        if atom:
+            atoms.append(atom)
+            pieces += [before, f"\x00{len(atoms) - 1}\x01"]
         else:
-            # No link after all: its first character is text, and what follows may hold a link.
+            # Not a link. Its first character is text; a link may start after that.
             end = match.start() + 1
             pieces.append(raw[at:end])
         at = end
     pieces.append(raw[at:])
-    text = _emphasised("".join(pieces), bold)
-    return _HELD.sub(lambda match: held[int(match[1])], text)
+    text = _convert_emphasis("".join(pieces), bold)
+    return _PLACEHOLDER.sub(lambda match: atoms[int(match[1])], text)
 
 
-def _atom(match: re.Match[str], before: str) -> tuple[str, int]:
-    """What is never searched for emphasis, as mrkdwn, and where it ends; empty if it is plain text."""
+def _render_atom(match: re.Match[str], before: str) -> tuple[str, int]:
+    """Return an escape, code or link as mrkdwn, and its end; an empty string if it is plain text."""
     if match["escaped"]:
-        return _literal(match["escaped"]), match.end()
+        return _escape_literal(match["escaped"]), match.end()
     if match["code"]:
         return b.inline_code(match["code"], 5 * len(match["code"]) + 1), match.end()
     if match["bare"]:
-        url = _trimmed(match["bare"], before)
-        return _link(url, ""), match.start() + len(url)
+        url = _trim_url(match["bare"], before)
+        return _render_link(url, ""), match.start() + len(url)
     url = match["link"] or match["angled"] or match["target"] or ""
-    return _link(url, match["name"] if match["link"] else match["text"]), match.end()
+    return _render_link(url, match["name"] if match["link"] else match["text"]), match.end()
 
 
-def _trimmed(url: str, before: str) -> str:
-    """A bare URL without the punctuation of the sentence, and without marks that were opened before it."""
+def _trim_url(url: str, before: str) -> str:
+    """Return a bare URL without the sentence's punctuation and without the closing marks of emphasis around it."""
     while True:
         last = url[-1:]
         opening = {")": "(", "]": "["}.get(last)
@@ -239,26 +237,27 @@ def _trimmed(url: str, before: str) -> str:
             return url
 
 
-def _link(url: str, name: str | None) -> str:
-    """A link; empty where `url` does not lead to a web host."""
+def _render_link(url: str, name: str | None) -> str:
+    """Return a link; empty if `url` is not an http or https URL."""
     web = _WEB.fullmatch(url)
     if not web or len(url) > _MAX_URL:
         return ""
     address = url.replace("&", "&amp;").replace("|", "%7C")
-    label = _label(name or "")
+    label = _clean_label(name or "")
     if not label or label == url:
         return f"<{address}>"
-    host = _bare_host(web["host"])
-    hosts = [one for one in _HOST_LIKE.findall(label.translate(_DOTS)) if _is_host(one)]
-    if "://" in label or (" " not in label and any(_bare_host(one) != host for one in hosts)):
+    host = _normalize_host(web["host"])
+    named_hosts = filter(_is_host, _HOST_LIKE.findall(label.translate(_DOTS)))
+    names_other_host = any(_normalize_host(named) != host for named in named_hosts)
+    if "://" in label or (" " not in label and names_other_host):
         return f"<{address}>"
-    shown = _literal(label)
-    if any(_bare_host(one) != host for one in hosts):
-        shown += f" ({_literal(host)})"
-    return f"<{address}|{shown}>"
+    text = _escape_literal(label)
+    if names_other_host:
+        text += f" ({_escape_literal(host)})"
+    return f"<{address}|{text}>"
 
 
-def _label(name: str) -> str:
+def _clean_label(name: str) -> str:
     text = re.sub(r"\*+|~~|`+|\\(?=[!-/:-@\[-`{-~])", "", re.sub(f"[{_INVISIBLE}]", "", name)).replace("|", "∣")
     return " ".join(text.split())[:_MAX_LABEL]
 
@@ -268,49 +267,46 @@ def _is_host(text: str) -> bool:
     return (len(last) > 1 and not any(c.isdigit() for c in last)) or bool(re.fullmatch(r"\d+(?:\.\d+){3}", text))
 
 
-def _bare_host(host: str) -> str:
+def _normalize_host(host: str) -> str:
     return host.lower().removeprefix("www.").rstrip(".")
 
 
-def _literal(text: str) -> str:
-    """Text that formats nothing, escaped."""
+def _escape_literal(text: str) -> str:
+    """Escape text, and replace marks that would format it with look-alikes."""
     text = text.translate(_LITERAL)
-    return _escaped(re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", lambda run: "ˍ" * len(run[0]), text))
+    return _escape_entities(re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", lambda run: "ˍ" * len(run[0]), text))
 
 
-def _emphasised(text: str, bold: bool) -> str:
-    """Markdown's emphasis as Slack's; marks without a partner become look-alikes."""
+def _convert_emphasis(text: str, bold: bool) -> str:
+    """Convert Markdown's emphasis to Slack's. Marks without a partner become look-alikes."""
     pieces = _MARKS.split(text)
-    shown = [_escaped(piece) if i % 2 == 0 else _lone(pieces, i) for i, piece in enumerate(pieces)]
+    output = [_escape_entities(piece) if i % 2 == 0 else _escape_mark(pieces, i) for i, piece in enumerate(pieces)]
     opened: list[int] = []
     for i in range(1, len(pieces), 2):
         mark, before, after = pieces[i], pieces[i - 1][-1:], pieces[i + 1][:1]
         if mark not in _STYLES:
             continue
-        inside_word = mark[0] == "_" and _is_letter(before) and _is_letter(after)
+        is_inside_word = mark[0] == "_" and before.isalnum() and after.isalnum()
         partner = next((j for j in reversed(opened) if pieces[j] == mark), None)
-        if before.strip() and partner is not None and not inside_word and i - partner > 0:
+        if before.strip() and partner is not None and not is_inside_word and i - partner > 0:
             style = _STYLES[mark] if bold else _STYLES[mark].replace("*", "")
-            front = _ZERO_WIDTH if style and _is_letter(pieces[partner - 1][-1:]) else ""
-            back = _ZERO_WIDTH if style and _is_letter(after) else ""
-            shown[partner], shown[i] = front + style, style[::-1] + back
+            front = _ZERO_WIDTH if style and pieces[partner - 1][-1:].isalnum() else ""
+            back = _ZERO_WIDTH if style and after.isalnum() else ""
+            output[partner], output[i] = front + style, style[::-1] + back
             del opened[opened.index(partner) :]
-        elif after.strip() and not inside_word:
+        elif after.strip() and not is_inside_word:
             opened.append(i)
-    return "".join(shown)
+    return "".join(output)
 
 
-def _lone(pieces: list[str], i: int) -> str:
+def _escape_mark(pieces: list[str], i: int) -> str:
+    """Return a mark that formats nothing: unchanged inside a word, else as a look-alike."""
     mark = pieces[i]
-    if mark[0] == "_" and _is_letter(pieces[i - 1][-1:]) and _is_letter(pieces[i + 1][:1]):
+    if mark[0] == "_" and pieces[i - 1][-1:].isalnum() and pieces[i + 1][:1].isalnum():
         return mark
     return mark.replace("_", "ˍ").translate(_LITERAL)
 
 
-def _escaped(text: str) -> str:
-    """Text that was cleaned before, with what is held in it; `b.escape` would replace the marks of that."""
+def _escape_entities(text: str) -> str:
+    """Escape sanitized text. Unlike `block_kit.escape_mrkdwn`, keep the placeholders, which are control characters."""
     return text.translate(_LITERAL).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _is_letter(character: str) -> bool:
-    return character.isalnum()

@@ -1,8 +1,7 @@
-"""What an alarm's change means to a reader: which news it is, its tone, colour and mark. Pure.
+"""Classify an alarm's state change, and choose its severity, colour and emoji. Pure.
 
-Colour follows the state, and never the side of the threshold on which an alarm fires: free disk space, healthy hosts
-and success rates fall too. Only an alarm whose firing is welcome is an exception: its name's last word is ``off``, or
-its tag ``cwnotify`` is ``welcome``.
+The colour follows the state, not the side of the threshold: a fall can be bad news too, such as less free disk space.
+The exception is a welcome alarm: the last word of its name is ``off``, or its tag ``cwnotify`` is ``welcome``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """How a reader should feel about a change."""
+    """How good or bad a change is for the reader."""
 
     BAD = "bad"
     NO_DATA = "no data"
@@ -33,10 +32,10 @@ class ChangeKind(StrEnum):
     """What happened, as far as the event proves it."""
 
     FIRED = "fired"
-    WORK_ENDED = "ended"  # work was measured before, and now its end
-    IDLE = "idle"  # no work is measured, and none was seen before
-    WELCOME = "welcome"  # a welcome alarm that is not about CPU or GPU load
-    WELCOME_NO_DATA = "unknown"  # a welcome alarm that fired because nothing was measured
+    WORK_ENDED = "ended"  # the load was high before, and is low now
+    IDLE = "idle"  # the load is low, and was not measured before
+    WELCOME = "welcome"  # a welcome alarm that does not watch CPU or GPU load
+    WELCOME_NO_DATA = "unknown"  # a welcome alarm that fired because of missing data
     NO_DATA = "no data"
     RECOVERED = "recovered"
     OK = "ok"
@@ -56,26 +55,25 @@ SEVERITY_EMOJI = {
     Severity.NEUTRAL: ":information_source:",
     Severity.GOOD: ":white_check_mark:",
 }
-# Alarms on these AWS services' CPU are about servers, not about trainings.
+# Of AWS's own namespaces, only these measure machines that train. The CPU of others is a server's.
 _TRAINING_NAMESPACES = ("AWS/EC2", "AWS/ECS", "AWS/SageMaker", "AWS/Batch")
-# The name's last word: alone, or begun by a capital as in trainingOff.
+# As the name's last word, separate or in camel case as in trainingOff.
 _OFF = re.compile(r"(?:(?<![^\W_])(?i:off)|(?<=[^\W_A-Z])O(?:ff|FF)|(?<=[A-Z])Off)[\W_]*$")
 _LOAD = re.compile(r"(?:cpu|gpu).*(?:util|usage(?:active|user|percent|total)?$|active)|util\w*[cg]pu")
 _NO_LOAD = ("idle", "credit", "mem", "limit", "reserv", "iowait", "steal", "encoder", "decoder")
 
 
 def is_welcome_alarm(name: str, tags: Iterable[Tag] = ()) -> bool:
-    """Whether it is good news when an alarm of this name, with these tags, fires."""
+    """Return whether it is good news when an alarm with this name and these tags fires."""
     tagged = any(tag.key.lower() == "cwnotify" and tag.value.strip().lower() == "welcome" for tag in tags)
     return tagged or bool(_OFF.search(name))
 
 
 def classify_change(event: AlarmStateChange) -> ChangeKind:
-    """Which news `event` is."""
-    welcome = is_welcome_alarm(event.name, event.tags)
-    again = event.before == AlarmState.ALARM
+    """Return the kind of change that `event` reports."""
+    is_welcome = is_welcome_alarm(event.name, event.tags)
     if event.after == AlarmState.ALARM:
-        if not welcome:
+        if not is_welcome:
             return ChangeKind.FIRED
         if is_due_to_missing_data(event):
             return ChangeKind.WELCOME_NO_DATA
@@ -83,19 +81,19 @@ def classify_change(event: AlarmStateChange) -> ChangeKind:
             return ChangeKind.WELCOME
         return ChangeKind.WORK_ENDED if event.before == AlarmState.OK else ChangeKind.IDLE
     if event.after == AlarmState.OK:
-        if welcome and not is_due_to_missing_data(event) and _is_about_work(event) and processor_type(event):
+        if is_welcome and not is_due_to_missing_data(event) and _is_about_work(event) and processor_type(event):
             return ChangeKind.WORK_RESUMED
-        return ChangeKind.RECOVERED if again else ChangeKind.OK
+        return ChangeKind.RECOVERED if event.before == AlarmState.ALARM else ChangeKind.OK
     return ChangeKind.NO_DATA if event.after == AlarmState.INSUFFICIENT_DATA else ChangeKind.OTHER
 
 
 def is_due_to_missing_data(event: AlarmStateChange) -> bool:
-    """Whether missing data alone explains the state: nothing was measured, or nothing that would lead to it."""
+    """Return whether the state is due to missing data: no datapoint was measured, or none explains the state."""
     return event.no_data or (event.value is None and bool(event.recent))
 
 
 def severity_of(event: AlarmStateChange) -> Severity:
-    """The tone of `event`; a state that CloudWatch does not know is calm."""
+    """Return the severity of `event`; neutral for an unknown state."""
     match classify_change(event):
         case ChangeKind.FIRED:
             return Severity.BAD
@@ -109,12 +107,12 @@ def severity_of(event: AlarmStateChange) -> Severity:
 
 
 def emoji_for_change(event: AlarmStateChange) -> str:
-    """The emoji that begins its first line."""
+    """Return the emoji at the start of the first line."""
     return ":zzz:" if classify_change(event) is ChangeKind.IDLE else SEVERITY_EMOJI[severity_of(event)]
 
 
 def alarm_subject(event: AlarmStateChange) -> str:
-    """What a welcome alarm is about: its name without the final ``off``, else its instance."""
+    """Return what a welcome alarm is about: its name without the final ``off``, or its instance."""
     match = _OFF.search(event.name)
     if not match:
         return event.name
@@ -122,17 +120,17 @@ def alarm_subject(event: AlarmStateChange) -> str:
 
 
 def processor_type(event: AlarmStateChange) -> str:
-    """``CPU`` or ``GPU`` where an alarm compares such a load, else empty."""
+    """Return ``CPU`` or ``GPU`` if the alarm compares its load, else an empty string."""
     if not event.metrics:
-        return _load(event.metric)
-    parts = [one.name for one in event.metrics if not one.expression]
-    # A query holds the names of its metrics itself.
-    names = parts or [word for one in event.metrics for word in re.findall(r"\w+", one.expression[:2_000])]
-    loads = [load for load in map(_load, names) if load]
-    return loads[0] if loads and (not parts or len(loads) == len(parts)) else ""
+        return _processor_of_metric(event.metric)
+    inputs = [metric.name for metric in event.metrics if not metric.expression]
+    # A Metrics Insights query contains the names of its metrics.
+    names = inputs or [word for metric in event.metrics for word in re.findall(r"\w+", metric.expression[:2_000])]
+    processors = [processor for processor in map(_processor_of_metric, names) if processor]
+    return processors[0] if processors and (not inputs or len(processors) == len(inputs)) else ""
 
 
-def _load(metric: str) -> str:
+def _processor_of_metric(metric: str) -> str:
     letters = re.sub(r"[^a-z]", "", metric.lower())
     if not _LOAD.search(letters) or any(word in letters for word in _NO_LOAD):
         return ""
@@ -140,11 +138,11 @@ def _load(metric: str) -> str:
 
 
 def _is_about_work(event: AlarmStateChange) -> bool:
-    """Whether a welcome alarm that fires means that a machine's work is over."""
+    """Return whether a welcome alarm that fires means that a machine has finished its work."""
     if "Greater" in event.comparison:
         return False
     if processor_type(event):
         return not event.namespace.startswith("AWS/") or event.namespace in _TRAINING_NAMESPACES
-    known = event.metric or event.metrics or event.query or event.rule or event.children
-    # An event that does not say what is measured: the name is all there is, and `off` is the guide's.
-    return not known and alarm_subject(event) != event.name
+    has_source = event.metric or event.metrics or event.query or event.rule or event.children
+    # If the event does not say what is measured, a name that ends with "off" is enough.
+    return not has_source and alarm_subject(event) != event.name

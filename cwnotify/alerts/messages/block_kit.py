@@ -1,7 +1,7 @@
-"""Block Kit's pieces, with its escaping and every one of its limits in one place. Standard library only.
+"""Build Block Kit blocks, with all of Slack's escaping rules and limits. Standard library only.
 
-Whatever text comes in, what goes out is a block that Slack accepts: control characters and lone surrogates are
-replaced, ``& < >`` are escaped, and only then is the text cut, never inside an entity.
+Every text becomes a block that Slack accepts: control characters and lone surrogates are replaced, ``& < >`` are
+escaped, and then the text is cut, never inside an entity.
 Limits: https://docs.slack.dev/reference/block-kit/blocks (checked on 2026-11-22).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-TYPE_CHECKING = False  # as in `typing`, whose import would take the Lambda function 5 ms
+TYPE_CHECKING = False  # importing `typing` would delay the Lambda function by 5 ms
 if TYPE_CHECKING:
     from typing import Any
 
@@ -34,32 +34,32 @@ COLOR_NEUTRAL = "#9aa0a6"
 COLOR_WARNING = "#f2a60d"
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# C0 and C1 controls but newline, other ends of a line, what reverses or hides text, and lone surrogates.
+# C0 and C1 controls except newline, other line separators, bidirectional controls, and lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _WEB = re.compile(r"https?://[!-~]+")
 _ITALIC = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
 _EMOJI = re.compile(r":(?=[a-z0-9_+'-]+:)")
-# Slack's mrkdwn has no escape for these: look-alikes keep a name from formatting the sentence around it.
+# mrkdwn has no escapes for these. Look-alikes prevent a name from formatting the sentence around it.
 _FORMATTING = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "\n": " "})
 
 
 def sanitize_text(text: str) -> str:
-    """Drop terminal colours; replace what cannot be shown or would reorder the line."""
+    """Remove terminal colours, and replace characters that cannot be shown or that reorder the line."""
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\t", "    ")
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def escape_mrkdwn(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
-    """Escape `text` for mrkdwn and cut it to `limit` characters, an ellipsis included.
+    """Escape `text` for mrkdwn and cut it to `limit` characters, including an ellipsis.
 
     Parameters
     ----------
     limit
-        Most characters of the escaped text; at least 1.
+        Maximum number of characters of the escaped text; at least 1.
     """
     pieces, length = [], 0
-    # Cleaned before it is cut: colours take no room, and no sequence of theirs is torn.
+    # Sanitize first: colour sequences then take no space and are never cut in half.
     for character in sanitize_text(text)[: limit + 1]:
         piece = _ENTITIES.get(character, character)
         pieces.append(piece)
@@ -72,36 +72,36 @@ def escape_mrkdwn(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
 
 
 def truncate_text(text: str, limit: int) -> str:
-    """Clean `text` and cut it to `limit` characters, an ellipsis included; for plain_text and for titles."""
+    """Sanitize `text` and cut it to `limit` characters, including an ellipsis; for plain_text objects and titles."""
     text = sanitize_text(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def escape_label(text: str, limit: int = 200) -> str:
-    """A name for use inside a sentence: one line that can neither format nor ping."""
+    """Return `text` as one line for use inside a sentence, without formatting, emoji or pings."""
     text = _ITALIC.sub(lambda marks: "ˍ" * len(marks[0]), sanitize_text(text).translate(_FORMATTING).strip())
     return escape_mrkdwn(_EMOJI.sub("∶", text), limit).strip()
 
 
 def escape_prose(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
-    """Somebody else's sentence, on one line: its emoji, times and ARNs as they are, but no formatting and no pings."""
+    """Return an external sentence as one line: emoji, times and ARNs stay, formatting and pings do not work."""
     return escape_mrkdwn(sanitize_text(text).translate(_FORMATTING).strip(), limit).strip()
 
 
 def bold(text: str, limit: int = 200) -> str:
-    """`text` in bold; formatting characters in it are replaced by look-alikes."""
-    shown = escape_label(text, limit)
-    return f"*{shown}*" if shown else ""
+    """Return `text` in bold, with look-alikes for its formatting characters; empty if `text` is empty."""
+    label = escape_label(text, limit)
+    return f"*{label}*" if label else ""
 
 
 def inline_code(text: str, limit: int = 200) -> str:
-    """`text` as inline code; backticks in it are replaced, for there is no escape for them."""
-    shown = escape_mrkdwn(sanitize_text(text).replace("`", "ˋ").replace("\n", " ").strip(), limit)
-    return f"`{shown}`" if shown else ""
+    """Return `text` as inline code; empty if `text` is empty. Replace backticks because mrkdwn cannot escape them."""
+    code = escape_mrkdwn(sanitize_text(text).replace("`", "ˋ").replace("\n", " ").strip(), limit)
+    return f"`{code}`" if code else ""
 
 
 def code_block(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
-    """`text` as a code block, keeping its end when it is too long, since an error's last lines tell most."""
+    """Return `text` as a code block. If it is too long, keep the end: the last lines of an error matter most."""
     text = sanitize_text(text).replace("`", "ˋ").strip("\n")
     room = limit - len("```\n\n```") - 1
     pieces = [_ENTITIES.get(character, character) for character in text]
@@ -114,21 +114,21 @@ def code_block(text: str, limit: int = MAX_SECTION_LENGTH) -> str:
 
 
 def mrkdwn_object(text: str) -> Block:
-    """Ready mrkdwn as it is: Slack makes no link and no mention out of what only looks like one.
+    """Return a text object of ready mrkdwn. Slack does not search it for plain URLs and mentions.
 
-    ``<https://…|text>`` stays a link. Nearly every text here holds something from outside (a name, a reason, an error),
-    so all of them are verbatim: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
+    ``<https://…|text>`` stays a link. Nearly every text contains external input (a name, a reason, an error), which is
+    why all are verbatim: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
     """
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def section(text: str) -> Block:
-    """A paragraph of ready mrkdwn."""
+    """Return a section block of ready mrkdwn."""
     return {"type": "section", "text": mrkdwn_object(text)}
 
 
 def fact_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
-    """Name and ready mrkdwn value, a line each; pairs without a value are left out."""
+    """Return sections with one line for each name and ready mrkdwn value. Omit pairs without a value."""
     texts: list[str] = []
     for name, value in pairs:
         if not value.strip():
@@ -142,7 +142,7 @@ def fact_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
 
 
 def two_column_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
-    """Name and ready mrkdwn value in two columns; pairs without a value are left out, ten to a section at most."""
+    """Return sections with names and ready mrkdwn values in two columns. Omit pairs without a value."""
     cells = [mrkdwn_object(_fit(f"*{name}*\n{value}", MAX_FIELD_LENGTH)) for name, value in pairs if value.strip()]
     return [
         {"type": "section", "fields": cells[i : i + MAX_FIELDS_PER_SECTION]}
@@ -151,20 +151,20 @@ def two_column_sections(pairs: Iterable[tuple[str, str]]) -> list[Block]:
 
 
 def context(*texts: str) -> Block:
-    """A quiet line of ready mrkdwn."""
+    """Return a context block, a small grey line, of ready mrkdwn."""
     elements = [mrkdwn_object(_fit(text, MAX_SECTION_LENGTH)) for text in texts if text.strip()]
     return {"type": "context", "elements": elements[:MAX_ELEMENTS_PER_BLOCK]}
 
 
 def link_buttons(links: Sequence[tuple[str, str]], primary: bool = True) -> list[Block]:
-    """Buttons that open a link, the first one green if `primary`; a link that Slack would refuse is left out."""
+    """Return buttons that open links, the first one green if `primary`. Omit links that Slack would reject."""
     elements: list[Block] = []
     for text, url in links:
-        shown = truncate_text(text, MAX_BUTTON_TEXT_LENGTH)
-        if _WEB.fullmatch(url) and len(url) <= MAX_BUTTON_URL_LENGTH and shown.strip():
+        label = truncate_text(text, MAX_BUTTON_TEXT_LENGTH)
+        if _WEB.fullmatch(url) and len(url) <= MAX_BUTTON_URL_LENGTH and label.strip():
             button = {
                 "type": "button",
-                "text": {"type": "plain_text", "text": shown, "emoji": True},
+                "text": {"type": "plain_text", "text": label, "emoji": True},
                 "url": url,
             }
             elements.append(button | {"style": "primary"} if primary and not elements else button)
@@ -174,34 +174,35 @@ def link_buttons(links: Sequence[tuple[str, str]], primary: bool = True) -> list
 def build_payload(
     text: str, blocks: Sequence[Block], color: str = "", attachment_blocks: Sequence[Block] = (), channel: str = ""
 ) -> Payload:
-    """The whole payload.
+    """Return the complete payload. Omit blocks above Slack's limit.
 
     Parameters
     ----------
     text
-        Ready mrkdwn: the notification's line, and what a screen reader reads.
+        Ready mrkdwn for notifications and screen readers.
     blocks
-        Shown first, without a bar.
-    color, coloured
+        Shown first, without a coloured bar.
+    color, attachment_blocks
         The bar's colour and the blocks beside it.
     """
     payload: Payload = {"text": _fit(text, MAX_TEXT_LENGTH), "blocks": list(blocks)[:MAX_BLOCKS_PER_MESSAGE]}
-    if beside := list(attachment_blocks)[: MAX_BLOCKS_PER_MESSAGE - len(payload["blocks"])]:
-        payload["attachments"] = [{"color": color, "blocks": beside}]
+    if attached := list(attachment_blocks)[: MAX_BLOCKS_PER_MESSAGE - len(payload["blocks"])]:
+        payload["attachments"] = [{"color": color, "blocks": attached}]
     if channel:
         payload["channel"] = truncate_text(channel, 80)
     return payload
 
 
 def drop_blocks(payload: Payload) -> Payload:
-    """The same message without blocks, for the case that Slack calls them invalid."""
+    """Return the message without blocks, for when Slack rejects them as invalid."""
     return {key: payload[key] for key in ("text", "channel") if key in payload}
 
 
 def flatten_blocks_to_text(payload: Payload) -> Payload:
-    """The same message without blocks, with all that its blocks say in its text."""
-    attachments = payload.get("attachments", [])
-    blocks = [*payload.get("blocks", []), *(block for one in attachments for block in one.get("blocks", []))]
+    """Return the message without blocks, with all text of its blocks in ``text``."""
+    blocks = [*payload.get("blocks", [])]
+    for attachment in payload.get("attachments", []):
+        blocks += attachment.get("blocks", [])
     parts = [
         part for block in blocks for part in (block.get("text"), *block.get("fields", []), *block.get("elements", []))
     ]
@@ -211,5 +212,5 @@ def flatten_blocks_to_text(payload: Payload) -> Payload:
 
 
 def _fit(text: str, limit: int) -> str:
-    """Cut ready mrkdwn that is too long all the same: as plain text, so that nothing stays half open."""
+    """Cut ready mrkdwn that is too long, without its marks: no mark or link may stay open."""
     return text if len(text) <= limit else re.sub(r"&[a-z]*$|[<>`*]", "", text[: limit - 1]) + "…"

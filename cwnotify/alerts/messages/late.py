@@ -1,35 +1,35 @@
-"""Events that reach Slack long after they happened: how a message says so. Pure; the caller passes the time in."""
+"""Add to messages about old events how late they are. Pure; the caller passes the current time."""
 
 from __future__ import annotations
 
 from cwnotify.alerts.locale import format_timestamp, resolve_time_zone, translate
 from cwnotify.alerts.messages import block_kit as b
 
-LATE_AFTER_SECONDS = 900.0
+LATE_AFTER_SECONDS = 900.0  # younger events are not called late
 
 
 def is_late(at: float | None, now: float | None) -> bool:
-    """Whether what happened at `at` is old news at `now` (Unix seconds); False where either is unknown."""
+    """Return whether a message about an event at `at` is late at `now` (Unix seconds); False if either is None."""
     return at is not None and now is not None and now - at > LATE_AFTER_SECONDS
 
 
 def late_line(at: float | None, now: float | None, lang: str, zone_name: str) -> str:
-    """How late the news is, and when it happened; empty if it is not late."""
+    """Return the sentence about how late the event is and when it happened; empty if it is not late."""
     if at is None or now is None or not is_late(at, now):
         return ""
-    moment = format_timestamp(at, resolve_time_zone(zone_name, lang), show_seconds=False)
-    return translate(lang, "late", time=format_rough_duration(now - at, lang), at=moment)
+    timestamp = format_timestamp(at, resolve_time_zone(zone_name, lang), show_seconds=False)
+    return translate(lang, "late", time=format_rough_duration(now - at, lang), at=timestamp)
 
 
 def add_delivery_delay_note(payload: b.Payload, written: float, now: float, lang: str, zone_name: str) -> b.Payload:
-    """Return `payload`, with a second line that says how long it waited if that was long.
+    """Return `payload`, with a second line about the delay if the delay was long.
 
-    A message is worded when it is written. If Slack was away for hours, "in about two minutes" is no longer true.
+    The text is written before delivery. If Slack was unavailable for hours, "in about two minutes" is no longer true.
     """
     if not is_late(written, now):
         return payload
-    moment = format_timestamp(written, resolve_time_zone(zone_name, lang), show_seconds=False)
-    line = translate(lang, "late.delivered", time=format_rough_duration(now - written, lang), at=moment)
+    timestamp = format_timestamp(written, resolve_time_zone(zone_name, lang), show_seconds=False)
+    line = translate(lang, "late.delivered", time=format_rough_duration(now - written, lang), at=timestamp)
     first, *others = payload.get("blocks") or [{}]
     text = first.get("text", {}).get("text", "") if first.get("type") == "section" else ""
     if text and len(text) + len(line) < b.MAX_SECTION_LENGTH:
@@ -39,7 +39,7 @@ def add_delivery_delay_note(payload: b.Payload, written: float, now: float, lang
 
 
 def format_rough_duration(seconds: float, lang: str) -> str:
-    """``3 days``, ``1 hour``, ``20 minutes``: whole units of the largest kind."""
+    """Return ``3 days``, ``1 hour`` or ``20 minutes``: the largest unit, rounded down."""
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         count = int(seconds // size)
         if count:

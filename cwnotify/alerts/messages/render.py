@@ -1,4 +1,4 @@
-"""Any event -> the message that tells of it. Pure."""
+"""Convert any event to a message. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def render_alert(event: AlertEvent, lang: str, zone: str = "", channel: str = "", now: float | None = None) -> Payload:
-    """Return the payload for `event`; a run brings its own language, zone and channel.
+    """Return the payload for `event`. A run uses the language, zone and channel of its own options.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ def render_alert(event: AlertEvent, lang: str, zone: str = "", channel: str = ""
     channel
         Only legacy webhooks support it.
     now
-        When the message is made (Unix seconds); with it, an old event says how late it is.
+        The current time (Unix seconds). If set, a message about an old event says how late it is.
     """
     if isinstance(event, AlarmStateChange):
         return alarm_message(event, lang, zone, channel, now=now)
-    # All else is seldom, and the Lambda function, which compiles what it imports, starts the sooner without.
+    # Imported only for the rarer events, because each import delays the start of the Lambda function.
     from cwnotify.alerts.messages.notice import (
         custom_notification_message,
         function_failure_message,

@@ -1,4 +1,4 @@
-"""A sample of an alarm's change, to see how one looks. Pure."""
+"""Create a sample alarm, for a preview of its message. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 from cwnotify.alerts.events.alarms import AlarmState, AlarmStateChange, Dimension
 from cwnotify.alerts.locale import translate
 
-# AWS's documentation has these in its examples.
+# From the examples in AWS's documentation.
 SAMPLE_ACCOUNT_ID, SAMPLE_INSTANCE_ID = "123456789012", "i-0123456789abcdef0"
 
 
 def sample_alarm(lang: str, at: float, instance: str = "") -> AlarmStateChange:
-    """Return a change of ``cwnotify deploy``'s second alarm: the CPU shows that a training has ended.
+    """Return a change of ``cwnotify deploy``'s ``off`` alarm: low CPU load shows that a training ended.
 
     Parameters
     ----------
     at
-        When it happens (Unix seconds).
+        When the alarm changes (Unix seconds).
     instance
-        The instance; by default the one of AWS's documentation.
+        The instance's id; by default `SAMPLE_INSTANCE_ID`.
     """
     instance = instance or SAMPLE_INSTANCE_ID
     name = f"sample-{instance}-off"

@@ -1,7 +1,7 @@
-"""The units of common AWS metrics, and quantities scaled for people: ``102 MiB``, ``1.4 h``. Pure.
+"""Look up the units of common AWS metrics, and scale quantities: ``102 MiB``, ``1.4 h``. Pure.
 
-Alarms seldom name a unit. It comes from the event or from this table of exact names, never from a part of a name:
-``AWS/Lambda ProvisionedConcurrencyUtilization`` is a ratio from 0 to 1. The table repeats AWS's lists of metrics:
+Alarms rarely name a unit. It comes from the event or from this table of exact names, never from a part of a name:
+``AWS/Lambda ProvisionedConcurrencyUtilization`` is a ratio from 0 to 1. The table follows AWS's lists of metrics:
 
 - EC2: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
 - EBS: https://docs.aws.amazon.com/ebs/latest/userguide/using_cloudwatch_ebs.html
@@ -125,10 +125,10 @@ _METRICS: dict[str, dict[str, str]] = {
     },
 }
 
-_SHORT = {"Percent": "%", "Celsius": "°C", "Watts": "W", "Days": "d", "Count": "", "None": ""}
-_LARGE = 1e15
+_SYMBOLS = {"Percent": "%", "Celsius": "°C", "Watts": "W", "Days": "d", "Count": "", "None": ""}
+_LARGE = 1e15  # from here on, figures have an exponent
 
-# A ladder's rungs: how many of its smallest unit, and what such a quantity is called.
+# The units of one quantity, each with its size in the smallest unit and its symbol.
 Ladder = tuple[tuple[float, str], ...]
 _DECIMAL_BYTES: Ladder = ((1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB"), (1e15, "PB"))
 _BINARY_BYTES: Ladder = tuple((1024.0**n, name) for n, name in enumerate(("B", "KiB", "MiB", "GiB", "TiB", "PiB")))
@@ -153,28 +153,28 @@ _UNITS: dict[str, tuple[float, tuple[Ladder, ...]]] = {
     "None": (1.0, (_COUNTS,)),
     "": (1.0, (_COUNTS,)),
 }
-# Two minutes read better as 120 s, two days as 48 h; other rungs begin at one of theirs.
-_FROM = {"min": 120.0 * 1e6, "d": 48.0 * 3.6e9}
+# Sizes from which a unit is used, if that is not 1: up to 120 s instead of 2 min, up to 48 h instead of 2 d.
+_USED_FROM = {"min": 120.0 * 1e6, "d": 48.0 * 3.6e9}
 
 
 def metric_unit(namespace: str, metric: str) -> str:
-    """CloudWatch's name for the unit of a metric of AWS's own; empty if it is not in the table."""
+    """Return CloudWatch's name for the unit of an AWS metric; empty if the metric is not in the table."""
     units = _METRICS.get(namespace, {})
     return next((unit for unit, names in units.items() if metric in names.split()), "")
 
 
 @frozen
 class QuantityFormat:
-    """How the quantities of one alarm are written.
+    """The format of one alarm's quantities.
 
     Parameters
     ----------
     factor
-        How many of the ladder's smallest unit one of the metric's unit is.
+        The size of the metric's unit in the ladder's smallest unit.
     ladder
-        Empty for what is not scaled.
+        The units to scale to; empty if quantities are not scaled.
     unit
-        What follows a quantity that is not scaled, and what is added to the scaled ones (``/s``).
+        The symbol after an unscaled quantity, or the suffix of a scaled one's symbol (``/s``).
     """
 
     factor: float = 1.0
@@ -182,12 +182,12 @@ class QuantityFormat:
     unit: str = ""
 
     def format(self, value: float, digits: int = 3) -> str:
-        """``102 MiB``: with `digits` significant digits, but never fewer than those before the point."""
+        """Return ``102 MiB``, with `digits` significant digits and always all digits before the decimal point."""
         figure, unit = self.format_parts(value, digits)
         return join_unit(figure, unit)
 
     def format_parts(self, value: float, digits: int = 3) -> tuple[str, str]:
-        """The figure and the unit of `value`."""
+        """Return the figure and the unit of `value`."""
         if not self.ladder:
             return _plain_figure(value, digits), self.unit
         rung, name = self._rung(value)
@@ -197,52 +197,52 @@ class QuantityFormat:
         return _scaled_figure(scaled, digits), f"{name}{self.unit}"
 
     def format_exact(self, value: float) -> str:
-        """`value` as it was sent, in the unit in which it was sent."""
+        """Return `value` with all digits, in the metric's own unit."""
         name = next((name for rung, name in self.ladder if rung == self.factor), "")
-        return join_unit(_trimmed(f"{value:,}" if abs(value) < _LARGE else repr(value)), f"{name}{self.unit}")
+        return join_unit(_trim_zeros(f"{value:,}" if abs(value) < _LARGE else repr(value)), f"{name}{self.unit}")
 
     def parse_parts(self, figure: str, unit: str) -> float:
-        """The number that a reader takes from a figure and its unit, in the ladder's smallest unit."""
+        """Return the number that a figure and its unit mean to a reader, in the ladder's smallest unit."""
         name = unit.removesuffix(self.unit) if self.unit else unit
         return float(figure.replace(",", "")) * next((rung for rung, label in self.ladder if label == name), 1.0)
 
     def _rung(self, value: float) -> tuple[float, str]:
         size = abs(value) * self.factor
-        # Zero, and what is smaller than the smallest unit, keep the unit in which they were sent.
-        chosen = next((rung for rung in self.ladder if rung[0] == self.factor), self.ladder[0])
+        # Zero, and quantities below the smallest unit, keep the metric's own unit.
+        best = next((rung for rung in self.ladder if rung[0] == self.factor), self.ladder[0])
         if size >= self.ladder[0][0]:
-            chosen = self.ladder[0]
+            best = self.ladder[0]
             for rung, name in self.ladder:
-                # What rounds to a thousand of one unit is one of the next.
-                if size * 1.0000001 >= _FROM.get(name, rung):
-                    chosen = (rung, name)
-        return chosen
+                # With a tolerance: a size that would be printed as 1,000 kB becomes 1 MB.
+                if size * 1.0000001 >= _USED_FROM.get(name, rung):
+                    best = (rung, name)
+        return best
 
 
 def choose_quantity_format(unit: str, threshold: float | None, label: str = "") -> QuantityFormat:
-    """The scale for quantities in CloudWatch's `unit`: of several ladders the one on which `threshold` is roundest.
+    """Return the format for quantities in CloudWatch's `unit`, with the ladder on which `threshold` is shortest.
 
     Parameters
     ----------
     label
-        How a unit is written that is not one of CloudWatch's.
+        The symbol of a unit that CloudWatch does not define.
     """
-    of, _, per = unit.partition("/")
-    rate = "/s" if per == "Second" else ""
-    if of in _UNITS:
-        factor, ladders = _UNITS[of]
-        ladder = min(ladders, key=lambda one: _roughness(QuantityFormat(factor, one), threshold))
-        return QuantityFormat(factor, ladder, rate)
-    return QuantityFormat(unit=_SHORT.get(of, label or of) + rate)
+    base, _, per = unit.partition("/")
+    suffix = "/s" if per == "Second" else ""
+    if base in _UNITS:
+        factor, ladders = _UNITS[base]
+        ladder = min(ladders, key=lambda ladder: _count_digits(QuantityFormat(factor, ladder), threshold))
+        return QuantityFormat(factor, ladder, suffix)
+    return QuantityFormat(unit=_SYMBOLS.get(base, label or base) + suffix)
 
 
 def join_unit(figure: str, unit: str) -> str:
-    """``3.2 %``, ``2/s``."""
+    """Return ``3.2 %`` or ``2/s``."""
     return f"{figure}{unit}" if unit.startswith("/") else f"{figure} {unit}".strip()
 
 
-def _roughness(scale: QuantityFormat, threshold: float | None) -> int:
-    """How many digits it takes to write `threshold`."""
+def _count_digits(scale: QuantityFormat, threshold: float | None) -> int:
+    """Return how many digits `threshold` needs, or 0 if there is none."""
     if threshold is None:
         return 0
     figure, _ = scale.format_parts(threshold, 10)
@@ -250,22 +250,23 @@ def _roughness(scale: QuantityFormat, threshold: float | None) -> int:
 
 
 def _scaled_figure(value: float, digits: int) -> str:
-    """Without an exponent where it would be short without one."""
+    """Format a scaled value, with an exponent only if it is very large or very small."""
     size = abs(value)
     if size >= _LARGE or 0 < size < 1e-3:
         return f"{value:.{digits}g}"
-    before = len(str(int(size))) if size >= 1 else 0
-    return (
-        _trimmed(f"{value + 0.0:,.{max(0, digits - before)}f}") if size >= 1 else _trimmed(f"{value + 0.0:.{digits}g}")
-    )
+    # Adding 0.0 turns -0.0 into 0.0.
+    if size >= 1:
+        decimals = max(0, digits - len(str(int(size))))
+        return _trim_zeros(f"{value + 0.0:,.{decimals}f}")
+    return _trim_zeros(f"{value + 0.0:.{digits}g}")
 
 
 def _plain_figure(value: float, digits: int) -> str:
-    """With one decimal less than `digits` from 1 on, with `digits` significant digits below."""
+    """Format an unscaled value: ``digits - 1`` decimals from 1 up, `digits` significant digits below 1."""
     if 1 <= abs(value) < _LARGE:
-        return _trimmed(f"{value:,.{digits - 1}f}")
+        return _trim_zeros(f"{value:,.{digits - 1}f}")
     return f"{value + 0.0:.{digits}g}"
 
 
-def _trimmed(figure: str) -> str:
+def _trim_zeros(figure: str) -> str:
     return figure.rstrip("0").rstrip(".") if "." in figure and "e" not in figure else figure

@@ -1,1 +1,1 @@
-"""JSON from AWS to events. Pure; never raises."""
+"""Read what AWS sends into events. Pure. Never raises, whatever the input is."""

@@ -1,8 +1,8 @@
-"""The three shapes in which AWS tells that an alarm changed -> `AlarmStateChange`. Pure, and total: never raises.
+"""Read an alarm's state change from the three forms that AWS sends. Pure. Never raises.
 
-- what CloudWatch publishes to SNS (``AlarmName``, ``NewStateValue``, ``Trigger``);
-- what EventBridge carries (``detail`` with ``state``, ``previousState``, ``configuration``);
-- what an alarm's Lambda action is given (the same, called ``alarmData``).
+- CloudWatch publishes to SNS: ``AlarmName``, ``NewStateValue``, ``Trigger``.
+- EventBridge sends ``detail`` with ``state``, ``previousState``, ``configuration``.
+- An alarm's Lambda action gets the same, named ``alarmData``.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html and
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
@@ -27,10 +27,10 @@ from cwnotify.alerts.parsing.state_reason import parse_child_alarms, parse_state
 from cwnotify.alerts.regions import Arn, parse_arn, parse_region_code, partition_of_region
 from cwnotify.alerts.text_limits import REDACTION_MARGIN
 
-# One of these, beside a name, makes a mapping an alarm's change and not just something with a name.
-_PUBLISHED = {"newstatevalue", "newstatereason", "oldstatevalue", "statechangetime", "trigger", "alarmrule"}
-# SNS alone writes these in capitals.
-_STATISTICS = {
+# A message with one of these keys is an alarm's change, and not just something with a name.
+_SNS_KEYS = {"newstatevalue", "newstatereason", "oldstatevalue", "statechangetime", "trigger", "alarmrule"}
+# Only SNS writes these in capitals.
+_STATISTIC_NAMES = {
     "AVERAGE": "Average",
     "SUM": "Sum",
     "MINIMUM": "Minimum",
@@ -39,9 +39,9 @@ _STATISTICS = {
     "SAMPLECOUNT": "SampleCount",
 }
 
-# AWS allows 50 tags, and 10 metrics and 20 queries, for an alarm.
+# AWS allows 50 tags for an alarm, and 10 metrics and 20 queries.
 _MAX_TAGS = 50
-_MAX_TAG = 256  # characters
+_MAX_TAG_LENGTH = 256
 _MAX_METRICS = 100
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 @frozen
 class EnvelopeContext:
-    """What the envelopes around a message tell, for what the message itself leaves out."""
+    """Facts from the envelopes around a message. They fill the gaps of the message itself."""
 
     id: str = ""
     topic_arn: str = ""
@@ -64,8 +64,8 @@ class EnvelopeContext:
 
 
 @frozen
-class _Told:
-    """What the shapes spell differently; the rest of an alarm is read from `config`, which they share."""
+class _AlarmFields:
+    """The fields that the forms spell differently. The rest of an alarm is in `config`, which they share."""
 
     name: str
     after: str
@@ -91,31 +91,33 @@ class _Told:
     log_lines: tuple[str, ...] = ()
 
 
-def parse_alarm_state_change(message: JsonObject, carrier: EnvelopeContext) -> AlarmStateChange | None:
-    """Read an alarm's change; None if `message` (its keys in lower case) is none."""
+def parse_alarm_state_change(message: JsonObject, context: EnvelopeContext) -> AlarmStateChange | None:
+    """Return an alarm's change; None if `message` (with keys in lower case) is something else."""
     if "alarmdata" in message:
-        told = _told_by_event(message, as_json_object(message["alarmdata"]), carrier)
+        fields = _parse_event_form(message, as_json_object(message["alarmdata"]), context)
     elif "detail-type" in message:
-        # A change of an alarm's configuration looks the same, but nothing happened to what it watches.
+        # A change of an alarm's configuration looks the same, but its state did not change.
         if not first_text(message["detail-type"]).lower().endswith("state change"):
             return None
-        told = _told_by_event(message, as_json_object(message.get("detail")), carrier)
+        fields = _parse_event_form(message, as_json_object(message.get("detail")), context)
     elif isinstance(message.get("state"), dict) and "operation" not in message:
-        told = _told_by_event({}, message, carrier)
-    elif message.keys() & _PUBLISHED:
-        told = _published(message, carrier)
+        fields = _parse_event_form({}, message, context)
+    elif message.keys() & _SNS_KEYS:
+        fields = _parse_sns_form(message, context)
     else:
         return None
-    return _alarm(told, carrier, by_rule="detail-type" in message and not carrier.topic_arn) if told.name else None
+    if not fields.name:
+        return None
+    return _build_event(fields, context, is_from_rule="detail-type" in message and not context.topic_arn)
 
 
-def _published(message: JsonObject, carrier: EnvelopeContext) -> _Told:
+def _parse_sns_form(message: JsonObject, context: EnvelopeContext) -> _AlarmFields:
     arn = first_text(message.get("alarmarn"))
-    return _Told(
+    return _AlarmFields(
         name=first_text(message.get("alarmname"), parse_arn(arn).alarm_name),
-        after=_state(message.get("newstatevalue")),
-        before=_state(message.get("oldstatevalue")),
-        at=_first(first_timestamp(message.get("statechangetime")), carrier.at),
+        after=_parse_state(message.get("newstatevalue")),
+        before=_parse_state(message.get("oldstatevalue")),
+        at=_first_time(first_timestamp(message.get("statechangetime")), context.at),
         reason=first_text(message.get("newstatereason")),
         reason_data=message.get("newstatereasondata"),
         description=first_text(message.get("alarmdescription")),
@@ -128,7 +130,7 @@ def _published(message: JsonObject, carrier: EnvelopeContext) -> _Told:
         contributor=parse_dimensions(message.get("alarmcontributorattributes")),
         contributor_id=first_text(message.get("alarmcontributorid")),
         children=parse_child_alarms(message.get("triggeringchildren")),
-        tags=_tags(message.get("alarmtags"), message.get("tags")),
+        tags=_parse_tags(message.get("alarmtags"), message.get("tags")),
         evaluation_state=first_text(
             message.get("evaluationstate"), as_json_object(message.get("trigger")).get("evaluationstate")
         ),
@@ -136,16 +138,16 @@ def _published(message: JsonObject, carrier: EnvelopeContext) -> _Told:
     )
 
 
-def _told_by_event(event: JsonObject, detail: JsonObject, carrier: EnvelopeContext) -> _Told:
+def _parse_event_form(event: JsonObject, detail: JsonObject, context: EnvelopeContext) -> _AlarmFields:
     resources = event.get("resources")
     arn = first_text(event.get("alarmarn"), detail.get("alarmarn"), *(resources if isinstance(resources, list) else ()))
     state, config = as_json_object(detail.get("state")), as_json_object(detail.get("configuration"))
     previous, contributor = as_json_object(detail.get("previousstate")), as_json_object(detail.get("alarmcontributor"))
-    at = _first(first_timestamp(state.get("timestamp"), event.get("time")), carrier.at)
-    return _Told(
+    at = _first_time(first_timestamp(state.get("timestamp"), event.get("time")), context.at)
+    return _AlarmFields(
         name=first_text(detail.get("alarmname"), parse_arn(arn).alarm_name),
-        after=_state(state.get("value")),
-        before=_state(previous.get("value")),
+        after=_parse_state(state.get("value")),
+        before=_parse_state(previous.get("value")),
         at=at,
         reason=first_text(state.get("reason")),
         reason_data=state.get("reasondata"),
@@ -159,9 +161,9 @@ def _told_by_event(event: JsonObject, detail: JsonObject, carrier: EnvelopeConte
         contributor=parse_dimensions(contributor.get("attributes")),
         contributor_id=first_text(contributor.get("id")),
         held_back=first_text(state.get("actionssuppressedreason"), state.get("actionssuppressedby")),
-        before_since=_earlier(first_timestamp(previous.get("timestamp")), at),
-        suppression_ended=_suppression_ended(previous, state, config),
-        tags=_tags(detail.get("alarmtags"), event.get("alarmtags"), config.get("alarmtags"), config.get("tags")),
+        before_since=_unless_later(first_timestamp(previous.get("timestamp")), at),
+        suppression_ended=_find_ended_suppression(previous, state, config),
+        tags=_parse_tags(detail.get("alarmtags"), event.get("alarmtags"), config.get("alarmtags"), config.get("tags")),
         evaluation_state=first_text(
             state.get("evaluationstate"), detail.get("evaluationstate"), config.get("evaluationstate")
         ),
@@ -169,118 +171,118 @@ def _told_by_event(event: JsonObject, detail: JsonObject, carrier: EnvelopeConte
     )
 
 
-def _alarm(told: _Told, carrier: EnvelopeContext, by_rule: bool) -> AlarmStateChange:
-    alarm = _read(told, carrier)
-    # An alarm that was never in ALARM has no contributor to return to OK.
-    if by_rule and alarm.is_summary and AlarmState.ALARM in (alarm.after, alarm.before):
+def _build_event(fields: _AlarmFields, context: EnvelopeContext, is_from_rule: bool) -> AlarmStateChange:
+    alarm = _build_alarm(fields, context)
+    # An alarm that was never in ALARM has no contributor that returns to OK.
+    if is_from_rule and alarm.is_summary and AlarmState.ALARM in (alarm.after, alarm.before):
         return AlarmStateChange(**{**vars(alarm), "contributors_follow": True})
     return alarm
 
 
-def _read(told: _Told, carrier: EnvelopeContext) -> AlarmStateChange:
-    config = told.config
+def _build_alarm(fields: _AlarmFields, context: EnvelopeContext) -> AlarmStateChange:
+    config = fields.config
     comparison = first_text(config.get("comparisonoperator"))
-    seen = parse_state_reason(
-        told.reason, told.reason_data, told.after, comparison, first_number(config.get("threshold"))
+    reason = parse_state_reason(
+        fields.reason, fields.reason_data, fields.after, comparison, first_number(config.get("threshold"))
     )
     query = parse_alarm_query(config)
-    place = _place(told, carrier)
-    metrics = _metrics(config, place.account)
-    metric = _compared(metrics)
+    arn = _complete_arn(fields, context)
+    metrics = _parse_metrics(config, arn.account)
+    metric = _choose_compared(metrics)
     n = first_positive_int(config.get("evaluationperiods"), query.evaluation_periods)
     return AlarmStateChange(
-        name=told.name,
-        after=told.after,
-        before=told.before,
-        at=told.at,
-        description=told.description,
-        reason=told.reason,
-        arn=told.arn if place.alarm_name else "",
-        account=place.account,
-        region=place.region,
-        partition=place.partition,
-        value=seen.value,
-        threshold=seen.threshold,
-        comparison=seen.comparison,
-        lower=seen.lower,
-        upper=seen.upper,
+        name=fields.name,
+        after=fields.after,
+        before=fields.before,
+        at=fields.at,
+        description=fields.description,
+        reason=fields.reason,
+        arn=fields.arn if arn.alarm_name else "",
+        account=arn.account,
+        region=arn.region,
+        partition=arn.partition,
+        value=reason.value,
+        threshold=reason.threshold,
+        comparison=reason.comparison,
+        lower=reason.lower,
+        upper=reason.upper,
         datapoints_to_alarm=first_positive_int(
-            config.get("datapointstoalarm"), query.datapoints_to_alarm, seen.datapoints_to_alarm, n
+            config.get("datapointstoalarm"), query.datapoints_to_alarm, reason.datapoints_to_alarm, n
         ),
-        evaluation_periods=first_positive_int(n, seen.evaluation_periods),
-        # Older messages hold a line of the mail: "- TreatMissingData:          missing".
+        evaluation_periods=first_positive_int(n, reason.evaluation_periods),
+        # Older messages contain a line of the mail: "- TreatMissingData:          missing".
         treat_missing_data=first_text(config.get("treatmissingdata")).rpartition(":")[2].strip(),
         metric=metric.name or query.aggregation,
         namespace=metric.namespace,
         dimensions=metric.dimensions,
-        statistic=metric.statistic or ("" if metric.expression else seen.statistic),
-        period=metric.period or seen.period or query.period,
+        statistic=metric.statistic or ("" if metric.expression else reason.statistic),
+        period=metric.period or reason.period or query.period,
         unit=metric.unit,
-        instance=next((one.value for one in metric.dimensions if one.name == "InstanceId"), ""),
-        metrics=metrics if any(one.expression or one.account for one in metrics) else (),
-        rule=told.rule,
-        children=told.children or seen.children,
-        contributor=told.contributor,
-        contributor_id=told.contributor_id,
-        held_back=told.held_back,
-        muted_by=_muted_by(told.mute),
-        muted_until=first_timestamp(told.mute.get("mutewindowend")),
-        before_since=told.before_since,
-        recent=seen.recent,
-        no_data=seen.no_data,
-        suppression_ended=told.suppression_ended,
-        tags=told.tags,
+        instance=next((item.value for item in metric.dimensions if item.name == "InstanceId"), ""),
+        metrics=metrics if any(item.expression or item.account for item in metrics) else (),
+        rule=fields.rule,
+        children=fields.children or reason.children,
+        contributor=fields.contributor,
+        contributor_id=fields.contributor_id,
+        held_back=fields.held_back,
+        muted_by=_find_mute_rule(fields.mute),
+        muted_until=first_timestamp(fields.mute.get("mutewindowend")),
+        before_since=fields.before_since,
+        recent=reason.recent,
+        no_data=reason.no_data,
+        suppression_ended=fields.suppression_ended,
+        tags=fields.tags,
         query=query.text,
         log_groups=query.log_groups,
-        log_lines=told.log_lines,
+        log_lines=fields.log_lines,
         pending_period=query.pending_period,
         recovery_period=query.recovery_period,
-        evaluation_state=told.evaluation_state,
+        evaluation_state=fields.evaluation_state,
     )
 
 
-def _place(told: _Told, carrier: EnvelopeContext) -> Arn:
-    """The alarm's ARN, its gaps filled from the topic's, then from what the message says in words."""
-    arn, topic = parse_arn(told.arn), parse_arn(carrier.topic_arn)
-    region = arn.region or topic.region or parse_region_code(told.region) or carrier.region
+def _complete_arn(fields: _AlarmFields, context: EnvelopeContext) -> Arn:
+    """Return the alarm's ARN. The topic's ARN and then the message's texts fill its gaps."""
+    arn, topic = parse_arn(fields.arn), parse_arn(context.topic_arn)
+    region = arn.region or topic.region or parse_region_code(fields.region) or context.region
     return Arn(
         partition=arn.partition or topic.partition or partition_of_region(region),
-        region=region or told.region,
-        account=told.account or arn.account or topic.account,
+        region=region or fields.region,
+        account=fields.account or arn.account or topic.account,
         resource=arn.resource,
     )
 
 
-def _compared(metrics: tuple[WatchedMetric, ...]) -> WatchedMetric:
-    """What is compared; an expression goes by its label and has what all its metrics have in common."""
+def _choose_compared(metrics: tuple[WatchedMetric, ...]) -> WatchedMetric:
+    """Return the metric that is compared. An expression gets its label, and what all its metrics have in common."""
     # A statistic comes before the band that it is compared with.
-    ranked = sorted(metrics, key=lambda one: (not one.compared, bool(one.expression)))
+    ranked = sorted(metrics, key=lambda metric: (not metric.compared, bool(metric.expression)))
     if not ranked:
         return WatchedMetric()
-    first, parts = ranked[0], [one for one in metrics if not one.expression]
+    first, parts = ranked[0], [metric for metric in metrics if not metric.expression]
     if not first.expression:
         return first
     return WatchedMetric(
         name=first.label or first.expression,
         expression=first.expression,
-        namespace=_common([one.namespace for one in parts]) or "",
-        dimensions=_common([one.dimensions for one in parts]) or (),
-        period=first.period or _common([one.period for one in parts]),
+        namespace=_common_value([part.namespace for part in parts]) or "",
+        dimensions=_common_value([part.dimensions for part in parts]) or (),
+        period=first.period or _common_value([part.period for part in parts]),
     )
 
 
-def _common(values: list[T]) -> T | None:
+def _common_value(values: list[T]) -> T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _metrics(config: JsonObject, own: str) -> tuple[WatchedMetric, ...]:
-    """The one metric of the configuration itself, or those that it lists; `own` is the alarm's account."""
+def _parse_metrics(config: JsonObject, own_account: str) -> tuple[WatchedMetric, ...]:
+    """Return the configuration's own metric, or those that it lists."""
     if first_text(config.get("metricname")):
-        return (_metric({"metricstat": {**config, "metric": config}}, own),)
-    return tuple(_metric(one, own) for one in as_json_objects(config.get("metrics"))[:_MAX_METRICS])
+        return (_parse_metric({"metricstat": {**config, "metric": config}}, own_account),)
+    return tuple(_parse_metric(query, own_account) for query in as_json_objects(config.get("metrics"))[:_MAX_METRICS])
 
 
-def _metric(query: JsonObject, own: str) -> WatchedMetric:
+def _parse_metric(query: JsonObject, own_account: str) -> WatchedMetric:
     stat = as_json_object(query.get("metricstat"))
     metric = as_json_object(stat.get("metric"))
     statistic = first_text(stat.get("stat"), stat.get("extendedstatistic"), stat.get("statistic"))
@@ -290,18 +292,18 @@ def _metric(query: JsonObject, own: str) -> WatchedMetric:
         name=first_text(metric.get("metricname"), metric.get("name")),
         namespace=first_text(metric.get("namespace")),
         dimensions=parse_dimensions(metric.get("dimensions")),
-        statistic=_STATISTICS.get(statistic, statistic),
+        statistic=_STATISTIC_NAMES.get(statistic, statistic),
         period=first_number(stat.get("period"), query.get("period")),
         unit=first_text(stat.get("unit")),
         expression=first_text(query.get("expression")),
         label=first_text(query.get("label")),
         compared=query.get("returndata") is not False,
-        account="" if account == own else account,
+        account="" if account == own_account else account,
     )
 
 
-def _tags(*values: object) -> tuple[Tag, ...]:
-    """An alarm's tags from the first value that has any: a mapping, or a list of ``{Key, Value}``."""
+def _parse_tags(*values: object) -> tuple[Tag, ...]:
+    """Return an alarm's tags from the first value that has any: a dict, or a list of ``{Key, Value}``."""
     for value in values:
         pairs: list[tuple[object, object]] = [
             (item.get("key", item.get("name")), item.get("value")) for item in as_json_objects(value)
@@ -309,8 +311,11 @@ def _tags(*values: object) -> tuple[Tag, ...]:
         if isinstance(value, dict):
             pairs = list(value.items())
         tags = tuple(
-            Tag(first_text(key)[: _MAX_TAG + REDACTION_MARGIN], first_text(given)[: _MAX_TAG + REDACTION_MARGIN])
-            for key, given in pairs[:_MAX_TAGS]
+            Tag(
+                first_text(key)[: _MAX_TAG_LENGTH + REDACTION_MARGIN],
+                first_text(content)[: _MAX_TAG_LENGTH + REDACTION_MARGIN],
+            )
+            for key, content in pairs[:_MAX_TAGS]
             if first_text(key)
         )
         if tags:
@@ -318,11 +323,11 @@ def _tags(*values: object) -> tuple[Tag, ...]:
     return ()
 
 
-def _suppression_ended(previous: JsonObject, state: JsonObject, config: JsonObject) -> str:
-    """What held the alarm's actions back until this event, in which nothing else changed."""
+def _find_ended_suppression(previous: JsonObject, state: JsonObject, config: JsonObject) -> str:
+    """Return what suppressed the alarm's actions until this event, if nothing else changed."""
     suppressor = first_text(previous.get("actionssuppressedby"))
-    same = _state(previous.get("value")) == _state(state.get("value"))
-    if not suppressor or not same or first_text(state.get("actionssuppressedby")):
+    is_same_state = _parse_state(previous.get("value")) == _parse_state(state.get("value"))
+    if not suppressor or not is_same_state or first_text(state.get("actionssuppressedby")):
         return ""
     if suppressor.lower() != "alarm":
         return suppressor
@@ -330,22 +335,22 @@ def _suppression_ended(previous: JsonObject, state: JsonObject, config: JsonObje
     return parse_arn(alarm).alarm_name or alarm or suppressor
 
 
-def _earlier(since: float | None, at: float | None) -> float | None:
-    """A time, unless it is later than the change that it came before."""
+def _unless_later(since: float | None, at: float | None) -> float | None:
+    """Return `since`, unless it is later than the change `at`."""
     return None if since is not None and at is not None and since > at else since
 
 
-def _state(value: object) -> str:
-    """A state as CloudWatch spells it; an unknown word stays what it is."""
-    word = first_text(value)
-    return AlarmState(word.upper()) if word.upper() in AlarmState.__members__ else word
+def _parse_state(value: object) -> str:
+    """Return a state as CloudWatch spells it. An unknown one stays unchanged."""
+    state = first_text(value)
+    return AlarmState(state.upper()) if state.upper() in AlarmState.__members__ else state
 
 
-def _muted_by(mute: JsonObject) -> str:
-    """The mute rule's name: the end of ``arn:...:alarm-mute-rule:NAME``."""
+def _find_mute_rule(mute: JsonObject) -> str:
+    """Return the mute rule's name, the end of ``arn:...:alarm-mute-rule:NAME``."""
     arn = first_text(mute.get("mutedbyarn"))
     return parse_arn(arn).resource.partition(":")[2] or arn
 
 
-def _first(*values: float | None) -> float | None:
+def _first_time(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)

@@ -1,12 +1,13 @@
-"""What the AWS command line prints of alarms, their history and queues -> the events in it. Pure, and total.
+"""Read events from what the AWS CLI prints. Pure. Never raises.
 
-- ``aws sqs receive-message``: a message's body is the event;
-- ``aws cloudwatch describe-alarms``: what each alarm is now, as the change that led there;
+- ``aws sqs receive-message``: the event is a message's body.
+- ``aws cloudwatch describe-alarms``: each alarm's state, as the change that led to it.
 - ``aws cloudwatch describe-alarm-history``: the changes, oldest first.
 """
 
 from __future__ import annotations
 
+from cwnotify.alerts.light_dataclass import frozen
 from cwnotify.alerts.parsing.lenient_json import (
     JsonObject,
     as_json_object,
@@ -16,33 +17,52 @@ from cwnotify.alerts.parsing.lenient_json import (
     first_timestamp,
 )
 
-_ALARMS = ("metricalarms", "compositealarms", "logalarms")
-_HISTORY = "alarmhistoryitems"
-# The history's time of a change and the time in what was published then may differ by so many seconds.
-_NEAR = 5.0
+_ALARM_LISTS = ("metricalarms", "compositealarms", "logalarms")
+_HISTORY_LIST = "alarmhistoryitems"
+# A history item and the message that was published for it may differ by this much.
+_MAX_TIME_DIFFERENCE = 5.0  # seconds
+
+
+@frozen
+class _Change:
+    """A change in a history."""
+
+    at: float
+    alarm: str
+    state: str
+    is_published: bool
+    event: object
+
+    def is_among(self, changes: list[_Change]) -> bool:
+        """Return whether one of `changes` is the same change of the same alarm."""
+        return any(
+            (change.alarm, change.state) == (self.alarm, self.state)
+            and abs(change.at - self.at) <= _MAX_TIME_DIFFERENCE
+            for change in changes
+        )
 
 
 def parse_cli_listing(message: JsonObject) -> list[object] | None:
-    """The events in what a command printed, each as AWS would have sent it; None if `message` is none of these."""
-    if any(isinstance(message.get(key), list) for key in _ALARMS):
-        return [_published(alarm) for key in _ALARMS for alarm in as_json_objects(message.get(key))]
-    if isinstance(message.get(_HISTORY), list):
-        return _history(as_json_objects(message[_HISTORY]))
+    """Return the events in a command's output, each as AWS sends it; None if `message` is not such output."""
+    if any(isinstance(message.get(key), list) for key in _ALARM_LISTS):
+        return [_to_sns_message(alarm) for key in _ALARM_LISTS for alarm in as_json_objects(message.get(key))]
+    if isinstance(message.get(_HISTORY_LIST), list):
+        return _parse_history(as_json_objects(message[_HISTORY_LIST]))
     received = message.get("messages")
     if isinstance(received, list) and received and len(as_json_objects(received)) == len(received):
-        return list(received) if all("body" in one for one in as_json_objects(received)) else None
+        return list(received) if all("body" in item for item in as_json_objects(received)) else None
     return None
 
 
 def parse_cli_item(message: JsonObject) -> object | None:
-    """As `parse_cli_listing`, for one alarm or one item of a history that is not in such a list."""
+    """Return the event of one alarm or history item outside of a list; None if `message` is neither."""
     if "historydata" in message and "alarmname" in message:
-        return next(iter(_history([message])), None)
-    return _published(message) if "statevalue" in message and "alarmname" in message else None
+        return next(iter(_parse_history([message])), None)
+    return _to_sns_message(message) if "statevalue" in message and "alarmname" in message else None
 
 
-def _published(alarm: JsonObject) -> dict[str, object]:
-    """An alarm's state as CloudWatch would publish it to SNS."""
+def _to_sns_message(alarm: JsonObject) -> dict[str, object]:
+    """Return an alarm's state as CloudWatch publishes it to SNS."""
     return {
         "AlarmName": alarm.get("alarmname"),
         "AlarmArn": alarm.get("alarmarn"),
@@ -57,29 +77,24 @@ def _published(alarm: JsonObject) -> dict[str, object]:
     }
 
 
-def _history(items: list[JsonObject]) -> list[object]:
-    """The changes in a history, oldest first; of what was published and what was recorded only the former."""
-    changes: list[tuple[float, str, str, bool, object]] = []
+def _parse_history(items: list[JsonObject]) -> list[object]:
+    """Return the changes in a history, oldest first. A published message replaces the record of the same change."""
+    changes: list[_Change] = []
     for item in items:
         data = as_json_object(decode_json_text(item.get("historydata")))
         published = data.get("publishedmessage")
-        change = published if isinstance(published, str | dict) else _recorded(item, data)
+        change = published if isinstance(published, str | dict) else _to_eventbridge_detail(item, data)
         if change is not None:
             alarm = f"{first_text(item.get('alarmname'))}#{first_text(item.get('alarmcontributorid'))}"
             at = first_timestamp(item.get("timestamp")) or 0.0
-            changes.append((at, alarm, _state_after(data), change is published, change))
-    sent = [(at, alarm, state) for at, alarm, state, is_published, _ in changes if is_published]
-    kept = [
-        one
-        for one in changes
-        if one[3]
-        or not any(alarm == one[1] and state == one[2] and abs(at - one[0]) <= _NEAR for at, alarm, state in sent)
-    ]
-    return [change for *_, change in sorted(kept, key=lambda one: one[0])]
+            changes.append(_Change(at, alarm, _state_after(data), change is published, change))
+    published_changes = [change for change in changes if change.is_published]
+    unique = [change for change in changes if change.is_published or not change.is_among(published_changes)]
+    return [change.event for change in sorted(unique, key=lambda change: change.at)]
 
 
-def _recorded(item: JsonObject, data: JsonObject) -> dict[str, object] | None:
-    """A change of state as EventBridge carries it, from an item that records it."""
+def _to_eventbridge_detail(item: JsonObject, data: JsonObject) -> dict[str, object] | None:
+    """Return a state change as EventBridge sends it; None if the item does not record one."""
     new, old = as_json_object(data.get("newstate")), as_json_object(data.get("oldstate"))
     if not first_text(new.get("statevalue")):
         return None
@@ -98,7 +113,7 @@ def _recorded(item: JsonObject, data: JsonObject) -> dict[str, object] | None:
 
 
 def _state_after(data: JsonObject) -> str:
-    """The state that an item leads to, whether it records a change or what was published of it."""
+    """Return the state that an item leads to, whether it records the change or the published message."""
     published = as_json_object(decode_json_text(data.get("publishedmessage")))
     message = as_json_object(decode_json_text(published.get("default"))) or published
     detail = as_json_object(as_json_object(message.get("alarmdata")).get("state"))

@@ -1,8 +1,8 @@
-"""What CloudWatch's reason holds of values and thresholds, from its data and from its sentence. Pure.
+"""Read values and thresholds from CloudWatch's state reason: from its data, and from its sentence. Pure.
 
-EventBridge sends an alarm's threshold nowhere else. `recentDatapoints` lists the measured datapoints oldest first,
-`evaluatedDatapoints` newest first with their times, those that were missing without a value. The sentence lists the
-datapoints that crossed newest first with their times, and in its older form oldest first without them:
+EventBridge sends an alarm's threshold nowhere else. `recentDatapoints` lists measured datapoints, oldest first.
+`evaluatedDatapoints` lists all, newest first, with times; missing ones have no value. The sentence lists the datapoints
+that crossed the threshold: newest first with times, or in its older form oldest first without times.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 """
 
@@ -16,6 +16,7 @@ from cwnotify.alerts.parsing.lenient_json import (
     JsonObject,
     as_json_object,
     as_json_objects,
+    as_list,
     decode_json_text,
     first_number,
     first_positive_int,
@@ -24,7 +25,7 @@ from cwnotify.alerts.parsing.lenient_json import (
 )
 from cwnotify.alerts.regions import parse_arn
 
-_MAX_REASON = 2_000  # CloudWatch's own limit is 1023
+_MAX_REASON_LENGTH = 2_000  # CloudWatch's limit is 1023
 _MAX_POINTS = 100
 _MAX_CHILDREN = 1_000
 
@@ -45,7 +46,7 @@ _SOMETHING_RECEIVED = r"\b[1-9]\d* (?:(?:out )?of the last \d+ )?(?:datapoints?|
 
 @frozen
 class StateReasonDetails:
-    """What a reason holds; see `cwnotify.alerts.events.alarms.AlarmStateChange`."""
+    """The content of a reason; see `cwnotify.alerts.events.alarms.AlarmStateChange`."""
 
     value: float | None = None
     threshold: float | None = None
@@ -63,7 +64,7 @@ class StateReasonDetails:
 
 @frozen
 class _Point:
-    """One measured datapoint, and the anomaly band's edges at its time."""
+    """One measured datapoint, and the edges of the anomaly detection band at its time."""
 
     value: float
     lower: float | None = None
@@ -73,40 +74,40 @@ class _Point:
 def parse_state_reason(
     reason: str, reason_data: object, after: str = "", comparison: str = "", threshold: float | None = None
 ) -> StateReasonDetails:
-    """Read a reason's data (JSON text, or already read) and, for what it lacks, the reason's sentence.
+    """Return the content of a reason's data (JSON text or its value). The sentence fills the gaps.
 
     Parameters
     ----------
     after
-        The state that the reason explains: of M datapoints out of N it decides which one to show.
+        The state that the reason explains. It decides which of the datapoints to show.
     comparison, threshold
-        As the alarm's configuration has them, where it does.
+        From the alarm's configuration, if it has them.
     """
     data = as_json_object(decode_json_text(reason_data))
-    sentence = reason[:_MAX_REASON]
-    limit = first_number(threshold, data.get("threshold"), _captured(rf"thresholds? \(({_NUMBER})\)", sentence))
-    operator = comparison or _comparison(sentence)
-    points = _measured(data, sentence)
-    shown = _decisive(points, after, operator, limit, bool(re.search(_MISSING_TREATED, sentence)))
-    m, n = _m_of_n(sentence)
+    sentence = reason[:_MAX_REASON_LENGTH]
+    limit = first_number(threshold, data.get("threshold"), _search(rf"thresholds? \(({_NUMBER})\)", sentence))
+    operator = comparison or _parse_comparison(sentence)
+    points = _parse_points(data, sentence)
+    point = _choose_decisive(points, after, operator, limit, bool(re.search(_MISSING_TREATED, sentence)))
+    m, n = _parse_m_of_n(sentence)
     return StateReasonDetails(
-        value=shown.value if shown else None,
+        value=point.value if point else None,
         threshold=limit,
-        lower=shown.lower if shown else None,
-        upper=shown.upper if shown else None,
+        lower=point.lower if point else None,
+        upper=point.upper if point else None,
         comparison=operator,
         statistic=first_text(data.get("statistic")),
         period=first_number(data.get("period")),
         datapoints_to_alarm=first_positive_int(data.get("queryresultstoalarm"), m),
         evaluation_periods=first_positive_int(data.get("queryresultstoevaluate"), n),
         children=parse_child_alarms(data.get("triggeringalarms")),
-        recent=tuple(point.value for point in points[-_MAX_POINTS:]),
-        no_data=not points and _says_nothing_measured(data, sentence),
+        recent=tuple(recent.value for recent in points[-_MAX_POINTS:]),
+        no_data=not points and _reports_no_data(data, sentence),
     )
 
 
 def parse_child_alarms(value: object) -> tuple[ChildAlarm, ...]:
-    """The alarms whose change changed a composite one."""
+    """Return the alarms that changed a composite alarm."""
     children = []
     for child in as_json_objects(value)[:_MAX_CHILDREN]:
         arn, state = first_text(child.get("arn")), as_json_object(child.get("state"))
@@ -124,7 +125,7 @@ def parse_child_alarms(value: object) -> tuple[ChildAlarm, ...]:
 def is_threshold_breached(
     value: float, comparison: str, threshold: float | None, lower: float | None = None, upper: float | None = None
 ) -> bool | None:
-    """Whether `value` breaches an alarm's threshold or band; None if that cannot be known."""
+    """Return whether `value` breaches an alarm's threshold or band; None if that is unknown."""
     if "LowerThreshold" in comparison or "UpperThreshold" in comparison:
         below = "LessThanLower" in comparison and lower is not None and value < lower
         above = "GreaterThanUpper" in comparison and upper is not None and value > upper
@@ -136,37 +137,34 @@ def is_threshold_breached(
     return value > threshold if comparison.startswith("Greater") else value < threshold
 
 
-def _decisive(
+def _choose_decisive(
     points: list[_Point], after: str, comparison: str, threshold: float | None, missing_breaches: bool
 ) -> _Point | None:
-    """The newest datapoint that explains the state `after`; without one, the newest of all."""
+    """Return the newest datapoint that explains the state `after`, or else the newest of all."""
     if not points:
         return None
     breach = {AlarmState.ALARM.value: True, AlarmState.OK.value: False}.get(after)
-    verdicts = [is_threshold_breached(one.value, comparison, threshold, one.lower, one.upper) for one in points]
+    verdicts = [is_threshold_breached(point.value, comparison, threshold, point.lower, point.upper) for point in points]
     for point, verdict in zip(reversed(points), reversed(verdicts), strict=True):
         if breach is not None and verdict is breach:
             return point
-    # Missing datapoints fired the alarm: a measured one that did not cross would look like its cause.
+    # Missing datapoints fired the alarm. A measured one that did not cross would look like the cause.
     return None if breach and missing_breaches else points[-1]
 
 
-def _measured(data: JsonObject, sentence: str) -> list[_Point]:
-    """The measured datapoints, oldest first: from the data, else those that the sentence names."""
-    timed = _timed(data)
-    recent = _recent(data)
-    if recent and timed and len(recent) == len(timed) and [one.value for one in recent[::-1]] == timed:
+def _parse_points(data: JsonObject, sentence: str) -> list[_Point]:
+    """Return the measured datapoints, oldest first: from the data, or else from the sentence."""
+    timed = _parse_timed_values(data)
+    recent = _parse_recent_points(data)
+    if recent and timed and len(recent) == len(timed) and [point.value for point in recent[::-1]] == timed:
         return recent[::-1]
-    return recent or [_Point(value) for value in timed] or _named(sentence)
+    return recent or [_Point(value) for value in timed] or _parse_sentence_points(sentence)
 
 
-def _recent(data: JsonObject) -> list[_Point]:
-    values = data.get("recentdatapoints")
-    if not isinstance(values, list):
-        return []
-    lower, upper = _list(data.get("recentlowerthresholds")), _list(data.get("recentupperthresholds"))
+def _parse_recent_points(data: JsonObject) -> list[_Point]:
+    lower, upper = as_list(data.get("recentlowerthresholds")), as_list(data.get("recentupperthresholds"))
     points = []
-    for index, value in enumerate(values):
+    for index, value in enumerate(as_list(data.get("recentdatapoints"))):
         measured = first_number(value)
         if measured is not None:
             points.append(
@@ -175,8 +173,8 @@ def _recent(data: JsonObject) -> list[_Point]:
     return points
 
 
-def _timed(data: JsonObject) -> list[float]:
-    """The datapoints that carry their times, oldest first."""
+def _parse_timed_values(data: JsonObject) -> list[float]:
+    """Return the datapoints that have times, oldest first."""
     timed = [
         (first_timestamp(point.get("timestamp")) or 0.0, value)
         for key in ("evaluateddatapoints", "results")
@@ -186,16 +184,16 @@ def _timed(data: JsonObject) -> list[float]:
     return [value for _, value in sorted(timed, key=lambda pair: pair[0])]
 
 
-def _named(sentence: str) -> list[_Point]:
-    """The datapoints in a sentence, oldest first; their band's edges are listed in the same order."""
+def _parse_sentence_points(sentence: str) -> list[_Point]:
+    """Return the datapoints in a sentence, oldest first. The sentence lists band edges in the same order."""
     for most_recent, bracketed, bare in re.findall(_POINTS, sentence):
-        listed: list[tuple[str, ...]] = re.findall(_POINT, bracketed or bare)
-        if not listed:
+        matches: list[tuple[str, ...]] = re.findall(_POINT, bracketed or bare)
+        if not matches:
             continue
-        lower, upper = (_edges(edge, sentence, len(listed)) for edge in ("lower", "upper"))
+        lower, upper = (_parse_band_edges(edge, sentence, len(matches)) for edge in ("lower", "upper"))
         points = [
             ((year, month, day, time), _Point(float(value), lower[index], upper[index]))
-            for index, (value, day, month, year, time) in enumerate(listed)
+            for index, (value, day, month, year, time) in enumerate(matches)
         ]
         if not most_recent:
             points.reverse()
@@ -203,13 +201,13 @@ def _named(sentence: str) -> list[_Point]:
     return []
 
 
-def _edges(edge: str, sentence: str, expected: int) -> list[float | None]:
-    listed = _captured(rf"{edge} thresholds? \[([^\]]+)\]", sentence)
-    values: list[float | None] = [first_number(value) for value in re.findall(_NUMBER, listed)]
+def _parse_band_edges(edge: str, sentence: str, expected: int) -> list[float | None]:
+    captured = _search(rf"{edge} thresholds? \[([^\]]+)\]", sentence)
+    values: list[float | None] = [first_number(value) for value in re.findall(_NUMBER, captured)]
     return [*values[:expected], *[None] * (expected - len(values))]
 
 
-def _says_nothing_measured(data: JsonObject, sentence: str) -> bool:
+def _reports_no_data(data: JsonObject, sentence: str) -> bool:
     if re.search(_SOMETHING_RECEIVED, sentence):
         return False
     if re.search(_NOTHING_RECEIVED, sentence) or re.search(_MISSING_TREATED, sentence):
@@ -217,16 +215,12 @@ def _says_nothing_measured(data: JsonObject, sentence: str) -> bool:
     return any(isinstance(data.get(key), list) for key in ("recentdatapoints", "evaluateddatapoints"))
 
 
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _captured(pattern: str, sentence: str) -> str:
+def _search(pattern: str, sentence: str) -> str:
     match = re.search(pattern, sentence)
     return match[1] if match else ""
 
 
-def _comparison(sentence: str) -> str:
+def _parse_comparison(sentence: str) -> str:
     matches = re.findall(_COMPARED, sentence)
     edges = {edge.strip() for _, _, edge in matches if edge}
     if edges == {"upper", "lower"}:
@@ -237,15 +231,15 @@ def _comparison(sentence: str) -> str:
     return f"{than.title()}Than{'OrEqualTo' if equal else ''}{''.join(edges).title()}Threshold"
 
 
-def _m_of_n(sentence: str) -> tuple[int | None, int | None]:
-    """M of N. K datapoints of N lead back to OK: M is N - K + 1. A sentence without N means M of M."""
-    silent = first_positive_int(_captured(r"\breceived for (\d{1,6}) periods?", sentence))
-    if silent:
-        return None, silent
-    to_alarm = first_positive_int(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> ALARM", sentence))
-    to_ok = first_positive_int(_captured(r"minimum (\d{1,6}) datapoints? for \w+ -> OK", sentence))
-    n = first_positive_int(_captured(r"out of the last (\d{1,6}) ", sentence))
+def _parse_m_of_n(sentence: str) -> tuple[int | None, int | None]:
+    """Return M and N of "M out of N datapoints". If K of N lead back to OK, M is N - K + 1. Without N, N is M."""
+    missing_periods = first_positive_int(_search(r"\breceived for (\d{1,6}) periods?", sentence))
+    if missing_periods:
+        return None, missing_periods
+    to_alarm = first_positive_int(_search(r"minimum (\d{1,6}) datapoints? for \w+ -> ALARM", sentence))
+    to_ok = first_positive_int(_search(r"minimum (\d{1,6}) datapoints? for \w+ -> OK", sentence))
+    n = first_positive_int(_search(r"out of the last (\d{1,6}) ", sentence))
     if n is None:
-        n = first_positive_int(_captured(r"Crossed: (\d{1,6}) datapoints? ", sentence))
+        n = first_positive_int(_search(r"Crossed: (\d{1,6}) datapoints? ", sentence))
     back = first_positive_int(n - to_ok + 1) if n and to_ok else None
     return to_alarm or back or n, n

@@ -1,1 +1,1 @@
-"""Remove secrets from events before anything stores or sends them. Pure."""
+"""Remove secrets from events before they are stored or sent. Pure."""

@@ -1,304 +1,209 @@
-"""The parts of a plot, from the ground up: grid, runs, alarms, lines, words. Matplotlib's artists on a bare figure."""
+"""Draw a snapshot on matplotlib's axes. Lengths are CSS pixels from the bottom left of the page."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from math import inf, isfinite
+from typing import Any
 
 import numpy as np
+from matplotlib import rcParamsDefault
 from matplotlib.artist import Artist
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.transforms import Bbox, IdentityTransform
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.transforms import Affine2D, Bbox
 
-from cwnotify.view.format import (
-    TINT_OPACITY,
-    ColorRole,
-    Theme,
-    firing_marker,
-    format_local_time,
-    format_range,
-    format_run_state,
-    format_with_unit,
-    run_marker,
-    sanitize_line,
-)
-from cwnotify.view.plot.axes import PixelPoints, PlotArea, Trace, period_edges, time_ticks
-from cwnotify.view.plot.text import LabelLayout, TextRenderer
-from cwnotify.view.snapshot import PanelAlarm, PanelRun, Snapshot
+from cwnotify.view import format as fmt
+from cwnotify.view.format import ColorRole, Theme, format_with_unit, sanitize_line
+from cwnotify.view.plot.axes import Points, finite_thresholds, spread_points, time_ticks, value_ticks, visible_points
+from cwnotify.view.plot.fonts import TextFont, TextOutline
+from cwnotify.view.plot.labels import LabelLayout
+from cwnotify.view.snapshot import PanelAlarm, PanelRun, PlotLine, PlotPoint, Snapshot
 
-# In CSS pixels.
-MIN_TICK_SPACING = 84.0
-MIN_MARKER_SPACING = 7.0
-MAX_LABELED_PERIODS = 3
-MAX_LABELED_RUNS = 12
-MAX_DOTTED_LINES = 3
+# Matplotlib's defaults instead of the user's style.
+STYLE_GROUPS = ("agg.", "axes.", "figure.", "font.", "lines.", "markers.", "patch.", "path.", "text.")
+STYLE: Any = {name: value for name, value in rcParamsDefault.items() if name.startswith(STYLE_GROUPS)}
+STYLE["lines.scale_dashes"] = False
+REGULAR, BOLD, LARGE = TextFont(11), TextFont(11, bold=True), TextFont(13, bold=True)
+MARGINS = 50, 24, 72, 34  # left, bottom, right, top
+Position = tuple[float, float, float]  # x, bottom, and the share of the text to the left of x
+TEXT_HEIGHT, ROW_HEIGHT, RULE_WIDTH, LIVE_COLUMN_WIDTH = 14, 15, 1.33, 3.5
+MIN_TICK_SPACING, MIN_DOT_SPACING = 84, 7
+MAX_LABELED_PERIODS, MAX_LABELED_RUNS, MAX_DOTTED_LINES = 3, 12, 3
 
 
-@dataclass(frozen=True)
-class PlacedText:
-    """A text on the picture: where its baseline begins, in pixels from the bottom left."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-    text_renderer: TextRenderer
-
-
-@dataclass(frozen=True)
 class Drawing:
-    """One picture in the making: lengths given to its methods are CSS pixels, places are pixels."""
+    """A picture that replaces the one on `axes`. Labels that are drawn first find the most room."""
 
-    figure: Figure
-    width: float
-    area: PlotArea
-    traces: list[Trace]
-    theme: Theme
-    scale: float
-    layout: LabelLayout
-    regular: TextRenderer
-    bold: TextRenderer
-    large: TextRenderer
-    placed_texts: list[PlacedText] = field(default_factory=list)
+    def __init__(self, axes: Axes, snapshot: Snapshot, theme: Theme) -> None:
+        self._axes, self._snapshot, self._theme = axes, snapshot, theme
+        self._start, self._end = snapshot.at - snapshot.request.span, snapshot.at
+        self._page = Affine2D().scale(axes.figure.dpi / 72)
+        self._frame = axes.get_window_extent().transformed(self._page.inverted())
+        self._second = self._frame.width / snapshot.request.span
+        self._ticks = value_ticks(snapshot)
+        colours = iter(theme.lines)
+        self._traces: list[tuple[PlotLine, Points, str]] = []
+        obstacles = [self._place(np.array([(self._start, y), (self._end, y)])) for y in finite_thresholds(snapshot)]
+        for line in snapshot.lines:
+            points = visible_points(line, self._start, self._end, LIVE_COLUMN_WIDTH / self._second)
+            self._traces.append((line, points, theme.live if line.live else next(colours, theme.quiet)))
+            obstacles.append(self._place(points))
+        self._labels = LabelLayout(self._frame, np.concatenate([np.empty((0, 2)), *map(spread_points, obstacles)]))
 
-    @property
-    def row_height(self) -> float:
-        """The height of a row of labels, in pixels."""
-        return self.regular.size * 1.35
+    def draw(self) -> None:
+        """Replace the picture."""
+        for artist in (*self._axes.lines, *self._axes.patches):
+            artist.remove()
+        self._draw_axes()
+        for run in self._snapshot.runs:
+            self._shade((run.started, run.ended), _run_role(run), is_alarm=False)
+        for alarm in self._snapshot.alarms:
+            for period in alarm.periods:
+                self._shade(period, fmt.firing_marker(alarm)[1], is_alarm=True)
+        for alarm in self._snapshot.alarms:
+            self._draw_threshold(alarm)
+        self._draw_lines()
+        self._write_last_value()
+        for alarm in self._snapshot.alarms:
+            self._name_alarm(alarm)
+        for run in sorted(self._snapshot.runs, key=lambda run: (bool(run.outcome), -run.ended))[:MAX_LABELED_RUNS]:
+            self._name_run(run)
+        self._draw_legend()
 
-    @property
-    def max_rows(self) -> int:
-        """How many rows of labels stand above each other."""
-        return int((self.area.top - self.area.bottom) / self.row_height)
+    def _x(self, at: Any) -> Any:
+        return self._frame.x0 + (at - self._start) * self._second
 
-    @property
-    def colored_traces(self) -> list[tuple[Trace, str]]:
-        """Each line with its colour, the live one with its own; beyond what eyes can tell apart they are quiet."""
-        rest = iter(self.theme.lines)
-        return [(t, self.theme.live if t.line.live else next(rest, self.theme.quiet)) for t in self.traces]
+    def _y(self, value: Any) -> Any:
+        return self._frame.y0 + (value - self._ticks[0]) / (self._ticks[-1] - self._ticks[0]) * self._frame.height
 
-    def fill_box(self, box: tuple[float, float, float, float], colour: str, alpha: float = 1.0) -> None:
-        """Fill a rectangle: left, bottom, right, top."""
-        left, bottom, right, top = map(round, box)
-        shape = Rectangle((left, bottom), right - left, top - bottom, facecolor=colour, edgecolor="none", linewidth=0)
-        shape.set_alpha(alpha)
-        shape.set_antialiased(False)
-        self.add(shape)
+    def _place(self, points: Points) -> Points:
+        return np.stack([self._x(points[:, 0]), self._y(points[:, 1])], axis=1)
 
-    def draw_polyline(self, pixels: PixelPoints, colour: str, width: float, dots: float = 0.0) -> None:
-        """Draw a line, and dots of that diameter at its points. Over the edge by a dot, so that none is cut."""
-        axes, edge = self.area, 4 * self.scale
-        line = _line2d(pixels, colour, width, dots)
-        line.set_clip_box(Bbox.from_extents(axes.left - edge, axes.bottom - edge, axes.right + edge, axes.top + edge))
-        self.add(line)
+    def _visible(self, period: PlotPoint) -> PlotPoint | None:
+        """Return the part of a period that the plot shows. A period that has not ended ends at 0.0."""
+        start, end = max(period[0], self._start), min(period[1] or self._end, self._end)
+        # A comparison with NaN is false.
+        return (start, end) if -inf < period[0] <= (period[1] or self._end) < inf and start <= end else None
 
-    def draw_horizontal_line(self, value: float, colour: str, dash: float = 0.0, gap: float = 0.0) -> None:
-        """A sharp line across the plot, as thick as whole pixels can be; in dashes, if they have a length."""
-        left, right, thick = self.area.left, self.area.right, max(1, round(self.scale))
-        y = round(self.area.value_to_y(value) - thick / 2) + thick / 2
-        starts = np.arange(left, right, (dash + gap) * self.scale) if dash else np.array([left])
-        ends = np.minimum(starts + dash * self.scale, right) if dash else np.array([right])
-        x = np.stack([starts, ends, np.full_like(starts, np.nan)], axis=1).ravel()
-        self.draw_polyline(np.stack([x, np.full_like(x, y)], axis=1), colour, thick / self.scale)
+    def _add(self, artist: Artist, x: float = 0, y: float = 0) -> None:
+        artist.set(clip_on=False, transform=Affine2D().translate(x, y) + self._page)
+        self._axes.add_artist(artist)
 
-    def add(self, artist: Artist) -> None:
-        """Put it on the picture as it was made: no style of the user's may shake, outline or move it."""
-        artist.set_sketch_params(None)
-        artist.set_path_effects([])
-        artist.set_snap(False)
-        artist.set_transform(IdentityTransform())
-        self.figure.add_artist(artist)
+    def _write(self, x: float, y: float, text: TextOutline, colour: str, align: float = 0) -> None:
+        """Write from the baseline up. `align` is the share of the text to the left of `x`."""
+        self._add(PathPatch(text, facecolor=colour, linewidth=0, snap=False, zorder=3), x - align * text.width, y)
 
-    def add_text(self, x: float, y: float, text: str, colour: str, letters: TextRenderer, align: float = 0.0) -> None:
-        """Write at a baseline; `align` says which share of the text stands left of `x`."""
-        self.placed_texts.append(PlacedText(x - align * letters.width(text), y, text, colour, letters))
+    def _write_where_free(self, text: TextOutline, colour: str, positions: Iterable[Position]) -> None:
+        """Write at the best of `positions`, or nowhere if there is no room."""
+        corners = [(x - align * text.width, y) for x, y, align in positions]
+        if corner := self._labels.reserve_best_position(text.width, TEXT_HEIGHT, corners):
+            self._write(corner[0], corner[1] + 3, text, colour)
 
-    def add_text_where_free(self, text: str, colour: str, places: list[tuple[float, float]]) -> None:
-        """Write where there is room: at the first of `places` (left, bottom) that is free, or else not at all."""
-        letters = self.regular
-        width, height = letters.width(text), letters.size * 1.25
-        if found := self.layout.reserve_best_position(width, height, places):
-            self.add_text(found[0], found[1] + letters.size * 0.3, text, colour, letters)
+    def _draw_axes(self) -> None:
+        self._axes.figure.set_facecolor(self._theme.page)
+        self._axes.set(xlim=(self._start, self._end), ylim=(self._ticks[0], self._ticks[-1]))
+        for tick in self._ticks:
+            self._axes.axhline(tick, color=self._theme.grid, linewidth=RULE_WIDTH, zorder=0.5, clip_on=False)
+            text = REGULAR.outline(format_with_unit(tick, self._snapshot.unit if tick == self._ticks[-1] else ""))
+            self._write(self._frame.x0 - 8, self._y(tick) - 4, text, self._theme.quiet, 1)
+        for at in time_ticks(self._start, self._end, max(int(self._frame.width / MIN_TICK_SPACING), 2))[1]:
+            clock, date = fmt.format_local_time(at, at), time.strftime("%d %b", time.localtime(at)).lstrip("0")
+            text = REGULAR.outline(date if clock == "00:00" else clock)
+            self._write(self._x(at), self._frame.y0 - 17.5, text, self._theme.quiet, 0.5)
 
+    def _shade(self, period: PlotPoint, role: ColorRole, is_alarm: bool) -> None:
+        """Tint a period, with a bar below a run and above an alarm, because the two may overlap."""
+        if visible := self._visible(period):
+            start, end = visible[0], max(visible[1], visible[0] + 2 / self._second)
+            colour, height = self._theme.foreground_color(role), 2 / self._frame.height
+            # A short period becomes a line that is easy to see.
+            is_short = (visible[1] - visible[0]) * self._second < 4
+            tint, alpha = (colour, 0.5) if is_short else (self._theme.highlight_color(role), fmt.TINT_OPACITY)
+            # In seconds and shares of the height, as `axvspan`, which takes 1 ms to update the limits of the axes.
+            style: dict[str, Any] = {"transform": self._axes.get_xaxis_transform(), "linewidth": 0, "zorder": 0}
+            tinted = Rectangle((start, 0), end - start, 1, facecolor=tint, alpha=alpha, **style)
+            bar = Rectangle((start, 1 if is_alarm else -height), end - start, height, facecolor=colour, **style)
+            for rectangle in (tinted, bar):
+                self._axes.add_artist(rectangle).set_clip_on(False)
 
-def draw_snapshot(sheet: Drawing, snapshot: Snapshot) -> None:
-    """Draw all of `snapshot`. What is written first finds the most room."""
-    for run in snapshot.runs:
-        _shade_run(sheet, run)
-    for alarm in snapshot.alarms:
-        _shade_alarm(sheet, alarm)
-    _grid(sheet, snapshot)
-    for alarm in snapshot.alarms:
-        _threshold(sheet, alarm, snapshot.unit)
-    # Minutes lie above noise.
-    for trace, colour in sorted(sheet.colored_traces, key=lambda pair: not pair[0].line.live):
-        _line(sheet, trace, colour)
-    _last_value(sheet, snapshot.unit)
-    for alarm in snapshot.alarms:
-        _name_alarm(sheet, alarm)
-    for run in sorted(snapshot.runs, key=lambda run: (bool(run.outcome), -run.ended))[:MAX_LABELED_RUNS]:
-        _name_run(sheet, run, snapshot.at)
-    _legend(sheet, snapshot.title)
-    if not any(trace.strokes for trace in sheet.traces):
-        _nothing(sheet, snapshot)
+    def _draw_threshold(self, alarm: PanelAlarm) -> None:
+        if alarm.threshold is not None and isfinite(alarm.threshold):
+            # Short dashes mark good news, because some readers see red and green alike.
+            dashes, colour = (3, 3) if alarm.good else (7, 4), self._theme.foreground_color(fmt.firing_marker(alarm)[1])
+            self._axes.axhline(alarm.threshold, color=colour, linewidth=RULE_WIDTH, dashes=dashes, zorder=1)
+            value = format_with_unit(alarm.threshold, self._snapshot.unit)
+            text, y = REGULAR.outline(f"{sanitize_line(alarm.name, 32)}  {value}"), self._y(alarm.threshold)
+            left, right = self._frame.x0 + 6, self._frame.x1 - 6
+            columns = (left, 0), (right, 1), ((left + right) / 2, 0.5)
+            rows = y + 2, y - 2 - TEXT_HEIGHT
+            self._write_where_free(text, colour, [(x, row, align) for x, align in columns for row in rows])
 
+    def _draw_lines(self) -> None:
+        is_crowded = len(self._traces) > MAX_DOTTED_LINES
+        for line, points, colour in self._traces:
+            has_dots = not (line.live or is_crowded or len(points) * MIN_DOT_SPACING > self._frame.width)
+            # Only a dot shows a point without neighbours.
+            is_gap = np.isnan(np.pad(points[:, 1], 1, constant_values=np.nan))
+            lone = np.flatnonzero(is_gap[:-2] & ~is_gap[1:-1] & is_gap[2:]).tolist()
+            style: dict[str, Any] = {"markersize": 5.5} if has_dots else {"markersize": 3, "markevery": lone}
+            width = 1.2 if line.live else 0.7 if colour == self._theme.quiet else 1.5 if is_crowded else 2.2
+            style |= {"color": colour, "linewidth": width, "markeredgewidth": 0, "clip_on": False}
+            # Wide lines are above thin ones.
+            self._axes.plot(*points.T, "o-", zorder=2 + width / 10, **style)
 
-def _shade(sheet: Drawing, edges: tuple[float, float], tone: ColorRole, at_top: bool) -> None:
-    """Tint a span of time, and bar it: runs below and alarms above, so that one is seen within the other."""
-    axes, least, colour = sheet.area, 2 * sheet.scale, sheet.theme.foreground_color(tone)
-    left, right = edges[0], max(edges[1], edges[0] + least)
-    # What is too short to be a span is a line, and one sees it as one.
-    if edges[1] - left > 2 * least:
-        sheet.fill_box((left, axes.bottom, right, axes.top), sheet.theme.highlight_color(tone), TINT_OPACITY)
-    else:
-        sheet.fill_box((left, axes.bottom, right, axes.top), colour, 0.5)
-    low, high = (axes.top, axes.top + 1.5 * least) if at_top else (axes.bottom - 1.5 * least, axes.bottom)
-    sheet.fill_box((left, low, right, high), colour)
+    def _write_last_value(self) -> None:
+        """Write the last value at the end of the live line, or else of the only line."""
+        traces = [trace for trace in self._traces if trace[0].live] or self._traces
+        if not any(len(points) for _, points, _ in self._traces):
+            text = REGULAR.outline(f"no data in the last {fmt.format_range(self._snapshot.request.span)}")
+            x, y = (self._frame.p0 + self._frame.p1) / 2
+            self._write(x, y, text, self._theme.quiet, 0.5)
+        elif len(traces) == 1 and len(traces[0][1]):
+            (at, value), colour = traces[0][1][-2], traces[0][2]
+            text = LARGE.outline(format_with_unit(value, self._snapshot.unit))
+            x = min(self._x(at) + 7, self._frame.x1 + MARGINS[2] - text.width - 4)
+            y = max(self._y(value) - 5, self._frame.y0)
+            self._labels.reserve(Bbox.from_bounds(x, y, text.width, TEXT_HEIGHT))
+            self._write(x, y, text, colour)
 
+    def _name_alarm(self, alarm: PanelAlarm) -> None:
+        text = REGULAR.outline(f"{fmt.firing_marker(alarm)[0]} {sanitize_line(alarm.name, 32)}")
+        rows = np.arange(self._frame.y1 - 4 - ROW_HEIGHT, self._frame.y0, -ROW_HEIGHT)
+        for start, end in filter(None, map(self._visible, alarm.periods[-MAX_LABELED_PERIODS:])):
+            middle = self._x((start + end) / 2)
+            self._write_where_free(text, self._theme.ink, [(middle, row, 0.5) for row in rows])
 
-def _shade_run(sheet: Drawing, run: PanelRun) -> None:
-    if edges := period_edges((run.started, run.ended), sheet.area):
-        _shade(sheet, edges, _run_tone(run), at_top=False)
+    def _name_run(self, run: PanelRun) -> None:
+        if visible := self._visible((run.started, run.ended)):
+            left, right = map(self._x, visible)
+            name = f"{fmt.run_marker(run)[0]} {sanitize_line(run.name, 32)}"
+            text = REGULAR.outline(f"{name}  {fmt.format_run_state(run, self._snapshot.at)}")
+            if text.width > right - left:
+                text = REGULAR.outline(name)
+            rows = np.arange(self._frame.y0 + 4, self._frame.y1, ROW_HEIGHT)
+            positions = [(x, row, align) for row in rows for x, align in ((left + 7, 0), (left - 7, 1))]
+            self._write_where_free(text, self._theme.foreground_color(_run_role(run)), positions)
 
-
-def _run_tone(run: PanelRun) -> ColorRole:
-    """A run is blue, however well it ended, for green and red are the alarms'; but what went wrong is seen."""
-    tone = run_marker(run)[1]
-    return "bad" if tone == "bad" else "run"
-
-
-def _shade_alarm(sheet: Drawing, alarm: PanelAlarm) -> None:
-    for period in alarm.periods:
-        if edges := period_edges(period, sheet.area):
-            _shade(sheet, edges, firing_marker(alarm)[1], at_top=True)
-
-
-def _grid(sheet: Drawing, snapshot: Snapshot) -> None:
-    axes, theme, letters, gap = sheet.area, sheet.theme, sheet.regular, 8 * sheet.scale
-    for value in axes.ticks:
-        y = axes.value_to_y(value)
-        sheet.draw_horizontal_line(value, theme.grid)
-        text = format_with_unit(value, snapshot.unit if value == axes.high else "")
-        sheet.add_text(axes.left - gap, y - letters.size * 0.36, text, theme.quiet, letters, align=1)
-    most = int((axes.right - axes.left) / (MIN_TICK_SPACING * sheet.scale))
-    for moment in time_ticks(axes.start, axes.end, max(most, 2))[1]:
-        text = format_local_time(moment, moment)
-        midnight = time.strftime("%d %b", time.localtime(moment)).lstrip("0")
-        x, y = axes.time_to_x(moment), axes.bottom - letters.size - gap * 0.8
-        sheet.add_text(x, y, midnight if text == "00:00" else text, theme.quiet, letters, align=0.5)
-
-
-def _threshold(sheet: Drawing, alarm: PanelAlarm, unit: str) -> None:
-    if alarm.threshold is None or not sheet.area.low <= alarm.threshold <= sheet.area.high:
-        return
-    axes, gap, y = sheet.area, 6 * sheet.scale, sheet.area.value_to_y(alarm.threshold)
-    colour = sheet.theme.foreground_color(firing_marker(alarm)[1])
-    # Apart for those who see no difference between red and green: good news has the shorter dashes.
-    sheet.draw_horizontal_line(alarm.threshold, colour, *((3, 3) if alarm.good else (7, 4)))
-    text = f"{sanitize_line(alarm.name, 32)}  {format_with_unit(alarm.threshold, unit)}"
-    rows = y + gap * 0.4, y - gap * 0.4 - sheet.regular.size * 1.25
-    far = axes.right - gap - sheet.regular.width(text)
-    sheet.add_text_where_free(
-        text, colour, [(x, row) for x in (axes.left + gap, far, (axes.left + far) / 2) for row in rows]
-    )
-
-
-def _line(sheet: Drawing, trace: Trace, colour: str) -> None:
-    """Draw a line; CloudWatch's has a dot for each datapoint while there is room for them."""
-    live, many = trace.line.live, len(sheet.traces) > MAX_DOTTED_LINES
-    room = (sheet.area.right - sheet.area.left) / (MIN_MARKER_SPACING * sheet.scale)
-    crowded = live or many or sum(map(len, trace.strokes)) > room
-    for stroke in trace.strokes:
-        # A lone point is no line, and would not be seen at all.
-        dots = 5.5 if not crowded else 3.0 * (len(stroke) == 1)
-        sheet.draw_polyline(stroke, colour, 1.2 if live else 1.5 if many else 2.2, dots)
-
-
-def _last_value(sheet: Drawing, unit: str) -> None:
-    """Write the last value at the line's end: of the live line, or else of the only one."""
-    chosen = [pair for pair in sheet.colored_traces if pair[0].line.live] or sheet.colored_traces
-    if len(chosen) != 1 or not chosen[0][0].strokes:
-        return
-    (trace, colour), large = chosen[0], sheet.large
-    x, text = float(trace.strokes[-1][-1, 0]), format_with_unit(trace.last_value, unit)
-    low = max(sheet.area.value_to_y(trace.last_value) - large.size * 0.36, sheet.area.bottom)
-    left = min(x + 7 * sheet.scale, sheet.width - large.width(text) - 4 * sheet.scale)
-    sheet.layout.reserve((left, low, left + large.width(text), low + large.size))
-    sheet.add_text(left, low, text, colour, large)
+    def _draw_legend(self) -> None:
+        x, y, text = self._frame.x0, self._frame.y1 + 16, BOLD.outline(sanitize_line(self._snapshot.title, 40))
+        self._write(x, y, text, self._theme.ink)
+        x += text.width + 22
+        for index, (line, _, colour) in enumerate(self._traces):
+            text, count = REGULAR.outline(sanitize_line(line.label, 40)), len(self._traces) - index
+            end = x + 51 + text.width
+            if end + 80 * (count > 1) > self._frame.x1 + MARGINS[2]:
+                self._write(x, y, REGULAR.outline(f"and {count} more"), self._theme.quiet)
+                break
+            style: dict[str, Any] = {"linewidth": 1.4} if line.live else {"linewidth": 2.2, "marker": "o"}
+            style |= {"color": colour, "markersize": 5.5, "markeredgewidth": 0, "markevery": [1]}
+            self._add(Line2D([x, x + 11, x + 22], [y + 4] * 3, **style))
+            self._write(x + 29, y, text, self._theme.quiet)
+            x = end
 
 
-def _name_alarm(sheet: Drawing, alarm: PanelAlarm) -> None:
-    row = sheet.row_height
-    text = f"{firing_marker(alarm)[0]} {sanitize_line(alarm.name, 32)}"
-    width = sheet.regular.width(text)
-    for period in alarm.periods[-MAX_LABELED_PERIODS:]:
-        if edges := period_edges(period, sheet.area):
-            middle = (edges[0] + edges[1] - width) / 2
-            rows = [sheet.area.top - 4 * sheet.scale - row * n for n in range(1, sheet.max_rows + 1)]
-            sheet.add_text_where_free(text, sheet.theme.ink, [(middle, y) for y in rows])
-
-
-def _name_run(sheet: Drawing, run: PanelRun, now: float) -> None:
-    edges = period_edges((run.started, run.ended), sheet.area)
-    if not edges:
-        return
-    gap, axes = 7 * sheet.scale, sheet.area
-    name = f"{run_marker(run)[0]} {sanitize_line(run.name, 32)}"
-    text = f"{name}  {format_run_state(run, now)}"
-    if sheet.regular.width(text) > edges[1] - edges[0]:
-        text = name
-    rows = [axes.bottom + gap * 0.6 + sheet.row_height * n for n in range(sheet.max_rows)]
-    beside = edges[0] - gap - sheet.regular.width(text)
-    sheet.add_text_where_free(
-        text, sheet.theme.foreground_color(_run_tone(run)), [(x, y) for y in rows for x in (edges[0] + gap, beside)]
-    )
-
-
-def _legend(sheet: Drawing, title: str) -> None:
-    axes, theme, letters, scale = sheet.area, sheet.theme, sheet.regular, sheet.scale
-    y = axes.top + 16 * scale
-    x, middle = axes.left, y + letters.size * 0.36
-    sheet.add_text(x, y, sanitize_line(title, 40), theme.ink, sheet.bold)
-    x += sheet.bold.width(sanitize_line(title, 40)) + 22 * scale
-    for index, (trace, colour) in enumerate(sheet.colored_traces):
-        label, rest = sanitize_line(trace.line.label, 40), len(sheet.traces) - index
-        more = letters.width("and 999 more") if rest > 1 else 0.0
-        if x + 51 * scale + letters.width(label) + more > sheet.width:
-            sheet.add_text(x, y, f"and {rest} more", theme.quiet, letters)
-            return
-        sample = np.array([[x, middle], [x + 11 * scale, middle], [x + 22 * scale, middle]])
-        live = trace.line.live
-        sheet.add(_line2d(sample, colour, 1.4 if live else 2.2, 0.0 if live else 5.5, every=(1, 2)))
-        sheet.add_text(x + 29 * scale, y, label, theme.quiet, letters)
-        x += 51 * scale + letters.width(label)
-
-
-def _nothing(sheet: Drawing, snapshot: Snapshot) -> None:
-    axes, text = sheet.area, f"no data in the last {format_range(snapshot.request.span)}"
-    sheet.add_text(
-        (axes.left + axes.right) / 2, (axes.bottom + axes.top) / 2, text, sheet.theme.quiet, sheet.regular, 0.5
-    )
-
-
-def _line2d(
-    pixels: PixelPoints, colour: str, width: float, dots: float, every: tuple[int, int] | None = None
-) -> Line2D:
-    return Line2D(
-        pixels[:, 0],
-        pixels[:, 1],
-        color=colour,
-        linewidth=width,
-        linestyle="-",
-        antialiased=True,
-        marker="o" if dots else "",
-        markersize=dots,
-        markevery=every,
-        markerfacecolor=colour,
-        markeredgecolor=colour,
-        markeredgewidth=0,
-        fillstyle="full",
-        solid_capstyle="butt" if np.isnan(pixels).any() else "round",
-        solid_joinstyle="round",
-    )
+def _run_role(run: PanelRun) -> ColorRole:
+    """Return blue for a run, because green and red belong to alarms, unless the run went wrong."""
+    return "bad" if fmt.run_marker(run)[1] == "bad" else "run"

@@ -1,8 +1,10 @@
-"""Options: what a user may write, and what is said of what a user may not."""
+"""Parsers of run options: accepted values, and the errors for others."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -67,7 +69,7 @@ from cwnotify.errors import UsageError
         ("90초", 90),
     ],
 )
-def test_a_duration_is_read(text, seconds):
+def test_parse_duration_returns_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
@@ -79,18 +81,18 @@ def test_a_duration_is_read(text, seconds):
         *("5,m", "1.h", "1..5h", "one hour", "5m!", "h5", "5mm", "1h30x", "1h -5m", "5 5", "5m,,3s"),
     ],
 )
-def test_what_is_no_duration_is_refused_with_an_example(text):
+def test_parse_duration_rejects_other_text_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="write it like 90s, 5m or 1h30m"):
         parse_duration(text)
 
 
-def test_what_could_be_two_durations_is_refused_with_the_reason():
-    with pytest.raises(UsageError, match="'1:30' is not a duration; 1:30 could be minutes or hours"):
+def test_parse_duration_rejects_ambiguous_text_with_the_reason() -> None:
+    with pytest.raises(UsageError, match="'1:30' is not a duration: it could mean minutes or hours"):
         parse_duration("1:30")
 
 
 @given(st.integers(0, 9), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.sampled_from(("", " ")))
-def test_each_way_to_write_a_duration_means_the_same(days, hours, minutes, seconds, space):
+def test_parse_duration_accepts_every_notation(days: int, hours: int, minutes: int, seconds: int, space: str) -> None:
     length = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     parts = {"d": days, "h": hours, "m": minutes, "s": seconds}
 
@@ -116,12 +118,12 @@ def test_each_way_to_write_a_duration_means_the_same(days, hours, minutes, secon
         ("none", ""),
     ],
 )
-def test_a_mention_is_turned_into_slacks_form(text, form):
+def test_parse_mention_returns_slack_syntax(text: str, form: str) -> None:
     assert parse_mention(text) == form
 
 
 @pytest.mark.parametrize("text", ["@minsu", "민수", "<!here>", "U012 <!here>", "u012ab3cd", "U", "#general", "U012>AB"])
-def test_who_cannot_be_mentioned_is_told_where_to_find_an_id(text):
+def test_parse_mention_rejects_other_text_and_explains_member_ids(text: str) -> None:
     with pytest.raises(UsageError, match="Copy member ID"):
         parse_mention(text)
 
@@ -140,7 +142,7 @@ def test_who_cannot_be_mentioned_is_told_where_to_find_an_id(text):
         ("정확도", ("정확도",)),
     ],
 )
-def test_expressions_are_split_at_commas_outside_brackets_and_quotes(text, parts):
+def test_parse_expressions_splits_at_commas_outside_brackets_and_quotes(text: str, parts: tuple[str, ...]) -> None:
     assert parse_expressions(text) == parts
 
 
@@ -161,54 +163,55 @@ def test_expressions_are_split_at_commas_outside_brackets_and_quotes(text, parts
     ],
     ids=lambda text: ascii(text[:8]),
 )
-def test_what_is_no_expression_is_refused(text):
+def test_parse_expressions_rejects_other_text(text: str) -> None:
     with pytest.raises(UsageError, match="is not a Python expression"):
         parse_expressions(text)
 
 
 @given(st.lists(st.sampled_from(["loss", "f(a, b)", "'a, b'", "x[1:2, ::3]", "{'k': 1}", "lambda a, b: a"])))
-def test_expressions_that_are_joined_are_found_again(parts):
+def test_parse_expressions_splits_joined_expressions(parts: list[str]) -> None:
     assert parse_expressions(", ".join(parts)) == tuple(parts)
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text):
-    for read in (
+def test_parsers_return_or_raise_usage_error_for_any_text(text: str) -> None:
+    parsers: tuple[Callable[[str], Any], ...] = (
         parse_duration,
         parse_mention,
         parse_expressions,
         parse_line_count,
         make_choice_parser("--on", ("finish",)),
-    ):
+    )
+    for parse in parsers:
         try:
-            value = read(text)
+            value = parse(text)
         except UsageError:
             continue
-        if read is parse_expressions:
+        if parse is parse_expressions:
             assert [ast.parse(part, mode="eval") for part in value] or not text.strip()
 
 
 @pytest.mark.parametrize(("text", "count"), [("0", 0), ("20", 20), (" 200 ", 200), ("0\x1f", 0)])
-def test_a_number_of_lines_is_read(text, count):
+def test_parse_line_count_returns_number(text: str, count: int) -> None:
     assert parse_line_count(text) == count
 
 
 @pytest.mark.parametrize("text", ["-1", "201", "ten", "1.5", "", "9" * 5000])
-def test_a_number_of_lines_is_kept_small(text):
+def test_parse_line_count_rejects_other_text(text: str) -> None:
     with pytest.raises(UsageError, match="from 0 to 200"):
         parse_line_count(text)
 
 
-def test_one_of_several_is_taken_as_it_is_and_others_are_told_which():
-    read = make_choice_parser("--lang", ("en", "ko"))
+def test_choice_parser_accepts_only_choices() -> None:
+    parse = make_choice_parser("--lang", ("en", "ko"))
 
-    assert read("ko") == "ko"
-    with pytest.raises(UsageError, match="--lang takes en, ko; not 'fr'"):
-        read("fr")
+    assert parse("ko") == "ko"
+    with pytest.raises(UsageError, match="--lang cannot be 'fr'; choose from en, ko"):
+        parse("fr")
 
 
 @pytest.mark.parametrize(
-    ("on", "finished", "wanted"),
+    ("on", "finished", "expected"),
     [
         ("always", True, True),
         ("always", False, True),
@@ -218,11 +221,11 @@ def test_one_of_several_is_taken_as_it_is_and_others_are_told_which():
         ("error", False, True),
     ],
 )
-def test_only_the_outcome_that_was_asked_for_is_told(on, finished, wanted):
-    assert RunOptions(on=on).wants_alert(finished, 1.0) is wanted
+def test_wants_alert_follows_on(on: str, finished: bool, expected: bool) -> None:
+    assert RunOptions(on=on).wants_alert(finished, 1.0) is expected
 
 
-def test_only_a_run_that_was_long_enough_is_told():
+def test_wants_alert_is_false_for_short_run() -> None:
     options = RunOptions(min_seconds=300.0)
 
     assert not options.wants_alert(True, 299.9)
@@ -230,6 +233,6 @@ def test_only_a_run_that_was_long_enough_is_told():
     assert not options.wants_alert(False, 299.9)
 
 
-def test_every_option_fills_a_field_that_exists():
+def test_every_option_spec_names_a_field_and_a_unique_flag() -> None:
     assert {option.field for option in RUN_OPTION_SPECS} <= set(RunOptions.__dataclass_fields__)
     assert len({option.flag for option in RUN_OPTION_SPECS}) == len(RUN_OPTION_SPECS)

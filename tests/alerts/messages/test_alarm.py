@@ -1,4 +1,4 @@
-"""What Slack is told of alarms, instances and whatever else AWS sends: as it reads, and within Slack's limits."""
+"""Messages about alarms, instances and other AWS events: golden files, and Slack's limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.alerts.parsing.test_envelopes import EVENTS
 from tests.golden import DATA_DIR, assert_golden
 from tests.hostile import HOSTILE_STRINGS, any_value, mutated_events
 
-SHOWN = (
+GOLDEN = (
     "sns_training_ended.ko",
     "sns_busy.en",
     "sns_busy.ko",
@@ -53,7 +53,7 @@ SHOWN = (
     "case_cross_account_metric.en",
     "case_description_markdown.en",
     "case_description_url_broken.en",
-    "case_insights_summary_names_nobody.en",
+    "case_insights_summary_without_names.en",
     "case_log_alarm_query_lost.en",
     "case_log_alarm_query_lost.ko",
     "case_m_of_n_newest_not_breaching.en",
@@ -65,8 +65,8 @@ SHOWN = (
 MARKUP = {"<!channel>", "<!here|x>", "<@U123>"}
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_a_message_reads_as_its_file_does(name: str) -> None:
+@pytest.mark.parametrize("name", GOLDEN)
+def test_message_matches_golden_file(name: str) -> None:
     stem, lang = name.rsplit(".", 1)
     (event,) = parse_aws_events(EVENTS[stem])
     payload = render_alert(event, lang)
@@ -76,7 +76,7 @@ def test_a_message_reads_as_its_file_does(name: str) -> None:
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 @pytest.mark.parametrize("name", sorted(EVENTS))
-def test_every_message_is_one_that_slack_takes(name: str, lang: str) -> None:
+def test_message_of_every_event_is_valid(name: str, lang: str) -> None:
     for event in parse_aws_events(EVENTS[name]):
         slack_rules.assert_valid_payload(render_alert(event, lang, "America/New_York", "#alerts"))
 
@@ -90,35 +90,35 @@ def test_every_message_is_one_that_slack_takes(name: str, lang: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["train-3-off", "a/b <c> & 100% 'd' | #e?f", "학습 🚀 끝"])
-def test_the_button_opens_that_very_alarm(name: str, partition: str, region: str, console: str) -> None:
+def test_button_opens_the_alarm(name: str, partition: str, region: str, console: str) -> None:
     button = _button(alarm_message(AlarmStateChange(name, "ALARM", region=region, partition=partition), "en"))
-    where, _, encoded = button["url"].partition("#alarmsV2:alarm/")
-    assert where == f"{console}/cloudwatch/deeplink.js?region={region}"
+    page, _, encoded = button["url"].partition("#alarmsV2:alarm/")
+    assert page == f"{console}/cloudwatch/deeplink.js?region={region}"
     assert unquote(encoded) == name
     assert re.fullmatch(r"[\w.~%-]+", encoded, re.ASCII)
     assert button["text"]["text"] == "CloudWatch :eyes:"
 
 
-def test_a_region_that_is_none_cannot_forge_a_host() -> None:
+def test_invalid_region_cannot_change_the_console_host() -> None:
     for region in ("evil.example/", "EXAMPLE", ""):
         url = _button(alarm_message(AlarmStateChange("a", region=region), "en"))["url"]
         assert url == "https://console.aws.amazon.com/cloudwatch/home#alarmsV2:alarm/a"
     assert _button(alarm_message(AlarmStateChange("a", partition="aws-iso"), "en")) == {}
 
 
-def test_a_name_too_long_for_a_link_leads_to_all_alarms() -> None:
+def test_button_of_too_long_name_opens_all_alarms() -> None:
     payload = alarm_message(AlarmStateChange("🚀" * 255, region="us-east-1"), "en")
     assert _button(payload)["url"].endswith("?region=us-east-1#alarmsV2:")
 
 
-def test_times_are_in_the_readers_zone() -> None:
+def test_times_are_in_the_configured_zone() -> None:
     event = AlarmStateChange("a", "ALARM", at=1795328060.236)
-    last = {zone: _texts(alarm_message(event, "ko", zone))[-1] for zone in ("", "UTC", "Nowhere/At_All")}
-    assert last[""] == "2026-11-22 15:14:20 KST"
-    assert last["UTC"] == last["Nowhere/At_All"] == "2026-11-22 06:14:20 UTC"
+    last_lines = {zone: _texts(alarm_message(event, "ko", zone))[-1] for zone in ("", "UTC", "Nowhere/At_All")}
+    assert last_lines[""] == "2026-11-22 15:14:20 KST"
+    assert last_lines["UTC"] == last_lines["Nowhere/At_All"] == "2026-11-22 06:14:20 UTC"
 
 
-def test_a_message_reads_from_what_is_true_to_cloudwatchs_own_words() -> None:
+def test_message_begins_with_state_and_ends_with_reason() -> None:
     event = AlarmStateChange(
         "train-3-busy", "ALARM", "OK", 1795328060.0, "**Look** at [the calendar](https://cal.example/a~b_)", "Crossed",
         account="123456789012", region="us-east-1", value=96.4, threshold=50.0, comparison="GreaterThanThreshold",
@@ -135,22 +135,27 @@ def test_a_message_reads_from_what_is_true_to_cloudwatchs_own_words() -> None:
         "CloudWatch :eyes:",
         "Account 123456789012 · 2026-11-22 06:14:20 UTC · Tags team=ml, &lt;!here&gt;=∗ · Crossed",
     ]
-    assert _texts(alarm_message(event, "ko"))[3] == "▁▅▆ 8.1 → 71.9 → 96.4 %, 5분 평균, 최근 3개 중 2개"
+    assert _texts(alarm_message(event, "ko"))[3] == "▁▅▆ 8.1 → 71.9 → 96.4 %, 5분 평균, 데이터 포인트 3개 중 2개"
 
 
-def test_a_description_shouts_only_while_the_alarm_fires() -> None:
-    def shown(after: str, **more: Any) -> str:
-        payload = alarm_message(AlarmStateChange("a-off", after, description="Too high!\n**Page** us", **more), "en")
+def test_description_is_bold_only_while_the_alarm_fires() -> None:
+    def description(after: str, **fields: Any) -> str:
+        payload = alarm_message(AlarmStateChange("a-off", after, description="Too high!\n**Page** us", **fields), "en")
         block = payload["attachments"][0]["blocks"][0]
-        # Slack would find a mention in plain text: "@channel".
+        # Otherwise Slack reads a plain "@channel" as a mention.
         assert block["text"]["verbatim"] is True
         return str(block["text"]["text"])
 
-    assert shown("ALARM") == "*Too high!*\n*Page* us"
-    assert shown("ALARM", no_data=True) == shown("OK") == shown("INSUFFICIENT_DATA") == "Too high!\nPage us"
+    assert description("ALARM") == "*Too high!*\n*Page* us"
+    assert (
+        description("ALARM", no_data=True)
+        == description("OK")
+        == description("INSUFFICIENT_DATA")
+        == "Too high!\nPage us"
+    )
 
 
-def test_what_an_alarm_watches_and_what_limits_it_is_shown() -> None:
+def test_message_shows_metric_limits_and_suppression() -> None:
     event = AlarmStateChange(
         "a", "ALARM", threshold=5.0, comparison="GreaterThanThreshold", metric="Errors", statistic="p99", period=90.0,
         datapoints_to_alarm=3, evaluation_periods=3, treat_missing_data="breaching", query="up{job=\"a\"} < 1 ```",
@@ -159,29 +164,29 @@ def test_what_an_alarm_watches_and_what_limits_it_is_shown() -> None:
         muted_by="nights", muted_until=1795328060.0,
     )  # fmt: skip
     text = "\n".join(_texts(alarm_message(event, "en")))
-    for words in (
-        "Errors p99, 1 min 30 s, 3 of 3 datapoints, threshold &gt; 5\nmissing data counts as over the line",
-        "*Waits*  5 min before it fires, 0 s before it is OK again",
+    for part in (
+        "Errors p99, 1 min 30 s, 3 of 3 datapoints, threshold &gt; 5\nmissing data counts as breaching the threshold",
+        "*Waits*  5 min before it fires, 0 s before it returns to OK",
         "*Log groups*  `/aws/lambda/shop` · `/aws/lambda/pay`",
         '*Query*\n```\nup{job="a"} &lt; 1 ˋˋˋ\n```',
         "*Log lines*\n```\nERROR &lt;0&gt;\n",
         "ERROR &lt;9&gt;\n… and 2 more\n```",
-        "CloudWatch evaluated only a part of the data (`PARTIAL_DATA`)",
-        "held back: WaitPeriod",
+        "CloudWatch evaluated only part of the data (`PARTIAL_DATA`)",
+        "actions were suppressed: WaitPeriod",
         "Muted by `nights` until 2026-11-22 06:14:20 UTC",
     ):
-        assert words in text
+        assert part in text
     slack_rules.assert_valid_payload(alarm_message(event, "ko"))
 
 
-def test_the_account_of_a_metric_from_elsewhere_is_named() -> None:
+def test_message_names_account_of_cross_account_metric() -> None:
     metric = WatchedMetric("m1", "Errors", statistic="Sum", period=60.0, account="222233334444")
     event = AlarmStateChange("a", "ALARM", account="123456789012", metric="Errors", metrics=(metric,))
     assert "Errors sum, 1 min (account 222233334444)" in str(alarm_message(event, "en"))
     assert "Errors 합계, 1분 (계정 222233334444)" in str(alarm_message(event, "ko"))
 
 
-def test_a_composite_of_many_is_summed_up() -> None:
+def test_composite_with_many_children_is_summarized() -> None:
     rule = " OR ".join(f"ALARM(node-{n:03})" for n in range(200))
     children = tuple(ChildAlarm(f"node-{n:03}", "ALARM") for n in range(200))
     payload = alarm_message(
@@ -190,9 +195,9 @@ def test_a_composite_of_many_is_summed_up() -> None:
     text = "\n".join(_texts(payload))
     assert set(re.findall(r"\|(node-\d+)>", text)) == {"node-000", "node-001", "node-002"}
     assert "… and 197 more" in text
-    (shown,) = re.findall("`([^`]*)`", text)
-    assert len(shown) == 300
-    assert shown.endswith("…")
+    (shown_rule,) = re.findall("`([^`]*)`", text)
+    assert len(shown_rule) == 300
+    assert shown_rule.endswith("…")
     few = alarm_message(AlarmStateChange("all", "ALARM", "OK", children=children[:8], region="us-east-1"), "en")
     assert len(re.findall(r"\|node-\d+>", str(few))) == 8
 
@@ -209,18 +214,18 @@ def test_a_composite_of_many_is_summed_up() -> None:
         (float("inf"), "tm(10%:90%)", "tm(10%:90%)", "tm(10%:90%)"),
     ],
 )
-def test_the_datapoints_say_what_they_are(period: float | None, statistic: str, en: str, ko: str) -> None:
+def test_datapoints_show_period_and_statistic(period: float | None, statistic: str, en: str, ko: str) -> None:
     event = AlarmStateChange("a", "ALARM", metric="M", statistic=statistic, period=period, recent=(1.0, -3.0, 2.0))
     for lang, cadence in (("en", en), ("ko", ko)):
         assert f"▅▁▆ 1 → -3 → 2, {cadence}" in _texts(alarm_message(event, lang))
 
 
-def test_any_datapoints_have_bars() -> None:
+def test_message_with_extreme_datapoints_is_valid() -> None:
     for recent in ((0.0, 0.0), (1e308, -1e308), (5e-324, 0.0), tuple(map(float, range(99)))):
         slack_rules.assert_valid_payload(alarm_message(AlarmStateChange("a", "ALARM", metric="M", recent=recent), "en"))
 
 
-def test_what_is_missing_leaves_no_hole() -> None:
+def test_empty_change_has_only_required_lines() -> None:
     payload = alarm_message(AlarmStateChange("a"), "en")
     slack_rules.assert_valid_payload(payload)
     assert _texts(payload) == [
@@ -231,7 +236,7 @@ def test_what_is_missing_leaves_no_hole() -> None:
     assert "None" not in json.dumps(payload)
 
 
-def test_the_longest_alarm_fits() -> None:
+def test_message_of_longest_alarm_is_valid() -> None:
     long = "&" * 1_024
     event = AlarmStateChange(
         name="&" * 255,
@@ -262,7 +267,7 @@ def test_the_longest_alarm_fits() -> None:
         slack_rules.assert_valid_payload(alarm_message(event, lang, now=9e9))
 
 
-def test_hostile_text_neither_pings_nor_links() -> None:
+def test_hostile_text_cannot_ping_or_link() -> None:
     for text in HOSTILE_STRINGS:
         event = AlarmStateChange(
             name=text, after=text, before=text, description=text, reason=text, account=text, region=text, metric=text,
@@ -273,21 +278,21 @@ def test_hostile_text_neither_pings_nor_links() -> None:
         )  # fmt: skip
         payload = alarm_message(event, "en", channel=text)
         slack_rules.assert_valid_payload(payload)
-        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.payload_texts(payload))
+        assert not any(markup in text for markup in MARKUP for text in slack_rules.payload_texts(payload))
 
 
-def test_a_run_is_rendered_by_its_own_language() -> None:
-    ended = RunResult(Run("id", "resnet50", 0.0), Outcome.FINISHED, 3.0, 3.0)
-    assert render_alert(ended, "ko") == run_message(ended)
+def test_run_uses_its_own_language() -> None:
+    result = RunResult(Run("id", "resnet50", 0.0), Outcome.FINISHED, 3.0, 3.0)
+    assert render_alert(result, "ko") == run_message(result)
 
 
 @settings(max_examples=150, deadline=None)
 @given(mutated_events(EVENTS) | any_value(), st.sampled_from(["en", "ko", "xx"]))
-def test_whatever_comes_slack_takes_what_is_said_of_it(event: Any, lang: str) -> None:
-    for one in parse_aws_events(event):
-        payload = render_alert(one, lang, "Asia/Seoul")
+def test_message_of_any_input_is_valid(data: Any, lang: str) -> None:
+    for event in parse_aws_events(data):
+        payload = render_alert(event, lang, "Asia/Seoul")
         slack_rules.assert_valid_payload(payload)
-        assert not any(markup in shown for markup in MARKUP for shown in slack_rules.payload_texts(payload))
+        assert not any(markup in text for markup in MARKUP for text in slack_rules.payload_texts(payload))
 
 
 def _button(payload: Payload) -> Payload:
@@ -298,6 +303,8 @@ def _button(payload: Payload) -> Payload:
 
 
 def _texts(payload: Payload) -> list[str]:
-    """What a reader sees, from top to bottom."""
-    blocks = [*payload["blocks"], *(block for one in payload.get("attachments", []) for block in one["blocks"])]
+    """Return the visible texts from top to bottom."""
+    blocks = [*payload["blocks"]]
+    for attachment in payload.get("attachments", []):
+        blocks += attachment["blocks"]
     return [text for block in blocks for text in slack_rules.payload_texts(block)]

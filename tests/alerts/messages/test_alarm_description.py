@@ -1,4 +1,4 @@
-"""An alarm's description as Slack shows it: Markdown, links that lead where they say, and nothing that pings."""
+"""Alarm descriptions: converted Markdown, honest links, and no pings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from cwnotify.alerts.messages.alarm_description import markdown_to_mrkdwn
 from tests.hostile import HOSTILE_STRINGS, SCALARS
-from tests.slack_rules import assert_valid_mrkdwn as check
+from tests.slack_rules import assert_valid_mrkdwn
 
 LINK = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 
 
-def links(shown: str) -> list[str]:
-    """The addresses that `shown` leads to, as Slack reads them."""
-    return [match[1].replace("%7C", "|").replace("&amp;", "&") for match in LINK.finditer(shown)]
+def link_urls(mrkdwn: str) -> list[str]:
+    """Return the URLs of all links in `mrkdwn`."""
+    return [match[1].replace("%7C", "|").replace("&amp;", "&") for match in LINK.finditer(mrkdwn)]
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("The `-off` alarm: **page** the on-call", "The `-off` alarm: *page* the on-call"),
         ("## Disk full ##\ntext", "*Disk full*\ntext"),
@@ -46,13 +46,13 @@ def links(shown: str) -> list[str]:
         ("", ""),
     ],
 )
-def test_markdown_becomes_slacks(text: str, shown: str) -> None:
-    assert markdown_to_mrkdwn(text) == shown
-    check(shown or "x", 3_000, ())
+def test_markdown_is_converted(text: str, expected: str) -> None:
+    assert markdown_to_mrkdwn(text) == expected
+    assert_valid_mrkdwn(expected or "x", 3_000, ())
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("[Runbook](https://wiki.example/rds)", "<https://wiki.example/rds|Runbook>"),
         ('[Runbook](https://wiki.example/rds "Title")', "<https://wiki.example/rds|Runbook>"),
@@ -73,12 +73,12 @@ def test_markdown_becomes_slacks(text: str, shown: str) -> None:
         ("http://10.0.0.1:8080/x", "<http://10.0.0.1:8080/x>"),
     ],
 )
-def test_a_link_keeps_its_address(text: str, shown: str) -> None:
-    assert markdown_to_mrkdwn(text) == shown
+def test_link_keeps_its_url(text: str, expected: str) -> None:
+    assert markdown_to_mrkdwn(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("[https://aws.amazon.com](https://evil.example/x)", "<https://evil.example/x>"),
         ("[aws.amazon.com](https://evil.example/x)", "<https://evil.example/x>"),
@@ -101,21 +101,21 @@ def test_a_link_keeps_its_address(text: str, shown: str) -> None:
         ("a\u202eb\x00\x1b[31mc", "a\ufffdb\ufffdc"),
     ],
 )  # fmt: skip
-def test_no_link_is_forged_and_nobody_is_pinged(text: str, shown: str) -> None:
-    assert markdown_to_mrkdwn(text) == shown
+def test_text_cannot_forge_link_or_ping(text: str, expected: str) -> None:
+    assert markdown_to_mrkdwn(text) == expected
 
 
-def test_the_first_line_is_bold_where_that_is_wanted_and_nothing_is_after_a_recovery() -> None:
+def test_lead_makes_first_line_bold_and_bold_false_removes_bold() -> None:
     text = "CPU is too high! See [this](https://a.example)\n**Page** the on-call"
     assert markdown_to_mrkdwn(text, lead=True) == "*CPU is too high! See <https://a.example|this>*\n*Page* the on-call"
     assert markdown_to_mrkdwn(text, bold=False) == "CPU is too high! See <https://a.example|this>\nPage the on-call"
-    # What its author made bold is enough.
+    # The first line already has bold text.
     assert markdown_to_mrkdwn("**Writes stop.** Grow it", lead=True) == "*Writes stop.* Grow it"
     assert markdown_to_mrkdwn("- a\n- b", lead=True) == "• a\n• b"
     assert markdown_to_mrkdwn("# CPU!\n```\n**x**\n```", bold=False) == "CPU!\n```\n**x**\n```"
 
 
-def test_a_json_object_has_a_line_for_each_field() -> None:
+def test_json_object_becomes_one_line_per_field() -> None:
     fields = {
         "owner": "ml team", "runbook": "https://wiki.example/~ml/_x_", "n": 3, "on": True, "none": None,
         "tags": ["a", "b"], "deep": {"<!channel>": "*"}, "lines": "a\nb", "<!here>": "<!here>\u202e",
@@ -136,15 +136,15 @@ def test_a_json_object_has_a_line_for_each_field() -> None:
     assert markdown_to_mrkdwn("[" * 3_001) == "[" * 2_999 + "…"
 
 
-def test_a_long_description_is_cut_at_a_word_and_never_inside_a_link() -> None:
+def test_long_description_is_cut_between_words_and_links() -> None:
     text = "see https://wiki.example/a_long_path and " * 100
-    shown = markdown_to_mrkdwn(text, 300)
-    assert 200 < len(shown) <= 300
-    assert set(links(shown)) == {"https://wiki.example/a_long_path"}
-    assert shown.endswith("…")
+    output = markdown_to_mrkdwn(text, 300)
+    assert 200 < len(output) <= 300
+    assert set(link_urls(output)) == {"https://wiki.example/a_long_path"}
+    assert output.endswith("…")
     assert 2_890 < len(markdown_to_mrkdwn("&" * 5_000, 2_900)) <= 2_900
     assert markdown_to_mrkdwn("```\n" + "x\n" * 3_000 + "```", 500).endswith("…\n```")
-    check(markdown_to_mrkdwn("\n".join(["**" + "&" * 100 + "**"] * 100), 2_900), 2_900, ())
+    assert_valid_mrkdwn(markdown_to_mrkdwn("\n".join(["**" + "&" * 100 + "**"] * 100), 2_900), 2_900, ())
 
 
 PIECES = (
@@ -159,20 +159,20 @@ PIECES = (
 @given(
     st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=60).map("".join)
     | st.sampled_from(HOSTILE_STRINGS)
-    | st.dictionaries(st.text(max_size=8), SCALARS, max_size=5).map(lambda one: json.dumps(one, default=str)),
+    | st.dictionaries(st.text(max_size=8), SCALARS, max_size=5).map(lambda fields: json.dumps(fields, default=str)),
     st.sampled_from([5, 80, 600, 3_000]),
     st.booleans(),
     st.booleans(),
 )
-def test_whatever_a_description_holds_slack_takes_it(text: str, limit: int, lead: bool, bold: bool) -> None:
-    shown = markdown_to_mrkdwn(text, limit, lead, bold)
-    assert len(shown) <= limit
-    if shown.strip():
-        check(shown, limit, ())
-    known = json.loads(text) if text[:1] == "{" and text[-1:] == "}" and _is_json(text) else text
-    for link in links(shown):
-        assert re.match(r"(?i)https?://[^/@]+", link)
-        assert link in json.dumps(known, ensure_ascii=False) or link in text
+def test_any_description_becomes_valid_mrkdwn(text: str, limit: int, lead: bool, bold: bool) -> None:
+    output = markdown_to_mrkdwn(text, limit, lead, bold)
+    assert len(output) <= limit
+    if output.strip():
+        assert_valid_mrkdwn(output, limit, ())
+    parsed = json.loads(text) if text[:1] == "{" and text[-1:] == "}" and _is_json(text) else text
+    for url in link_urls(output):
+        assert re.match(r"(?i)https?://[^/@]+", url)
+        assert url in json.dumps(parsed, ensure_ascii=False) or url in text
 
 
 def _is_json(text: str) -> bool:
@@ -187,8 +187,8 @@ def _is_json(text: str) -> bool:
     "text",
     ["[", "`", "**a ", "# " + " " * 99, "[]", "_a", "https://", "[x](" + " " * 99, "<https://a|", "~~~", "-", "| "],
 )
-def test_no_description_takes_long(text: str) -> None:
-    begin = time.perf_counter()
+def test_conversion_is_fast_for_repeated_marks(text: str) -> None:
+    start = time.perf_counter()
     markdown_to_mrkdwn((text * 12_000)[:12_000] + "x")
     markdown_to_mrkdwn((text * 5_900)[:5_900] + "x")
-    assert time.perf_counter() - begin < 2
+    assert time.perf_counter() - start < 2

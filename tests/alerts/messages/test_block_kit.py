@@ -1,4 +1,4 @@
-"""Blocks: whatever goes in, Slack can take what comes out."""
+"""Block Kit: any input becomes blocks that Slack accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = st.integers(1, 200)
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "shown"),
+    ("text", "limit", "expected"),
     [
         ("a < b & c > d", 100, "a &lt; b &amp; c &gt; d"),
         ("<!channel>", 100, "&lt;!channel&gt;"),
@@ -37,47 +37,47 @@ LIMITS = st.integers(1, 200)
         ("\x1b[31m" * 9 + "far behind colours", 10, "far behin…"),
     ],
 )
-def test_text_is_cleaned_then_escaped_then_cut(text, limit, shown):
-    assert b.escape_mrkdwn(text, limit) == shown
+def test_escape_mrkdwn_sanitizes_then_escapes_then_cuts(text: str, limit: int, expected: str) -> None:
+    assert b.escape_mrkdwn(text, limit) == expected
 
 
 @given(any_text(), LIMITS)
-def test_escaped_text_keeps_its_limit_and_breaks_no_entity(text, limit):
-    shown = b.escape_mrkdwn(text, limit)
+def test_escaped_text_respects_limit_and_entities(text: str, limit: int) -> None:
+    output = b.escape_mrkdwn(text, limit)
 
-    assert len(shown) <= limit
-    assert_escaped(shown)
+    assert len(output) <= limit
+    assert_escaped(output)
 
 
 @given(any_text(), LIMITS)
-def test_escaped_text_is_all_of_it_or_its_beginning_with_an_ellipsis(text, limit):
+def test_escaped_text_is_complete_or_ends_with_ellipsis(text: str, limit: int) -> None:
     whole = html.escape(b.sanitize_text(text), quote=False)
-    shown = b.escape_mrkdwn(text, limit)
+    output = b.escape_mrkdwn(text, limit)
 
-    assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
+    assert output == whole if len(whole) <= limit else (output[-1] == "…" and whole.startswith(output[:-1]))
 
 
 @given(any_text(), LIMITS)
-def test_plain_text_is_all_of_it_or_its_beginning_with_an_ellipsis(text, limit):
+def test_truncated_text_is_complete_or_ends_with_ellipsis(text: str, limit: int) -> None:
     whole = b.sanitize_text(text)
-    shown = b.truncate_text(text, limit)
+    output = b.truncate_text(text, limit)
 
-    assert len(shown) <= limit
-    assert shown == whole if len(whole) <= limit else (shown[-1] == "…" and whole.startswith(shown[:-1]))
+    assert len(output) <= limit
+    assert output == whole if len(whole) <= limit else (output[-1] == "…" and whole.startswith(output[:-1]))
 
 
 @given(any_text())
-def test_a_name_and_a_sentence_are_one_line_that_formats_nothing(text):
-    for shown in (b.escape_label(text), b.escape_prose(text, 200)):
-        assert_escaped(shown)
-        assert len(shown) <= 200
-        assert not set(shown) & set("*~`")
-        assert len(shown.splitlines()) <= 1
-        assert shown == shown.strip()
+def test_label_and_prose_are_one_line_without_formatting(text: str) -> None:
+    for output in (b.escape_label(text), b.escape_prose(text, 200)):
+        assert_escaped(output)
+        assert len(output) <= 200
+        assert not set(output) & set("*~`")
+        assert len(output.splitlines()) <= 1
+        assert output == output.strip()
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [
         ("my_run_3", "my_run_3"),
         ("_secret_", "ˍsecretˍ"),
@@ -87,12 +87,12 @@ def test_a_name_and_a_sentence_are_one_line_that_formats_nothing(text):
         ("\x1b[32m  green \x1b[0m", "green"),
     ],
 )
-def test_a_name_is_shown_as_it_was_written_but_for_look_alikes(name, shown):
-    assert b.escape_label(name) == shown
+def test_label_replaces_marks_with_look_alikes(name: str, expected: str) -> None:
+    assert b.escape_label(name) == expected
 
 
 @given(any_text())
-def test_bold_and_code_are_marked_at_both_ends_and_nowhere_else(text):
+def test_bold_and_code_have_marks_only_at_both_ends(text: str) -> None:
     bold, code = b.bold(text), b.inline_code(text)
 
     assert bold == "" or re.fullmatch(r"\*[^*\s](?:[^*\n]*[^*\s])?\*", bold)
@@ -102,51 +102,54 @@ def test_bold_and_code_are_marked_at_both_ends_and_nowhere_else(text):
 
 
 @given(any_text(), st.integers(20, 3000))
-def test_a_code_block_keeps_the_end_and_cannot_be_left(text, limit):
+def test_code_block_keeps_the_end_and_cannot_be_closed(text: str, limit: int) -> None:
     whole = b.sanitize_text(text).replace("`", "ˋ").strip("\n")
-    shown = b.code_block(text, limit)
+    output = b.code_block(text, limit)
 
-    assert len(shown) <= limit
-    assert_escaped(shown)
-    inside = shown.removeprefix("```\n").removesuffix("\n```")
+    assert len(output) <= limit
+    assert_escaped(output)
+    inside = output.removeprefix("```\n").removesuffix("\n```")
     assert "`" not in inside
     escaped = html.escape(whole, quote=False)
     fits = len(escaped) <= limit - 9
     assert inside == escaped if fits else (inside[0] == "…" and escaped.endswith(inside[1:]))
 
 
-def test_a_long_code_block_shows_that_its_beginning_is_missing():
-    shown = b.code_block("first line\n" + "x" * 3000 + "\nValueError: last line")
+def test_long_code_block_begins_with_ellipsis() -> None:
+    output = b.code_block("first line\n" + "x" * 3000 + "\nValueError: last line")
 
-    assert shown.startswith("```\n…x")
-    assert shown.endswith("\nValueError: last line\n```")
-    assert len(shown) == b.MAX_SECTION_LENGTH
-
-
-def test_colours_count_for_nothing_in_a_code_block():
-    shown = b.code_block("\x1b[31mTraceback\x1b[0m" * 3, 40)
-
-    assert shown == "```\nTracebackTracebackTraceback\n```"
+    assert output.startswith("```\n…x")
+    assert output.endswith("\nValueError: last line\n```")
+    assert len(output) == b.MAX_SECTION_LENGTH
 
 
-READY = any_text().map(lambda text: b.inline_code(text, 2500)) | any_text().map(lambda text: b.escape_label(text, 2500))
+def test_code_block_ignores_terminal_colors_in_length() -> None:
+    output = b.code_block("\x1b[31mTraceback\x1b[0m" * 3, 40)
+
+    assert output == "```\nTracebackTracebackTraceback\n```"
 
 
-@given(st.lists(st.tuples(any_text().map(b.escape_label), READY), max_size=25))
-def test_fields_keep_every_limit_and_their_order(pairs):
+MRKDWN = any_text().map(lambda text: b.inline_code(text, 2500)) | any_text().map(
+    lambda text: b.escape_label(text, 2500)
+)
+
+
+@given(st.lists(st.tuples(any_text().map(b.escape_label), MRKDWN), max_size=25))
+def test_two_column_sections_respect_limits_and_order(pairs: list[tuple[str, str]]) -> None:
     sections = b.two_column_sections(pairs)
-    told = [cell["text"] for section in sections for cell in section["fields"]]
+    texts = [cell["text"] for section in sections for cell in section["fields"]]
 
-    for text in told:
+    for text in texts:
         assert_escaped(text)
-    wanted = [f"*{name}*\n{value}" for name, value in pairs if value.strip()]
-    assert len(told) == len(wanted)
-    assert all(a == w or (len(w) > b.MAX_FIELD_LENGTH and a.endswith("…")) for a, w in zip(told, wanted, strict=True))
+    expected = [f"*{name}*\n{value}" for name, value in pairs if value.strip()]
+    assert len(texts) == len(expected)
+    for text, whole in zip(texts, expected, strict=True):
+        assert text == whole or (len(whole) > b.MAX_FIELD_LENGTH and text.endswith("…"))
     assert_valid_payload(b.build_payload("text", [b.section("x"), *sections]))
 
 
 @pytest.mark.parametrize("length", range(b.MAX_FIELD_LENGTH - 8, b.MAX_FIELD_LENGTH + 3))
-def test_a_field_is_cut_exactly_where_slack_would_refuse_it(length):
+def test_field_is_cut_exactly_at_slacks_limit(length: int) -> None:
     (section,) = b.two_column_sections([("name", "x" * length)])
 
     assert_valid_payload(b.build_payload("text", [section]))
@@ -156,13 +159,13 @@ def test_a_field_is_cut_exactly_where_slack_would_refuse_it(length):
 @given(
     st.lists(st.tuples(any_text(), any_text() | st.sampled_from(("https://x.test/", "http://x.test/" + "y" * 3000))))
 )
-def test_buttons_are_left_out_where_slack_would_refuse_them(links):
+def test_link_buttons_omit_invalid_links(links: list[tuple[str, str]]) -> None:
     rows = b.link_buttons(links)
 
     assert_valid_payload(b.build_payload("text", [b.section("x"), *rows]))
 
 
-def test_the_first_button_is_the_primary_one():
+def test_first_button_is_primary() -> None:
     (row,) = b.link_buttons(
         [("no link", "javascript:alert(1)"), ("one", "https://one.test"), ("two", "https://two.test")]
     )
@@ -172,13 +175,13 @@ def test_the_first_button_is_the_primary_one():
     assert "style" not in plain["elements"][0]
 
 
-@given(st.lists(READY | any_text().map(lambda text: b.escape_label(text, 4000)), min_size=1, max_size=14))
-def test_a_context_keeps_every_limit(lines):
+@given(st.lists(MRKDWN | any_text().map(lambda text: b.escape_label(text, 4000)), min_size=1, max_size=14))
+def test_context_respects_limits(lines: list[str]) -> None:
     assert_valid_payload(b.build_payload("text", [b.context("first", *lines)]))
 
 
 @given(st.integers(1, 120), st.integers(0, 120), any_text())
-def test_a_message_keeps_every_limit(above, beside, text):
+def test_payload_respects_limits(above: int, beside: int, text: str) -> None:
     payload = b.build_payload(
         b.escape_label(text, 50_000) or "x",
         [b.section(f"{number}") for number in range(above)],
@@ -188,11 +191,11 @@ def test_a_message_keeps_every_limit(above, beside, text):
     )
 
     assert_valid_payload(payload)
-    shown = sum(map(len, [payload["blocks"], *(one["blocks"] for one in payload.get("attachments", []))]))
-    assert shown == min(above + beside, 50)
+    count = sum(map(len, [payload["blocks"], *(attachment["blocks"] for attachment in payload.get("attachments", []))]))
+    assert count == min(above + beside, 50)
 
 
-def test_the_text_alone_is_what_remains_when_slack_cannot_read_the_blocks():
-    payload = b.build_payload("told", [b.section("x")], b.COLOR_GOOD, [b.section("y")], channel="#ml")
+def test_drop_blocks_keeps_text_and_channel() -> None:
+    payload = b.build_payload("headline", [b.section("x")], b.COLOR_GOOD, [b.section("y")], channel="#ml")
 
-    assert b.drop_blocks(payload) == {"text": "told", "channel": "#ml"}
+    assert b.drop_blocks(payload) == {"text": "headline", "channel": "#ml"}

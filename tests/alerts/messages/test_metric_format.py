@@ -1,4 +1,4 @@
-"""Values and thresholds as a person reads them: scaled, with a unit that AWS names, and never in a wrong relation."""
+"""Values and thresholds: scaled, with AWS's units, and always in a true relation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from cwnotify.alerts.events.alarms import AlarmStateChange, Dimension, WatchedMetric
 from cwnotify.alerts.messages.metric_format import (
+    alarm_quantity_format,
     format_comparison,
     format_datapoints,
-    format_metric_value,
     format_watched_metrics,
 )
 from cwnotify.alerts.messages.units import _METRICS, _UNITS, metric_unit
@@ -28,7 +28,7 @@ SIGNS = {
     "GreaterThanOrEqualToThreshold": "≥",
     "LessThanOrEqualToThreshold": "≤",
 }
-# What a reader takes the units for; written down once more, so that a wrong ladder is seen.
+# What a reader understands by each unit. Independent of the tested code, to detect wrong ladders.
 SIZES = {
     "": 1, "M": 10**6, "bn": 10**9, "tn": 10**12, "%": 1,
     "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
@@ -38,12 +38,12 @@ SIZES = {
 }  # fmt: skip
 
 
-def alarm(value: float | None, threshold: float | None, comparison: str = ABOVE, **others: Any) -> AlarmStateChange:
-    return AlarmStateChange("a", value=value, threshold=threshold, comparison=comparison, **others)
+def alarm(value: float | None, threshold: float | None, comparison: str = ABOVE, **fields: Any) -> AlarmStateChange:
+    return AlarmStateChange("a", value=value, threshold=threshold, comparison=comparison, **fields)
 
 
 @pytest.mark.parametrize(
-    ("comparison", "value", "threshold", "shown"),
+    ("comparison", "value", "threshold", "expected"),
     [
         (ABOVE, 97.21666666666667, 50.0, "97.22 % > 50 %"),
         (ABOVE, 12.0, 50.0, "12 % ≤ 50 %"),
@@ -61,15 +61,15 @@ def alarm(value: float | None, threshold: float | None, comparison: str = ABOVE,
         ("", None, None, ""),
     ],
 )
-def test_a_value_against_its_threshold(
-    comparison: str, value: float | None, threshold: float | None, shown: str
+def test_comparison_shows_value_and_threshold(
+    comparison: str, value: float | None, threshold: float | None, expected: str
 ) -> None:
     event = alarm(value, threshold, comparison, metric="CPUUtilization", namespace="AWS/EC2")
-    assert html.unescape(format_comparison(event, "en")) == shown
+    assert html.unescape(format_comparison(event, "en")) == expected
 
 
 @pytest.mark.parametrize(
-    ("namespace", "metric", "value", "threshold", "shown"),
+    ("namespace", "metric", "value", "threshold", "expected"),
     [
         ("AWS/RDS", "FreeStorageSpace", 107374182.0, 5368709120.0, "102 MiB < 5 GiB"),
         ("AWS/RDS", "FreeStorageSpace", 4.9e9, 5e9, "4.9 GB < 5 GB"),
@@ -92,15 +92,15 @@ def test_a_value_against_its_threshold(
         ("AWS/EC2", "cpuutilization", 91.5, 95.0, "91.5 < 95"),
     ],
 )
-def test_a_unit_is_one_that_aws_lists_and_quantities_are_scaled(
-    namespace: str, metric: str, value: float, threshold: float, shown: str
+def test_comparison_uses_listed_units_and_scales_quantities(
+    namespace: str, metric: str, value: float, threshold: float, expected: str
 ) -> None:
     event = alarm(value, threshold, BELOW, namespace=namespace, metric=metric)
-    assert html.unescape(format_comparison(event, "en")) == shown
+    assert html.unescape(format_comparison(event, "en")) == expected
 
 
 @pytest.mark.parametrize(
-    ("unit", "value", "shown"),
+    ("unit", "value", "expected"),
     [
         ("Seconds", 2.0, "2 s"),
         ("Seconds", 0.0005, "500 µs"),
@@ -120,32 +120,32 @@ def test_a_unit_is_one_that_aws_lists_and_quantities_are_scaled(
         ("Apples/Second", 2.0, "2 Apples/s"),
     ],
 )
-def test_a_unit_that_the_event_names(unit: str, value: float, shown: str) -> None:
-    assert format_comparison(AlarmStateChange("a", value=value, unit=unit, metric="M", namespace="N"), "en") == shown
+def test_comparison_uses_unit_of_event(unit: str, value: float, expected: str) -> None:
+    assert format_comparison(AlarmStateChange("a", value=value, unit=unit, metric="M", namespace="N"), "en") == expected
 
 
-def test_the_events_unit_comes_before_the_table() -> None:
+def test_unit_of_event_takes_precedence_over_table() -> None:
     event = AlarmStateChange("a", value=2.0, unit="Megabytes", metric="FreeStorageSpace", namespace="AWS/RDS")
-    assert format_metric_value(event, 2.0) == "2 MB"
+    assert alarm_quantity_format(event).format(2.0) == "2 MB"
 
 
 @pytest.mark.parametrize(
-    ("statistic", "shown"),
+    ("statistic", "expected"),
     [("SampleCount", "3"), ("n", "3"), ("TC(0:9)", "3"), ("PR(0:9)", "3 %"), ("p99", "3 ms"), ("Average", "3 ms")],
 )
-def test_a_statistic_that_counts_has_no_unit(statistic: str, shown: str) -> None:
+def test_counting_statistic_has_no_unit(statistic: str, expected: str) -> None:
     event = AlarmStateChange("a", statistic=statistic, metric="Duration", namespace="AWS/Lambda")
-    assert format_metric_value(event, 3.0) == shown
+    assert alarm_quantity_format(event).format(3.0) == expected
 
 
-def test_an_expression_has_no_unit_even_if_its_label_is_a_metrics_name() -> None:
+def test_expression_labelled_like_a_metric_has_no_unit() -> None:
     part = WatchedMetric("m1", "CPUUtilization", "AWS/EC2", compared=False)
     whole = WatchedMetric("e1", expression="m1 / 100", label="CPUUtilization")
     event = AlarmStateChange("a", metric="CPUUtilization", namespace="AWS/EC2", metrics=(whole, part))
-    assert format_metric_value(event, 0.5) == "0.5"
+    assert alarm_quantity_format(event).format(0.5) == "0.5"
 
 
-def test_a_metric_against_its_band_keeps_its_unit() -> None:
+def test_comparison_with_band_has_unit() -> None:
     part = WatchedMetric("m1", "CPUUtilization", "AWS/EC2")
     band = WatchedMetric("ad1", expression="ANOMALY_DETECTION_BAND(m1, 2)")
     event = AlarmStateChange(
@@ -154,14 +154,14 @@ def test_a_metric_against_its_band_keeps_its_unit() -> None:
     assert format_comparison(event, "en") == "1.204 %, expected 1.2 % to 7.5 %"
 
 
-@pytest.mark.parametrize(("currency", "shown"), [("USD", "12.5 USD"), ("<!channel>", "12.5"), ("", "12.5")])
-def test_charges_are_in_their_currency(currency: str, shown: str) -> None:
+@pytest.mark.parametrize(("currency", "expected"), [("USD", "12.5 USD"), ("<!channel>", "12.5"), ("", "12.5")])
+def test_charges_have_their_currency(currency: str, expected: str) -> None:
     dimensions = (Dimension("Currency", currency),)
     event = AlarmStateChange("a", metric="EstimatedCharges", namespace="AWS/Billing", dimensions=dimensions)
-    assert format_metric_value(event, 12.5) == shown
+    assert alarm_quantity_format(event).format(12.5) == expected
 
 
-def test_a_series_names_its_unit_once_where_it_is_one() -> None:
+def test_datapoints_share_one_unit_if_possible() -> None:
     event = AlarmStateChange("a", metric="CPUUtilization", namespace="AWS/EC2")
     assert format_datapoints(event, [8.1, 71.9, 96.4]) == "8.1 → 71.9 → 96.4 %"
     event = alarm(None, 5368709120.0, metric="FreeStorageSpace", namespace="AWS/RDS")
@@ -169,14 +169,14 @@ def test_a_series_names_its_unit_once_where_it_is_one() -> None:
     assert format_datapoints(event, []) == ""
 
 
-def test_a_metric_of_another_account_says_so() -> None:
+def test_cross_account_metric_names_account() -> None:
     (event,) = parse_aws_events(EVENTS["case_cross_account_metric"])
     assert isinstance(event, AlarmStateChange)
     assert format_watched_metrics(event, "en") == "Errors sum, 1 min (account 222233334444)"
     assert format_watched_metrics(event, "ko").endswith("(계정 222233334444)")
 
 
-def test_the_table_has_each_metric_once() -> None:
+def test_unit_table_lists_each_metric_once() -> None:
     for namespace, units in _METRICS.items():
         names = [name for listed in units.values() for name in listed.split()]
         assert len(names) == len(set(names)), namespace
@@ -199,29 +199,29 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64) | st.floats
 @example(119.99999999, 120.0, False, "Seconds", BELOW)
 @example(1e308, -1e308, False, "Bytes", ABOVE)
 @example(5e-324, 0.0, False, "Milliseconds", ABOVE)
-def test_what_is_printed_is_true(value: float, other: float, near: bool, unit: str, comparison: str) -> None:
+def test_printed_relation_is_true(value: float, other: float, near: bool, unit: str, comparison: str) -> None:
     threshold = value * (1 + other) if near and abs(other) <= 1e-9 else other
     if abs(threshold) > 1e308:
         threshold = 0.0
-    shown = html.unescape(format_comparison(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
-    match = re.fullmatch(r"(.+) ([<>≤≥]) (.+)", shown)
-    assert match, shown
-    left, right = _read(match[1]), _read(match[3])
-    assert (left == right) == (match[1] == match[3]) == (value == threshold), shown
-    assert {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}[match[2]], shown
-    assert (match[2] == SIGNS[comparison]) == _crosses(value, threshold, comparison), shown
+    output = html.unescape(format_comparison(alarm(value, threshold, comparison, unit=unit, metric="M"), "en"))
+    match = re.fullmatch(r"(.+) ([<>≤≥]) (.+)", output)
+    assert match, output
+    left, right = _parse_quantity(match[1]), _parse_quantity(match[3])
+    assert (left == right) == (match[1] == match[3]) == (value == threshold), output
+    assert {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}[match[2]], output
+    assert (match[2] == SIGNS[comparison]) == _breaches(value, threshold, comparison), output
 
 
-def _read(shown: str) -> Any:
-    """The quantity that a reader sees, as an exact fraction."""
+def _parse_quantity(text: str) -> Any:
+    """Return the printed quantity as an exact fraction."""
     from fractions import Fraction
 
-    match = re.fullmatch(r"(-?[\d,.]+(?:e[-+]?\d+)?) ?(\D*)", shown)
-    assert match, shown
+    match = re.fullmatch(r"(-?[\d,.]+(?:e[-+]?\d+)?) ?(\D*)", text)
+    assert match, text
     return Fraction(match[1].replace(",", "")) * SIZES[match[2]]
 
 
-def _crosses(value: float, threshold: float, comparison: str) -> bool:
+def _breaches(value: float, threshold: float, comparison: str) -> bool:
     return {
         ABOVE: value > threshold,
         BELOW: value < threshold,

@@ -1,4 +1,4 @@
-"""Changes that became known late: the first line says the state now."""
+"""Missed changes: the first line shows the current state."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def change(n: int, name: str = "train-busy") -> AlarmStateChange:
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
-def test_it_names_the_state_now_and_each_earlier_change(lang: str) -> None:
+def test_message_shows_current_state_and_each_earlier_change(lang: str) -> None:
     payload = missed_changes_message([change(1), change(2)], "ALARM", lang, "UTC", "#ml")
     slack_rules.assert_valid_payload(payload)
     assert "*train-busy*" in payload["text"]
     assert "ALARM" in payload["text"]
-    said = json.dumps(payload, ensure_ascii=False)
-    assert said.count("OK → ALARM") == said.count("ALARM → OK") == 1
+    text = json.dumps(payload, ensure_ascii=False)
+    assert text.count("OK → ALARM") == text.count("ALARM → OK") == 1
     assert payload["channel"] == "#ml"
 
 
-def test_many_changes_and_hostile_names_fit() -> None:
+def test_message_with_many_changes_and_hostile_names_is_valid() -> None:
     changes = [change(n, "<!channel>`*" * 20) for n in range(1, 500)]
     payload = missed_changes_message(changes, "ODD <!here>", "en")
     slack_rules.assert_valid_payload(payload)
-    said = json.dumps(payload, ensure_ascii=False)
-    assert f"… +{499 - MAX_MISSED_CHANGE_LINES}" in said
-    assert "<!" not in said
+    text = json.dumps(payload, ensure_ascii=False)
+    assert f"… +{499 - MAX_MISSED_CHANGE_LINES}" in text
+    assert "<!" not in text

@@ -1,4 +1,4 @@
-"""Every envelope and variation of the corpus becomes the right events, and nothing whatever raises."""
+"""Every envelope of the corpus becomes the right events, and no value raises."""
 
 from __future__ import annotations
 
@@ -80,31 +80,33 @@ REASONS = {
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_an_envelope_becomes_what_its_text_file_says(path: Path) -> None:
+def test_envelope_matches_its_golden_file(path: Path) -> None:
     events = parse_aws_events(EVENTS[path.stem])
     assert_golden(path.with_suffix(".txt"), "\n".join(map(format_event, events)))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_an_event_survives_the_outbox(path: Path) -> None:
+def test_event_survives_serialization(path: Path) -> None:
     for event in parse_aws_events(EVENTS[path.stem]):
         assert from_json_dict(type(event), json.loads(json.dumps(to_json_dict(event)))) == event
 
 
-def test_one_change_has_one_id_whichever_way_it_came() -> None:
-    ways = ("bare_message", "sns_busy", "eventbridge_single_metric", "eventbridge_in_sns", "history_data")
-    assert len({parse_aws_events(EVENTS[way])[0].id for way in ways}) == 1
+def test_change_has_the_same_id_in_every_envelope() -> None:
+    names = ("bare_message", "sns_busy", "eventbridge_single_metric", "eventbridge_in_sns", "history_data")
+    assert len({parse_aws_events(EVENTS[name])[0].id for name in names}) == 1
 
 
-def test_series_that_change_at_once_have_ids_of_their_own() -> None:
+def test_contributors_have_different_ids() -> None:
     event = EVENTS["eventbridge_contributor"]
     contributor = {"id": "0000000000000000", "attributes": {"TableName": "baskets"}}
     other = event | {"detail": event["detail"] | {"alarmContributor": contributor}}
     assert parse_aws_events(event)[0].id != parse_aws_events(other)[0].id
 
 
-def _multi(state: str, reason: str, before: str = "OK", contributor: str = "", name: str = "a") -> dict[str, Any]:
-    """A change of an alarm on several time series as EventBridge carries it, or that of one of its series."""
+def make_multi_series_change(
+    state: str, reason: str, before: str = "OK", contributor: str = "", name: str = "a"
+) -> dict[str, Any]:
+    """Return an EventBridge event for an alarm on several time series, or for one of its series."""
     detail: dict[str, Any] = {"alarmName": name, "state": {"value": state, "reason": reason}}
     if contributor:
         detail["alarmContributor"] = {"id": contributor, "attributes": {"TableName": contributor}}
@@ -118,50 +120,80 @@ FOUR_OF_SIX = "4 out of 6 time series evaluated to ALARM"
 
 
 @pytest.mark.parametrize(
-    ("events", "left"),
+    ("events", "expected"),
     [
-        ([_multi("ALARM", FOUR_OF_SIX), _multi("ALARM", "x", contributor="t")], [1]),
-        ([_multi("ALARM", "x", contributor="t"), _multi("ALARM", "100+ time series evaluated to ALARM")], [0]),
-        ([_multi("OK", "6 time series evaluated to OK", "ALARM"), _multi("OK", "x", contributor="t")], [1]),
-        # Another state, another alarm, or no count of series: not what the contributor's event says.
-        ([_multi("OK", "6 time series evaluated to OK"), _multi("ALARM", "x", contributor="t")], [0, 1]),
-        ([_multi("ALARM", FOUR_OF_SIX, name="b"), _multi("ALARM", "x", contributor="t")], [0, 1]),
         (
-            [_multi("ALARM", "No time series were returned by the query."), _multi("ALARM", "x", contributor="t")],
+            [make_multi_series_change("ALARM", FOUR_OF_SIX), make_multi_series_change("ALARM", "x", contributor="t")],
+            [1],
+        ),
+        (
+            [
+                make_multi_series_change("ALARM", "x", contributor="t"),
+                make_multi_series_change("ALARM", "100+ time series evaluated to ALARM"),
+            ],
+            [0],
+        ),
+        (
+            [
+                make_multi_series_change("OK", "6 time series evaluated to OK", "ALARM"),
+                make_multi_series_change("OK", "x", contributor="t"),
+            ],
+            [1],
+        ),
+        # Another state, another alarm, or no count of series: not a summary of the contributor's event.
+        (
+            [
+                make_multi_series_change("OK", "6 time series evaluated to OK"),
+                make_multi_series_change("ALARM", "x", contributor="t"),
+            ],
             [0, 1],
         ),
-        ([_multi("ALARM", FOUR_OF_SIX)], [0]),
+        (
+            [
+                make_multi_series_change("ALARM", FOUR_OF_SIX, name="b"),
+                make_multi_series_change("ALARM", "x", contributor="t"),
+            ],
+            [0, 1],
+        ),
+        (
+            [
+                make_multi_series_change("ALARM", "No time series were returned by the query."),
+                make_multi_series_change("ALARM", "x", contributor="t"),
+            ],
+            [0, 1],
+        ),
+        ([make_multi_series_change("ALARM", FOUR_OF_SIX)], [0]),
     ],
 )
-def test_a_summary_is_left_out_only_beside_its_contributors(events: list[dict[str, Any]], left: list[int]) -> None:
+def test_summary_is_dropped_only_with_its_contributors(events: list[dict[str, Any]], expected: list[int]) -> None:
     parsed = [parse_aws_events(event)[0] for event in events]
-    assert deduplicate_events(parsed) == tuple(parsed[index] for index in left)
+    assert deduplicate_events(parsed) == tuple(parsed[index] for index in expected)
 
 
 @pytest.mark.parametrize(
     ("event", "follow"),
     [
-        (_multi("ALARM", FOUR_OF_SIX), True),
-        (_multi("OK", "6 time series evaluated to OK", "ALARM"), True),
-        (_multi("OK", "6 time series evaluated to OK", "INSUFFICIENT_DATA"), False),
-        (_multi("INSUFFICIENT_DATA", "No time series were returned by the query."), False),
-        (_multi("ALARM", "x", contributor="t"), False),
-        ({"alarmData": _multi("ALARM", FOUR_OF_SIX)["detail"]}, False),
+        (make_multi_series_change("ALARM", FOUR_OF_SIX), True),
+        (make_multi_series_change("OK", "6 time series evaluated to OK", "ALARM"), True),
+        (make_multi_series_change("OK", "6 time series evaluated to OK", "INSUFFICIENT_DATA"), False),
+        (make_multi_series_change("INSUFFICIENT_DATA", "No time series were returned by the query."), False),
+        (make_multi_series_change("ALARM", "x", contributor="t"), False),
+        ({"alarmData": make_multi_series_change("ALARM", FOUR_OF_SIX)["detail"]}, False),
         ({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": FOUR_OF_SIX}, False),
-        ({"TopicArn": "t", "Message": json.dumps(_multi("ALARM", FOUR_OF_SIX))}, False),
+        ({"TopicArn": "t", "Message": json.dumps(make_multi_series_change("ALARM", FOUR_OF_SIX))}, False),
     ],
 )
-def test_contributors_follow_only_where_a_rule_carries_both(event: dict[str, Any], follow: bool) -> None:
-    assert _only_alarm(event).contributors_follow is follow
+def test_contributors_follow_only_in_events_from_rules(event: dict[str, Any], follow: bool) -> None:
+    assert parse_alarm(event).contributors_follow is follow
 
 
 @pytest.mark.parametrize(("name", "code"), REGIONS.items())
-def test_a_region_by_any_name(name: str, code: str) -> None:
+def test_region_is_parsed_from_any_name(name: str, code: str) -> None:
     event = {"AlarmName": "a", "NewStateValue": "OK", "Region": name}
-    assert _only_alarm(event).region == code
+    assert parse_alarm(event).region == code
 
 
-def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
+def test_every_botocore_region_is_parsed_from_code_and_name() -> None:
     from importlib.resources import files
 
     partitions = json.loads((files("botocore") / "data" / "endpoints.json").read_text())["partitions"]
@@ -169,11 +201,11 @@ def test_every_region_of_botocore_is_known_by_its_code_and_its_name() -> None:
         for code, region in partition["regions"].items():
             assert partition_of_region(code) == partition["partition"]
             assert parse_region_code(code.upper()) == code
-            # Of the secret ones nobody here knows how CloudWatch calls them.
+            # The names that CloudWatch uses for the secret partitions are not public.
             assert parse_region_code(region["description"]) == ("" if "iso" in code else code)
 
 
-def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
+def test_record_region_is_used_only_without_a_message_region() -> None:
     def record(**message: str) -> dict[str, Any]:
         body = json.dumps({"AlarmName": "a", "NewStateValue": "OK", **message})
         return {"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": body, "awsRegion": "us-west-2"}]}
@@ -185,23 +217,23 @@ def test_the_records_region_stands_in_only_where_the_message_has_none() -> None:
         ({"Region": "US-East-2"}, "us-east-2"),
         ({"AlarmArn": arn, "Region": "US-East-2"}, "eu-west-1"),
     ):
-        assert _only_alarm(record(**message)).region == region
+        assert parse_alarm(record(**message)).region == region
 
 
 @pytest.mark.parametrize("text", TIMES)
-def test_a_time_in_any_spelling(text: object) -> None:
-    assert _only_alarm({"AlarmName": "a", "StateChangeTime": text}).at == 1578991542.236
+def test_time_is_parsed_in_any_form(text: object) -> None:
+    assert parse_alarm({"AlarmName": "a", "StateChangeTime": text}).at == 1578991542.236
 
 
-def test_a_time_that_is_none() -> None:
-    assert _only_alarm({"AlarmName": "a", "StateChangeTime": "14/01/20 08:45:42"}).at is None
+def test_invalid_time_is_none() -> None:
+    assert parse_alarm({"AlarmName": "a", "StateChangeTime": "14/01/20 08:45:42"}).at is None
 
 
-@pytest.mark.parametrize(("reason", "told"), REASONS.items())
-def test_what_a_reason_alone_tells(reason: str, told: str) -> None:
-    alarm = _only_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": f"Threshold Crossed: {reason}"}})
+@pytest.mark.parametrize(("reason", "summary"), REASONS.items())
+def test_reason_without_data_is_parsed(reason: str, summary: str) -> None:
+    alarm = parse_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": f"Threshold Crossed: {reason}"}})
     points = f"{alarm.datapoints_to_alarm} of {alarm.evaluation_periods}"
-    assert f"{alarm.value} {alarm.comparison} {alarm.threshold}, {points}" == told
+    assert f"{alarm.value} {alarm.comparison} {alarm.threshold}, {points}" == summary
 
 
 MISSING = "missing datapoints were treated as [Breaching]."
@@ -222,8 +254,8 @@ NO_DATA = {
 
 
 @pytest.mark.parametrize(("reason", "no_data"), NO_DATA.items())
-def test_a_reason_says_whether_anything_was_measured(reason: str, no_data: bool) -> None:
-    alarm = _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": reason})
+def test_reason_reports_missing_data(reason: str, no_data: bool) -> None:
+    alarm = parse_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "NewStateReason": reason})
     assert alarm.no_data is no_data
     assert not (alarm.no_data and alarm.value is not None)
 
@@ -241,10 +273,10 @@ def test_a_reason_says_whether_anything_was_measured(reason: str, no_data: bool)
         ("", False),
     ],
 )
-def test_a_reasons_data_says_whether_anything_was_measured(data: object, no_data: bool) -> None:
-    written = json.dumps(data) if data else data
-    state = {"value": "ALARM", "reason": "Threshold Crossed", "reasonData": written}
-    assert _only_alarm({"alarmName": "a", "state": state}).no_data is no_data
+def test_reason_data_reports_missing_data(data: object, no_data: bool) -> None:
+    text = json.dumps(data) if data else data
+    state = {"value": "ALARM", "reason": "Threshold Crossed", "reasonData": text}
+    assert parse_alarm({"alarmName": "a", "state": state}).no_data is no_data
 
 
 THREE = "2 out of the last 3 datapoints were {} the threshold ({}) (minimum 2 datapoints for OK -> ALARM transition)."
@@ -265,23 +297,23 @@ THREE = "2 out of the last 3 datapoints were {} the threshold ({}) (minimum 2 da
         ("ALARM", THREE.format("greater than", 90), [95.0, None, "x", 40.0], 95.0),
     ],
 )
-def test_the_datapoint_that_is_shown_explains_the_state(
+def test_value_is_the_datapoint_that_explains_the_state(
     after: str, reason: str, points: list[float], value: float | None
 ) -> None:
     data = json.dumps({"recentDatapoints": points, "threshold": 90.0 if "90" in reason else 10.0})
-    alarm = _only_alarm({"alarmName": "a", "state": {"value": after, "reason": reason, "reasonData": data}})
+    alarm = parse_alarm({"alarmName": "a", "state": {"value": after, "reason": reason, "reasonData": data}})
     assert alarm.value == value
     assert alarm.recent == tuple(point for point in points if isinstance(point, float))
 
 
-def test_datapoints_in_the_other_order_are_turned_by_their_times() -> None:
+def test_datapoints_are_sorted_by_time() -> None:
     points = [{"timestamp": f"2026-11-20T04:0{minute}:00Z", "value": value} for minute, value in ((2, 9.0), (1, 8.0))]
     data = {"recentDatapoints": [9.0, 8.0], "evaluatedDatapoints": points}
-    alarm = _only_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": "r", "reasonData": data}})
+    alarm = parse_alarm({"alarmName": "a", "state": {"value": "ALARM", "reason": "r", "reasonData": data}})
     assert (alarm.recent, alarm.value) == ((8.0, 9.0), 9.0)
 
 
-def test_a_bands_edges_are_those_of_the_datapoint_that_left_it() -> None:
+def test_band_edges_belong_to_the_decisive_datapoint() -> None:
     reason = (
         "Thresholds Crossed: 2 out of the last 3 datapoints [9.0 (20/11/26 04:01:00), 1.0 (20/11/26 04:00:00)] were "
         "less than the lower thresholds [2.0, 3.0] or greater than the upper thresholds [7.0, 8.0] (minimum 2 "
@@ -290,7 +322,7 @@ def test_a_bands_edges_are_those_of_the_datapoint_that_left_it() -> None:
     data = {"recentDatapoints": [1.0, 9.0, 5.0], "recentLowerThresholds": [3.0, 2.0, 4.0]}
     data["recentUpperThresholds"] = [8.0, 7.0, 6.0]
     for reason_data in (None, json.dumps(data)):
-        alarm = _only_alarm(
+        alarm = parse_alarm(
             {"alarmName": "a", "state": {"value": "ALARM", "reason": reason, "reasonData": reason_data}}
         )
         assert (alarm.value, alarm.lower, alarm.upper) == (9.0, 2.0, 7.0)
@@ -301,15 +333,15 @@ def test_a_bands_edges_are_those_of_the_datapoint_that_left_it() -> None:
     "tags",
     [{"cwnotify": "welcome", "Team": "ml"}, [{"Key": "cwnotify", "Value": "welcome"}, {"key": "Team", "value": "ml"}]],
 )
-def test_tags_in_either_shape(tags: object) -> None:
-    wanted = [("cwnotify", "welcome"), ("Team", "ml")]
+def test_tags_are_parsed_from_dict_and_list(tags: object) -> None:
+    expected = [("cwnotify", "welcome"), ("Team", "ml")]
     for event in (
         {"AlarmName": "a", "NewStateValue": "OK", "AlarmTags": tags, "AlarmTagsStatus": "SUCCESS"},
         {"detail-type": "CloudWatch Alarm State Change", "detail": {"alarmName": "a", "state": {}, "alarmTags": tags}},
         {"alarmArn": "x", "alarmData": {"alarmName": "a", "state": {}}, "alarmTags": tags},
         {"alarmData": {"alarmName": "a", "state": {}, "configuration": {"alarmTags": tags}}},
     ):
-        assert [(tag.key, tag.value) for tag in _only_alarm(event).tags] == wanted
+        assert [(tag.key, tag.value) for tag in parse_alarm(event).tags] == expected
 
 
 @pytest.mark.parametrize(
@@ -323,11 +355,11 @@ def test_tags_in_either_shape(tags: object) -> None:
         ({"value": "ALARM"}, {"value": "ALARM"}, ""),
     ],
 )
-def test_a_suppression_that_ended(before: dict[str, str], after: dict[str, str], ended: str) -> None:
+def test_ended_suppression_is_reported(before: dict[str, str], after: dict[str, str], ended: str) -> None:
     suppressor = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:deploys"
     config = {"alarmRule": "ALARM(a)", "actionsSuppressor": suppressor}
     event = {"alarmName": "a", "state": after, "previousState": before, "configuration": config}
-    assert _only_alarm(event).suppression_ended == ended
+    assert parse_alarm(event).suppression_ended == ended
 
 
 @pytest.mark.parametrize(
@@ -337,17 +369,17 @@ def test_a_suppression_that_ended(before: dict[str, str], after: dict[str, str],
         {"EvaluationCriteria": {"PromQLCriteria": {"Query": "up == 0", "PendingPeriod": 300, "RecoveryPeriod": 600}}},
     ],
 )
-def test_a_promql_query_by_any_way(criteria: dict[str, Any]) -> None:
+def test_promql_query_is_parsed(criteria: dict[str, Any]) -> None:
     for event in (
         {"AlarmName": "a", "NewStateValue": "ALARM", "Trigger": criteria},
         {"alarmName": "a", "state": {"value": "ALARM"}, "configuration": criteria},
     ):
-        alarm = _only_alarm(event)
+        alarm = parse_alarm(event)
         assert (alarm.query, alarm.pending_period, alarm.recovery_period) == ("up == 0", 300.0, 600.0)
 
 
 @pytest.mark.parametrize(
-    ("lines", "shown"),
+    ("lines", "expected"),
     [
         (["ERROR a", "ERROR b"], ("ERROR a", "ERROR b")),
         ([{"timestamp": 1, "message": "ERROR a"}], ("ERROR a",)),
@@ -360,56 +392,56 @@ def test_a_promql_query_by_any_way(criteria: dict[str, Any]) -> None:
         (7, ()),
     ],
 )
-def test_log_lines_in_any_form(lines: object, shown: tuple[str, ...]) -> None:
+def test_log_lines_are_parsed_in_any_form(lines: object, expected: tuple[str, ...]) -> None:
     for key in ("LogLines", "ActionLogLines", "logEvents"):
-        assert _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", key: lines}).log_lines == shown
+        assert parse_alarm({"AlarmName": "a", "NewStateValue": "ALARM", key: lines}).log_lines == expected
 
 
-def test_log_groups_are_named_also_by_their_arns() -> None:
+def test_log_groups_are_parsed_from_names_and_arns() -> None:
     groups = ["/aws/lambda/shop", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/pay:*"]
     config = {"ScheduledQueryConfiguration": {"LogGroupIdentifiers": groups, "QueryString": "stats count(*)"}}
-    alarm = _only_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "Trigger": config})
+    alarm = parse_alarm({"AlarmName": "a", "NewStateValue": "ALARM", "Trigger": config})
     assert (alarm.log_groups, alarm.query) == (("/aws/lambda/shop", "/ecs/pay"), "stats count(*)")
 
 
-def test_an_account_is_named_only_where_it_is_another_one() -> None:
+def test_only_foreign_account_is_reported() -> None:
     def metric(account: str) -> dict[str, Any]:
         stat = {"metric": {"name": "Errors", "namespace": "AWS/Lambda"}, "stat": "Sum", "period": 60}
         return {"id": "m", "accountId": account, "metricStat": stat, "returnData": True}
 
-    for account, shown in (("222233334444", ["222233334444"]), ("123456789012", [])):
+    for account, expected in (("222233334444", ["222233334444"]), ("123456789012", [])):
         event = {
             "accountId": "123456789012",
             "alarmData": {"alarmName": "a", "state": {"value": "OK"}, "configuration": {"metrics": [metric(account)]}},
         }
-        assert [one.account for one in _only_alarm(event).metrics] == shown
+        assert [metric.account for metric in parse_alarm(event).metrics] == expected
 
 
-def test_an_evaluation_that_failed_is_named() -> None:
+def test_evaluation_state_is_parsed() -> None:
     state = {"value": "INSUFFICIENT_DATA", "evaluationState": "EVALUATION_FAILURE"}
-    assert _only_alarm({"alarmName": "a", "state": state}).evaluation_state == "EVALUATION_FAILURE"
+    assert parse_alarm({"alarmName": "a", "state": state}).evaluation_state == "EVALUATION_FAILURE"
     event = {"AlarmName": "a", "NewStateValue": "OK", "EvaluationState": "PARTIAL_DATA"}
-    assert _only_alarm(event).evaluation_state == "PARTIAL_DATA"
+    assert parse_alarm(event).evaluation_state == "PARTIAL_DATA"
 
 
-def test_a_time_after_the_change_is_not_when_the_state_before_began() -> None:
+def test_previous_state_time_after_the_change_is_ignored() -> None:
     state = {"value": "OK", "timestamp": "2026-11-20T04:00:00Z"}
-    for since, known in (("2026-11-20T03:00:00Z", True), ("2026-11-20T05:00:00Z", False), ("", False)):
+    for since, is_used in (("2026-11-20T03:00:00Z", True), ("2026-11-20T05:00:00Z", False), ("", False)):
         event = {"alarmName": "a", "state": state, "previousState": {"value": "ALARM", "timestamp": since}}
-        assert (_only_alarm(event).before_since is not None) is known
+        assert (parse_alarm(event).before_since is not None) is is_used
 
 
-def test_a_state_in_small_letters_is_known() -> None:
-    assert _only_alarm({"AlarmName": "a", "NewStateValue": "alarm"}).after == AlarmState.ALARM
+def test_lower_case_state_is_recognized() -> None:
+    assert parse_alarm({"AlarmName": "a", "NewStateValue": "alarm"}).after == AlarmState.ALARM
 
 
-def test_a_region_is_not_taken_from_a_placeholder() -> None:
-    alarm = _only_alarm(EVENTS["blueprint_test_event"])
+def test_region_placeholder_is_not_parsed() -> None:
+    alarm = parse_alarm(EVENTS["blueprint_test_event"])
     assert (alarm.region, alarm.account, alarm.partition) == ("EXAMPLE", "123456789012", "aws")
 
 
-class Rude(dict[str, Any]):
-    """A value whose every method raises."""
+class HostileDict(dict[str, Any]):
+    """A dict whose methods raise."""
 
     def items(self) -> Any:
         raise RuntimeError("no")
@@ -417,17 +449,24 @@ class Rude(dict[str, Any]):
     __repr__ = __iter__ = items
 
 
-def test_values_that_no_json_makes_are_shown() -> None:
-    for event in (Rude(a=1), [Rude(a=1)], 10**4_500, {"AlarmName": 10**4_500, "NewStateValue": "OK"}, b"\xff{", {1, 2}):
-        (plain,) = parse_aws_events(event)
-        assert isinstance(plain, UnrecognizedEvent)
-        assert plain.text
+def test_values_outside_of_json_become_unrecognized_events() -> None:
+    for event in (
+        HostileDict(a=1),
+        [HostileDict(a=1)],
+        10**4_500,
+        {"AlarmName": 10**4_500, "NewStateValue": "OK"},
+        b"\xff{",
+        {1, 2},
+    ):
+        (unrecognized,) = parse_aws_events(event)
+        assert isinstance(unrecognized, UnrecognizedEvent)
+        assert unrecognized.text
 
 
-def test_whatever_is_sent_stays_bounded() -> None:
+def test_large_alarm_is_bounded() -> None:
     many, long = 5_000, "x" * 50_000
     child = {"Arn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:c", "State": {"Value": "ALARM"}}
-    alarm = _only_alarm(
+    alarm = parse_alarm(
         {
             "AlarmName": "a",
             "NewStateValue": "ALARM",
@@ -448,7 +487,7 @@ def test_whatever_is_sent_stays_bounded() -> None:
     assert (len(alarm.log_groups), len(alarm.contributor), len(alarm.query)) == (50, 150, 20_480 - REDACTION_MARGIN)
 
 
-def test_deep_nesting_and_circles_are_shown() -> None:
+def test_deep_and_circular_values_become_unrecognized_events() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -460,19 +499,19 @@ def test_deep_nesting_and_circles_are_shown() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(any_value())
-def test_nothing_raises(event: Any) -> None:
+def test_any_value_is_parsed(event: Any) -> None:
     assert len(parse_aws_events(event)) >= 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(mutated_events(EVENTS))
-def test_nothing_mutated_raises(event: Any) -> None:
+def test_any_mutated_event_is_parsed(event: Any) -> None:
     events = parse_aws_events(event)
     assert events
-    assert all(isinstance(one.id, str) for one in events)
+    assert all(isinstance(event.id, str) for event in events)
 
 
-def _only_alarm(event: object) -> AlarmStateChange:
+def parse_alarm(event: object) -> AlarmStateChange:
     (alarm,) = parse_aws_events(event)
     assert isinstance(alarm, AlarmStateChange)
     return alarm

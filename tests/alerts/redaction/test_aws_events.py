@@ -1,4 +1,4 @@
-"""What comes from AWS is shown without its secrets, wherever in it they are, and says so."""
+"""Events from AWS lose their secrets wherever they are, and messages report it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwnotify.alerts.events.alarms import AlarmStateChange
+from cwnotify.alerts.events.alarms import AlarmStateChange, AwsEvent, InstanceNotice
 from cwnotify.alerts.messages.block_kit import sanitize_text
 from cwnotify.alerts.messages.digest import digest_payloads
 from cwnotify.alerts.messages.flapping import flapping_message
 from cwnotify.alerts.messages.render import render_alert
 from cwnotify.alerts.parsing.envelopes import parse_aws_events
-from cwnotify.alerts.redaction import aws_events as light
+from cwnotify.alerts.redaction import aws_events
 from cwnotify.alerts.redaction.aws_events import REDACTION_MARK, redact_bounded_text
 from cwnotify.alerts.redaction.patterns import redact_text
 from cwnotify.alerts.redaction.values import redact_json_value
@@ -24,7 +24,7 @@ from tests import slack_rules
 from tests.alerts.parsing.test_envelopes import EVENTS
 from tests.hostile import any_value
 
-# A text around each secret, and the secret in it. All of them are made up.
+# A text with each secret, and the secret in it. All are made up.
 SECRETS = {
     "access key": ("AWS_ACCESS_KEY_ID AKIAMADEUPMADEUP0001", "AKIAMADEUPMADEUP0001"),
     "temporary access key": ("ASIAMADEUPMADEUP0001 was used", "ASIAMADEUPMADEUP0001"),
@@ -73,10 +73,15 @@ HIDDEN = "hunter-two"
 
 
 def nested(value: object, times: int) -> object:
-    """`value` as JSON text inside of JSON text."""
+    """Return `value` as JSON text inside of JSON text, `times` deep."""
     for _ in range(times):
         value = {"inside": json.dumps(value)}
     return value
+
+
+def is_redacted(event: AwsEvent) -> bool:
+    assert not isinstance(event, InstanceNotice)
+    return event.redacted
 
 
 def alarm(**fields: object) -> dict[str, object]:
@@ -139,7 +144,7 @@ PLACES: dict[str, Any] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_is_removed_wherever_it_is(name: str, place: str) -> None:
+def test_secret_is_removed_everywhere(name: str, place: str) -> None:
     text, secret = SECRETS[name]
     for event in parse_aws_events(PLACES[place](text)):
         for lang in ("en", "ko"):
@@ -148,21 +153,22 @@ def test_a_secret_is_removed_wherever_it_is(name: str, place: str) -> None:
             assert secret not in json.dumps(payload)
             assert secret not in json.dumps(digest_payloads([event, event], 0.0, lang))
         assert secret not in str(event)
-        assert event.redacted
+        assert is_redacted(event)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize("label", LABELS)
-def test_what_its_key_calls_secret_is_removed_whatever_it_looks_like(label: str, depth: int) -> None:
+def test_value_with_secret_key_is_removed(label: str, depth: int) -> None:
     for value in (HIDDEN, [HIDDEN], {"S": HIDDEN}):
         for event in (nested({"job": {label: value}}, depth), sns(json.dumps(nested({label: value}, depth)))):
-            (plain,) = parse_aws_events(event)
-            assert HIDDEN not in str(plain)
-            assert HIDDEN not in json.dumps(render_alert(plain, "en"))
-            assert REDACTION_MARK in json.dumps(render_alert(plain, "en"))
+            (parsed,) = parse_aws_events(event)
+            message = json.dumps(render_alert(parsed, "en"))
+            assert HIDDEN not in str(parsed)
+            assert HIDDEN not in message
+            assert REDACTION_MARK in message
 
 
-def test_pairs_and_options_are_labels_too() -> None:
+def test_name_value_pairs_and_options_are_labels() -> None:
     event = {
         "env": [
             {"name": "DB_PASSWORD", "value": HIDDEN, "type": "PLAINTEXT"},
@@ -170,13 +176,13 @@ def test_pairs_and_options_are_labels_too() -> None:
         ],
         "command": ["train.py", "--api-key", HIDDEN, "--epochs", "3"],
     }
-    (plain,) = parse_aws_events(event)
-    assert HIDDEN not in str(plain)
-    for kept in ("us-east-1", "train.py", "--epochs", "PLAINTEXT", '"3"'):
-        assert kept in str(plain)
+    (parsed,) = parse_aws_events(event)
+    assert HIDDEN not in str(parsed)
+    for harmless in ("us-east-1", "train.py", "--epochs", "PLAINTEXT", '"3"'):
+        assert harmless in str(parsed)
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_harmless_values_stay() -> None:
     event = {
         "keyName": "a.png",
         "tokenCount": 7,
@@ -185,42 +191,42 @@ def test_what_is_no_secret_stays() -> None:
         "note": "the key is lost",
     }
     assert redact_json_value(event) == event
-    (plain,) = parse_aws_events(event)
-    assert not plain.redacted
-    assert "scrubbed" not in str(plain)
+    (parsed,) = parse_aws_events(event)
+    assert not is_redacted(parsed)
+    assert "scrubbed" not in str(parsed)
 
 
-def test_a_message_says_that_something_was_removed() -> None:
-    for lang, words in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
+def test_message_reports_redaction() -> None:
+    for lang, notice in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
         for event in ({"password": "x1234567"}, failure(responsePayload={"errorMessage": "password=x1234567"})):
-            assert words in json.dumps(render_alert(parse_aws_events(event)[0], lang), ensure_ascii=False)
-        assert words not in json.dumps(render_alert(parse_aws_events("all is well")[0], lang), ensure_ascii=False)
+            assert notice in json.dumps(render_alert(parse_aws_events(event)[0], lang), ensure_ascii=False)
+        assert notice not in json.dumps(render_alert(parse_aws_events("all is well")[0], lang), ensure_ascii=False)
 
 
-def test_texts_that_differ_only_in_a_secret_are_two_messages() -> None:
-    one, two = (parse_aws_events(f"password=madeUp{n}")[0] for n in (1, 2))
-    assert str(one) != str(two)
-    assert one.id != two.id
-    assert "madeUp" not in one.id
+def test_texts_that_differ_only_in_a_secret_have_different_ids() -> None:
+    first, second = (parse_aws_events(f"password=madeUp{n}")[0] for n in (1, 2))
+    assert str(first) != str(second)
+    assert first.id != second.id
+    assert "madeUp" not in first.id
 
 
-def test_a_secret_at_the_cut_is_not_left_over() -> None:
+def test_secret_at_the_length_limit_is_removed() -> None:
     for start in range(20_440, 20_490, 3):
         for text, secret in SECRETS.values():
-            shown = redact_bounded_text("x" * (start - 1) + " " + text)
-            assert secret not in shown
-            assert len(shown) <= 20_480 + 20
+            redacted = redact_bounded_text("x" * (start - 1) + " " + text)
+            assert secret not in redacted
+            assert len(redacted) <= 20_480 + 20
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(), st.sampled_from(sorted(SECRETS)), st.text())
-def test_the_hints_miss_nothing_that_the_patterns_find(before: str, name: str, after: str) -> None:
+def test_hints_cover_every_pattern(before: str, name: str, after: str) -> None:
     text = before + SECRETS[name][0] + after
     if redact_text(text) != sanitize_text(text):
-        assert light._may_hold_secret(sanitize_text(text))
+        assert aws_events._may_contain_secret(sanitize_text(text))
 
 
-def test_every_pattern_has_a_hint() -> None:
+def test_every_sample_is_redacted() -> None:
     samples = [text for text, _ in SECRETS.values()]
     samples += [
         "xoxb-123456789012", "xapp-123456789012", "/services/T0/B0/x", "/api/webhooks/1/x", "a.webhook.office.com/xyz",
@@ -236,7 +242,7 @@ def test_every_pattern_has_a_hint() -> None:
         assert REDACTION_MARK in redact_bounded_text(sample), sample
 
 
-def test_a_long_text_takes_no_long_time() -> None:
+def test_long_text_is_redacted_quickly() -> None:
     for text in (
         "password " * 100_000,
         "a" * 1_000_000,
@@ -244,31 +250,31 @@ def test_a_long_text_takes_no_long_time() -> None:
         "token=" * 100_000,
         "x.y-" * 100_000 + "key",
     ):
-        began = time.monotonic()
+        start = time.monotonic()
         parse_aws_events(text)
         parse_aws_events({"inside": text})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - start < 5
 
 
 @settings(max_examples=200, deadline=None)
 @given(any_value())
-def test_redacting_never_raises_and_keeps_what_json_can_say(value: Any) -> None:
+def test_any_value_is_redacted_without_error(value: Any) -> None:
     for event in parse_aws_events(value):
         assert isinstance(event.id, str)
 
 
-def test_the_corpus_keeps_its_meaning() -> None:
+def test_corpus_alarms_are_not_redacted() -> None:
     for name in ("sns_busy", "lambda_action", "eventbridge_contributor"):
         for event in parse_aws_events(EVENTS[name]):
-            assert not event.redacted
+            assert not is_redacted(event)
 
 
-def test_a_digest_and_a_flapping_alarm_say_that_something_was_removed() -> None:
+def test_digest_and_flapping_message_report_redaction() -> None:
     (event,) = parse_aws_events(alarm(AlarmName="cpu password=madeUp1", StateChangeTime="2026-11-24T12:00:00Z"))
     (other,) = parse_aws_events(alarm(AlarmName="cpu"))
     assert isinstance(event, AlarmStateChange)
-    for lang, words in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
+    for lang, notice in (("en", "looked like a secret"), ("ko", "비밀번호나 키")):
         for payload in (*digest_payloads([event, other], 0.0, lang), flapping_message([event, event], lang)):
             slack_rules.assert_valid_payload(payload)
-            assert words in json.dumps(payload, ensure_ascii=False)
-        assert words not in json.dumps(digest_payloads([other, other], 0.0, lang), ensure_ascii=False)
+            assert notice in json.dumps(payload, ensure_ascii=False)
+        assert notice not in json.dumps(digest_payloads([other, other], 0.0, lang), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What looks like a secret is taken out of what runs say, and nothing else is."""
+"""Secrets are removed from run events, and nothing else is."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from cwnotify.alerts.redaction.aws_events import shorten_derived_name
 from cwnotify.alerts.redaction.run_events import REDACTION_MARK, redact_run, redact_run_result, redact_text
 from tests.support.events import any_run_ended, any_text
 
-ENDED = RunResult(Run("r1", "resnet50", 1_795_316_400.0), Outcome.FINISHED, 3.0, 1_795_316_403.0)
+RESULT = RunResult(Run("r1", "resnet50", 1_795_316_400.0), Outcome.FINISHED, 3.0, 1_795_316_403.0)
 SECRETS = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40).filter(
     lambda text: re.search(r"\d", text) and re.search("[A-Z]", text)
 )
 
 
-def upper(secret: str) -> str:
+def to_key_body(secret: str) -> str:
     return (secret.upper() * 2)[:16]
 
 
-# How a secret turns up, with what holds it around it. `upper` makes the middle of an AWS key of it.
+# Texts that contain a secret. `to_key_body` turns it into the middle of an AWS key.
 PLACES = (
     "password_corporate={}",
     "password={}",
@@ -76,17 +76,17 @@ PLACES = (
 @pytest.mark.parametrize("place", PLACES)
 @settings(max_examples=15)
 @given(secret=SECRETS)
-def test_a_secret_is_taken_out_wherever_it_turns_up(place, secret):
-    shown = redact_text(f"at first ({place.replace('{}', '{0}').format(secret)}) at last")
+def test_secret_is_removed_in_every_place(place: str, secret: str) -> None:
+    redacted = redact_text(f"at first ({place.replace('{}', '{0}').format(secret)}) at last")
 
-    assert secret not in shown
-    assert REDACTION_MARK in shown
-    assert shown.startswith("at first (")
+    assert secret not in redacted
+    assert REDACTION_MARK in redacted
+    assert redacted.startswith("at first (")
 
 
 @given(SECRETS)
-def test_an_aws_key_goes_with_the_secret_beside_it(secret):
-    key, other = f"AKIA{upper(secret)}", (secret * 4)[:40]
+def test_aws_key_is_removed_with_its_secret(secret: str) -> None:
+    key, other = f"AKIA{to_key_body(secret)}", (secret * 4)[:40]
 
     assert redact_text(f"{key},{other}") == REDACTION_MARK
     assert redact_text(f"key {key} used") == f"key {REDACTION_MARK} used"
@@ -130,7 +130,7 @@ ORDINARY = (
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_text_stays_as_it_is(text):
+def test_ordinary_text_stays(text: str) -> None:
     assert redact_text(text) == sanitize_text(text)
 
 
@@ -139,30 +139,30 @@ def test_ordinary_text_stays_as_it_is(text):
         r"[0-9a-f]{7,64}|[A-Za-z0-9+/]{40,200}={0,2}|(/[a-z_]{1,12}){1,6}\.py|[a-z]{1,9}=-?\d+\.\d+", fullmatch=True
     )
 )
-def test_hashes_base64_paths_and_metrics_stay(text):
+def test_hashes_base64_paths_and_metrics_stay(text: str) -> None:
     if not re.search("AKIA|ASIA|pass|pwd|secret|token|eyJ", text):
         assert redact_text(text) == text
 
 
 @given(any_text(surrogates=False))
-def test_scrubbing_twice_is_scrubbing_once(text):
-    once = redact_text(text)
+def test_redaction_is_idempotent(text: str) -> None:
+    redacted = redact_text(text)
 
-    assert redact_text(once) == once
+    assert redact_text(redacted) == redacted
 
 
 @pytest.mark.parametrize(
     "piece",
     ["a", "-", "-a", "a_", "token", "password", "password='\\", "secret=", "://", "-----END ", "ab\n", "bearer ", "."],
 )
-def test_no_text_takes_long(piece):
-    since = time.perf_counter()
+def test_any_text_is_redacted_quickly(piece: str) -> None:
+    start = time.perf_counter()
     redact_text((piece * 20_000)[:20_000])
 
-    assert time.perf_counter() - since < 1.0
+    assert time.perf_counter() - start < 1.0
 
 
-def test_a_known_webhook_is_taken_out_whatever_it_looks_like():
+def test_secret_url_is_removed() -> None:
     url = "http://127.0.0.1:8080/hooks/a-path-of-its-own"
 
     assert redact_text(f"POST {url} refused", [url]) == f"POST {REDACTION_MARK} refused"
@@ -172,67 +172,67 @@ def test_a_known_webhook_is_taken_out_whatever_it_looks_like():
 
 # In runs
 
-HUSH = "hunter2X9hush"
-HOLDERS = {
-    "name": replace(ENDED, run=replace(ENDED.run, name=f"train.py --password {HUSH}")),
-    "error": replace(ENDED, failure=RunFailure("LoginError", f"password={HUSH} was refused")),
-    "frames": replace(ENDED, failure=RunFailure("E", "", f'In [3], line 1\n    api_key = "{HUSH}"')),
-    "value": replace(ENDED, shown=(CapturedValue("config", f"{{'db_password': '{HUSH}'}}"),)),
-    "value of that name": replace(ENDED, shown=(CapturedValue("os.environ['DB_PASSWORD']", HUSH),)),
-    "expression": replace(ENDED, run=replace(ENDED.run, options=RunOptions(show=(f"f(password='{HUSH}')",)))),
-    "tail": replace(ENDED, tail=f"connecting to redis://me:{HUSH}@cache"),
+SECRET = "hunter2X9hush"
+RESULTS_WITH_SECRET = {
+    "name": replace(RESULT, run=replace(RESULT.run, name=f"train.py --password {SECRET}")),
+    "error": replace(RESULT, failure=RunFailure("LoginError", f"password={SECRET} was refused")),
+    "frames": replace(RESULT, failure=RunFailure("E", "", f'In [3], line 1\n    api_key = "{SECRET}"')),
+    "value": replace(RESULT, shown=(CapturedValue("config", f"{{'db_password': '{SECRET}'}}"),)),
+    "value of that name": replace(RESULT, shown=(CapturedValue("os.environ['DB_PASSWORD']", SECRET),)),
+    "expression": replace(RESULT, run=replace(RESULT.run, options=RunOptions(show=(f"f(password='{SECRET}')",)))),
+    "tail": replace(RESULT, tail=f"connecting to redis://me:{SECRET}@cache"),
 }
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-@pytest.mark.parametrize("holder", HOLDERS)
-def test_what_a_run_says_is_scrubbed_and_the_alert_says_so(holder, lang):
-    ended = HOLDERS[holder]
-    ended = replace(ended, run=replace(ended.run, options=replace(ended.run.options, lang=lang)))
-    scrubbed = redact_run_result(ended)
+@pytest.mark.parametrize("holder", RESULTS_WITH_SECRET)
+def test_run_is_redacted_and_its_alert_reports_it(holder: str, lang: str) -> None:
+    result = RESULTS_WITH_SECRET[holder]
+    result = replace(result, run=replace(result.run, options=replace(result.run.options, lang=lang)))
+    redacted = redact_run_result(result)
 
-    assert HUSH not in repr(scrubbed)
-    assert scrubbed.run.scrubbed
-    for payload in (run_message(scrubbed), combined_runs_message([scrubbed, scrubbed])):
+    assert SECRET not in repr(redacted)
+    assert redacted.run.scrubbed
+    for payload in (run_message(redacted), combined_runs_message([redacted, redacted])):
         assert ":lock:" in str(payload["attachments"])
-        assert HUSH not in str(payload)
+        assert SECRET not in str(payload)
 
 
-def test_a_run_that_was_scrubbed_when_it_began_says_so_when_it_is_lost():
-    run = redact_run(HOLDERS["name"].run)
+def test_lost_run_reports_redaction_of_its_name() -> None:
+    run = redact_run(RESULTS_WITH_SECRET["name"].run)
 
     assert run.name == f"train.py --password {REDACTION_MARK}"
-    assert ":lock:" in str(run_message(replace(ENDED, run=run, outcome=Outcome.LOST)))
+    assert ":lock:" in str(run_message(replace(RESULT, run=run, outcome=Outcome.LOST)))
 
 
-def test_values_beside_a_telling_name_that_are_none_stay():
-    shown = (CapturedValue("api_key", "None"), CapturedValue("len(password)", "8"), CapturedValue("n_tokens", "512"))
+def test_harmless_values_of_secret_names_stay() -> None:
+    values = (CapturedValue("api_key", "None"), CapturedValue("len(password)", "8"), CapturedValue("n_tokens", "512"))
 
-    assert redact_run_result(replace(ENDED, shown=shown)).shown == shown
+    assert redact_run_result(replace(RESULT, shown=values)).shown == values
 
 
 @settings(max_examples=25)
 @given(any_run_ended(any_text(surrogates=False)))
-def test_a_run_is_called_scrubbed_only_when_something_was_taken_out(ended):
-    after = redact_run_result(ended)
+def test_run_is_marked_redacted_only_if_something_was_removed(result: RunResult) -> None:
+    after = redact_run_result(result)
 
-    assert after.run.scrubbed == (repr(after).count(REDACTION_MARK) > repr(ended).count(REDACTION_MARK))
+    assert after.run.scrubbed == (repr(after).count(REDACTION_MARK) > repr(result).count(REDACTION_MARK))
     assert redact_run_result(after) == after
 
 
 @pytest.mark.parametrize("url", ["https://[hooks/services/T0/B0/canary", "services/T0/B0/canary", "https://", ""])
-def test_a_known_url_that_is_none_costs_nothing_else(url: str):
+def test_invalid_secret_url_is_ignored(url: str) -> None:
     assert redact_text("loss 0.31, password=hunter22", [url]) == f"loss 0.31, password={REDACTION_MARK}"
 
 
-# Before they are cut
+# Length limits
 
 
 @pytest.mark.parametrize(
-    "secret", [f"password={HUSH}", f"postgres://me:{HUSH}@db", f"hf_{HUSH}{'a' * 22}", f"'api_key': '{HUSH}'"]
+    "secret", [f"password={SECRET}", f"postgres://me:{SECRET}@db", f"hf_{SECRET}{'a' * 22}", f"'api_key': '{SECRET}'"]
 )
 @pytest.mark.parametrize("holder", ["name", "message", "type", "frames", "value", "tail"])
-def test_a_secret_at_the_cut_is_taken_out_before_the_cut(holder, secret):
+def test_secret_at_the_length_limit_is_removed(holder: str, secret: str) -> None:
     limit = {
         "name": text_limits.MAX_RUN_NAME_LENGTH,
         "message": text_limits.MAX_ERROR_MESSAGE_LENGTH,
@@ -248,38 +248,38 @@ def test_a_secret_at_the_cut_is_taken_out_before_the_cut(holder, secret):
             text = f"{'y' * 20_000} {secret} {'x' * place}"[-text_limits.OUTPUT_TAIL_WINDOW :]
         else:
             text = text[: limit + text_limits.REDACTION_MARGIN]
-        ended = {
-            "name": replace(ENDED, run=replace(ENDED.run, name=text)),
-            "message": replace(ENDED, failure=RunFailure("E", text)),
-            "type": replace(ENDED, failure=RunFailure(text)),
-            "frames": replace(ENDED, failure=RunFailure("E", "", f"In [3], line 1\n    {text}")),
-            "value": replace(ENDED, shown=(CapturedValue("x", text),)),
-            "tail": replace(ENDED, run=replace(ENDED.run, options=options), tail=text),
+        result = {
+            "name": replace(RESULT, run=replace(RESULT.run, name=text)),
+            "message": replace(RESULT, failure=RunFailure("E", text)),
+            "type": replace(RESULT, failure=RunFailure(text)),
+            "frames": replace(RESULT, failure=RunFailure("E", "", f"In [3], line 1\n    {text}")),
+            "value": replace(RESULT, shown=(CapturedValue("x", text),)),
+            "tail": replace(RESULT, run=replace(RESULT.run, options=options), tail=text),
         }[holder]
-        after = redact_run_result(ended)
+        after = redact_run_result(result)
 
-        assert not any(HUSH[i : i + 5] in repr(after) for i in range(len(HUSH) - 4))
-        assert len(repr(after)) < len(repr(ENDED)) + limit + 120
+        assert not any(SECRET[i : i + 5] in repr(after) for i in range(len(SECRET) - 4))
+        assert len(repr(after)) < len(repr(RESULT)) + limit + 120
         assert redact_run_result(after) == after
 
 
 @pytest.mark.parametrize(
     "place", range(text_limits.MAX_DERIVED_NAME_LENGTH - 30, text_limits.MAX_DERIVED_NAME_LENGTH + 3, 3)
 )
-def test_a_command_line_is_redacted_before_it_becomes_a_name(place):
-    name = shorten_derived_name(f"train.py {'-' * place} --password {HUSH} --epochs 3")
+def test_command_line_is_redacted_before_it_becomes_a_name(place: int) -> None:
+    name = shorten_derived_name(f"train.py {'-' * place} --password {SECRET} --epochs 3")
 
-    assert not any(HUSH[i : i + 5] in name for i in range(len(HUSH) - 4))
+    assert not any(SECRET[i : i + 5] in name for i in range(len(SECRET) - 4))
     assert len(name) <= text_limits.MAX_DERIVED_NAME_LENGTH
-    assert redact_run(replace(ENDED.run, name=f"train.py --password {REDACTION_MARK}")).scrubbed
+    assert redact_run(replace(RESULT.run, name=f"train.py --password {REDACTION_MARK}")).scrubbed
 
 
-def test_lines_above_the_shown_ones_say_what_a_secret_is():
+def test_private_key_is_removed_if_its_first_line_is_not_shown() -> None:
     key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA0123\n" * 20
-    ended = replace(ENDED, run=replace(ENDED.run, options=RunOptions(tail=3)), tail=key + "done")
+    result = replace(RESULT, run=replace(RESULT.run, options=RunOptions(tail=3)), tail=key + "done")
 
-    assert redact_run_result(ended).tail == REDACTION_MARK
+    assert redact_run_result(result).tail == REDACTION_MARK
     assert (
-        redact_run_result(replace(ended, tail=f"{key}-----END RSA PRIVATE KEY-----\ndone")).tail
+        redact_run_result(replace(result, tail=f"{key}-----END RSA PRIVATE KEY-----\ndone")).tail
         == f"{REDACTION_MARK}\ndone"
     )

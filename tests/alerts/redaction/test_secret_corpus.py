@@ -1,4 +1,4 @@
-"""Secrets of every form, and texts that only resemble them: none of the first remains, all of the second does."""
+"""A corpus of secrets, which are removed, and of texts that only resemble secrets, which stay."""
 
 from __future__ import annotations
 
@@ -28,44 +28,45 @@ ALPHABETS = {
     "base64": string.ascii_letters + string.digits + "+/",
 }
 BODY = re.compile(r"<<(\w+) (\d+)>>")
-# A shorter part of a secret gives nothing away.
-PART = 6
+# A shorter part of a secret reveals nothing.
+MIN_REVEALING_LENGTH = 6
 
 
-def read(name: str) -> list[tuple[str, str]]:
-    """Kind and text of each line."""
+def read_corpus(name: str) -> list[tuple[str, str]]:
+    """Return kind and text of each line."""
     lines = (DATA_DIR / "secrets" / name).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("\t", 1) for line in lines if line and not line.startswith("#")]
     return [(kind, text) for kind, text in pairs]
 
 
-SECRETS = dict(read("secret.tsv"))
-HARMLESS = read("harmless.tsv")
+SECRETS = dict(read_corpus("secret.tsv"))
+HARMLESS = read_corpus("harmless.tsv")
 
 
-def filled(template: str, seed: int) -> tuple[str, list[str]]:
-    """A text of that form with made-up secrets, and those secrets."""
-    chance = random.Random(seed)
+def fill_template(template: str, seed: int) -> tuple[str, list[str]]:
+    """Return the template's text with random secrets, and these secrets."""
+    rng = random.Random(seed)
     bodies: list[str] = []
 
-    def body(match: re.Match[str]) -> str:
+    def make_body(match: re.Match[str]) -> str:
         letters = ALPHABETS[match[1]]
-        made = "".join(chance.choices(letters, k=int(match[2])))
+        body = "".join(rng.choices(letters, k=int(match[2])))
         if match[1] == "alnum":
-            # As any random secret of this length has: one of each.
-            made = f"{chance.choice(string.ascii_lowercase)}{chance.choice(string.digits)}Q{made}"[: int(match[2])]
-        bodies.append(made)
-        return made
+            # Random secrets of this length have a lower-case letter, a digit and a capital.
+            body = f"{rng.choice(string.ascii_lowercase)}{rng.choice(string.digits)}Q{body}"[: int(match[2])]
+        bodies.append(body)
+        return body
 
-    return BODY.sub(body, template), bodies
-
-
-def remains(bodies: list[str], shown: str) -> list[str]:
-    """Parts of the secrets that can still be read."""
-    return [body[i : i + PART] for body in bodies for i in range(len(body) - PART + 1) if body[i : i + PART] in shown]
+    return BODY.sub(make_body, template), bodies
 
 
-AROUND: dict[str, Callable[[str], str]] = {
+def find_remains(bodies: list[str], redacted: str) -> list[str]:
+    """Return the parts of the secrets that are still readable."""
+    parts = (body[i : i + MIN_REVEALING_LENGTH] for body in bodies for i in range(len(body) - MIN_REVEALING_LENGTH + 1))
+    return [part for part in parts if part in redacted]
+
+
+SURROUNDINGS: dict[str, Callable[[str], str]] = {
     "alone": lambda text: text,
     "a sentence": lambda text: f"it said ({text}) and left",
     "lines": lambda text: f"loss 0.31\n{text}\nloss 0.30",
@@ -85,53 +86,53 @@ IN_A_URL = {"a query": lambda text: f"https://example.com/x?q={text}&page=2", "a
 TOKENS = {kind: text for kind, text in SECRETS.items() if re.fullmatch(r"[\w<>.~-]*(?: \d+>>[\w<>.~-]*)+", text)}
 
 
-def test_the_corpus_is_of_two_hundred_and_both_ways() -> None:
+def test_corpus_has_at_least_100_texts_of_each_kind() -> None:
     assert len(SECRETS) >= 100
     assert len(HARMLESS) >= 100
     assert len(TOKENS) >= 40
 
 
-@pytest.mark.parametrize("place", AROUND)
-def test_nothing_of_a_secret_remains(place: str) -> None:
+@pytest.mark.parametrize("place", SURROUNDINGS)
+def test_secret_is_removed(place: str) -> None:
     for kind, template in SECRETS.items():
-        text, bodies = filled(template, 7)
-        whole = AROUND[place](text)
-        shown = redact_text(whole)
+        text, bodies = fill_template(template, 7)
+        whole = SURROUNDINGS[place](text)
+        redacted = redact_text(whole)
 
-        assert not remains(bodies, shown), (kind, shown)
-        assert REDACTION_MARK in shown, kind
-        assert not remains(bodies, redact_bounded_text(whole)), kind
+        assert not find_remains(bodies, redacted), (kind, redacted)
+        assert REDACTION_MARK in redacted, kind
+        assert not find_remains(bodies, redact_bounded_text(whole)), kind
 
 
 @pytest.mark.parametrize("kind", SECRETS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32), places=st.lists(st.sampled_from(sorted(AROUND)), min_size=1, max_size=2))
-def test_nothing_of_a_secret_remains_in_what_surrounds_it(kind: str, seed: int, places: list[str]) -> None:
-    text, bodies = filled(SECRETS[kind], seed)
+@given(seed=st.integers(0, 2**32), places=st.lists(st.sampled_from(sorted(SURROUNDINGS)), min_size=1, max_size=2))
+def test_secret_is_removed_in_nested_surroundings(kind: str, seed: int, places: list[str]) -> None:
+    text, bodies = fill_template(SECRETS[kind], seed)
     for place in places:
-        text = AROUND[place](text)
+        text = SURROUNDINGS[place](text)
 
-    assert not remains(bodies, redact_text(text)), redact_text(text)
+    assert not find_remains(bodies, redact_text(text)), redact_text(text)
 
 
 @pytest.mark.parametrize("place", IN_A_URL)
-def test_nothing_of_a_token_remains_in_a_url(place: str) -> None:
+def test_token_in_a_url_is_removed(place: str) -> None:
     for kind, template in TOKENS.items():
-        text, bodies = filled(template, 7)
+        text, bodies = fill_template(template, 7)
 
-        assert not remains(bodies, redact_text(IN_A_URL[place](text))), kind
+        assert not find_remains(bodies, redact_text(IN_A_URL[place](text))), kind
 
 
-@pytest.mark.parametrize("place", AROUND)
-def test_what_only_resembles_a_secret_stays(place: str) -> None:
+@pytest.mark.parametrize("place", SURROUNDINGS)
+def test_harmless_text_stays(place: str) -> None:
     for kind, text in HARMLESS:
-        whole = AROUND[place](text)
+        whole = SURROUNDINGS[place](text)
 
         assert redact_text(whole) == sanitize_text(whole), kind
         assert redact_bounded_text(whole) in (whole, sanitize_text(whole)), kind
 
 
-def test_each_pattern_has_a_name_and_a_source() -> None:
+def test_every_pattern_has_a_name_a_source_and_hints() -> None:
     names = [pattern.name for pattern in SECRET_PATTERNS]
     assert len(set(names)) == len(names)
     for pattern in SECRET_PATTERNS:
@@ -140,7 +141,7 @@ def test_each_pattern_has_a_name_and_a_source() -> None:
         assert all(hint == hint.lower() for hint in pattern.hints)
 
 
-# How long it takes
+# Duration
 
 REPEATED = (
     *("a", "eyJ", "eyJ-", "eyJhbGciOiJ.", "eyJaaaaa.eyJ", '"', "'", "\\", '\\"', "@", "1", " ", "[", "{", "a.", "a_"),
@@ -152,16 +153,16 @@ REPEATED = (
 
 
 @pytest.mark.parametrize("piece", REPEATED)
-def test_the_time_grows_with_the_text_and_not_faster(piece: str) -> None:
-    def seconds(size: int) -> float:
+def test_time_is_linear_in_the_text(piece: str) -> None:
+    def measure_seconds(size: int) -> float:
         text = (piece * size)[:size]
-        began = time.process_time()
+        start = time.process_time()
         redact_text(text)
-        return time.process_time() - began
+        return time.process_time() - start
 
     redact_text(piece)
-    small, large = seconds(16_000), seconds(64_000)
+    small, large = measure_seconds(16_000), measure_seconds(64_000)
 
-    # Linear is four times, quadratic sixteen.
+    # Linear time would grow fourfold, quadratic sixteenfold.
     assert large < 8 * small + 0.25
     assert large < 5

@@ -62,7 +62,7 @@ def main() -> None:
 def replace_table(text: str, lines: str, seconds: float, day: str) -> str:
     """Return `text` with this table, and with the duration and the day of this run."""
     text, times = re.subn(r"run of \d+ s on [\d-]+", f"run of {seconds:.0f} s on {day}", text)
-    text, tables = re.subn(r"(?m)^\|.*\|\n(\|.*\|\n)+", lambda _: f"{lines}\n", text)
+    text, tables = re.subn(r"(?m)^\| fault \|.*\|\n(\|.*\|\n)+", lambda _: f"{lines}\n", text)
     assert (times, tables) == (1, 1), "the document needs one table and one line about the run"
     return text
 

@@ -149,7 +149,7 @@ class _World:
             self._later(self.random.expovariate(1 / (8 * HOUR)), "clock")
 
     def _sweep(self, _: str) -> None:
-        self.outbox.expire_messages(self._wall, WEBHOOKS[:1])
+        self.outbox.expire_messages(self._wall, retry_policy.MAX_DELIVERY_AGE, WEBHOOKS[:1])
         if not self._is_over or self.outbox.list_messages("pending"):
             self._later(HOUR, "sweep")
 
@@ -188,15 +188,10 @@ class _World:
             self.day.lost_replies += 1
             reply = SlackReply(error="the connection was reset")
         cooldown, jitter = self._cooldowns[sidecar], self.random.random()
-        decision = retry_policy.decide_retry(
-            reply,
-            message.attempts,
-            message.created,
-            self._wall,
-            jitter,
-            is_text,
-            failures=cooldown.consecutive_failures + 1,
+        attempt = retry_policy.Attempt(
+            message.attempts, message.created, self._wall, jitter, is_text, cooldown.consecutive_failures + 1
         )
+        decision = retry_policy.decide_retry(reply, attempt)
         cooldown.record_attempt(decision, self._began[sidecar], self._wall)
         record_attempt_result(self.outbox, message, decision, is_text, self._wall)
         self._later(0.0, "sidecar", sidecar)

@@ -27,9 +27,9 @@ from cwnotify.alerts.events.run_options import RunOptions
 from cwnotify.alerts.events.runs import Outcome, Run, RunKind, RunLocation, RunResult
 from cwnotify.alerts.serialization import to_json_dict
 from cwnotify.host.processes import identify_process
-from cwnotify.sidecar.alert_writer import AlertWriter
 from cwnotify.sidecar.protocol import Pipe, PipeMessageReader, encode_pipe_message
 from cwnotify.sidecar.supervisor import Sidecar
+from cwnotify.slack.retry_policy import MAX_DELIVERY_AGE
 from cwnotify.store.outbox import Outbox
 
 DEFAULT_CASES, LONG_RUN_CASES, CASES_PER_PROCESS = 10_000, 1_000_000, 100_000
@@ -58,9 +58,7 @@ def fuzz_pipe_lines(count: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (_, answers), (lines, source) = os.pipe(), os.pipe()
         os.set_blocking(lines, False)
-        sidecar = Sidecar(
-            Pipe(lines, is_writer=False), Pipe(answers, is_writer=True), os.getpid(), -1, AlertWriter(Path(folder))
-        )
+        sidecar = Sidecar(Pipe(lines, is_writer=False), Pipe(answers, is_writer=True), os.getpid(), -1, Path(folder))
         # The answers have no reader.
         sidecar._answers.close()
         reader = PipeMessageReader()
@@ -72,12 +70,13 @@ def fuzz_pipe_lines(count: int, seed: int) -> None:
                 raw[dice.randrange(len(raw))] = dice.randrange(256)
             os.write(source, bytes(raw[: 1 << 15]) + b"\n")
             with _CaseReport("line", seed, number, line):
-                sidecar._take_lines(reader, to_the_end=False)
+                sidecar._read_messages(reader, until_end=False)
         whole = replace(SAMPLE_RUN_ENDED, run=replace(SAMPLE_RUN, id="whole"))
         os.write(source, b"\n" + encode_pipe_message("ended", id="3", ended=to_json_dict(whole)))
-        sidecar._take_lines(reader, to_the_end=False)
-        with closing(sidecar._books.outbox) as outbox:
-            assert "whole" in [message.id for message in outbox.list_messages()], "a valid line must still be stored"
+        sidecar._read_messages(reader, until_end=False)
+        with closing(sidecar):
+            messages = sidecar._store.current.list_messages()
+            assert "whole" in [message.id for message in messages], "a valid line must still be stored"
 
 
 def fuzz_outbox_rows(count: int, seed: int) -> None:
@@ -105,7 +104,7 @@ def fuzz_outbox_rows(count: int, seed: int) -> None:
                 assert "whole" in [message.id for message in claimed if message]
                 assert len(outbox.list_messages()) == 2
                 outbox.list_open_runs()
-                outbox.expire_messages(NOW + 1)
+                outbox.expire_messages(NOW + 1, MAX_DELIVERY_AGE)
                 db.execute("DELETE FROM messages")
 
 

@@ -53,7 +53,7 @@ def machine_reboot(folder: Path) -> FaultResult:
                 scenario.expectations.expect(f"after{number}", "finished")
                 kernel.run(f"%%notify_on_finish after{number}\n1")
                 result = scenario.finish()
-        assert "machine went down" in str(scenario.slack.payloads), scenario.slack.payloads
+        assert "machine shut down" in str(scenario.slack.payloads), scenario.slack.payloads
         return result
 
 

@@ -154,7 +154,7 @@ def count_resources():
         "widgets": len(_instances),
         "comms": len(shell.kernel.comm_manager.comms),
         "hooks": {name: len(hooks) for name, hooks in shell.events.callbacks.items()},
-        "subscriptions": len(feed._heard),
+        "subscriptions": len(feed._receivers),
         "panels": len(__import__("cwnotify.notebook.live_panel").notebook.live_panel._open),
     }
 """

@@ -1,4 +1,4 @@
-"""What a run without a name is called, and where it is said to be."""
+"""Default names of runs, and their locations in alerts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.support.slack import Slack
 CODE = "from cwnotify import notify\nwith notify(): pass\n"
 
 
-def subject(world: World, slack: Slack, *arguments: str) -> str:
-    """What the one alert of a program calls it."""
-    done = world.execute("python", *arguments, input=CODE)
-    assert done.returncode == 0, done.stderr
+def reported_name(world: World, slack: Slack, *arguments: str) -> str:
+    """Run a program and return the run's name in its only alert."""
+    result = world.execute("python", *arguments, input=CODE)
+    assert result.returncode == 0, result.stderr
     world.wait_for_sidecars_to_exit()
     (payload,) = slack.payloads
     return str(payload["text"]).split("*")[1]
@@ -46,7 +46,7 @@ def test_program_is_named_by_script_or_module(arguments: list[str], name: str, w
         "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     )
 
-    assert subject(world, slack, *arguments) == name
+    assert reported_name(world, slack, *arguments) == name
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_program_is_named_by_script_or_module(arguments: list[str], name: str, w
     ],
 )
 def test_function_is_named_by_its_name(function: str, name: str, world: World, slack: Slack) -> None:
-    assert subject(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
+    assert reported_name(world, slack, "-c", f"from cwnotify import notify\n{function}") == name
 
 
 def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slack: Slack) -> None:
@@ -68,11 +68,11 @@ def test_notebook_run_is_named_by_notebook_and_placed_in_cell(world: World, slac
         kernel.run("from cwnotify import notify")
         kernel.run("1")
         kernel.run("with notify():\n    [][0]")
-        told = wait_for_alert(slack, "resnet.ipynb")
+        alert = wait_for_alert(slack, "resnet.ipynb")
 
-    assert alert_outcome(told) == "failed"
-    assert "resnet.ipynb · In [3]" in alert_text(told)
-    assert "In [3], line 2, in <module>" in alert_text(told)
+    assert alert_outcome(alert) == "failed"
+    assert "resnet.ipynb · In [3]" in alert_text(alert)
+    assert "In [3], line 2, in <module>" in alert_text(alert)
 
 
 def test_run_in_unnamed_notebook_is_named_by_cell(world: World, slack: Slack) -> None:
@@ -90,9 +90,9 @@ def test_function_of_earlier_cell_is_placed_there(world: World, slack: Slack) ->
         kernel.run("%load_ext cwnotify")
         kernel.run("def train():\n    1 / 0")
         kernel.run("%%notify_on_finish train\ntrain()")
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in told
+    assert "In [3], line 2, in <module>\n    train()\nIn [2], line 2, in train\n    1 / 0\nZeroDivisionError" in text
 
 
 def test_value_has_same_form_everywhere(world: World, slack: Slack) -> None:
@@ -101,7 +101,7 @@ def test_value_has_same_form_everywhere(world: World, slack: Slack) -> None:
             "%load_ext cwnotify\nimport numpy, cwnotify\nv = {'acc': numpy.float32(0.1)}; n = numpy.array([1e7])"
         )
         kernel.run("%%notify_on_finish train --show v,n\ncwnotify.note(noted=v, big=n)")
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert told.count("{'acc': 0.1}") == 2
-    assert told.count("10000000") == 2
+    assert text.count("{'acc': 0.1}") == 2
+    assert text.count("10000000") == 2

@@ -1,4 +1,4 @@
-"""`cwnotify.note`: what a training says of itself is in its alert, however it ends."""
+"""`cwnotify.note`: the alert has the noted values, however the run ends."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tests.support.kernel import Kernel, World, alert_outcome, alert_text, wait_
 from tests.support.slack import Slack
 
 
-def ended(world: World, slack: Slack, body: str) -> tuple[CompletedProcess[str], dict[str, Any]]:
-    """Run a program that registers `body`; gives what became of it, and its alert."""
+def run_program(world: World, slack: Slack, body: str) -> tuple[CompletedProcess[str], dict[str, Any]]:
+    """Run a program whose run is `body`. Return the finished process and the alert."""
     code = f"import os, cwnotify\nwith cwnotify.notify('train'):\n{body}"
     return world.execute("python", "-c", code), wait_for_alert(slack, "train", 20)
 
 
-def run(world: World, slack: Slack, body: str) -> str:
-    """As `ended`, but gives the alert's outcome and words."""
-    done, payload = ended(world, slack, body)
-    assert "Traceback" not in done.stderr or "ValueError" in done.stderr
+def run_and_read_alert(world: World, slack: Slack, body: str) -> str:
+    """Run `body` as `run_program` does. Return the alert's outcome and text."""
+    process, payload = run_program(world, slack, body)
+    assert "Traceback" not in process.stderr or "ValueError" in process.stderr
     return f"{alert_outcome(payload)}\n{alert_text(payload)}"
 
 
 ENDINGS = {"finished": "pass", "failed": "raise ValueError", "lost": "os.kill(os.getpid(), 9)"}
 
 
-@pytest.mark.parametrize(("word", "end"), ENDINGS.items(), ids=ENDINGS)
-def test_newest_value_of_each_name_is_in_alert(word: str, end: str, world: World, slack: Slack) -> None:
-    told = run(
+@pytest.mark.parametrize(("outcome", "end"), ENDINGS.items(), ids=ENDINGS)
+def test_newest_value_of_each_name_is_in_alert(outcome: str, end: str, world: World, slack: Slack) -> None:
+    lines = run_and_read_alert(
         world, slack, f"    for epoch in range(3): cwnotify.note(epoch=epoch, loss=1 / (epoch + 7))\n    {end}"
     ).splitlines()
 
-    assert told[0] == word
-    assert "*epoch*\n2" in "\n".join(told)
-    assert "*loss*\n0.111111" in "\n".join(told)
+    assert lines[0] == outcome
+    assert "*epoch*\n2" in "\n".join(lines)
+    assert "*loss*\n0.111111" in "\n".join(lines)
 
 
 def test_lost_kernel_leaves_notes(world: World, slack: Slack) -> None:
@@ -63,12 +63,12 @@ def test_million_notes_are_cheap_and_last_is_sent(world: World, slack: Slack) ->
         "    print(len(cwnotify.runs.recorder._open_recordings[-1]._notes.values))"
     )
 
-    told = run(world, slack, body)
+    text = run_and_read_alert(world, slack, body)
 
-    assert told.startswith("finished")
-    assert "step = 199999" in told
-    assert "loss of 199999 = 1" in told
-    assert "loss of 1 = 1" not in told
+    assert text.startswith("finished")
+    assert "step = 199999" in text
+    assert "loss of 199999 = 1" in text
+    assert "loss of 1 = 1" not in text
 
 
 def test_value_without_text_form_harms_nothing(world: World, slack: Slack) -> None:
@@ -77,11 +77,11 @@ def test_value_without_text_form_harms_nothing(world: World, slack: Slack) -> No
         "    cwnotify.note(bad=Bad(), good=1)\n    cwnotify.note(3)"
     )
 
-    told = run(world, slack, body)
+    text = run_and_read_alert(world, slack, body)
 
-    assert told.startswith("finished")
-    assert "*good*\n1" in told
-    assert "ValueError" in told
+    assert text.startswith("finished")
+    assert "*good*\n1" in text
+    assert "ValueError" in text
 
 
 def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> None:
@@ -92,9 +92,9 @@ def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> N
         "    begun = time.monotonic()\n    cwnotify.note(later=2)\n"
         "    print('in time' if time.monotonic() - begun < 1.5 else 'late')"
     )
-    done, payload = ended(world, slack, body)
+    process, payload = run_program(world, slack, body)
 
-    assert (alert_outcome(payload), done.stdout) == ("finished", "in time\n")
+    assert (alert_outcome(payload), process.stdout) == ("finished", "in time\n")
     assert re.findall(r"\*(\w+)\*\n(.+)", alert_text(payload))[:4] == [
         ("good", "1"),
         ("exits", "no value: `SystemExit`"),
@@ -106,57 +106,61 @@ def test_note_that_exits_or_blocks_ends_nothing(world: World, slack: Slack) -> N
 def test_interrupt_during_note_reaches_user_handler(world: World, slack: Slack) -> None:
     body = (
         "    import signal\n    signal.signal(signal.SIGINT, lambda *_: print('saved'))\n"
-        "    class Asked:\n        def __str__(self): signal.raise_signal(signal.SIGINT); return 'it'\n"
-        "    cwnotify.note(asked=Asked())"
+        "    class Interrupts:\n        def __str__(self): signal.raise_signal(signal.SIGINT); return 'it'\n"
+        "    cwnotify.note(value=Interrupts())"
     )
-    done, payload = ended(world, slack, body)
+    process, payload = run_program(world, slack, body)
 
-    assert (alert_outcome(payload), done.stdout) == ("finished", "saved\nsaved\n")
-    assert "*asked*\n`it`" in alert_text(payload)
+    assert (alert_outcome(payload), process.stdout) == ("finished", "saved\nsaved\n")
+    assert "*value*\n`it`" in alert_text(payload)
 
 
 def test_error_with_blocking_text_is_reported(world: World, slack: Slack) -> None:
-    # Only while we ask: Python itself would wait for its text too.
+    # The text blocks only inside cwnotify, because Python's own traceback would also wait for it.
     body = (
         "    import sys, time\n    class Blocks(Exception):\n        def __str__(self):\n"
-        "            if sys._getframe(1).f_code.co_filename.endswith('failures.py'): time.sleep(600)\n"
+        "            if sys._getframe(1).f_code.co_filename.endswith('exceptions.py'): time.sleep(600)\n"
         "            return 'slow'\n"
         "    raise Blocks"
     )
-    _, payload = ended(world, slack, body)
+    _, payload = run_program(world, slack, body)
 
     assert alert_outcome(payload) == "failed"
     assert "its message cannot be shown" in alert_text(payload)
 
 
 def test_tensor_with_one_number_is_shown_as_number(world: World, slack: Slack) -> None:
-    told = run(world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))")
+    text = run_and_read_alert(
+        world, slack, "    import numpy\n    cwnotify.note(a=numpy.float32(0.5), b=numpy.array(0.25))"
+    )
 
-    assert "*a*\n0.5" in told
-    assert "*b*\n0.25" in told
+    assert "*a*\n0.5" in text
+    assert "*b*\n0.25" in text
 
 
 def test_secret_in_notes_of_lost_run_is_redacted(world: World, slack: Slack) -> None:
-    told = run(world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)")
+    text = run_and_read_alert(
+        world, slack, "    cwnotify.note(url='https://me:hunter2hunter2@db')\n    os.kill(os.getpid(), 9)"
+    )
 
-    assert told.startswith("lost")
-    assert "hunter2" not in told
+    assert text.startswith("lost")
+    assert "hunter2" not in text
 
 
 def test_note_without_run_does_nothing(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
+    process = world.execute("python", "-c", "import cwnotify; cwnotify.note(loss=1)")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
     assert not slack.payloads
 
 
 def test_values_are_read_while_other_thread_notes() -> None:
-    noted: dict[str, object] = {f"kept {n}": n for n in range(50)}
-    ended = threading.Event()
+    noted: dict[str, object] = {f"constant {n}": n for n in range(50)}
+    is_over = threading.Event()
 
     def note_more() -> None:
         for n in count():
-            if ended.is_set():
+            if is_over.is_set():
                 return
             noted[f"new {n % 40}"] = n
             noted.pop(f"new {(n + 20) % 40}", None)
@@ -169,7 +173,7 @@ def test_values_are_read_while_other_thread_notes() -> None:
         for _ in range(1000):
             assert len(build_shown_values(noted)) >= 50
     finally:
-        ended.set()
+        is_over.set()
         other.join()
         sys.setswitchinterval(usual)
 
@@ -193,7 +197,7 @@ CHILDREN = {
         "if __name__ == '__main__':\n"
         "    with cwnotify.notify('train'), mp.get_context('forkserver').Pool(1) as pool:\n        pool.map(work, [7])"
     ),
-    "a pool that was there before": (
+    "a pool that existed before the run": (
         "import concurrent.futures as cf, multiprocessing as mp\nimport cwnotify\n"
         "def work(n): cwnotify.note(mark=n)\nif __name__ == '__main__':\n"
         "    with cf.ProcessPoolExecutor(1, mp.get_context('fork')) as pool:\n        pool.submit(abs, 1).result()\n"
@@ -207,7 +211,7 @@ CHILDREN = {
         "import subprocess, sys, cwnotify\nwith cwnotify.notify('train'):\n"
         "    subprocess.run(['/bin/sh', '-c', f'{sys.executable} -c \"import cwnotify; cwnotify.note(mark=7)\"; true'])"
     ),
-    "a thousand notes, the last of which counts": (
+    "a thousand notes, only the last counts": (
         "import multiprocessing as mp\nimport cwnotify\n"
         "def work(n):\n    for k in range(1000): cwnotify.note(mark=k - 992)\nif __name__ == '__main__':\n"
         "    with cwnotify.notify('train'), mp.get_context('fork').Pool(1) as pool:\n"
@@ -233,10 +237,10 @@ CHILDREN = {
 def test_note_of_child_process_is_in_parent_alert(code: str, world: World, slack: Slack) -> None:
     script = world.home / "train.py"
     script.write_text(code)
-    done = world.execute("python", script)
+    process = world.execute("python", script)
 
     assert "*mark*\n7\n" in f"{alert_text(wait_for_alert(slack, 'train', 20))}\n"
-    assert "cwnotify" not in done.stderr
+    assert "cwnotify" not in process.stderr
 
 
 def test_note_of_wrapped_command_is_in_alert(world: World, slack: Slack) -> None:
@@ -255,10 +259,10 @@ def test_notes_of_kernel_children_reach_cell(world: World, slack: Slack) -> None
             "one = fork.Process(target=work, args=(7,)); one.start(); one.join()\n"
             "!python -c 'pass'"
         )
-        told = alert_text(wait_for_alert(slack, "train"))
+        text = alert_text(wait_for_alert(slack, "train"))
 
-    assert "*mark*\n7" in told
-    assert "*own*\n1" in told
+    assert "*mark*\n7" in text
+    assert "*own*\n1" in text
 
 
 def test_note_reaches_run_of_its_thread(world: World, slack: Slack) -> None:
@@ -275,7 +279,7 @@ def test_note_reaches_run_of_its_thread(world: World, slack: Slack) -> None:
         assert f"*mark*\n`{name}`" in alert_text(wait_for_alert(slack, name))
 
 
-# While our thread waits for it, a socket that was closed still takes notes, for some seconds.
+# A closed socket still accepts notes for some seconds, while the receiving thread waits on it.
 CLOSED = (
     "import os, time, cwnotify\nwith cwnotify.notify('train'):\n    os.closerange(3, 4096)\n"
     "    end = time.monotonic() + 20\n"
@@ -287,7 +291,7 @@ CLOSED = (
 
 
 def test_child_whose_notes_cannot_arrive_prints_warning(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", CLOSED)
+    process = world.execute("python", "-c", CLOSED)
 
     assert alert_outcome(wait_for_alert(slack, "train")) == "finished"
-    assert done.stderr.count("values noted in a child process do not reach the alert about train") == 1
+    assert process.stderr.count("values noted in a child process do not reach the alert about train") == 1

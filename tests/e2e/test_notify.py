@@ -1,4 +1,4 @@
-"""`notify` for each kind of callable, and one object used several times: each use is a run of its own."""
+"""`notify` with each kind of callable, and one object used several times: each use is a separate run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.support.kernel import World, alert_outcome, alert_text
 from tests.support.slack import Slack
 
 
-def reported(world: World, slack: Slack, code: str, exit_code: int = 0) -> list[tuple[str, str, str]]:
-    """Run `code` as a program; gives each run's name, its outcome and the value of its note ``mark``, sorted."""
-    done = world.execute(
+def run_and_read_alerts(world: World, slack: Slack, code: str, exit_code: int = 0) -> list[tuple[str, str, str]]:
+    """Run `code` as a program. Return each run's name, outcome and noted ``mark``, sorted."""
+    process = world.execute(
         "python", "-c", f"import asyncio, functools, threading\nfrom cwnotify import note, notify\n{code}"
     )
-    assert done.returncode == exit_code, done.stderr
-    assert "cwnotify:" not in done.stderr
+    assert process.returncode == exit_code, process.stderr
+    assert "cwnotify:" not in process.stderr
     world.wait_for_sidecars_to_exit()
-    found = []
+    runs = []
     for payload in slack.payloads:
         name = re.search(r"\*(.+?)\*", payload["text"])
         mark = re.search(r"\*mark\*\n(.+)", alert_text(payload))
-        found.append((name[1] if name else "", alert_outcome(payload), mark[1].strip("`") if mark else ""))
-    return sorted(found)
+        runs.append((name[1] if name else "", alert_outcome(payload), mark[1].strip("`") if mark else ""))
+    return sorted(runs)
 
 
 KINDS = {
@@ -166,7 +166,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("code", "runs"), KINDS.values(), ids=KINDS)
 def test_each_use_is_separate_run(code: str, runs: list[tuple[str, str, str]], world: World, slack: Slack) -> None:
-    assert reported(world, slack, code) == runs
+    assert run_and_read_alerts(world, slack, code) == runs
 
 
 COMMAND = """
@@ -183,10 +183,10 @@ train(['--lr', '0.5'])
 
 
 def test_decorated_command_stays_command(world: World, slack: Slack) -> None:
-    assert reported(world, slack, COMMAND, exit_code=1) == [("train", "failed", "0.5")]
+    assert run_and_read_alerts(world, slack, COMMAND, exit_code=1) == [("train", "failed", "0.5")]
 
 
-# What has to be seen from outside only
+# Decorated objects, without a run
 
 
 @click.command()
@@ -241,7 +241,7 @@ def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize(
-    ("thing", "advice"),
+    ("target", "advice"),
     [
         (type("Trainer", (), {}), "cannot decorate a class (Trainer); put it above the method"),
         (property(lambda self: 1), "a property is not one; put it directly above `def`"),
@@ -254,9 +254,9 @@ def test_decorated_command_parses_as_before(monkeypatch: pytest.MonkeyPatch, tmp
     ],
     ids=["class", "property", "number", "partialmethod", "Ray"],
 )
-def test_unsupported_callable_is_rejected_with_hint(thing: object, advice: str) -> None:
+def test_unsupported_callable_is_rejected_with_hint(target: object, advice: str) -> None:
     with pytest.raises(UsageError, match=advice.replace("(", r"\(").replace(")", r"\)")):
-        notify("x")(thing)  # type: ignore[type-var]
+        notify("x")(target)  # type: ignore[type-var]
 
 
 def test_decorated_object_is_recognizable() -> None:

@@ -1,4 +1,4 @@
-"""The whole of it: a panel in a real JupyterLab, the real sidecar behind it, and a strict CloudWatch behind that."""
+"""A panel in a real JupyterLab with the real sidecar and a strict CloudWatch stand-in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def aws() -> Iterator[CloudWatch]:
         yield aws
 
 
-def _picture(page: NotebookPage) -> str:
+def picture_address(page: NotebookPage) -> str:
+    """Return the address of the plot, which changes with the plot."""
     return str(page.page.locator(".cwnotify-live img.cw-light").first.get_attribute("src") or "")
 
 
@@ -40,19 +41,19 @@ def test_panel_follows_aws_and_slack_during_training(tmp_path: Path, aws: CloudW
             page.run_all()
             page.until(lambda: "train-busy · OK" in page.output(0), "the alarm's chip")
             page.until(lambda: "running 00:00" in page.output(0), "the run's row")
-            before = page.until(lambda: _picture(page), "the plot")
+            before = page.until(lambda: picture_address(page), "the plot")
             assert page.prompt(1) == "[*]:"
 
             aws.set_state("train-busy", "ALARM")
             page.until(lambda: "train-busy · ALARM" in page.output(0), "the chip's change", 8)
             slack.wait_for(1)
-            page.until(lambda: _picture(page) != before, "the plot's change")
+            page.until(lambda: picture_address(page) != before, "the plot's change")
 
             aws.fault = Fault("ExpiredToken", "The security token included in the request is expired", 403)
-            page.until(lambda: "expired" in page.output(0), "the trouble")
+            page.until(lambda: "expired" in page.output(0), "the problem")
             aws.fault = None
             page.until(lambda: "expired" not in page.output(0), "the recovery")
-            assert page.prompt(1) == "[*]:", "all of it while the cell ran"
+            assert page.prompt(1) == "[*]:", "the cell must run during all of this"
 
             (lab.root / "enough").touch()
             slack.wait_for(2)

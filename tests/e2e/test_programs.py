@@ -1,4 +1,4 @@
-"""Programs without a notebook: `notify`, ``cwnotify run`` and the other commands, as processes of their own."""
+"""Programs without a notebook: `notify`, ``cwnotify run`` and the other commands, in real processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.slack import WEBHOOK_REMOVED, Answer, Slack
 from tests.support.waiting import until
 
 
-def told(world: World, slack: Slack) -> list[str]:
-    """The texts of all that was delivered, once every sidecar has left."""
+def delivered_texts(world: World, slack: Slack) -> list[str]:
+    """Return the texts of all delivered messages, after every sidecar has exited."""
     world.wait_for_sidecars_to_exit()
     return [payload["text"] for payload in slack.payloads]
 
@@ -29,11 +29,11 @@ def told(world: World, slack: Slack) -> list[str]:
 
 @dataclass(frozen=True)
 class Program:
-    """A Python program, how it leaves, and what Slack is told."""
+    """A Python program, its exit code and its outcome in the alert."""
 
     code: str
     exit_code: int = 0
-    word: str = "finished"
+    outcome: str = "finished"
     stdout: str = ""
     tracebacks: int = 0
 
@@ -89,13 +89,13 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_notify_reports_outcome_once_and_changes_nothing(program: Program, world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
+    result = world.execute("python", "-c", f"from cwnotify import notify\n{program.code}")
 
-    assert (done.returncode, done.stdout) == (program.exit_code, program.stdout)
-    assert done.stderr.count("Traceback (most recent call last)") == program.tracebacks
-    (text,) = told(world, slack)
+    assert (result.returncode, result.stdout) == (program.exit_code, program.stdout)
+    assert result.stderr.count("Traceback (most recent call last)") == program.tracebacks
+    (text,) = delivered_texts(world, slack)
     assert "*train* " in text
-    assert alert_outcome(slack.payloads[0]) == program.word
+    assert alert_outcome(slack.payloads[0]) == program.outcome
 
 
 def test_notify_shows_values_and_error_place(world: World, slack: Slack) -> None:
@@ -119,17 +119,17 @@ def test_notify_respects_min_and_on(world: World, slack: Slack) -> None:
         "from cwnotify import notify\n"
         "with notify('short', min='1h'): pass\n"
         "with notify('fine', on='error'): pass\n"
-        "with notify('told', on='finish'): pass\n",
+        "with notify('kept', on='finish'): pass\n",
     )
 
-    assert [text.split("*")[1] for text in told(world, slack)] == ["told"]
+    assert [text.split("*")[1] for text in delivered_texts(world, slack)] == ["kept"]
 
 
 def test_notify_rejects_invalid_options_at_once(world: World, slack: Slack) -> None:
-    done = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
+    result = world.execute("python", "-c", "from cwnotify import notify\nnotify(min='soon')\nprint('never')")
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "UsageError: 'soon' is not a duration" in done.stderr
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "UsageError: 'soon' is not a duration" in result.stderr
 
 
 # A job of several processes
@@ -140,7 +140,7 @@ _, script, rank, size = sys.argv
 ranks = [
     subprocess.Popen([sys.executable, script], env={**os.environ, rank: str(number), size: "3"}) for number in range(3)
 ]
-print(*[one.wait() for one in ranks])
+print(*[rank.wait() for rank in ranks])
 """
 TORCH = ("RANK", "WORLD_SIZE")
 SLURM = ("SLURM_PROCID", "SLURM_NTASKS")
@@ -148,7 +148,7 @@ MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 
 
 def launch(world: World, variables: tuple[str, str], code: str) -> str:
-    """Run `code` on three ranks under one launcher; gives their exit codes."""
+    """Run `code` on three ranks under one launcher. Return their exit codes."""
     script = world.home / "train.py"
     script.write_text(f"import os, time\nfrom cwnotify import notify\nrank = os.environ[{variables[0]!r}]\n{code}")
     launcher = world.home / "launcher.py"
@@ -159,12 +159,12 @@ def launch(world: World, variables: tuple[str, str], code: str) -> str:
 @pytest.mark.parametrize("variables", [TORCH, SLURM, MPI], ids=["torchrun", "SLURM", "MPI"])
 def test_only_first_rank_sends_alert(variables: tuple[str, str], world: World, slack: Slack) -> None:
     assert launch(world, variables, "with notify('job'):\n    pass") == "0 0 0"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
     assert alert_outcome(slack.payloads[0]) == "finished"
 
 
 def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack) -> None:
-    # Rank 2 fails; the first hears of it, as it would through a collective operation, and fails as well.
+    # Rank 2 fails. Rank 0 notices, as in a collective operation, and fails too.
     code = (
         "with notify('job'):\n"
         "    if rank == '2':\n"
@@ -177,7 +177,7 @@ def test_failure_on_any_rank_is_reported_once(world: World, slack: Slack) -> Non
     )
 
     assert launch(world, TORCH, code) == "1 0 1"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
     assert alert_outcome(slack.payloads[0]) == "failed"
 
 
@@ -190,14 +190,14 @@ def test_failure_of_other_rank_names_rank(world: World, slack: Slack) -> None:
 
 
 def test_single_rank_is_not_distributed(world: World, slack: Slack) -> None:
-    done = world.execute(
+    result = world.execute(
         "python",
         "-c",
         "from cwnotify import notify\nwith notify('alone'): pass",
         env={"SLURM_PROCID": "0", "SLURM_NTASKS": "1"},
     )
 
-    assert done.returncode == 0
+    assert result.returncode == 0
     assert alert_outcome(wait_for_alert(slack, "alone")) == "finished"
 
 
@@ -212,10 +212,10 @@ def run(world: World, *arguments: str, **more: object) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize("code", [0, 1, 3, 42, 255])
 def test_exit_code_is_passed_on(code: int, world: World, slack: Slack) -> None:
-    done = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
+    result = run(world, "--name", "train", "--", "sh", "-c", f"exit {code}")
 
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
-    (text,) = told(world, slack)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", "")
+    (text,) = delivered_texts(world, slack)
     assert alert_outcome(slack.payloads[0]) == ("failed" if code else "finished")
     assert (f"`exit code {code}`" in text) == (code != 0)
 
@@ -223,10 +223,10 @@ def test_exit_code_is_passed_on(code: int, world: World, slack: Slack) -> None:
 @pytest.mark.parametrize("options", [[], ["--tail", "1"]], ids=["plain", "with --tail"])
 def test_output_is_unchanged_to_the_byte(options: list[str], world: World, slack: Slack) -> None:
     bare = world.execute("python", "-c", BYTES, text=False)
-    done = run(world, *options, "--", "python3", "-c", BYTES, text=False)
+    result = run(world, *options, "--", "python3", "-c", BYTES, text=False)
 
-    assert (done.stdout, done.stderr) == (bare.stdout, bare.stderr)
-    assert len(done.stdout) == 256 * 300
+    assert (result.stdout, result.stderr) == (bare.stdout, bare.stderr)
+    assert len(result.stdout) == 256 * 300
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["finished"]
 
 
@@ -235,29 +235,29 @@ def test_command_reads_its_input(world: World) -> None:
 
 
 def test_options_after_command_belong_to_command(world: World, slack: Slack) -> None:
-    done = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
+    result = run(world, "--name", "echo", "echo", "--name", "x", "--tail", "3")
 
-    assert done.stdout == "--name x --tail 3\n"
+    assert result.stdout == "--name x --tail 3\n"
     assert alert_outcome(wait_for_alert(slack, "echo")) == "finished"
 
 
 @pytest.mark.parametrize("wrong", [["--nonsense"], ["--min", "soon"], ["--on", "never"], ["--mim", "5m"]])
 def test_invalid_option_starts_nothing(wrong: list[str], world: World, slack: Slack) -> None:
-    done = run(world, *wrong, "--", "echo", "ran")
+    result = run(world, *wrong, "--", "echo", "ran")
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Usage: " in done.stderr
-    assert told(world, slack) == []
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Usage: " in result.stderr
+    assert delivered_texts(world, slack) == []
 
 
 @pytest.mark.parametrize(
     ("number", "why"), [(signal.SIGKILL, "was killed by SIGKILL"), (signal.SIGSEGV, "crashed with SIGSEGV")]
 )
 def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: Slack) -> None:
-    done = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
+    result = run(world, "--name", "train", "--", "sh", "-c", f"kill -{number.value} $$")
 
-    assert done.returncode == -number
-    (text,) = told(world, slack)
+    assert result.returncode == -number
+    (text,) = delivered_texts(world, slack)
     assert "*train* was lost after" in text
     assert why in text
 
@@ -265,18 +265,18 @@ def test_signal_is_named(number: signal.Signals, why: str, world: World, slack: 
 @pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./not-executable", 126)])
 def test_missing_command_exits_as_in_shell(program: str, code: int, world: World, slack: Slack) -> None:
     (world.home / "not-executable").write_text("#!/bin/sh\n")
-    done = run(world, "--name", "train", "--", program)
+    result = run(world, "--name", "train", "--", program)
 
-    assert done.returncode == code
-    assert program in done.stderr
+    assert result.returncode == code
+    assert program in result.stderr
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
 
 
 def test_name_without_option_gets_hint(world: World, slack: Slack) -> None:
-    done = run(world, "nightly", "--", "sh", "-c", "exit 0")
+    result = run(world, "nightly", "--", "sh", "-c", "exit 0")
 
-    assert done.returncode == 127
-    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in done.stderr
+    assert result.returncode == 127
+    assert "to name the run: cwnotify run --name nightly -- sh -c 'exit 0'" in result.stderr
 
 
 def test_tail_of_command_is_sent(world: World, slack: Slack) -> None:
@@ -301,7 +301,7 @@ def test_signals_are_forwarded_and_exit_status_counts(name: str, world: World, s
 
     assert (running.returncode, out) == (9, "caught\n")
     assert [alert_outcome(payload) for payload in slack.wait_for(1)] == ["failed"]
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
 
 
 def test_interrupted_program_is_interrupted(world: World, slack: Slack) -> None:
@@ -325,90 +325,90 @@ def test_killed_wrapper_reports_lost_run(world: World, slack: Slack) -> None:
     running.wait()
 
     assert alert_outcome(wait_for_alert(slack, "train")) == "lost"
-    assert len(told(world, slack)) == 1
+    assert len(delivered_texts(world, slack)) == 1
 
 
 def test_program_runs_without_webhook(tmp_path: Path) -> None:
     with World(tmp_path) as world:
-        done = run(world, "--", "sh", "-c", "echo out; exit 4")
+        result = run(world, "--", "sh", "-c", "echo out; exit 4")
 
-        assert (done.returncode, done.stdout) == (4, "out\n")
-        assert "cwnotify login" in done.stderr
-
-
-# The way to a webhook that works
+        assert (result.returncode, result.stdout) == (4, "out\n")
+        assert "cwnotify login" in result.stderr
 
 
-class Walk:
-    """A world without a webhook in its environment, and all that was said in it."""
+# From no webhook to a working one
+
+
+class Session:
+    """A world without a webhook in its environment, and the output of every command run in it."""
 
     def __init__(self, world: World, slack: Slack) -> None:
         self.world = world
         self.slack = slack
-        self.said = ""
+        self.output = ""
 
     def __call__(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        done = self.world.execute("cwnotify", *arguments, input=typed)
-        self.said += done.stdout + done.stderr
-        return done
+        result = self.world.execute("cwnotify", *arguments, input=typed)
+        self.output += result.stdout + result.stderr
+        return result
 
-    def files_with_the_secret(self) -> list[Path]:
-        """Every file of this world in which the webhook's secret part stands."""
+    def files_with_secret(self) -> list[Path]:
+        """Return every file of this world that contains the webhook's secret part."""
         secret = self.slack.canary.encode()
         files = [path for path in self.world.home.parent.rglob("*") if path.is_file()]
         return [path for path in files if secret in path.read_bytes()]
 
 
 @pytest.fixture
-def walk(tmp_path: Path, slack: Slack) -> Iterator[Walk]:
+def session(tmp_path: Path, slack: Slack) -> Iterator[Session]:
     with World(tmp_path) as world:
-        yield Walk(world, slack)
+        yield Session(world, slack)
 
 
-def test_secret_stays_in_its_file(walk: Walk, slack: Slack) -> None:
-    # Given nothing, every command says what to do next.
-    without = walk("test")
-    assert without.returncode == 1
-    assert "no Slack webhook is configured" in without.stderr
-    assert "cwnotify login" in without.stderr
+def test_secret_stays_in_its_file(session: Session, slack: Slack) -> None:
+    # Without a webhook, a command says what to do next.
+    failure = session("test")
+    assert failure.returncode == 1
+    assert "no Slack webhook is configured" in failure.stderr
+    assert "cwnotify login" in failure.stderr
 
-    # When the webhook is stored, it is tried first.
-    stored = walk("login", "--stdin", typed=f"{slack.url}\n")
-    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
-    assert stored.returncode == 0
+    # `login` tries the webhook before it stores it.
+    login = session("login", "--stdin", typed=f"{slack.url}\n")
+    webhook = session.world.home / ".config" / "cwnotify" / "webhook"
+    assert login.returncode == 0
     assert slack.wait_for(1)[0]["text"].startswith(":wave: Hello, World!")
     assert webhook.read_text() == f"{slack.url}\n"
     assert stat.S_IMODE(webhook.stat().st_mode) == 0o600
     assert stat.S_IMODE(webhook.parent.stat().st_mode) == 0o700
 
-    # Then a test, a run and an alert that had to wait go there.
-    assert walk("test", "--lang", "ko").returncode == 0
+    # A test, a run and a resent alert use it.
+    assert session("test", "--lang", "ko").returncode == 0
     assert "안녕하세요" in slack.wait_for(2)[1]["text"]
     slack.next_answers += [WEBHOOK_REMOVED]
-    assert walk("run", "--name", "unheard", "--", "true").returncode == 0
-    until(lambda: walk.world.outbox_messages("dead"), 10, "giving up")
-    (listed,) = json.loads(walk("outbox", "list", "--json").stdout)
-    assert (listed["state"], listed["for_this_webhook"]) == ("dead", True)
-    assert walk("outbox", "retry", "--all").returncode == 0
+    assert session("run", "--name", "unheard", "--", "true").returncode == 0
+    until(lambda: session.world.outbox_messages("dead"), 10, "giving up")
+    (entry,) = json.loads(session("outbox", "list", "--json").stdout)
+    assert (entry["state"], entry["for_this_webhook"]) == ("dead", True)
+    assert session("outbox", "retry", "--all").returncode == 0
     assert alert_outcome(wait_for_alert(slack, "unheard")) == "finished"
 
-    # And it stands nowhere else.
-    walk.world.wait_for_sidecars_to_exit()
-    assert slack.canary not in walk.said
-    assert walk.files_with_the_secret() == [webhook]
+    # The secret is in no other file and in no output.
+    session.world.wait_for_sidecars_to_exit()
+    assert slack.canary not in session.output
+    assert session.files_with_secret() == [webhook]
 
 
-def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> None:
-    walk("login", "--stdin", typed=slack.url)
+def test_no_process_shows_secret_to_other_users(session: Session, slack: Slack) -> None:
+    session("login", "--stdin", typed=slack.url)
     slack.answer = Answer(mode="hang")
-    testing = walk.world.launch("cwnotify", "test")
-    running = walk.world.launch("cwnotify", "run", "--", "sleep", "0.1")
+    testing = session.world.launch("cwnotify", "test")
+    running = session.world.launch("cwnotify", "run", "--", "sleep", "0.1")
     until(lambda: len(slack.received) == 3, 10, "two attempts that hang")
 
-    pids = walk.world.process_ids()
+    pids = session.world.process_ids()
     arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]
-    assert walk.world.sidecar_ids()
+    assert session.world.sidecar_ids()
     assert len(pids) >= 2
     assert not [text for text in arguments + environments if slack.canary.encode() in text]
     for process in (testing, running):
@@ -428,57 +428,57 @@ def test_no_process_shows_secret_to_other_users(walk: Walk, slack: Slack) -> Non
         ("SLACK_WEBHOOK_URL='https://hooks.slack-gov.com/triggers/T/1/{canary}'", "cwnotify manifest"),
     ],
 )
-def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, walk: Walk, slack: Slack) -> None:
-    done = walk("login", "--stdin", typed=url.format(canary=slack.canary))
+def test_invalid_webhook_is_neither_stored_nor_repeated(url: str, why: str, session: Session, slack: Slack) -> None:
+    result = session("login", "--stdin", typed=url.format(canary=slack.canary))
 
-    assert done.returncode == 1
-    assert why in done.stderr
-    assert slack.canary not in walk.said
-    assert walk.files_with_the_secret() == []
+    assert result.returncode == 1
+    assert why in result.stderr
+    assert slack.canary not in session.output
+    assert session.files_with_secret() == []
 
 
 @pytest.mark.parametrize(
     "shape", ["'{url}'\n", "\ufeff<{url}>\r\n", "# ours\nexport HOOK={url}\n", '{{\n "a": "x",\n "b": "{url}"\n}}\n']
 )
-def test_quoted_webhook_is_accepted(walk: Walk, slack: Slack, shape: str) -> None:
-    assert walk("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
-    assert walk("test").returncode == 0
+def test_quoted_webhook_is_accepted(session: Session, slack: Slack, shape: str) -> None:
+    assert session("login", "--stdin", typed=shape.format(url=slack.url)).returncode == 0
+    assert session("test").returncode == 0
 
 
-def test_removed_webhook_is_not_stored_and_remedy_is_shown(walk: Walk, slack: Slack) -> None:
+def test_removed_webhook_is_not_stored_and_remedy_is_shown(session: Session, slack: Slack) -> None:
     slack.answer = WEBHOOK_REMOVED
-    done = walk("login", "--stdin", typed=slack.url)
+    result = session("login", "--stdin", typed=slack.url)
 
-    assert done.returncode == 1
-    assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert walk.files_with_the_secret() == []
+    assert result.returncode == 1
+    assert "404 no_service: this webhook was removed; make a new one at https://api.slack.com/apps" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert session.files_with_secret() == []
 
 
-def test_unreachable_slack_is_explained(walk: Walk, slack: Slack) -> None:
+def test_unreachable_slack_is_explained(session: Session, slack: Slack) -> None:
     slack.refuse_connections()
-    done = walk("login", "--stdin", typed=slack.url)
+    result = session("login", "--stdin", typed=slack.url)
 
-    assert done.returncode == 1
-    assert "Slack could not be reached: the connection was refused" in done.stderr
-    assert slack.canary not in walk.said
+    assert result.returncode == 1
+    assert "Slack could not be reached: the connection was refused" in result.stderr
+    assert slack.canary not in session.output
 
 
-def test_webhook_readable_by_others_is_not_used(walk: Walk, slack: Slack) -> None:
-    walk("login", "--stdin", typed=slack.url)
-    webhook = walk.world.home / ".config" / "cwnotify" / "webhook"
+def test_webhook_readable_by_others_is_not_used(session: Session, slack: Slack) -> None:
+    session("login", "--stdin", typed=slack.url)
+    webhook = session.world.home / ".config" / "cwnotify" / "webhook"
     webhook.chmod(0o644)
-    done = walk("test")
+    result = session("test")
 
-    assert done.returncode == 1
-    assert f"chmod 600 {webhook}" in done.stderr
+    assert result.returncode == 1
+    assert f"chmod 600 {webhook}" in result.stderr
     assert len(slack.received) == 1
 
 
-def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
-    done = walk("manifest")
-    manifest = json.loads(done.stdout)
-    link = next(line.strip() for line in done.stderr.splitlines() if "https://" in line)
+def test_manifest_creates_app_with_incoming_webhook(session: Session) -> None:
+    result = session("manifest")
+    manifest = json.loads(result.stdout)
+    link = next(line.strip() for line in result.stderr.splitlines() if "https://" in line)
 
     assert manifest["oauth_config"]["scopes"]["bot"] == ["incoming-webhook"]
     query = parse_qs(urlsplit(link).query)
@@ -486,8 +486,8 @@ def test_manifest_creates_app_with_incoming_webhook(walk: Walk) -> None:
     assert json.loads(query["manifest_json"][0]) == manifest
 
 
-def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack) -> None:
-    with Kernel(walk.world) as kernel:
+def test_notebook_login_hides_and_protects_secret(session: Session, slack: Slack) -> None:
+    with Kernel(session.world) as kernel:
         kernel.run("%load_ext cwnotify")
         cell = kernel.submit_cell("%cwnotify login", input_text=slack.url)
         result = cell.result()
@@ -498,4 +498,4 @@ def test_notebook_login_hides_and_protects_secret(walk: Walk, slack: Slack) -> N
         assert "Slack said ok" in result.stdout
         assert alert_outcome(wait_for_alert(slack, "first")) == "finished"
         assert slack.canary not in str(result) + str(history)
-    assert [path.name for path in walk.files_with_the_secret()] == ["webhook"]
+    assert [path.name for path in session.files_with_secret()] == ["webhook"]

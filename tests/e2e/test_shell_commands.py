@@ -1,4 +1,4 @@
-"""A finished cell whose shell command did not exit with 0 says so. Real kernels, real commands."""
+"""The alert about a finished cell names the first shell command that failed. Real kernels, real commands."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ PYTHON = "!python -c 'import time; print(\"begun\", flush=True); time.sleep(60)'
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as one:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world, Kernel(world) as kernel:
         (world.home / "train.py").write_text("import sys\nsys.exit(1)\n")
-        one.run("%load_ext cwnotify")
-        one.run("def train(n):\n    !exit {n}")
-        yield one
+        kernel.run("%load_ext cwnotify")
+        kernel.run("def train(n):\n    !exit {n}")
+        yield kernel
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected"),
     [
         ("!python train.py", "`!python train.py` exited with code 1"),
         ("!true\n!exit 4\n!exit 5\n!true", "`!exit 4` exited with code 4"),
@@ -58,15 +58,15 @@ def kernel(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
         ("!exit 2; echo `*<!channel>*`", "exited with code 2"),
     ],
 )
-def test_first_failed_command_is_in_first_line(body: str, says: str, kernel: Kernel, slack: Slack) -> None:
+def test_first_failed_command_is_in_first_line(body: str, expected: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     result = kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = wait_for_alert(slack, name)
+    alert = wait_for_alert(slack, name)
 
     assert result.status == "ok"
-    assert alert_outcome(told) == "finished"
-    assert says in told["text"]
-    assert told["attachments"][0]["color"] == COLOR_WARNING
+    assert alert_outcome(alert) == "finished"
+    assert expected in alert["text"]
+    assert alert["attachments"][0]["color"] == COLOR_WARNING
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_command_of_other_cell_is_not_named(body: str, kernel: Kernel, slack: Sl
     name = next(NAMES)
     kernel.run("!exit 9")
     kernel.run(f"%%notify_on_finish {name}\n{body}")
-    told = wait_for_alert(slack, name)
+    alert = wait_for_alert(slack, name)
 
-    assert "exited" not in told["text"]
-    assert told["attachments"][0]["color"] == COLOR_GOOD
+    assert "exited" not in alert["text"]
+    assert alert["attachments"][0]["color"] == COLOR_GOOD
 
 
 def test_python_values_in_command_are_not_sent(kernel: Kernel, slack: Slack) -> None:
@@ -111,10 +111,10 @@ def test_error_after_command_is_outcome(kernel: Kernel, slack: Slack) -> None:
 @pytest.mark.parametrize("body", [PYTHON, f"x = {PYTHON}"])
 def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
-    shown = "print('begun', flush=True)\n" if body.startswith("x") else ""
-    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{shown}{body}\nprint('after')")
+    prefix = "print('begun', flush=True)\n" if body.startswith("x") else ""
+    cell = kernel.submit_cell(f"%%notify_on_finish {name}\n{prefix}{body}\nprint('after')")
     cell.wait_for_output("begun")
-    if shown:
+    if prefix:
         # The command itself prints into a variable.
         kernel.receive_until(lambda: kernel.world.process_ids("time.sleep(60)"), 10, "the command")
     kernel.interrupt()
@@ -123,8 +123,8 @@ def test_interrupted_command_is_interrupted(body: str, kernel: Kernel, slack: Sl
     assert alert_outcome(wait_for_alert(slack, name)) == "interrupted"
 
 
-@pytest.mark.parametrize(("on", "names"), [("error", 1), ("finish", 1), ("always", 1)])
-def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Kernel, slack: Slack) -> None:
+@pytest.mark.parametrize("on", ["error", "finish", "always"])
+def test_failed_command_matches_both_on_choices(on: str, kernel: Kernel, slack: Slack) -> None:
     name = next(NAMES)
     kernel.run(f"%%notify_on_finish {name} --on {on}\n!python train.py")
 
@@ -132,7 +132,7 @@ def test_failed_command_matches_both_on_choices(on: str, names: int, kernel: Ker
 
 
 def test_command_in_terminal_ipython_is_reported(tmp_path: Path, slack: Slack) -> None:
-    """There IPython runs commands another way, and expands the names of the caller's frame."""
+    """IPython in a terminal runs commands in another way and expands the names of the caller's frame."""
     with World(tmp_path, slack.url) as world:
         names = [next(NAMES) for _ in range(4)]
         cells = [
@@ -149,11 +149,11 @@ def test_command_in_terminal_ipython_is_reported(tmp_path: Path, slack: Slack) -
             "shell.run_line_magic('load_ext', 'cwnotify')\n"
             f"for cell in {cells!r}:\n    shell.run_cell(cell, store_history=True)\n"
         )
-        done = world.execute("python", "-c", script)
-        told = [wait_for_alert(slack, name)["text"] for name in names]
+        result = world.execute("python", "-c", script)
+        texts = [wait_for_alert(slack, name)["text"] for name in names]
 
-    assert "[4] 4" in done.stdout
-    assert "`!exit 3` exited with code 3" in told[0]
-    assert "exited with code 4" in told[1]
-    assert "`!exit 5` exited with code 5" in told[2]
-    assert "exited" not in told[3]
+    assert "[4] 4" in result.stdout
+    assert "`!exit 3` exited with code 3" in texts[0]
+    assert "exited with code 4" in texts[1]
+    assert "`!exit 5` exited with code 5" in texts[2]
+    assert "exited" not in texts[3]

@@ -1,4 +1,4 @@
-"""Slack is away, slow, wrong or gone, or the sidecar is killed: no cell waits, and each alert arrives exactly once."""
+"""Slack is down, slow or wrong, or the sidecar is killed: no cell waits, and each alert arrives exactly once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.waiting import until
 
 
 @dataclass
-class Scene:
-    """A Slack, a world whose webhook it is, and a kernel in it with cwnotify loaded."""
+class Scenario:
+    """A Slack, a world with its webhook, and a kernel with cwnotify loaded."""
 
     slack: Slack
     world: World
@@ -29,14 +29,14 @@ class Scene:
         """Run a registered cell."""
         assert self.kernel.run(f"%%notify_on_finish {name}\n{body}").status == "ok"
 
-    def outbox(self, *words: str) -> str:
-        """What ``cwnotify outbox`` says, in good order."""
-        done = self.world.execute("cwnotify", "outbox", *words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def outbox(self, *arguments: str) -> str:
+        """Return the output of ``cwnotify outbox``, which must succeed."""
+        result = self.world.execute("cwnotify", "outbox", *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
-    def tried(self, name: str) -> str:
-        """Wait for the first attempt to deliver to fail; gives the reason that was noted."""
+    def wait_for_failed_attempt(self, name: str) -> str:
+        """Wait until the first delivery attempt has failed. Return the stored reason."""
 
         def reason() -> str:
             return next(
@@ -45,28 +45,28 @@ class Scene:
 
         return until(reason, 15, "an attempt that fails")
 
-    def everything_told(self) -> list[str]:
-        """End the kernel, wait until the sidecar has left, and give the texts that were delivered."""
+    def end_and_read_texts(self) -> list[str]:
+        """Kill the kernel, wait until the sidecar has exited, and return the delivered texts."""
         self.kernel.kill()
         self.world.wait_for_sidecars_to_exit()
         return [payload["text"] for payload in self.slack.payloads]
 
 
 @contextmanager
-def begin(folder: Path) -> Iterator[Scene]:
+def start_scenario(folder: Path) -> Iterator[Scenario]:
     with Slack() as slack, World(folder, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        yield Scene(slack, world, kernel)
+        yield Scenario(slack, world, kernel)
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with begin(tmp_path) as one:
-        yield one
+def scenario(tmp_path: Path) -> Iterator[Scenario]:
+    with start_scenario(tmp_path) as scenario:
+        yield scenario
 
 
-# Troubles after which the sidecar lets some time go by before it asks again.
-PATIENT = {
+# Answers after which the sidecar waits some time before it retries.
+SLOW_ANSWERS = {
     "hanging": Answer(mode="hang"),
     "login page": LOGIN_PAGE,
     "redirect": REDIRECT,
@@ -75,40 +75,40 @@ PATIENT = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
-    """Begun before this module's other tests, and looked at after them: the time goes by meanwhile."""
+def slow_scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scenario]]:
+    """Start before this module's other tests and check after them, so that the waits overlap."""
     with ExitStack() as stack:
-        scenes = {}
-        for name, answer in PATIENT.items():
-            scenes[name] = one = stack.enter_context(begin(tmp_path_factory.mktemp("patient")))
-            one.slack.next_answers.append(answer)
-            one.run("first")
-        yield scenes
+        scenarios = {}
+        for name, answer in SLOW_ANSWERS.items():
+            scenarios[name] = scenario = stack.enter_context(start_scenario(tmp_path_factory.mktemp("slow")))
+            scenario.slack.next_answers.append(answer)
+            scenario.run("first")
+        yield scenarios
 
 
-def test_hanging_slack_delays_no_cell(scene: Scene) -> None:
-    scene.slack.next_answers += [Answer(mode="hang")] * 9
-    scene.run("first")
-    until(lambda: len(scene.slack.received) == 1, 10, "the first request")
+def test_hanging_slack_delays_no_cell(scenario: Scenario) -> None:
+    scenario.slack.next_answers += [Answer(mode="hang")] * 9
+    scenario.run("first")
+    until(lambda: len(scenario.slack.received) == 1, 10, "the first request")
 
     for name in ("second", "third"):
-        scene.run(name, "'no matter what'")
-    failed, aborted = scene.kernel.run_all("%%notify_on_finish fourth\n1 / 0", "1")
+        scenario.run(name, "'no matter what'")
+    failed, aborted = scenario.kernel.run_all("%%notify_on_finish fourth\n1 / 0", "1")
 
     assert (failed.status, aborted.status) == ("error", "aborted")
     # The first request still hangs: no cell waited for its end.
-    assert len(scene.slack.received) == 1
-    until(lambda: len(scene.world.outbox_messages("pending")) == 4, 15, "every alert on disk")
+    assert len(scenario.slack.received) == 1
+    until(lambda: len(scenario.world.outbox_messages("pending")) == 4, 15, "every alert on disk")
 
 
-def test_refused_connections_delay_no_cell(scene: Scene) -> None:
-    scene.slack.refuse_connections()
-    scene.run("away")
-    assert "the connection was refused" in scene.tried("away")
-    scene.slack.accept_connections()
+def test_refused_connections_delay_no_cell(scenario: Scenario) -> None:
+    scenario.slack.refuse_connections()
+    scenario.run("away")
+    assert "the connection was refused" in scenario.wait_for_failed_attempt("away")
+    scenario.slack.accept_connections()
 
-    wait_for_alert(scene.slack, "away")
-    assert len(scene.everything_told()) == 1
+    wait_for_alert(scenario.slack, "away")
+    assert len(scenario.end_and_read_texts()) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,195 +121,199 @@ def test_refused_connections_delay_no_cell(scene: Scene) -> None:
     ],
     ids=["500 and 503", "a proxy's 502", "reset", "cut off"],
 )
-def test_alert_arrives_once_slack_recovers(answers: list[Answer], scene: Scene) -> None:
-    scene.slack.next_answers += answers
-    scene.run("later")
+def test_alert_arrives_once_slack_recovers(answers: list[Answer], scenario: Scenario) -> None:
+    scenario.slack.next_answers += answers
+    scenario.run("later")
 
-    wait_for_alert(scene.slack, "later")
-    assert [one.answer for one in scene.slack.received] == [*answers, OK]
-    assert len(scene.everything_told()) == 1
+    wait_for_alert(scenario.slack, "later")
+    assert [request.answer for request in scenario.slack.received] == [*answers, OK]
+    assert len(scenario.end_and_read_texts()) == 1
 
 
-def test_retry_after_is_respected(scene: Scene) -> None:
-    scene.slack.next_answers += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
-    scene.run("slowly")
+def test_retry_after_is_respected(scenario: Scenario) -> None:
+    scenario.slack.next_answers += [Answer(429, "rate_limited", {"Retry-After": "1.2"})]
+    scenario.run("slowly")
 
-    wait_for_alert(scene.slack, "slowly")
-    first, second = scene.slack.received
+    wait_for_alert(scenario.slack, "slowly")
+    first, second = scenario.slack.received
     assert 1.2 <= second.at - first.at < 4
-    assert len(scene.everything_told()) == 1
+    assert len(scenario.end_and_read_texts()) == 1
 
 
-@pytest.mark.parametrize("word", ["invalid_blocks", "invalid_payload", "invalid_attachments"])
-def test_message_slack_cannot_read_is_sent_as_text(word: str, scene: Scene) -> None:
-    scene.slack.next_answers += [Answer(400, word)]
-    scene.run("simpler")
+@pytest.mark.parametrize("error", ["invalid_blocks", "invalid_payload", "invalid_attachments"])
+def test_message_slack_cannot_read_is_sent_as_text(error: str, scenario: Scenario) -> None:
+    scenario.slack.next_answers += [Answer(400, error)]
+    scenario.run("simpler")
 
-    told = wait_for_alert(scene.slack, "simpler")
-    assert alert_outcome(told) == "finished"
-    assert set(told) == {"text"}
-    assert {"text", "blocks", "attachments"} <= set(scene.slack.received[0].payload)
-    assert len(scene.everything_told()) == 1
+    alert = wait_for_alert(scenario.slack, "simpler")
+    assert alert_outcome(alert) == "finished"
+    assert set(alert) == {"text"}
+    assert {"text", "blocks", "attachments"} <= set(scenario.slack.received[0].payload)
+    assert len(scenario.end_and_read_texts()) == 1
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Answers after which no further attempt can help, and what the user is told of it."""
+class Rejection:
+    """Answers after which a retry cannot help, and the reason the user sees."""
 
     answers: list[Answer]
     reason: str
 
 
-REFUSALS = {
-    "removed": Refusal([WEBHOOK_REMOVED], "404 no_service: this webhook was removed; make a new one at"),
-    "archived": Refusal([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
-    "forbidden": Refusal([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
-    "not even the text": Refusal([Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"),
+REJECTIONS = {
+    "removed": Rejection([WEBHOOK_REMOVED], "404 no_service: this webhook was removed; make a new one at"),
+    "archived": Rejection([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
+    "forbidden": Rejection([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
+    "not even the text": Rejection(
+        [Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"
+    ),
 }
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
-def test_undeliverable_alert_is_listed_and_can_be_resent(refusal: Refusal, scene: Scene) -> None:
-    scene.slack.next_answers += refusal.answers
-    scene.run("unwanted")
-    until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
-    listed = scene.outbox("list")
-    sent = scene.outbox("retry", listed.split()[0])
+@pytest.mark.parametrize("rejection", REJECTIONS.values(), ids=REJECTIONS)
+def test_undeliverable_alert_is_listed_and_can_be_resent(rejection: Rejection, scenario: Scenario) -> None:
+    scenario.slack.next_answers += rejection.answers
+    scenario.run("unwanted")
+    until(lambda: scenario.world.outbox_messages("dead"), 10, "giving up")
+    listing = scenario.outbox("list")
+    sent = scenario.outbox("retry", listing.split()[0])
 
-    assert "dead" in listed
-    assert "unwanted finished in" in listed
-    assert refusal.reason in listed
+    assert "dead" in listing
+    assert "unwanted finished in" in listing
+    assert rejection.reason in listing
     assert "1 sent again" in sent
-    assert alert_outcome(wait_for_alert(scene.slack, "unwanted")) == "finished"
-    assert scene.outbox("list") == "No pending or dead alerts.\n"
-    assert len(scene.slack.received) == len(refusal.answers) + 1
-    assert scene.slack.canary not in listed + sent
+    assert alert_outcome(wait_for_alert(scenario.slack, "unwanted")) == "finished"
+    assert scenario.outbox("list") == "No pending or dead alerts.\n"
+    assert len(scenario.slack.received) == len(rejection.answers) + 1
+    assert scenario.slack.canary not in listing + sent
 
 
-def test_undeliverable_alert_can_be_removed(scene: Scene) -> None:
-    scene.slack.next_answers += [WEBHOOK_REMOVED]
-    scene.run("unwanted")
-    until(lambda: scene.world.outbox_messages("dead"), 10, "giving up")
+def test_undeliverable_alert_can_be_removed(scenario: Scenario) -> None:
+    scenario.slack.next_answers += [WEBHOOK_REMOVED]
+    scenario.run("unwanted")
+    until(lambda: scenario.world.outbox_messages("dead"), 10, "giving up")
 
-    assert scene.outbox("purge", "--all") == "1 deleted.\n"
-    assert scene.outbox("list") == "No pending or dead alerts.\n"
-    assert scene.everything_told() == []
+    assert scenario.outbox("purge", "--all") == "1 deleted.\n"
+    assert scenario.outbox("list") == "No pending or dead alerts.\n"
+    assert scenario.end_and_read_texts() == []
 
 
-def test_waiting_alerts_of_two_kernels_arrive_once(scene: Scene) -> None:
-    scene.slack.refuse_connections()
-    with Kernel(scene.world) as other:
+def test_waiting_alerts_of_two_kernels_arrive_once(scenario: Scenario) -> None:
+    scenario.slack.refuse_connections()
+    with Kernel(scenario.world) as other:
         other.run("%load_ext cwnotify")
         for number in range(3):
-            scene.run(f"mine{number}")
+            scenario.run(f"mine{number}")
             other.run(f"%%notify_on_finish theirs{number}\n1")
-        scene.tried("mine0")
+        scenario.wait_for_failed_attempt("mine0")
         other.kill()
-        scene.slack.accept_connections()
-        told = scene.everything_told()
+        scenario.slack.accept_connections()
+        texts = scenario.end_and_read_texts()
 
     names = [f"{whose}{number}" for whose in ("mine", "theirs") for number in range(3)]
-    assert sorted(text.split("*")[1] for text in told) == names
+    assert sorted(text.split("*")[1] for text in texts) == names
 
 
-def test_alert_of_kernel_that_ended_during_outage_arrives_later(scene: Scene) -> None:
-    scene.slack.refuse_connections()
-    scene.run("orphan")
-    scene.kernel.shut_down()
-    scene.tried("orphan")
-    scene.slack.accept_connections()
+def test_alert_of_kernel_that_ended_during_outage_arrives_later(scenario: Scenario) -> None:
+    scenario.slack.refuse_connections()
+    scenario.run("orphan")
+    scenario.kernel.shut_down()
+    scenario.wait_for_failed_attempt("orphan")
+    scenario.slack.accept_connections()
 
-    assert alert_outcome(wait_for_alert(scene.slack, "orphan", 20)) == "finished"
-    scene.world.wait_for_sidecars_to_exit()
-    assert len(scene.slack.delivered) == 1
+    assert alert_outcome(wait_for_alert(scenario.slack, "orphan", 20)) == "finished"
+    scenario.world.wait_for_sidecars_to_exit()
+    assert len(scenario.slack.delivered) == 1
 
 
 # The sidecar is killed
 
 
-def the_sidecar(world: World, other_than: int = 0) -> int:
-    """Wait for the sidecar."""
+def wait_for_sidecar(world: World, other_than: int = 0) -> int:
+    """Wait until there is one sidecar, and return its pid."""
     (pid,) = until(lambda: [pid for pid in world.sidecar_ids() if pid != other_than], 15, "a sidecar")
     return pid
 
 
-def test_sidecar_killed_during_run_is_replaced(scene: Scene) -> None:
-    go = scene.world.home / "go"
-    cell = scene.kernel.submit_cell(
+def test_sidecar_killed_during_run_is_replaced(scenario: Scenario) -> None:
+    go = scenario.world.home / "go"
+    cell = scenario.kernel.submit_cell(
         "%%notify_on_finish longer\nprint('begun', flush=True)\nimport os, time\n"
         f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n'went on'"
     )
     cell.wait_for_output("begun")
-    first = the_sidecar(scene.world)
-    until(lambda: scene.world.open_runs(), 10, "the run on disk")
+    first = wait_for_sidecar(scenario.world)
+    until(lambda: scenario.world.open_runs(), 10, "the run on disk")
     os.kill(first, signal.SIGKILL)
-    the_sidecar(scene.world, other_than=first)
+    wait_for_sidecar(scenario.world, other_than=first)
     go.touch()
 
     assert cell.result().values == ["'went on'"]
-    assert alert_outcome(wait_for_alert(scene.slack, "longer")) == "finished"
-    assert len(scene.everything_told()) == 1
+    assert alert_outcome(wait_for_alert(scenario.slack, "longer")) == "finished"
+    assert len(scenario.end_and_read_texts()) == 1
 
 
-def test_second_sidecar_reports_killed_kernel(scene: Scene) -> None:
-    cell = scene.kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}")
+def test_second_sidecar_reports_killed_kernel(scenario: Scenario) -> None:
+    cell = scenario.kernel.submit_cell(f"%%notify_on_finish unlucky\n{LONG_RUNNING_CODE}")
     cell.wait_for_output("begun")
-    first = the_sidecar(scene.world)
+    first = wait_for_sidecar(scenario.world)
     os.kill(first, signal.SIGKILL)
-    until(lambda: scene.world.open_runs() and scene.world.sidecar_ids() not in ([], [first]), 15, "a second sidecar")
+    until(
+        lambda: scenario.world.open_runs() and scenario.world.sidecar_ids() not in ([], [first]), 15, "a second sidecar"
+    )
 
-    (text,) = scene.everything_told()
+    (text,) = scenario.end_and_read_texts()
     assert "*unlucky* was lost" in text
     assert "SIGKILL" in text
 
 
-def test_next_sidecar_sends_waiting_alerts_without_new_run(scene: Scene) -> None:
-    scene.slack.refuse_connections()
-    scene.run("early")
-    scene.tried("early")
-    first = the_sidecar(scene.world)
+def test_next_sidecar_sends_waiting_alerts_without_new_run(scenario: Scenario) -> None:
+    scenario.slack.refuse_connections()
+    scenario.run("early")
+    scenario.wait_for_failed_attempt("early")
+    first = wait_for_sidecar(scenario.world)
     os.kill(first, signal.SIGKILL)
-    the_sidecar(scene.world, other_than=first)
-    scene.slack.accept_connections()
+    wait_for_sidecar(scenario.world, other_than=first)
+    scenario.slack.accept_connections()
 
-    wait_for_alert(scene.slack, "early")
-    assert len(scene.everything_told()) == 1
-
-
-def test_attempt_of_killed_sidecar_is_left_to_next(scene: Scene) -> None:
-    scene.slack.next_answers += [Answer(mode="hang")]
-    scene.run("early")
-    until(lambda: scene.slack.received, 10, "an attempt")
-    os.kill(the_sidecar(scene.world), signal.SIGKILL)
-
-    # Not after the dead sidecar's lease of two minutes, but at once.
-    wait_for_alert(scene.slack, "early")
-    assert len(scene.everything_told()) == 1
+    wait_for_alert(scenario.slack, "early")
+    assert len(scenario.end_and_read_texts()) == 1
 
 
-def test_next_start_reports_loss_of_kernel_and_sidecar(scene: Scene) -> None:
-    cell = scene.kernel.submit_cell(f"%%notify_on_finish forgotten\n{LONG_RUNNING_CODE}")
+def test_attempt_of_killed_sidecar_is_left_to_next(scenario: Scenario) -> None:
+    scenario.slack.next_answers += [Answer(mode="hang")]
+    scenario.run("early")
+    until(lambda: scenario.slack.received, 10, "an attempt")
+    os.kill(wait_for_sidecar(scenario.world), signal.SIGKILL)
+
+    # At once, and not after the dead sidecar's lease of two minutes.
+    wait_for_alert(scenario.slack, "early")
+    assert len(scenario.end_and_read_texts()) == 1
+
+
+def test_next_start_reports_loss_of_kernel_and_sidecar(scenario: Scenario) -> None:
+    cell = scenario.kernel.submit_cell(f"%%notify_on_finish forgotten\n{LONG_RUNNING_CODE}")
     cell.wait_for_output("begun")
-    until(lambda: scene.world.open_runs(), 10, "the run on disk")
-    os.kill(the_sidecar(scene.world), signal.SIGKILL)
-    scene.kernel.kill()
-    until(lambda: not scene.world.process_ids(), 5, "the end of both")
-    assert scene.slack.delivered == []
+    until(lambda: scenario.world.open_runs(), 10, "the run on disk")
+    os.kill(wait_for_sidecar(scenario.world), signal.SIGKILL)
+    scenario.kernel.kill()
+    until(lambda: not scenario.world.process_ids(), 5, "the end of both")
+    assert scenario.slack.delivered == []
 
-    with Kernel(scene.world) as next_one:
-        next_one.run("%load_ext cwnotify")
-        next_one.run("%%notify_on_finish new\n1")
-        wait_for_alert(scene.slack, "new")
-        lost = wait_for_alert(scene.slack, "forgotten")
-        next_one.kill()
-        scene.world.wait_for_sidecars_to_exit()
+    with Kernel(scenario.world) as next_kernel:
+        next_kernel.run("%load_ext cwnotify")
+        next_kernel.run("%%notify_on_finish new\n1")
+        wait_for_alert(scenario.slack, "new")
+        lost = wait_for_alert(scenario.slack, "forgotten")
+        next_kernel.kill()
+        scenario.world.wait_for_sidecars_to_exit()
 
     assert alert_outcome(lost) == "lost"
     assert "It was last seen" in lost["text"]
-    assert len(scene.slack.delivered) == 2
+    assert len(scenario.slack.delivered) == 2
 
 
-# Settings that stand in the way
+# Missing or unusable settings
 
 
 def test_notebook_shows_alerts_without_webhook_and_sends_them_later(tmp_path: Path) -> None:
@@ -339,31 +343,31 @@ def test_unusable_state_directory_delays_no_alert(tmp_path: Path) -> None:
 
 
 def test_kernel_keeps_the_webhook_it_read_first(tmp_path: Path) -> None:
-    """A cell may rewrite the webhook's file; alerts still go where they went before."""
+    """A cell may rewrite the webhook's file. The kernel's alerts still go to the first webhook."""
     with Slack() as slack, Slack() as other, World(tmp_path) as world, ExitStack() as kernels:
         other.refuse_connections()
-        for name, place in (("one", slack), ("two", other), ("three", slack)):
-            store_webhook(Secret(place.url), world.environ)
+        for name, destination in (("first", slack), ("second", other), ("third", slack)):
+            store_webhook(Secret(destination.url), world.environ)
             kernel = kernels.enter_context(Kernel(world))
             kernel.run("%load_ext cwnotify")
-            scene = Scene(place, world, kernel)
-            scene.run(name)
-            if place is other:
-                scene.tried(name)
+            scenario = Scenario(destination, world, kernel)
+            scenario.run(name)
+            if destination is other:
+                scenario.wait_for_failed_attempt(name)
                 store_webhook(Secret(slack.url), world.environ)
-                scene.run("still two")
+                scenario.run("still second")
         other.accept_connections()
 
-        wait_for_alert(other, "two")
-        wait_for_alert(other, "still two")
-        assert [payload["text"].split("*")[1] for payload in slack.wait_for(2)] == ["one", "three"]
+        wait_for_alert(other, "second")
+        wait_for_alert(other, "still second")
+        assert [payload["text"].split("*")[1] for payload in slack.wait_for(2)] == ["first", "third"]
         assert len(other.delivered) == 2
 
 
-@pytest.mark.parametrize("trouble", PATIENT)
-def test_alert_is_sent_once_however_long_that_takes(trouble: str, patient: dict[str, Scene]) -> None:
-    scene = patient[trouble]
+@pytest.mark.parametrize("name", SLOW_ANSWERS)
+def test_alert_is_sent_once_however_long_that_takes(name: str, slow_scenarios: dict[str, Scenario]) -> None:
+    scenario = slow_scenarios[name]
 
-    assert alert_outcome(wait_for_alert(scene.slack, "first", 45)) == "finished"
-    assert [one.answer for one in scene.slack.received] == [PATIENT[trouble], OK]
-    assert len(scene.everything_told()) == 1
+    assert alert_outcome(wait_for_alert(scenario.slack, "first", 45)) == "finished"
+    assert [request.answer for request in scenario.slack.received] == [SLOW_ANSWERS[name], OK]
+    assert len(scenario.end_and_read_texts()) == 1

@@ -20,12 +20,12 @@ TERMINALS = {
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with World(tmp_path_factory.mktemp("world")) as world, Kernel(world) as one:
-        one.run("%load_ext cwnotify")
-        yield one
+    with World(tmp_path_factory.mktemp("world")) as world, Kernel(world) as kernel:
+        kernel.run("%load_ext cwnotify")
+        yield kernel
 
 
-@pytest.mark.flaky(reruns=1)  # one of them drives a kernel
+@pytest.mark.flaky(reruns=1)  # jupyter console starts a kernel
 @pytest.mark.parametrize("name", TERMINALS)
 def test_statement_in_terminal_is_reported(name: str, tmp_path: Path) -> None:
     with Slack() as slack, World(tmp_path, slack.url, TERM="dumb") as world:
@@ -42,7 +42,7 @@ def test_statement_in_terminal_is_reported(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "some"),
+    ("line", "expected"),
     [
         ("%%notify_on_finish x --sh", {"--show"}),
         ("%%notify_on_finish x --on ", {"finish", "error", "always"}),
@@ -52,14 +52,14 @@ def test_statement_in_terminal_is_reported(name: str, tmp_path: Path) -> None:
         ("%cwnotify do", {"doctor"}),
     ],
 )
-def test_tab_completes_magic_options(line: str, some: set[str], kernel: Kernel) -> None:
-    assert some <= set(kernel.complete(line))
+def test_tab_completes_magic_options(line: str, expected: set[str], kernel: Kernel) -> None:
+    assert expected <= set(kernel.complete(line))
 
 
 def test_shell_tab_completes_commands(tmp_path: Path) -> None:
     with World(tmp_path) as world:
-        asked = {"_CWNOTIFY_COMPLETE": "bash_complete", "COMP_WORDS": "cwnotify do", "COMP_CWORD": "1"}
+        variables = {"_CWNOTIFY_COMPLETE": "bash_complete", "COMP_WORDS": "cwnotify do", "COMP_CWORD": "1"}
         # click names the variable after the program.
         program = Path(sys.executable).with_name("cwnotify")
 
-        assert "plain,doctor" in world.execute(program, env=asked).stdout
+        assert "plain,doctor" in world.execute(program, env=variables).stdout

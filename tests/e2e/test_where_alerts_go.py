@@ -1,4 +1,4 @@
-"""A stranger's notebook: whatever its cells do, alerts go where the user said before the kernel began."""
+"""An untrusted notebook: whatever its cells do, alerts go to the webhook the user set before the kernel started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 
 class Trap:
-    """A server that no process of ours may ever connect to; it notes what it is sent."""
+    """A server to which no cwnotify process may connect. It records what it receives."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -44,7 +44,7 @@ class Trap:
         self._socket.close()
 
 
-# All the ways in which a cell can name another webhook: the variables, and another home with a file in it.
+# Every way for a cell to set another webhook: variables, and another home with a webhook file.
 REDIRECT = """
 import os, pathlib
 os.environ["CWNOTIFY_WEBHOOK_URL"] = os.environ["SLACK_WEBHOOK_URL"] = {url!r}
@@ -64,11 +64,11 @@ def test_cell_cannot_redirect_alerts_from_environment_webhook(tmp_path: Path) ->
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
         tested = kernel.run("%cwnotify test")
 
         assert "channel" not in wait_for_alert(slack, "mine")
-        assert "a cell set another webhook; alerts still go to the one from CWNOTIFY_WEBHOOK_URL" in told.stderr
+        assert "a cell set another webhook; alerts still go to the one from CWNOTIFY_WEBHOOK_URL" in result.stderr
         assert "Slack said ok" in tested.stdout
         assert len(slack.delivered) == 2
         assert not theirs.received
@@ -80,10 +80,10 @@ def test_cell_cannot_redirect_alerts_from_stored_webhook(tmp_path: Path) -> None
         kernel.run("%load_ext cwnotify")
         kernel.run(REDIRECT.format(url=theirs.url))
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
 
         wait_for_alert(slack, "mine")
-        assert f"alerts still go to the one from {path}" in told.stderr
+        assert f"alerts still go to the one from {path}" in result.stderr
         assert not theirs.received
 
 
@@ -92,10 +92,10 @@ def test_webhook_may_be_set_in_notebook_if_none_is_configured(tmp_path: Path) ->
         kernel.run("%load_ext cwnotify")
         kernel.run(f"%env CWNOTIFY_WEBHOOK_URL={slack.url}")
 
-        told = kernel.run("%%notify_on_finish mine\n1")
+        result = kernel.run("%%notify_on_finish mine\n1")
 
         wait_for_alert(slack, "mine")
-        assert not told.stderr
+        assert not result.stderr
 
 
 def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
@@ -106,17 +106,17 @@ def test_custom_wording_is_used_as_of_run_start(tmp_path: Path) -> None:
         kernel.run("%%notify_on_finish first\n1")
         assert "*first* finished in" in wait_for_alert(slack, "first")["text"]
         config.write_text('[words.en]\n"run.finished" = ":tada: {name} is through"\n"run.failed" = "{nme}"\n')
-        told = kernel.run("%%notify_on_finish second\n1")
+        result = kernel.run("%%notify_on_finish second\n1")
         kernel.run("%%notify_on_finish third\n1 / 0")
 
         assert wait_for_alert(slack, "second")["text"] == ":tada: *second* is through"
         assert "*third* failed after" in wait_for_alert(slack, "third")["text"]
         assert (
-            "[words.en] run.failed is not used: unknown placeholder {nme}; use {error}, {name}, {time}" in told.stderr
+            "[words.en] run.failed is not used: unknown placeholder {nme}; use {error}, {name}, {time}" in result.stderr
         )
 
 
-# A cell that sets all that can lead a request elsewhere, or bring its own code or wording.
+# A cell that sets everything that could redirect a request or inject code or texts.
 SETTINGS = r"""
 import os, pathlib, sys
 theirs = pathlib.Path("theirs").absolute()
@@ -149,14 +149,14 @@ os.chdir(theirs / "cwnotify")
 """
 
 
-def settings(trap: Trap) -> str:
+def cell_settings(trap: Trap) -> str:
     return SETTINGS.replace("TRAP", trap.url)
 
 
 def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path) -> None:
     with Slack() as slack, Trap() as trap, World(tmp_path, slack.url) as world, Kernel(world) as kernel:
         kernel.run("%load_ext cwnotify")
-        assert not kernel.run(settings(trap)).errors
+        assert not kernel.run(cell_settings(trap)).errors
 
         kernel.run("%%notify_on_finish mine\n1")
         tested = kernel.run("%cwnotify test")
@@ -174,7 +174,7 @@ def test_cell_settings_do_not_reach_sidecar_or_command(tmp_path: Path) -> None:
 def test_first_cell_settings_do_not_reach_sidecar(tmp_path: Path) -> None:
     with Slack() as slack, Trap() as trap, World(tmp_path) as world, Kernel(world) as kernel:
         store_webhook(Secret(slack.url), world.environ)
-        kernel.run(settings(trap))
+        kernel.run(cell_settings(trap))
 
         kernel.run("%load_ext cwnotify")
         kernel.run("%%notify_on_finish mine\n1")
@@ -204,8 +204,8 @@ def test_stored_webhook_is_read_in_start_environment(panel_first: bool, tmp_path
         ):
             store.put_parameter(Name="/team/slack", Value=slack.url, Type="SecureString", Overwrite=True)
             kernel.run("%load_ext cwnotify")
-            kernel.run(settings(trap))
-            # An identity of the cells' own, which a panel uses and the look-up does not: there it would find nothing.
+            kernel.run(cell_settings(trap))
+            # Another region for the cells. Panels use it; the webhook lookup must not, because it would find nothing.
             kernel.run("os.environ['AWS_DEFAULT_REGION'] = 'eu-west-1'")
             if panel_first:
                 kernel.run("import cwnotify\ncwnotify.panel()")
@@ -243,10 +243,10 @@ def test_kernel_keeps_channel_when_file_changes(tmp_path: Path) -> None:
         config.parent.mkdir(parents=True)
         config.write_text('channel = "#theirs"')
 
-        told = kernel.run("%%notify_on_finish second\n1")
+        result = kernel.run("%%notify_on_finish second\n1")
 
         assert "channel" not in wait_for_alert(slack, "second")
-        assert f"the channel in {config} changed" in told.stderr
+        assert f"the channel in {config} changed" in result.stderr
 
 
 def test_cell_may_set_connection_before_webhook_is_configured(tmp_path: Path) -> None:

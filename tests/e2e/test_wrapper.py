@@ -1,4 +1,4 @@
-"""``cwnotify run`` beside ``env``: what a command can see of its caller, on a terminal and without one."""
+"""``cwnotify run`` compared with ``env``: a command notices no difference, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.slack import Slack
 from tests.support.waiting import until
 
 RUN = [sys.executable, str(ROOT / "cwnotify" / "__main__.py"), "run"]
-OURS = {"run": [*RUN, "--"], "run --tail": [*RUN, "--tail", "3", "--"]}
+WRAPPERS = {"run": [*RUN, "--"], "run --tail": [*RUN, "--tail", "3", "--"]}
 
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[Slack]:
-    with Slack() as one:
-        yield one
+    with Slack() as slack:
+        yield slack
 
 
 @pytest.fixture(scope="module")
 def world(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), slack.url) as one:
+    with World(tmp_path_factory.mktemp("world"), slack.url) as world:
         for name, text in {
             "noshebang": 'echo "$0" "$@"\n',
             "bin/searched": 'echo "$0" "$@"\n',
@@ -38,17 +38,17 @@ def world(slack: Slack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
             "plain": "echo never\n",
             "denied/searched2": "echo never\n",
         }.items():
-            path = one.home / name
+            path = world.home / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             path.chmod(0o644 if name in ("plain", "denied/searched2") else 0o755)
-        one.environ["PATH"] = f"{one.home}/denied:{one.home}/bin:{one.environ['PATH']}"
-        yield one
+        world.environ["PATH"] = f"{world.home}/denied:{world.home}/bin:{world.environ['PATH']}"
+        yield world
 
 
-# Shell scripts in which "$@" stands for the wrapper.
+# Shell scripts in which "$@" is the wrapper.
 SIGNALS_OF_CHILD = "grep -E 'Sig(Blk|Ign)' /proc/self/status"
-SEEN = {
+SCRIPTS = {
     "signals": f'"$@" {SIGNALS_OF_CHILD}',
     "ignored signals": f'trap "" HUP INT QUIT USR1; "$@" {SIGNALS_OF_CHILD}',
     "SIGPIPE ignored by a shell": f'trap "" PIPE; "$@" {SIGNALS_OF_CHILD}; :',
@@ -98,25 +98,25 @@ SEEN = {
 }
 
 
-def shell(world: World, script: str, wrapper: list[str]) -> tuple[str, int]:
-    """What bash prints on standard output, and what it leaves with."""
-    done = world.execute("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
-    return done.stdout, done.returncode
+def run_script(world: World, script: str, wrapper: list[str]) -> tuple[str, int]:
+    """Run a script in bash. Return its standard output and exit code."""
+    result = world.execute("bash", "-c", script, "bash", *wrapper, stdin=subprocess.DEVNULL)
+    return result.stdout, result.returncode
 
 
-@pytest.mark.parametrize("script", SEEN.values(), ids=SEEN)
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_command_sees_no_wrapper(script: str, world: World) -> None:
-    bare = shell(world, script, ["env"])
+    bare = run_script(world, script, ["env"])
 
-    for name, wrapper in OURS.items():
-        assert shell(world, script, wrapper) == bare, name
+    for name, wrapper in WRAPPERS.items():
+        assert run_script(world, script, wrapper) == bare, name
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("options", ["", "--tail 2"])
 def test_run_with_closed_streams_is_reported(closed: str, options: str, world: World, slack: Slack) -> None:
     name = f"closed{closed}{options}".translate(str.maketrans("<>&- ", "iodxy"))
-    assert shell(world, f'"$@" {options} --name {name} -- sleep 0.1 {closed}', RUN)[1] == 0
+    assert run_script(world, f'"$@" {options} --name {name} -- sleep 0.1 {closed}', RUN)[1] == 0
 
     assert alert_outcome(wait_for_alert(slack, name, 30)) == "finished"
 
@@ -128,13 +128,13 @@ def test_run_with_closed_streams_is_reported(closed: str, options: str, world: W
 def test_tail_is_sent_wherever_output_goes(target: str, world: World, slack: Slack) -> None:
     (world.home / "log").write_text("old\n")
     name = f"lines{'-'.join(re.findall('[a-z]+|>+', target))}".replace(">", "to")
-    shell(
+    run_script(
         world, f"\"$@\" --tail 2 --name {name} -- sh -c 'echo one; echo two >&2; sleep 0.1; echo three' {target}", RUN
     )
 
     text = alert_text(wait_for_alert(slack, name, 30))
     assert "three" in text
-    # The order of what goes to two places is not known.
+    # The order of lines that go to two targets is undefined.
     assert "2>&1" not in target or "one" not in text
     assert "old" not in text
 
@@ -168,8 +168,8 @@ SENT = [
 ]
 
 
-def each(group: int, number: int) -> None:
-    """As service managers and batch systems do."""
+def signal_each_process(group: int, number: int) -> None:
+    """Signal each process of the group, as service managers and batch systems do."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if os.getpgid(int(folder.name)) == group:
@@ -178,24 +178,24 @@ def each(group: int, number: int) -> None:
             continue
 
 
-WAYS: dict[str, Callable[[int, int], None]] = {
+SIGNAL_TARGETS: dict[str, Callable[[int, int], None]] = {
     "to the wrapper alone": os.kill,
     "to the whole group": os.killpg,
-    "to each process in turn": each,
+    "to each process in turn": signal_each_process,
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("wrapper", OURS)
-def test_signal_reaches_command_once(wrapper: str, way: str, world: World) -> None:
+@pytest.mark.parametrize("target", SIGNAL_TARGETS)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_signal_reaches_command_once(wrapper: str, target: str, world: World) -> None:
     running = world.launch(
-        *OURS[wrapper], sys.executable, "-c", RECORDER, stdin=subprocess.DEVNULL, start_new_session=True
+        *WRAPPERS[wrapper], sys.executable, "-c", RECORDER, stdin=subprocess.DEVNULL, start_new_session=True
     )
     assert running.stdout
     assert running.stdout.readline() == "ready\n"
     for number in SENT:
-        WAYS[way](running.pid, number)
-        # The next one only then: two that wait at once come in any order.
+        SIGNAL_TARGETS[target](running.pid, number)
+        # Send them one by one, because pending signals arrive in any order.
         assert running.stdout.readline() == f"{int(number)}\n"
     os.killpg(running.pid, signal.SIGKILL)
 
@@ -203,14 +203,14 @@ def test_signal_reaches_command_once(wrapper: str, way: str, world: World) -> No
 
 
 def test_descriptors_before_command_are_kept(world: World) -> None:
-    running = world.launch(*OURS["run"], "sleep", "30", stdin=subprocess.DEVNULL)
-    until(lambda: _blocks(running.pid), 20, "its start")
+    running = world.launch(*WRAPPERS["run"], "sleep", "30", stdin=subprocess.DEVNULL)
+    until(lambda: _blocks_sigterm(running.pid), 20, "its start")
     running.send_signal(signal.SIGTERM)
 
     assert running.wait(20) == -signal.SIGTERM
 
 
-def _blocks(pid: int) -> bool:
+def _blocks_sigterm(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     return bool(int(status.partition("SigBlk:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
@@ -254,16 +254,16 @@ class Terminal:
         self.bash.sendcontrol(key)
 
     def until_prompt(self) -> str:
-        """What is shown until the next prompt, without the command lines that bash repeats."""
+        """Return the output up to the next prompt."""
         self.bash.expect_exact(PROMPT)
         return re.sub(r"\s+", " ", self.bash.before or "").strip()
 
 
-@pytest.fixture(params=["env", *OURS])
+@pytest.fixture(params=["env", *WRAPPERS])
 def terminal(request: pytest.FixtureRequest, world: World) -> Iterator[Terminal]:
-    one = Terminal(world, OURS.get(request.param, ["env"]))
-    yield one
-    one.bash.close(force=True)
+    terminal = Terminal(world, WRAPPERS.get(request.param, ["env"]))
+    yield terminal
+    terminal.bash.close(force=True)
 
 
 @pytest.mark.parametrize("stdin", ["", "</dev/null"])
@@ -292,7 +292,7 @@ def test_interrupt_ends_shell_loop(terminal: Terminal) -> None:
 
 
 def test_job_can_be_stopped_and_continued(terminal: Terminal) -> None:
-    # A single process: one that is stopped just as it forks may leave its shell waiting for ever.
+    # A single process, because a shell that is stopped during a fork may wait forever.
     terminal.send("$W sh -c 'echo begun; exec sleep 1'")
     terminal.bash.expect_exact("begun")
     terminal.press("z")
@@ -312,19 +312,19 @@ def test_command_that_stops_itself_stops_job(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(("prefix", "lives"), [("nohup ", True), ("", False)])
-@pytest.mark.parametrize("wrapper", ["env", *OURS])
+@pytest.mark.parametrize("wrapper", ["env", *WRAPPERS])
 def test_only_nohup_keeps_command_after_hangup(wrapper: str, prefix: str, lives: bool, world: World) -> None:
-    sign = world.home / f"sign-{wrapper}-{lives}"
-    terminal = Terminal(world, OURS.get(wrapper, ["env"]))
-    script = f"echo begun >{sign}; sleep 1.5; echo ended >>{sign}".replace(" --tail", "")
-    sign = Path(str(sign).replace(" --tail", ""))
-    sign.unlink(missing_ok=True)
+    marker = world.home / f"marker-{wrapper}-{lives}"
+    terminal = Terminal(world, WRAPPERS.get(wrapper, ["env"]))
+    script = f"echo begun >{marker}; sleep 1.5; echo ended >>{marker}".replace(" --tail", "")
+    marker = Path(str(marker).replace(" --tail", ""))
+    marker.unlink(missing_ok=True)
     terminal.send(f"{prefix}$W sh -c '{script}' >/dev/null 2>&1 </dev/null & echo pid $!")
     terminal.bash.expect(r"pid (\d+)")
     assert terminal.bash.match
     pid = int(terminal.bash.match[1])
-    until(lambda: sign.exists() and sign.read_text(), 20, "its beginning")
+    until(lambda: marker.exists() and marker.read_text(), 20, "its beginning")
     terminal.bash.close(force=True)
     until(lambda: not Path(f"/proc/{pid}").exists(), 20, "its end")
 
-    assert ("ended" in sign.read_text()) is lives
+    assert ("ended" in marker.read_text()) is lives

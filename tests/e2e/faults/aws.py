@@ -1,4 +1,4 @@
-"""AWS refuses, throttles, hangs, or knows another time: runs are told all the same, and an alarm's change is, later."""
+"""AWS denies, throttles, hangs or has another time: runs are reported as usual, and alarm changes later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AWS_ERRORS: dict[str, Fault | Hang] = {
 }
 
 
-def _cloud() -> CloudWatch:
+def _cloudwatch() -> CloudWatch:
     aws = CloudWatch()
     aws.put_instance(INSTANCE_ID)
     aws.add_datapoints(cpu_metric(INSTANCE_ID), wave_datapoints(time.time() - 7200, time.time(), 300))
@@ -41,60 +41,60 @@ def _cloud() -> CloudWatch:
     return aws
 
 
-def _seen(one: FaultScenario) -> int:
-    with closing(sqlite3.connect(one.world.state_dir / "outbox.sqlite3")) as db:
+def _count_stored_alarms(scenario: FaultScenario) -> int:
+    with closing(sqlite3.connect(scenario.world.state_dir / "outbox.sqlite3")) as db:
         return int(db.execute("SELECT count(*) FROM alarms").fetchone()[0])
 
 
-def _watch(one: FaultScenario) -> None:
-    """Open a panel on the alarm and wait until it has been seen."""
-    assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
-    until(lambda: _seen(one), 30, "the alarm in the outbox")
+def _open_panel(scenario: FaultScenario) -> None:
+    """Open a panel and wait until the alarm is in the outbox."""
+    assert scenario.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
+    until(lambda: _count_stored_alarms(scenario), 30, "the alarm in the outbox")
 
 
-def _change(aws: CloudWatch, one: FaultScenario) -> None:
+def _change_alarm(aws: CloudWatch, scenario: FaultScenario) -> None:
     aws.set_state(ALARM_NAME, "ALARM")
-    one.expectations.expect(ALARM_NAME, "ALARM")
+    scenario.expectations.expect(ALARM_NAME, "ALARM")
 
 
 def aws_error(name: str, fault: Fault | Hang, folder: Path) -> FaultResult:
-    """From one moment on it answers so; an alarm changes meanwhile."""
-    with _cloud() as aws, open_scenario(name, folder, **aws.environ(), CWNOTIFY_ROUND="1") as one:
-        _watch(one)
+    """AWS fails from some moment on. An alarm changes during the failure."""
+    with _cloudwatch() as aws, open_scenario(name, folder, **aws.environ(), CWNOTIFY_ROUND="1") as scenario:
+        _open_panel(scenario)
         aws.fault = fault
         calls = sum(aws.calls.values())
-        until(lambda: sum(aws.calls.values()) > calls, 30, "a call that is refused")
-        _change(aws, one)
-        one.run_cells()
+        until(lambda: sum(aws.calls.values()) > calls, 30, "a failing call")
+        _change_alarm(aws, scenario)
+        scenario.run_cells()
         aws.fault = None
-        one.end_fault()
-        return one.finish(90)
+        scenario.end_fault()
+        return scenario.finish(90)
 
 
 def missing_credentials(folder: Path) -> FaultResult:
-    """No credentials, until there are some."""
-    with _cloud() as aws:
-        kept = folder / "credentials"
+    """Credentials appear only after some runs."""
+    with _cloudwatch() as aws:
+        credentials = folder / "credentials"
         environ = {name: value for name, value in aws.environ().items() if "KEY" not in name}
         with open_scenario(
-            "no AWS credentials", folder, **environ, CWNOTIFY_ROUND="1", AWS_SHARED_CREDENTIALS_FILE=str(kept)
-        ) as one:
-            assert one.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
-            one.run_cells()
-            kept.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n")
-            until(lambda: _seen(one), 60, "the alarm in the outbox")
-            _change(aws, one)
-            one.end_fault()
-            return one.finish(90)
+            "no AWS credentials", folder, **environ, CWNOTIFY_ROUND="1", AWS_SHARED_CREDENTIALS_FILE=str(credentials)
+        ) as scenario:
+            assert scenario.kernel.run(f"%cwnotify panel --instance {INSTANCE_ID}").status == "ok"
+            scenario.run_cells()
+            credentials.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n")
+            until(lambda: _count_stored_alarms(scenario), 60, "the alarm in the outbox")
+            _change_alarm(aws, scenario)
+            scenario.end_fault()
+            return scenario.finish(90)
 
 
 def hanging_metadata(folder: Path) -> FaultResult:
-    """The instance's metadata service takes the request and never answers."""
+    """The instance metadata service accepts the request and never answers."""
     with Slack(Answer(mode="silent")) as imds:
         endpoint = imds.url.removesuffix(imds.path)
-        with open_scenario("IMDS hangs", folder, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint) as one:
-            one.run_cells()
-            return one.finish()
+        with open_scenario("IMDS hangs", folder, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint) as scenario:
+            scenario.run_cells()
+            return scenario.finish()
 
 
 FAULTS: dict[str, FaultRunner] = {

@@ -1,4 +1,4 @@
-"""What counts alerts: a stage for one fault, what was found on it, and the table."""
+"""Alert counting: the scenario of one fault, its result, and the table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.slack import Slack
 from tests.support.waiting import until
 
 _NAME = re.compile(r"\*([^*]+)\*")
-# Run in the kernel: what a registered cell takes beyond the same cell unregistered, both run by IPython.
+# Runs in the kernel. Times the same cell with and without registration.
 _TIMED = """
 def timed(cell):
     from time import perf_counter
     shell = get_ipython()
-    begun = perf_counter()
+    start = perf_counter()
     assert shell.run_cell(cell, store_history=False).success
-    return perf_counter() - begun
+    return perf_counter() - start
 for name in {names!r}:
     print(timed("1"), timed(f"%%notify_on_finish {{name}}\\n1"))
 """
@@ -32,36 +32,36 @@ for name in {names!r}:
 
 @dataclass
 class AlertExpectations:
-    """What ought to be told, and what was.
+    """The alerts that must arrive.
 
     Attributes
     ----------
-    truths
-        For each name the words of which its alert must say one.
-    perhaps
-        Names of which it cannot be known whether they must be told: their runs had hardly begun.
+    expected_words
+        For each name, the outcomes or states that its alert may report.
+    optional_names
+        Names whose alert may be missing, because the run had hardly started.
     """
 
     expected_words: dict[str, frozenset[str]] = field(default_factory=dict)
     optional_names: set[str] = field(default_factory=set)
 
     def expect(self, name: str, *words: str, is_optional: bool = False) -> None:
-        """An alert is due that says one of these words."""
+        """Expect an alert that reports one of `words`."""
         self.expected_words[name] = frozenset(words)
         if is_optional:
             self.optional_names.add(name)
 
     def count_by_name(self, slack: Slack) -> Counter[str]:
-        """How often each name was told."""
+        """Return the number of alerts for each name."""
         return Counter(alert_subject(payload["text"]) for payload in slack.payloads)
 
     def missing_alerts(self, slack: Slack) -> list[str]:
-        """Names that must be told and were not."""
-        told = self.count_by_name(slack)
-        return [name for name in self.expected_words if name not in self.optional_names and not told[name]]
+        """Return the names whose alert must arrive and did not."""
+        counts = self.count_by_name(slack)
+        return [name for name in self.expected_words if name not in self.optional_names and not counts[name]]
 
     def false_alerts(self, slack: Slack) -> list[str]:
-        """Texts of alerts that are not true, or of nothing that was."""
+        """Return the texts of alerts that are wrong or unexpected."""
         return [
             payload["text"]
             for payload in slack.payloads
@@ -69,28 +69,28 @@ class AlertExpectations:
         ]
 
     def to_result(self, fault: str, *slacks: Slack, **more: Any) -> FaultResult:
-        """The line of the table; several Slacks are one workspace."""
-        told = sum((self.count_by_name(slack) for slack in slacks), Counter[str]())
+        """Return the line of the table. Several Slacks count as one workspace."""
+        counts = sum((self.count_by_name(slack) for slack in slacks), Counter[str]())
         due = self.expected_words.keys() - self.optional_names
         return FaultResult(
             fault=fault,
             runs=len(self.expected_words),
             expected=len(due),
-            received=sum(bool(told[name]) for name in due),
-            duplicates=sum(max(0, count - 1) for count in told.values()),
+            received=sum(bool(counts[name]) for name in due),
+            duplicates=sum(max(0, count - 1) for count in counts.values()),
             false=sum(len(self.false_alerts(slack)) for slack in slacks),
             **more,
         )
 
 
 def alert_subject(text: str) -> str:
-    """Whom an alert's sentence is about."""
-    found = _NAME.search(text)
-    return found[1] if found else ""
+    """Return the run or alarm that an alert is about."""
+    match = _NAME.search(text)
+    return match[1] if match else ""
 
 
 def _word(payload: dict[str, Any]) -> str:
-    """A run's outcome, or an alarm's state."""
+    """Return a run's outcome or an alarm's state."""
     state = re.search(r"is (?:still )?(?:in )?(ALARM|OK)\b|has (insufficient data)", payload["text"])
     if state is None:
         return alert_outcome(payload)
@@ -104,11 +104,11 @@ class FaultResult:
     Parameters
     ----------
     crashes
-        How many processes of ours were killed; each may double one alert.
+        Number of killed cwnotify processes. Each may duplicate one alert.
     added
-        Seconds that registering added to each cell.
+        Seconds that registration added to each cell.
     recovered
-        Seconds from the fault's end to the last alert; None where it has no end.
+        Seconds from the end of the fault to the last alert. None if the fault has no end.
     """
 
     fault: str
@@ -123,11 +123,11 @@ class FaultResult:
 
     @property
     def has_passed(self) -> bool:
-        """Whether all that is promised was kept."""
+        """Return whether every alert arrived, with no false or unexplained extra one."""
         return self.received == self.expected > 0 and self.duplicates <= self.crashes and not self.false
 
     def table_cells(self) -> tuple[str, ...]:
-        """As it stands in the table."""
+        """Return the cells of the line."""
         numbers = (self.runs, self.expected, self.received, self.duplicates, self.false)
         added = f"{1000 * statistics.median(self.added):.1f} ms" if self.added else ""
         recovered = f"{self.recovered:.1f} s" if self.recovered is not None else ""
@@ -138,18 +138,18 @@ TABLE_HEADER = ("fault", "runs", "expected", "received", "doubled", "false", "ad
 
 
 def format_table(lines: list[FaultResult]) -> str:
-    """All lines, in Markdown."""
+    """Return the table in Markdown."""
     rows = [TABLE_HEADER, ("---", *["--:"] * (len(TABLE_HEADER) - 1)), *(line.table_cells() for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 class FaultScenario:
-    """One fault's Slack, world and kernel, and its count.
+    """The Slack, world and kernel of one fault, and its expected alerts.
 
     Attributes
     ----------
     added
-        Seconds that registering added, for each cell that was timed.
+        Seconds that registration added to each timed cell.
     """
 
     def __init__(self, fault: str, slack: Slack, world: World, kernel: Kernel) -> None:
@@ -157,10 +157,10 @@ class FaultScenario:
         self.slack, self.world, self.kernel = slack, world, kernel
         self.expectations = AlertExpectations()
         self.added: list[float] = []
-        self._over: float | None = None
+        self._ended_at: float | None = None
 
     def run_cells(self, number: int = 5) -> None:
-        """Run so many registered cells, each beside the same one unregistered."""
+        """Run `number` registered cells, each after the same cell without registration."""
         names = [f"run{len(self.expectations.expected_words) + n}" for n in range(number)]
         for name in names:
             self.expectations.expect(name, "finished")
@@ -170,25 +170,25 @@ class FaultScenario:
         self.added += [registered - plain for plain, registered in pairs]
 
     def wait_for_failed_attempt(self) -> None:
-        """Wait until an attempt to deliver has failed."""
+        """Wait until a delivery attempt has failed."""
         until(
-            lambda: any(one.reason for one in self.world.outbox_messages("pending", "dead")),
+            lambda: any(message.reason for message in self.world.outbox_messages("pending", "dead")),
             60,
-            "an attempt that fails",
+            "a failed attempt",
         )
 
     def end_fault(self) -> None:
-        """The fault ends now."""
-        self._over = time.monotonic()
+        """Record that the fault ends now."""
+        self._ended_at = time.monotonic()
 
     def finish(self, seconds: float = 60.0, crashes: int = 0) -> FaultResult:
-        """Wait until all is told, end the kernel, and see what comes after that."""
+        """Wait for the missing alerts, kill the kernel, wait for its sidecar, and return the result."""
         try:
             until(lambda: not self.expectations.missing_alerts(self.slack), seconds)
         except AssertionError:
-            # The table tells of it.
+            # The table shows it.
             pass
-        recovered = None if self._over is None else time.monotonic() - self._over
+        recovered = None if self._ended_at is None else time.monotonic() - self._ended_at
         self.kernel.kill()
         self.world.wait_for_sidecars_to_exit(30)
         more: dict[str, Any] = {"crashes": crashes, "added": tuple(self.added), "recovered": recovered}
@@ -199,20 +199,20 @@ class FaultScenario:
 def open_scenario(
     fault: str, folder: Path, url: str = "", python: str | Path = "", **environ: str
 ) -> Iterator[FaultScenario]:
-    """A stage with a kernel that has told one run, so that the sidecar is there."""
+    """Open a scenario whose kernel has reported one run, so that its sidecar runs."""
     with (
         Slack() as slack,
         World(folder, url or slack.url, **environ) as world,
         Kernel(world, *([python] if python else [])) as kernel,
     ):
         kernel.run("%load_ext cwnotify")
-        one = FaultScenario(fault, slack, world, kernel)
-        one.expectations.expect("first", "finished")
+        scenario = FaultScenario(fault, slack, world, kernel)
+        scenario.expectations.expect("first", "finished")
         kernel.run("%%notify_on_finish first\n1")
         if not url:
-            until(lambda: world.outbox_messages("done"), 30, "the first alert, and the note of it")
-        yield one
+            until(lambda: world.outbox_messages("done"), 30, "the delivery of the first alert")
+        yield scenario
 
 
-# Does one fault, in a folder of its own.
+# Runs one fault in its own folder.
 FaultRunner = Callable[[Path], FaultResult]

@@ -1,7 +1,7 @@
-"""Lines, rows and settings that nobody should write: a sidecar, an outbox and the settings take them without a fall.
+"""Invalid pipe lines, outbox rows, settings files and AWS events: cwnotify survives them all.
 
-``python -m tests.e2e.faults fuzz [--long]`` does 10,000 of each, or a million, and as many events from AWS. A finding
-is printed with its seed and ends the run.
+``python -m tests.e2e.faults fuzz [--long]`` tries 10,000 of each, or a million. A failure is printed with its seed and
+ends the run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Fuzzer = Callable[[int, int], None]
 
 
 def fuzz_pipe_lines(count: int, seed: int) -> None:
-    """Lines on the pipe, torn apart as JSON and as bytes, one after the other into one sidecar."""
+    """Send pipe lines, mutated as JSON and as bytes, to one sidecar."""
     corpus = [
         {"kind": "started", "id": "1", "run": to_json_dict(SAMPLE_RUN)},
         {"kind": "ended", "id": "2", "ended": to_json_dict(SAMPLE_RUN_ENDED), "hold": True},
@@ -53,13 +53,13 @@ def fuzz_pipe_lines(count: int, seed: int) -> None:
         {"kind": "refresh"},
         {"kind": "unwatch", "panel": "p"},
     ]
-    # Each line that cannot be used is logged.
+    # Each invalid line is logged.
     logging.getLogger("cwnotify.sidecar").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        (_, ours), (theirs, heard) = os.pipe(), os.pipe()
-        os.set_blocking(theirs, False)
-        sidecar = Sidecar(Pipe(theirs, is_writer=False), Pipe(ours, is_writer=True), os.getpid(), -1, Path(folder))
-        # Nobody listens to the answers.
+        (_, answers), (lines, source) = os.pipe(), os.pipe()
+        os.set_blocking(lines, False)
+        sidecar = Sidecar(Pipe(lines, is_writer=False), Pipe(answers, is_writer=True), os.getpid(), -1, Path(folder))
+        # The answers have no reader.
         sidecar._answers.close()
         reader = PipeMessageReader()
         for number in range(count):
@@ -68,19 +68,19 @@ def fuzz_pipe_lines(count: int, seed: int) -> None:
             raw = bytearray(_bytes(line))
             if dice.random() < 0.2:
                 raw[dice.randrange(len(raw))] = dice.randrange(256)
-            os.write(heard, bytes(raw[: 1 << 15]) + b"\n")
-            with _finding("line", seed, number, line):
+            os.write(source, bytes(raw[: 1 << 15]) + b"\n")
+            with _CaseReport("line", seed, number, line):
                 sidecar._read_messages(reader, until_end=False)
         whole = replace(SAMPLE_RUN_ENDED, run=replace(SAMPLE_RUN, id="whole"))
-        os.write(heard, b"\n" + encode_pipe_message("ended", id="3", ended=to_json_dict(whole)))
+        os.write(source, b"\n" + encode_pipe_message("ended", id="3", ended=to_json_dict(whole)))
         sidecar._read_messages(reader, until_end=False)
         with closing(sidecar):
             messages = sidecar._store.current.list_messages()
-            assert "whole" in [message.id for message in messages], "it still does what it is for"
+            assert "whole" in [message.id for message in messages], "a valid line must still be stored"
 
 
 def fuzz_outbox_rows(count: int, seed: int) -> None:
-    """Rows of the outbox, damaged: what can be read is sent, what cannot is dead, and nothing stands in the way."""
+    """Damage outbox rows. A readable row is sent, an unreadable one is dead, and neither blocks the others."""
     watched = asdict(identify_process(os.getpid()))
     corpus = [{"text": "x", "blocks": []}, watched, to_json_dict(SAMPLE_RUN), to_json_dict(SAMPLE_RUN_ENDED)]
     outbox = Outbox("file:/fuzz-rows?vfs=memdb")
@@ -88,20 +88,20 @@ def fuzz_outbox_rows(count: int, seed: int) -> None:
         for number in range(count):
             dice = random.Random(f"{seed} {number}")
             texts = [
-                _bytes(mutate_value(dice, one, corpus, dice.randint(0, 5))).decode() for one in (*corpus, corpus[1])
+                _bytes(mutate_value(dice, value, corpus, dice.randint(0, 5))).decode() for value in (*corpus, corpus[1])
             ]
-            payload, who, begun, over, owner = (text[: dice.choice((5, 1 << 20))] for text in texts)
-            with _finding("row", seed, number, texts):
+            payload, process, run, result, owner = (text[: dice.choice((5, 1 << 20))] for text in texts)
+            with _CaseReport("row", seed, number, texts):
                 outbox.enqueue("damaged", DESTINATION, {"text": "x"}, NOW)
                 outbox.enqueue("whole", DESTINATION, {"text": "y"}, NOW + 1)
                 db.execute("UPDATE messages SET payload = ? WHERE id = 'damaged'", (payload,))
                 db.execute(
                     "INSERT OR REPLACE INTO runs (id, watched, owner, destination, run, seen, vitals, ended) "
                     "VALUES ('1', ?, ?, ?, ?, ?, NULL, ?)",
-                    (who, owner, DESTINATION, begun, NOW, over),
+                    (process, owner, DESTINATION, run, NOW, result),
                 )
                 claimed = [outbox.claim_next(DESTINATION, "me", NOW + 1) for _ in range(3)]
-                assert "whole" in [one.id for one in claimed if one]
+                assert "whole" in [message.id for message in claimed if message]
                 assert len(outbox.list_messages()) == 2
                 outbox.list_open_runs()
                 outbox.expire_messages(NOW + 1, MAX_DELIVERY_AGE)
@@ -109,7 +109,7 @@ def fuzz_outbox_rows(count: int, seed: int) -> None:
 
 
 def fuzz_settings_files(count: int, seed: int) -> None:
-    """Settings files: whatever stands in one, it is read or there is a word for it."""
+    """Load damaged settings files. Each is read or reported."""
     whole = (
         'lang = "ko"\nmention = "@here"\nmin_duration = "5m"\ntimezone = "Asia/Seoul"\nchannel = "#train"\n'
         '[words.en]\n"run.finished" = "{name} is done"\n[other]\nx = [1, 2, {y = 3}]\n'
@@ -118,7 +118,7 @@ def fuzz_settings_files(count: int, seed: int) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = Path(folder) / "cwnotify" / "config.toml"
         path.parent.mkdir()
-        # Opened once: ext4 puts a file on disk when it is emptied, written and closed.
+        # Opened once, because ext4 syncs a file that is truncated, written and closed.
         file = stack.enter_context(path.open("wb", buffering=0))
         for number in range(count):
             dice = random.Random(f"{seed} {number}")
@@ -130,22 +130,22 @@ def fuzz_settings_files(count: int, seed: int) -> None:
                 )
             os.pwrite(file.fileno(), text, 0)
             file.truncate(len(text))
-            with _finding("file", seed, number, bytes(text)):
+            with _CaseReport("file", seed, number, bytes(text)):
                 settings.load_settings(environ={"XDG_CONFIG_HOME": folder, "HOME": folder})
 
 
-class _finding:  # noqa: N801 (used like a function)
-    """Tells which case it was that fell."""
+class _CaseReport:
+    """Add the case to an exception that it causes."""
 
     def __init__(self, kind: str, seed: int, number: int, case: object) -> None:
-        self._where = f"{kind} {number} of seed {seed}: {case!r:.2000}"
+        self._description = f"{kind} {number} of seed {seed}: {case!r:.2000}"
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
-            raise AssertionError(self._where) from error
+            raise AssertionError(self._description) from error
 
 
 def _bytes(value: Any) -> bytes:
@@ -156,7 +156,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def fuzz_aws_events(count: int, seed: int) -> None:
-    """Events from AWS."""
+    """Parse mutated AWS events."""
     fuzz_events.fuzz(count, seed)
 
 
@@ -169,12 +169,12 @@ FUZZERS: dict[str, Fuzzer] = {
 
 
 def main(count: int, seed: int = 1) -> None:
-    """All of them, shared out over the processors, and how long each took."""
+    """Run every fuzzer on all processors and print how long each takes."""
     share = min(count, CASES_PER_PROCESS)
     seeds = range(seed, seed + count // share)
     with ProcessPoolExecutor() as pool:
         for name, act in FUZZERS.items():
-            begun = time.monotonic()
-            # Gathered: a finding in one of them is raised here.
+            start = time.monotonic()
+            # `list` raises the exception of a failed process here.
             list(pool.map(act, [share] * len(seeds), seeds))
-            print(f"fuzz: {count:,} {name} without a fall in {time.monotonic() - begun:.0f} s", flush=True)
+            print(f"fuzz: {count:,} {name} without a failure in {time.monotonic() - start:.0f} s", flush=True)

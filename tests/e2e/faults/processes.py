@@ -1,4 +1,4 @@
-"""Processes stop, go on, restart and fork; fifty of them share one outbox."""
+"""Processes that stop, continue, restart and fork, and fifty kernels on one outbox."""
 
 from __future__ import annotations
 
@@ -15,105 +15,107 @@ from tests.support.slack import Slack
 from tests.support.waiting import until
 
 KERNEL_COUNT = 50
-# Longer than any pause after which somebody might take a stopped process for a dead one.
+# Longer than any timeout after which a stopped process could count as dead.
 STOP_SECONDS = 4.0
 FORK_CELLS = {
     "os.fork in the cell": "import os\npid = os.fork()\nif pid == 0:\n    os._exit(0)\nos.waitpid(pid, 0)",
     **{
-        f"multiprocessing, {how}": (
-            f"import multiprocessing\nwith multiprocessing.get_context({how!r}).Pool(2) as pool:\n"
+        f"multiprocessing, {method}": (
+            f"import multiprocessing\nwith multiprocessing.get_context({method!r}).Pool(2) as pool:\n"
             "    assert pool.map(abs, [-1, -2]) == [1, 2]"
         )
-        for how in ("fork", "spawn", "forkserver")
+        for method in ("fork", "spawn", "forkserver")
     },
 }
 
 
-def begin_run_cell(one: FaultScenario, name: str, body: str, *words: str, on_disk: bool = True) -> Cell:
-    """A cell that has begun and, if it can, stands on disk."""
-    one.expectations.expect(name, *words)
-    cell = one.kernel.submit_cell(f"%%notify_on_finish {name}\nprint('begun', flush=True)\n{body}")
+def begin_run_cell(scenario: FaultScenario, name: str, body: str, *outcomes: str, on_disk: bool = True) -> Cell:
+    """Start a registered cell. Wait until it runs and, with `on_disk`, until the outbox has it."""
+    scenario.expectations.expect(name, *outcomes)
+    cell = scenario.kernel.submit_cell(f"%%notify_on_finish {name}\nprint('begun', flush=True)\n{body}")
     cell.wait_for_output("begun")
     if on_disk:
-        until(lambda: name in [run.run.name for run in one.world.open_runs()], 20, "the run on disk")
+        until(lambda: name in [run.run.name for run in scenario.world.open_runs()], 20, "the run on disk")
     return cell
 
 
-def kill_kernel_and_sidecar(one: FaultScenario) -> None:
-    """End the kernel and its sidecar, so that neither can tell of the other: as when the machine goes down."""
-    sidecars = one.world.sidecar_ids()
+def kill_kernel_and_sidecar(scenario: FaultScenario) -> None:
+    """Kill the kernel and its sidecar at once, as when the machine goes down. Neither reports the other."""
+    sidecars = scenario.world.sidecar_ids()
     for pid in sidecars:
         os.kill(pid, signal.SIGSTOP)
-    one.kernel.kill()
+    scenario.kernel.kill()
     for pid in sidecars:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not one.world.process_ids(), 10, "the end of both")
+    until(lambda: not scenario.world.process_ids(), 10, "the end of both")
 
 
-def stopped_process(who: str, folder: Path) -> FaultResult:
-    """SIGSTOP, and SIGCONT after a while: nobody is taken for dead."""
-    with open_scenario(f"{who} stopped for {STOP_SECONDS:.0f} s", folder) as one:
-        cell = begin_run_cell(one, "stopped", "import time; time.sleep(1)", "finished")
-        pids = [one.kernel.pid] if who == "kernel" else one.world.sidecar_ids()
+def stopped_process(process: str, folder: Path) -> FaultResult:
+    """SIGSTOP, and SIGCONT after a while: the process does not count as dead."""
+    with open_scenario(f"{process} stopped for {STOP_SECONDS:.0f} s", folder) as scenario:
+        cell = begin_run_cell(scenario, "stopped", "import time; time.sleep(1)", "finished")
+        pids = [scenario.kernel.pid] if process == "kernel" else scenario.world.sidecar_ids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         time.sleep(STOP_SECONDS)
-        if who == "sidecar":
-            # The kernel must not wait for a sidecar that does not read.
+        if process == "sidecar":
+            # The kernel must not wait for a stopped sidecar.
             cell.result()
-            one.run_cells()
+            scenario.run_cells()
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-        one.end_fault()
+        scenario.end_fault()
         cell.result()
-        if who == "kernel":
-            one.run_cells()
-        return one.finish()
+        if process == "kernel":
+            scenario.run_cells()
+        return scenario.finish()
 
 
 def kernel_restart(folder: Path) -> FaultResult:
-    """The kernel is restarted in the middle of a run, and is used again."""
-    with open_scenario("kernel restarted in mid-run", folder) as one:
-        begin_run_cell(one, "before", "import time; time.sleep(60)", "lost")
-        one.kernel.restart()
-        one.end_fault()
-        one.kernel.run("%load_ext cwnotify")
-        one.run_cells()
-        return one.finish()
+    """The kernel is restarted during a run and used again."""
+    with open_scenario("kernel restarted in mid-run", folder) as scenario:
+        begin_run_cell(scenario, "before", "import time; time.sleep(60)", "lost")
+        scenario.kernel.restart()
+        scenario.end_fault()
+        scenario.kernel.run("%load_ext cwnotify")
+        scenario.run_cells()
+        return scenario.finish()
 
 
 def child_outlives_kernel(folder: Path) -> FaultResult:
-    """The kernel is killed while a child that it forked lives on with all its pipes."""
-    with open_scenario("a forked child outlives the kernel", folder) as one:
-        one.kernel.run("import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)")
-        begin_run_cell(one, "parent", "import time; time.sleep(60)", "lost")
-        one.kernel.kill()
-        one.end_fault()
-        return one.finish(10)
+    """The kernel is killed while a forked child with all its pipes continues."""
+    with open_scenario("a forked child outlives the kernel", folder) as scenario:
+        scenario.kernel.run("import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)")
+        begin_run_cell(scenario, "parent", "import time; time.sleep(60)", "lost")
+        scenario.kernel.kill()
+        scenario.end_fault()
+        return scenario.finish(10)
 
 
 def fork_in_cell(name: str, body: str, folder: Path) -> FaultResult:
-    """The cell makes processes of its own: it alone is told, once."""
-    with open_scenario(name, folder) as one:
+    """The cell starts processes. Only the cell is reported, once."""
+    with open_scenario(name, folder) as scenario:
         for number in range(3):
-            one.expectations.expect(f"forks{number}", "finished")
-            assert one.kernel.run(f"%%notify_on_finish forks{number}\n{body}", 60).status == "ok"
-        return one.finish()
+            scenario.expectations.expect(f"forks{number}", "finished")
+            assert scenario.kernel.run(f"%%notify_on_finish forks{number}\n{body}", 60).status == "ok"
+        return scenario.finish()
 
 
 def many_kernels(folder: Path) -> FaultResult:
-    """Fifty kernels on one outbox, each with three runs, all of them at once."""
-    count = AlertExpectations()
+    """Fifty kernels on one outbox, each with three runs, all at the same time."""
+    expectations = AlertExpectations()
     with Slack() as slack, World(folder, slack.url) as world, ShellForker(world) as shells:
-        crowd = [shells.start(f"m{number}", 0.1, cells=3, linger=2.0) for number in range(KERNEL_COUNT)]
-        for shell in crowd:
+        all_shells = [shells.start(f"m{number}", 0.1, cells=3, linger=2.0) for number in range(KERNEL_COUNT)]
+        for shell in all_shells:
             for cell in ("", ".1", ".2"):
-                count.expect(f"{shell.name}{cell}", "finished")
-        for shell in crowd:
+                expectations.expect(f"{shell.name}{cell}", "finished")
+        for shell in all_shells:
             shell.wait_for("z", 90)
-        begun = time.monotonic()
+        start = time.monotonic()
         until(lambda: len(world.process_ids()) == 1, 90, "the end of all sidecars")
-        return count.to_result(f"{KERNEL_COUNT} kernels on one outbox", slack, recovered=time.monotonic() - begun)
+        return expectations.to_result(
+            f"{KERNEL_COUNT} kernels on one outbox", slack, recovered=time.monotonic() - start
+        )
 
 
 FAULTS: dict[str, FaultRunner] = {

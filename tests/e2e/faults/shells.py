@@ -1,9 +1,9 @@
-"""Hundreds of short-lived kernels: real IPython shells, forked from one process that has imported what they need.
+"""Hundreds of short-lived kernels: real IPython shells, forked from one process that has done the imports.
 
-A shell runs registered cells as ipykernel would let it, but without ipykernel's sockets, which take a second to set
-up. It tells each step that it has taken through a pipe, at once, so whoever kills it knows what had happened by then:
+A shell runs registered cells like ipykernel, but without the sockets of ipykernel, which take a second to open. It
+writes each step to a pipe at once, so that a test knows what happened before a kill:
 
-``a`` before the cell, ``b`` in the cell's first line, ``e`` in its last one, ``x`` after it, ``z`` before it leaves.
+``a`` before the cell, ``b`` in the cell's first line, ``e`` in its last line, ``x`` after it, ``z`` before the exit.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CELL_TEMPLATE = "%%notify_on_finish {name}\nstep('b')\nimport time; time.sleep({
 
 
 class ShellForker:
-    """The process that the shells are forked from; a context manager. It lives in `world`, and they do."""
+    """The process that forks the shells, in `world`; a context manager."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._lock = threading.Lock()
 
     def __enter__(self) -> ShellForker:
-        self._nursery = self.world.launch(
+        self._process = self.world.launch(
             "python", "-m", "tests.e2e.faults.shells", env={"PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE
         )
         return self
@@ -39,20 +39,20 @@ class ShellForker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._nursery.stdin
-        self._nursery.stdin.close()
-        self._nursery.wait(30)
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(30)
 
     def start(self, name: str, seconds: float, cells: int = 1, linger: float = 0.0) -> Shell:
-        """Start a shell that runs `cells` registered cells of so many seconds, and stays so long after them."""
+        """Start a shell that runs `cells` registered cells of `seconds` each, and exits `linger` seconds later."""
         path = self.world.home / f"steps-{name}"
         os.mkfifo(path)
         reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        order = {"steps": str(path), "name": name, "seconds": seconds, "cells": cells, "linger": linger}
+        options = {"steps": str(path), "name": name, "seconds": seconds, "cells": cells, "linger": linger}
         with self._lock:
-            assert self._nursery.stdin
-            self._nursery.stdin.write(json.dumps(order) + "\n")
-            self._nursery.stdin.flush()
+            assert self._process.stdin
+            self._process.stdin.write(json.dumps(options) + "\n")
+            self._process.stdin.flush()
         shell = Shell(name, reading)
         shell.wait_for("\n", 60)
         return shell
@@ -60,7 +60,7 @@ class ShellForker:
 
 @dataclass
 class Shell:
-    """One of them."""
+    """A forked shell."""
 
     name: str
     steps_fd: int
@@ -68,22 +68,22 @@ class Shell:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The shell's process."""
         return int(self.output.partition("\n")[0])
 
     @property
     def steps(self) -> str:
-        """The steps that it has taken."""
+        """The steps so far."""
         self._take(0)
         return self.output.partition("\n")[2]
 
     def wait_for(self, step: str, seconds: float = 30.0) -> None:
-        """Wait until it has taken this step; an assertion fails if it ends before, or does not come so far."""
+        """Wait until the shell has taken `step`. An assertion fails if it ends first or takes too long."""
         while step not in self.output:
-            assert self._take(seconds), f"{self.name} said {self.output!r} and no {step!r}"
+            assert self._take(seconds), f"{self.name} wrote {self.output!r} but not {step!r}"
 
     def wait_for_end(self, seconds: float = 30.0) -> None:
-        """Wait until it is gone, and hear all that it said."""
+        """Wait until the shell has ended, and read its last steps."""
         while self._take(seconds):
             pass
 
@@ -96,7 +96,7 @@ class Shell:
             return False
         if not data:
             if not self.output:
-                # Nobody has opened the other end yet.
+                # The shell has not opened the pipe yet.
                 time.sleep(0.005)
                 return True
             os.close(self.steps_fd)
@@ -105,38 +105,38 @@ class Shell:
         return bool(data)
 
 
-def _live(order: dict[str, object]) -> None:
-    """In the forked process: be a shell."""
+def _run_shell(options: dict[str, object]) -> None:
+    """Run a shell in the forked process."""
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
-    steps = os.open(str(order["steps"]), os.O_WRONLY)
+    steps = os.open(str(options["steps"]), os.O_WRONLY)
     os.write(steps, f"{os.getpid()}\n".encode())
     shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     shell.user_ns["step"] = lambda text: os.write(steps, text.encode())
     shell.run_line_magic("load_ext", "cwnotify")
-    for number in range(int(str(order["cells"]))):
-        name = f"{order['name']}.{number}" if number else order["name"]
+    for number in range(int(str(options["cells"]))):
+        name = f"{options['name']}.{number}" if number else options["name"]
         os.write(steps, b"a")
-        shell.run_cell(CELL_TEMPLATE.format(name=name, seconds=order["seconds"]), store_history=False)
+        shell.run_cell(CELL_TEMPLATE.format(name=name, seconds=options["seconds"]), store_history=False)
         os.write(steps, b"x")
-    shell.run_cell(f"import time; time.sleep({order['linger']})")
+    shell.run_cell(f"import time; time.sleep({options['linger']})")
     os.write(steps, b"z")
 
 
 def main() -> None:
-    """Fork a shell for each line, and fetch those that have ended."""
+    """Fork a shell for each line, and reap those that have ended."""
     import IPython.core.interactiveshell  # noqa: F401
 
-    silence = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(silence, stream)
-    while (line := _line()) is not None:
+        os.dup2(null, stream)
+    while (line := _next_line()) is not None:
         if line and os.fork() == 0:
             try:
-                _live(json.loads(line))
+                _run_shell(json.loads(line))
             finally:
-                # As a program that ends: threads are waited for, and what stands in atexit is done.
+                # End like a program: wait for threads and run the atexit hooks.
                 sys.exit()
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -145,20 +145,20 @@ def main() -> None:
             pass
 
 
-_rest = b""
+_unread = b""
 
 
-def _line() -> str | None:
-    """The next order; empty if there is none yet, None at the end."""
-    global _rest
-    while b"\n" not in _rest:
+def _next_line() -> str | None:
+    """Return the next line. It is empty if there is none yet, and None at the end."""
+    global _unread
+    while b"\n" not in _unread:
         if not select.select([0], [], [], 0.05)[0]:
             return ""
         data = os.read(0, 65536)
         if not data:
             return None
-        _rest += data
-    line, _, _rest = _rest.partition(b"\n")
+        _unread += data
+    line, _, _unread = _unread.partition(b"\n")
     return line.decode()
 
 

@@ -1,4 +1,4 @@
-"""Slack refuses, hangs, drips, lies, asks to wait, or is gone; its host has no name, or a certificate nobody trusts."""
+"""Slack rejects, hangs, drips, limits the rate or is down; its name or its certificate is invalid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import trustme
 
@@ -41,104 +42,112 @@ PERMANENT_ANSWERS = {
 
 
 def transient_error(name: str, answer: Answer, folder: Path) -> FaultResult:
-    """It lasts until an attempt has failed."""
-    with open_scenario(name, folder) as one:
-        one.slack.answer = answer
-        one.run_cells()
-        one.wait_for_failed_attempt()
-        return _back(one)
+    """Slack fails until an attempt has failed."""
+    with open_scenario(name, folder) as scenario:
+        scenario.slack.answer = answer
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
+        return _recover(scenario)
 
 
-def _back(one: FaultScenario) -> FaultResult:
-    one.slack.answer = Answer()
-    one.end_fault()
-    return one.finish()
+def _recover(scenario: FaultScenario) -> FaultResult:
+    scenario.slack.answer = Answer()
+    scenario.end_fault()
+    return scenario.finish()
+
+
+def wait_for_messages(scenario: FaultScenario, state: str, seconds: float) -> None:
+    """Wait until every message but the first, which was delivered, has this state."""
+    count = len(scenario.expectations.expected_words) - 1
+    until(lambda: len(scenario.world.outbox_messages(state)) == count, seconds, f"{count} {state} messages")
 
 
 def permanent_error(name: str, answer: Answer, folder: Path) -> FaultResult:
-    """The alerts are dead with a reason, until a person sends them again."""
-    with open_scenario(name, folder) as one:
-        one.slack.answer = answer
-        one.run_cells()
-        until(
-            lambda: len(one.world.outbox_messages("dead")) == len(one.expectations.expected_words) - 1, 20, "giving up"
-        )
-        assert all(message.reason for message in one.world.outbox_messages("dead"))
-        one.slack.answer = Answer()
-        one.end_fault()
-        one.world.execute("cwnotify", "outbox", "retry", "--all")
-        return one.finish()
+    """The alerts are dead with a reason until the user resends them."""
+    with open_scenario(name, folder) as scenario:
+        scenario.slack.answer = answer
+        scenario.run_cells()
+        wait_for_messages(scenario, "dead", 20)
+        assert all(message.reason for message in scenario.world.outbox_messages("dead"))
+        scenario.slack.answer = Answer()
+        scenario.end_fault()
+        scenario.world.execute("cwnotify", "outbox", "retry", "--all")
+        return scenario.finish()
 
 
 def rejected_blocks(folder: Path) -> FaultResult:
     """400 invalid_blocks."""
-    with open_scenario("400 invalid_blocks", folder) as one:
-        one.slack.next_answers += [Answer(400, "invalid_blocks")]
-        one.run_cells()
-        one.end_fault()
-        return one.finish()
+    with open_scenario("400 invalid_blocks", folder) as scenario:
+        scenario.slack.next_answers += [Answer(400, "invalid_blocks")]
+        scenario.run_cells()
+        scenario.end_fault()
+        return scenario.finish()
 
 
 def refused_connections(folder: Path) -> FaultResult:
     """Slack refuses connections."""
-    with open_scenario("Slack refuses connections", folder) as one:
-        one.slack.refuse_connections()
-        one.run_cells()
-        one.wait_for_failed_attempt()
-        one.slack.accept_connections()
-        return _back(one)
+    with open_scenario("Slack refuses connections", folder) as scenario:
+        scenario.slack.refuse_connections()
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
+        scenario.slack.accept_connections()
+        return _recover(scenario)
 
 
 def outage_until_kernel_exit(folder: Path) -> FaultResult:
-    """Slack is away for the kernel's whole life, and comes back after it."""
-    with open_scenario("away until the kernel is gone", folder) as one:
-        one.slack.refuse_connections()
-        one.run_cells()
-        one.wait_for_failed_attempt()
-        one.kernel.kill()
-        one.slack.accept_connections()
-        return _back(one)
+    """Slack is down until the kernel has ended."""
+    with open_scenario("away until the kernel is gone", folder) as scenario:
+        scenario.slack.refuse_connections()
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
+        scenario.kernel.kill()
+        scenario.slack.accept_connections()
+        return _recover(scenario)
 
 
 class _TlsSlack(Slack):
-    """The stand-in behind TLS, as ``slack.test``."""
+    """The stand-in with TLS, as ``slack.test``."""
 
     def __init__(self, authority: trustme.CA) -> None:
         super().__init__()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("slack.test", "localhost").configure_cert(self._context)
 
-    def at(self, host: str) -> str:
-        """The webhook at this name for the host."""
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def webhook_at(self, host: str) -> str:
+        """Return the webhook with this host name."""
         return self.url.replace("http://127.0.0.1", f"https://{host}")
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection = self._context.wrap_socket(connection, server_side=True)
         except OSError:
-            # Who does not trust us leaves in the middle of the greeting.
+            # A client that does not trust the certificate closes the connection.
             connection.close()
             return
         super()._serve(connection)
 
 
 def untrusted_certificate(folder: Path) -> FaultResult:
-    """TLS fails, until the certificate's authority is trusted."""
-    right, wrong, bundle = trustme.CA(), trustme.CA(), folder / "bundle.pem"
-    wrong.cert_pem.write_to_path(bundle)
+    """TLS fails until the certificate authority is trusted."""
+    trusted, other, bundle = trustme.CA(), trustme.CA(), folder / "bundle.pem"
+    other.cert_pem.write_to_path(bundle)
     with (
-        _TlsSlack(right) as slack,
-        open_scenario("TLS fails", folder, slack.at("localhost"), REQUESTS_CA_BUNDLE=str(bundle)) as one,
+        _TlsSlack(trusted) as slack,
+        open_scenario("TLS fails", folder, slack.webhook_at("localhost"), REQUESTS_CA_BUNDLE=str(bundle)) as scenario,
     ):
-        one.slack = slack
-        one.run_cells()
-        one.wait_for_failed_attempt()
-        right.cert_pem.write_to_path(bundle)
-        return _back(one)
+        scenario.slack = slack
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
+        trusted.cert_pem.write_to_path(bundle)
+        return _recover(scenario)
 
 
 def dns_failure(folder: Path) -> FaultResult:
-    """Slack's name cannot be resolved, until it can: in a file system of its own, whose /etc/hosts changes."""
+    """Slack's name cannot be resolved at first. /etc/hosts changes in a mount namespace."""
     authority, bundle, hosts = trustme.CA(), folder / "bundle.pem", folder / "hosts"
     authority.cert_pem.write_to_path(bundle)
     hosts.write_text("127.0.0.1 localhost\n")
@@ -148,48 +157,42 @@ def dns_failure(folder: Path) -> FaultResult:
     python.chmod(0o755)
     with (
         _TlsSlack(authority) as slack,
-        open_scenario("DNS fails", folder, slack.at("slack.test"), python, REQUESTS_CA_BUNDLE=str(bundle)) as one,
+        open_scenario(
+            "DNS fails", folder, slack.webhook_at("slack.test"), python, REQUESTS_CA_BUNDLE=str(bundle)
+        ) as scenario,
     ):
-        one.slack = slack
-        one.run_cells()
-        one.wait_for_failed_attempt()
+        scenario.slack = slack
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
         with hosts.open("a") as file:
             file.write("127.0.0.1 slack.test\n")
-        return _back(one)
+        return _recover(scenario)
 
 
 def outage_over_a_day(folder: Path) -> FaultResult:
-    """Slack is away for longer than a day, then outbox retry."""
-    with open_scenario("away for more than a day, then outbox retry", folder) as one:
-        one.slack.refuse_connections()
-        one.run_cells()
-        one.wait_for_failed_attempt()
-        until(
-            lambda: len(one.world.outbox_messages("pending")) == len(one.expectations.expected_words) - 1,
-            10,
-            "all of them on disk",
-        )
-        kill_kernel_and_sidecar(one)
-        age_outbox(one.world, 26 * 3600)
-        with Kernel(one.world) as kernel:
-            one.kernel = kernel
+    """Slack is down for more than a day, until ``outbox retry``."""
+    with open_scenario("away for more than a day, then outbox retry", folder) as scenario:
+        scenario.slack.refuse_connections()
+        scenario.run_cells()
+        scenario.wait_for_failed_attempt()
+        wait_for_messages(scenario, "pending", 10)
+        kill_kernel_and_sidecar(scenario)
+        age_outbox(scenario.world, 26 * 3600)
+        with Kernel(scenario.world) as kernel:
+            scenario.kernel = kernel
             kernel.run("%load_ext cwnotify")
             kernel.run("%%notify_on_finish --min 1h later\n1")
-            until(
-                lambda: len(one.world.outbox_messages("dead")) == len(one.expectations.expected_words) - 1,
-                20,
-                "giving up",
-            )
-            silent = "%%notify_on_finish --min 1h later\n1"
-            until(lambda: "could not be delivered: given up after 26 h" in kernel.run(silent).text, 10, "a word of it")
-            one.slack.accept_connections()
-            one.end_fault()
-            one.world.execute("cwnotify", "outbox", "retry", "--all")
-            return one.finish()
+            wait_for_messages(scenario, "dead", 20)
+            quiet_cell = "%%notify_on_finish --min 1h later\n1"
+            until(lambda: "given up after 26 h" in kernel.run(quiet_cell).text, 10, "the warning")
+            scenario.slack.accept_connections()
+            scenario.end_fault()
+            scenario.world.execute("cwnotify", "outbox", "retry", "--all")
+            return scenario.finish()
 
 
 def age_outbox(world: World, seconds: float) -> None:
-    """Let all that is in the outbox have happened so many seconds earlier."""
+    """Move every message in the outbox `seconds` into the past."""
     with closing(sqlite3.connect(world.state_dir / "outbox.sqlite3")) as db, db:
         db.execute(
             "UPDATE messages SET created = created - ?1, due = due - ?1, leased_until = max(leased_until - ?1, 0), "

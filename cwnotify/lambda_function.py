@@ -5,22 +5,24 @@ Imports the standard library, `alerts`, and the modules of `slack` that work wit
 A drop-in replacement for AWS's blueprint *cloudwatch-alarm-to-slack-python*. Its environment:
 
 ``hookUrl``
-    The webhook's URL, with or without ``https://``; or where it is stored, ``ssm:/name`` or ``secretsmanager:name``.
-    Also every form that `cwnotify.alerts.webhook_url.parse_webhook_url` reads: quotes, ``NAME=URL`` and JSON.
+    The webhook's URL, with or without ``https://``, or a reference: ``ssm:/name`` or ``secretsmanager:name``.
+    Also accepts every form that `cwnotify.alerts.webhook_url.parse_webhook_url` reads: quotes, ``NAME=URL`` and JSON.
 ``kmsEncryptedHookUrl``
     Instead of ``hookUrl``: base64 of the URL, encrypted by KMS.
 ``slackChannel``, ``lang``, ``timeZone``
     Optional. Only legacy webhooks support the channel.
 ``contributorEvents``
-    ``true`` if the EventBridge rules also bring ``CloudWatch Alarm Contributor State Change``. The event that only
-    counts an alarm's time series is then dropped, because each series has its own event.
+    ``true`` if the EventBridge rules also forward ``CloudWatch Alarm Contributor State Change``. The summary event of
+    an alarm on several time series is then dropped, because each series has its own event.
 
-What Slack does not accept is raised, or reported to SQS by record. AWS then tries again, and finally moves the event
-to the dead-letter queue. The event source of a queue needs ``ReportBatchItemFailures``.
+If Slack does not accept a message, the function raises an error, or reports the failed records of an SQS batch. AWS
+then retries, and finally moves the event to the dead-letter queue. An SQS event source needs
+``ReportBatchItemFailures``.
 
 Delivery is at least once. SNS and EventBridge call the function asynchronously and repeat the whole event when it
-raises, even if Slack accepted a part. A warm function remembers that part (by SQS's message id or AWS's request id)
-and skips it; a cold one sends it again. Exception texts are never logged, because they may contain the URL.
+raises, even if Slack accepted part of it. A warm function remembers that part (by SQS's message id or AWS's request
+id) and skips it. After a cold start, it is sent again. Exception texts are never logged, because they may
+contain the URL.
 """
 
 from __future__ import annotations
@@ -43,14 +45,14 @@ if TYPE_CHECKING:
 
     from cwnotify.alerts.events.alarms import AwsEvent
 
-    # The same for each copy of an event.
+    # Identifies an event. Copies of one event have the same key.
     EventKey = tuple[type, str]
 
 WEBHOOK_VARIABLE, ENCRYPTED_WEBHOOK_VARIABLE = "hookUrl", "kmsEncryptedHookUrl"
 CONTRIBUTOR_EVENTS_VARIABLE = "contributorEvents"
-# Time to report what went wrong before AWS ends the function without a message.
+# Time reserved to report an error before AWS ends the function.
 EXIT_RESERVE_SECONDS = 0.5
-# A webhook in AWS may be replaced.
+# The webhook stored in AWS may be replaced, so the cache expires.
 WEBHOOK_CACHE_TTL = 300.0  # seconds
 # Partly delivered records that a warm function remembers.
 _MAX_REMEMBERED_RECORDS = 100
@@ -61,12 +63,12 @@ _accepted: dict[str, set[EventKey]] = {}
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:
-    """Send a message for every event in `event`, in whatever envelopes it comes.
+    """Send a message for every event in `event`, whatever its envelope.
 
     Returns
     -------
     dict
-        ``messages``, how many Slack accepted; ``batchItemFailures``, the records from SQS that were not fully accepted.
+        ``messages``: how many Slack accepted. ``batchItemFailures``: the SQS records that were not fully accepted.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def _is_http_request(event: object) -> bool:
 
 
 def _make_response(result: dict[str, object]) -> dict[str, object]:
-    """Return the only form that API Gateway and load balancers accept. Without it, SNS repeats the request."""
+    """Return the response format that API Gateway and load balancers require. Otherwise SNS repeats the request."""
     headers = {"Content-Type": "application/json"}
     return {"statusCode": 200, "headers": headers, "body": json.dumps(result), "isBase64Encoded": False}
 
@@ -116,12 +118,12 @@ def handle_event(
 
 
 def _drop_summaries(events: Sequence[AwsEvent], environ: Mapping[str, str]) -> list[AwsEvent]:
-    """Drop events that only count time series, if the stack's rules also bring an event for each series."""
+    """Drop summary events of several time series, if the stack's rules also forward an event for each series."""
     if environ.get(CONTRIBUTOR_EVENTS_VARIABLE) != "true":
         return list(events)
     others = [event for event in events if not getattr(event, "contributors_follow", False)]
     if len(others) < len(events):
-        print("dropped: a summary of time series, which have events of their own")
+        print("dropped a summary event: each of its time series has its own event")
     return others
 
 
@@ -155,7 +157,7 @@ def _remember_accepted(id: str, keys: set[EventKey]) -> None:
 
 
 def _make_countdown(context: Any) -> Callable[[], float]:
-    """Return a function that returns the remaining seconds, of the default limit if there is no context."""
+    """Return a function that returns the remaining seconds; without a context, those of the default limit."""
     get_milliseconds = getattr(context, "get_remaining_time_in_millis", None)
     if get_milliseconds is not None:
         return lambda: get_milliseconds() / 1000 - EXIT_RESERVE_SECONDS

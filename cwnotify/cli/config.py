@@ -21,11 +21,13 @@ MAX_VALUE_WIDTH = 40  # characters; longer values push their origin to the right
 
 
 @click.command()
-@click.option("--init", is_flag=True, help="Write a config.toml that explains every setting, unless one exists")
-@click.option("--words", "lang", type=click.Choice(LANGUAGES), help="Print all sentences of a language, to change some")
+@click.option("--init", is_flag=True, help="Write a config.toml that explains every setting, if none exists")
+@click.option(
+    "--words", "lang", type=click.Choice(LANGUAGES), help="Print the alert texts of a language as a template to edit"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON")
 def config(init: bool, lang: str | None, as_json: bool) -> None:
-    """Show each setting and where it comes from. Of the webhook only the host is shown."""
+    """Show each setting and where it comes from. For the webhook, show only the host."""
     from cwnotify.settings.explain import build_translation_table, explain_settings
 
     if init:

@@ -33,14 +33,14 @@ OUTBOX_POLL_INTERVAL = 0.1  # seconds
 
 @click.group()
 def outbox() -> None:
-    """List undelivered alerts and why they failed, resend them or delete them."""
+    """List undelivered alerts with the reasons, resend them, or delete them."""
 
 
 @outbox.command("list", short_help="List pending and dead alerts")
 @click.option("--all", "include_settled", is_flag=True, help="Include delivered and suppressed alerts")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON")
 def list_messages(include_settled: bool, as_json: bool) -> None:
-    """List pending and dead alerts. Slack rejected a dead alert for good, or it waited too long."""
+    """List pending and dead alerts. An alert is dead if Slack rejected it for good, or if it waited too long."""
     with _open_outbox() as (box, fingerprint):
         messages = box.list_messages() if include_settled else box.list_messages("pending", "dead")
     if as_json:
@@ -57,7 +57,7 @@ def list_messages(include_settled: bool, as_json: bool) -> None:
 @click.argument("ids", nargs=-1)
 @click.option("--all", "select_all", is_flag=True, help="Resend all dead alerts")
 def retry(ids: tuple[str, ...], select_all: bool) -> None:
-    """Resend dead alerts to the configured webhook. The beginning of an ID is enough."""
+    """Resend dead alerts to the configured webhook. An ID may be shortened to its first characters."""
     from cwnotify.slack.destination import WebhookResolver
 
     secret = settings.load_settings_or_raise().webhook
@@ -108,7 +108,7 @@ def _list_pending(box: Outbox, fingerprint: str) -> list[OutboxMessage]:
 @click.argument("ids", nargs=-1)
 @click.option("--all", "select_all", is_flag=True, help="Delete all dead alerts")
 def purge(ids: tuple[str, ...], select_all: bool) -> None:
-    """Delete dead alerts. The beginning of an ID is enough."""
+    """Delete dead alerts. An ID may be shortened to its first characters."""
     with _open_outbox() as (box, _):
         click.echo(f"{box.delete_dead(_select_dead_ids(box, ids, select_all))} deleted.")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cwnotify.deploy.spec import Plan, PlannedChange
 
 POLICY_NAMES = ("deployer", "notebook", "function", "boundary")
-_name_option = click.option("--name", default="cwnotify", help="Set the stack's name. Default: cwnotify")
+_name_option = click.option("--name", default="cwnotify", help="Use this stack name. Default: cwnotify")
 
 
 class _DatapointsParam(click.ParamType[tuple[int, int]]):
@@ -47,15 +47,15 @@ class _TagParam(click.ParamType[tuple[str, str]]):
 @click.option("--tag", "tags", multiple=True, type=_TagParam(), help="Watch all instances that have this tag")
 @click.option("--threshold", type=float, metavar="PERCENT", help="Fire the busy alarm above this CPU. Default: 50")
 @click.option("--idle", type=float, metavar="PERCENT", help="Fire the off alarm below this CPU. Default: 10")
-@click.option("--period", type=int, metavar="SECONDS", help="Set the length of a datapoint. Default: 300")
-@click.option("--datapoints", type=_DatapointsParam(), help="Fire if M of the last N datapoints match. Default: 2/3")
+@click.option("--period", type=int, metavar="SECONDS", help="Set the period of a datapoint. Default: 300")
+@click.option("--datapoints", type=_DatapointsParam(), help="Fire if M of the last N points breach. Default: 2/3")
 @click.option("--alarm", "alarms", multiple=True, metavar="NAME", help="Also send this existing alarm to Slack")
 @click.option(
-    "--allow-account", "accounts", multiple=True, metavar="ID", help="Let this account's alarms use the topic"
+    "--allow-account", "accounts", multiple=True, metavar="ID", help="Let this account's alarms publish to the topic"
 )
-@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Stop watching an instance, alarm or account")
-@click.option("--fleet/--no-fleet", default=None, help="Send all alarms that have the prefix, in digests")
-@click.option("--prefix", metavar="TEXT", help="Set the name prefix for --fleet. Default: NAME-")
+@click.option("--drop", "dropped", multiple=True, metavar="ID|NAME", help="Remove an instance, alarm or account")
+@click.option("--fleet/--no-fleet", default=None, help="Send all alarms with the prefix, many as digests")
+@click.option("--prefix", metavar="TEXT", help="Set the prefix of alarm names. Default: NAME-")
 @click.option("--bucket", metavar="NAME", help="Use your own bucket for the function's code")
 @click.option("--boundary", metavar="ARN", help="Limit the role (ARN or none). Default: NAME-boundary")
 @click.option("--kms-key", metavar="KEY", help="Encrypt the topic; KEY's policy must allow CloudWatch")
@@ -65,7 +65,7 @@ class _TagParam(click.ParamType[tuple[str, str]]):
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would change, and change nothing")
 @_name_option
 def deploy(tags: tuple[tuple[str, str], ...], plan_only: bool, **options: Any) -> None:
-    """Send CloudWatch alarms to Slack. Omitted options keep their values."""
+    """Send CloudWatch alarms to Slack. Omitted options keep their deployed values."""
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
@@ -93,7 +93,7 @@ def deploy(tags: tuple[tuple[str, str], ...], plan_only: bool, **options: Any) -
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be removed, and remove nothing")
 @_name_option
 def teardown(name: str, yes: bool, plan_only: bool) -> None:
-    """Remove everything that deploy created, and nothing else. Alarms that existed before remain."""
+    """Remove everything that deploy created, and nothing else. Alarms that existed before are kept."""
     from cwnotify.aws.session import AwsSession
     from cwnotify.deploy import stack
 
@@ -153,11 +153,13 @@ def stack(name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("role", type=click.Choice(POLICY_NAMES), required=False, metavar="[ROLE]")
-@click.option("--account", default="*", metavar="ID", help="Limit to this account (12 digits). Default: any")
-@click.option("--region", default="*", help="Limit to this region. Default: any")
-@click.option("--prefix", metavar="TEXT", help="Use the --prefix of deploy. Default: NAME-")
-@click.option("--boundary", metavar="ARN", help="Use the --boundary of deploy. Default: NAME-boundary")
-@click.option("--webhook", default="", metavar="REFERENCE", help="Read your own ssm:/name or secretsmanager:name")
+@click.option("--account", default="*", metavar="ID", help="Limit the policy to this account (12 digits). Default: any")
+@click.option("--region", default="*", help="Limit the policy to this region. Default: any")
+@click.option("--prefix", metavar="TEXT", help="Use the same --prefix as for deploy. Default: NAME-")
+@click.option("--boundary", metavar="ARN", help="Use the same --boundary as for deploy. Default: NAME-boundary")
+@click.option(
+    "--webhook", default="", metavar="REFERENCE", help="Allow reading your own ssm:/name or secretsmanager:name"
+)
 @_name_option
 def policy(
     role: str | None, name: str, account: str, region: str, prefix: str | None, boundary: str | None, webhook: str
@@ -218,12 +220,14 @@ def bundle(output: Path) -> None:
 
 @click.command()
 @click.argument("alarm")
-@click.option("--last", type=click.IntRange(1, 100), default=1, help="Show this many changes. Default: 1")
-@click.option("--send", is_flag=True, help="Also send them to Slack")
+@click.option("--last", type=click.IntRange(1, 100), default=1, help="Show the last N changes. Default: 1")
+@click.option("--send", is_flag=True, help="Also send the messages to Slack")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Write messages in this language")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Render them to an HTML page")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Render the messages to an HTML page"
+)
 def replay(alarm: str, last: int, send: bool, lang: str | None, output: Path | None) -> None:
-    """Show what ALARM published, as in Slack. With --send, send it to Slack again."""
+    """Show what ALARM last published as Slack messages. With --send, send them to Slack again."""
     from cwnotify.alerts.locale import to_plain_text
     from cwnotify.alerts.messages.render import render_alert
     from cwnotify.aws.session import AwsSession

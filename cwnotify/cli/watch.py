@@ -40,13 +40,16 @@ _METRICS = ", ".join(PRESET_METRICS)
 @click.option("--tag", default="", metavar="KEY=VALUE", help="Watch all instances that have this tag")
 @click.option("--metric", default="cpu", help=f"Show {_METRICS} or NAMESPACE/NAME. Default: cpu")
 @click.option(
-    "--alarms", multiple=True, metavar="NAME", help="Watch these alarms: NAME or PREFIX*. Default: the instances'"
+    "--alarms",
+    multiple=True,
+    metavar="NAME",
+    help="Watch these alarms: NAME or PREFIX*. Default: the alarms of the instances",
 )
 @click.option(
     "--alarm-slack",
     default="auto",
     type=click.Choice(("auto", "always", "never")),
-    help="Send alarm changes to Slack; auto: unless the deployed stack sends them. Default: auto",
+    help="Send alarm changes to Slack; auto skips those that the deployed stack sends. Default: auto",
 )
 @click.option("--range", default="3h", help="Show this much history, 5m to 15d. Default: 3h")
 @click.option("--once", is_flag=True, help="Show the current state and exit")
@@ -54,7 +57,7 @@ _METRICS = ", ".join(PRESET_METRICS)
 def watch(once: bool, as_json: bool, **options: Any) -> None:
     """Watch CPU and alarms from a terminal or a service, and send alarm changes to Slack.
 
-    Draws a live picture on a terminal, and prints one line per change to a pipe or a file. Press Ctrl-C to stop.
+    Draws a live view on a terminal, or prints one line per change to a pipe or a file. Press Ctrl-C to stop.
     """
     config = settings.load_settings_or_raise()
     request = replace(resolve_panel_request(config, **options), pictures=False)

@@ -57,7 +57,7 @@ def _read_webhook_text() -> str:
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Write the message in this language")
 @click.option("--alarm", is_flag=True, help="Send a sample alarm instead")
 @click.option("--lambda", "function", is_flag=True, help="Invoke the deployed function with AWS's test event instead")
-@click.option("--name", default="cwnotify", help="Set the stack's name for --lambda. Default: cwnotify")
+@click.option("--name", default="cwnotify", help="Use this stack name for --lambda. Default: cwnotify")
 def test(lang: str | None, alarm: bool, function: bool, name: str) -> None:
     """Send a test message to Slack, and show the reason if it cannot be delivered."""
     if function:

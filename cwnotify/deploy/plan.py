@@ -34,14 +34,14 @@ from cwnotify.deploy.template import (
 from cwnotify.errors import AwsError, UsageError
 from cwnotify.settings import REFERENCE_PREFIXES, NoWebhookError
 
-# cwnotify writes to no alarm that it did not create, so only a person can remove the action.
+# cwnotify does not change alarms that it did not create, so the user must remove the action.
 DETACH_HINT = "remove that action in the CloudWatch console (the alarm, Edit, Notification)"
-# A parameter of CloudFormation holds 4,096 bytes, and an account takes 13.
+# A CloudFormation parameter holds 4,096 bytes, and each account needs 13.
 _MAX_ACCOUNTS = 300
 # Resources of every stack, rounded up.
 _CORE_RESOURCES = 20
 _CORE_DETAIL = "topic, function, log, role, dead-letter queue and its alarm"
-_FLEET_DETAIL = "one rule for every alarm named {prefix}…, a queue, and digests in a storm"
+_FLEET_DETAIL = "one rule for all alarms named {prefix}…, a queue, and digests when many alarms change at once"
 
 
 def compute_deploy_steps(spec: StackSpec, state: DeployedState, code: bytes, nonce: str) -> Plan:
@@ -113,7 +113,7 @@ def compute_teardown_steps(state: DeployedState) -> Plan:
             *alarms,
         )
         steps.append(PlanStep(lambda aws, on_event: cloudformation.delete_stack(aws, stack, on_event), changes))
-    detail = f"keeps its action on the topic that was removed; {DETACH_HINT}"
+    detail = f"keeps its action on the removed topic; {DETACH_HINT}"
     if stack is None or has_metadata(stack.template):
         # The template of an older version does not list the stack's own alarms, which are deleted with it.
         steps += [_note(name, detail) for name in state.alarms_on_topic]
@@ -150,13 +150,13 @@ def check_is_readable(stack: Stack) -> None:
     """
     if not has_metadata(stack.template):
         raise AwsError(
-            f"stack {stack.name} was deployed by an earlier version of cwnotify, whose template has another form",
+            f"stack {stack.name} was deployed by an earlier version of cwnotify, whose template format is different",
             hint="run: cwnotify redrive, to lose no undelivered event; then: cwnotify teardown; then deploy again",
         )
 
 
 def get_webhook_reference(stack: Stack) -> str:
-    """Return where a stack's function finds the webhook, in the form of its environment variable."""
+    """Return where a stack's function reads the webhook, as in its environment variable."""
     return f"{stack.parameters.get('WebhookStore', '')}:{stack.parameters.get('WebhookName', '')}"
 
 
@@ -168,7 +168,7 @@ def _check_is_ours(place: StackLocation, stack: Stack) -> None:
 
 
 def _check_size(watches: Sequence[InstanceWatch], rules: Sequence[AlarmRule]) -> None:
-    # An instance has two alarms, and a rule has its permission.
+    # Each instance needs two alarms. Each rule also needs a permission.
     if 2 * (len(watches) + len(rules)) > MAX_STACK_RESOURCES - _CORE_RESOURCES:
         raise UsageError(
             f"{len(watches)} instances and {len(rules)} rules are more than one stack can hold",
@@ -186,7 +186,7 @@ def _check_dropped(spec: StackSpec, state: DeployedState, template: Template) ->
         if name not in deployed:
             raise UsageError(
                 f"--drop {name}: neither an instance, an alarm nor an account of this stack",
-                hint="see them with: cwnotify stack",
+                hint="list them with: cwnotify stack",
             )
 
 
@@ -205,7 +205,7 @@ def _merge_watches(spec: StackSpec, deployed: Iterable[InstanceWatch]) -> tuple[
 def _compute_rules(
     spec: StackSpec, state: DeployedState, deployed: Sequence[AlarmRule], fleet_prefix: str | None
 ) -> tuple[AlarmRule, ...]:
-    """Return the rules for all attached alarms that reach Slack in no other way."""
+    """Return the rules for all attached alarms that do not reach Slack by the topic or the fleet's rule."""
     names = [*(name for rule in deployed for name in rule.alarms), *spec.alarms]
     return assign_alarms_to_rules(
         deployed,
@@ -237,7 +237,7 @@ def _list_excluded_arns(state: DeployedState, fleet_prefix: str | None) -> tuple
 def _note_topic_actions(
     spec: StackSpec, state: DeployedState, deployed: Sequence[AlarmRule], fleet_prefix: str | None
 ) -> list[PlanStep]:
-    """Return notes about alarms that act on the topic themselves. Deploy does not change those."""
+    """Return notes about alarms that act on the topic themselves. Deploy does not change these alarms."""
     names = {*spec.alarms, *(name for rule in deployed for name in rule.alarms)}
     notes = []
     for name in state.alarms_on_topic:
@@ -245,7 +245,7 @@ def _note_topic_actions(
             notes.append(_note(name, f"still acts on the topic itself; {DETACH_HINT}"))
         elif name in names or _is_in_fleet(name, fleet_prefix):
             detail = "acts on the topic itself, so no rule sends it a second time"
-            notes.append(_note(name, f"{detail}; to have a rule instead, {DETACH_HINT}, then deploy again"))
+            notes.append(_note(name, f"{detail}; to use a rule instead, {DETACH_HINT}, then deploy again"))
     return notes
 
 
@@ -258,13 +258,13 @@ def _list_accounts(state: DeployedState) -> list[str]:
 def _join_accounts(spec: StackSpec, state: DeployedState) -> str:
     if state.place.account in spec.accounts:
         raise UsageError(
-            f"--allow-account {state.place.account}: that is the stack's own account, which may publish already",
+            f"--allow-account {state.place.account}: this is the stack's own account, which can already publish",
             hint="leave the option out",
         )
     accounts = sorted({*_list_accounts(state), *spec.accounts} - {*spec.dropped})
     if len(accounts) > _MAX_ACCOUNTS:
         raise UsageError(
-            f"--allow-account: a stack holds {_MAX_ACCOUNTS} accounts, not {len(accounts)}",
+            f"--allow-account: a stack can hold {_MAX_ACCOUNTS} accounts, but {len(accounts)} were given",
             hint="deploy a second stack with --name",
         )
     return ",".join(accounts)
@@ -313,13 +313,13 @@ def _compute_parameters(spec: StackSpec, state: DeployedState, code: bytes, nonc
 
 
 def _choose_webhook_reference(spec: StackSpec, state: DeployedState) -> str:
-    """Return where the function shall find the webhook."""
+    """Return the reference from which the function reads the webhook."""
     own_reference = f"ssm:{state.place.webhook_parameter}"
     if spec.webhook:
         webhook = spec.webhook.reveal()
         if webhook.startswith("ssm:") and not webhook.startswith("ssm:/"):
             raise UsageError(
-                "a webhook in Parameter Store is named by its whole path", hint="write it with a slash: ssm:/name"
+                "a reference to Parameter Store needs the full path", hint="begin it with a slash: ssm:/name"
             )
         return webhook if webhook.startswith(REFERENCE_PREFIXES) else own_reference
     if state.stack:
@@ -333,7 +333,8 @@ def _check_alarms(spec: StackSpec, state: DeployedState, fleet_prefix: str | Non
     for name in spec.alarms:
         if name in own_alarms:
             raise UsageError(
-                f"--alarm {name}: that is an alarm of this very stack", hint="it reaches Slack already; leave it out"
+                f"--alarm {name}: this alarm belongs to the stack and already reaches Slack",
+                hint="leave the option out",
             )
         if name not in state.existing_alarms and not _is_in_fleet(name, fleet_prefix):
             raise AwsError(
@@ -347,11 +348,11 @@ def _plan_code(state: DeployedState, bucket: str, key: str, code: bytes) -> list
     deployed_bucket = stack.parameters["CodeBucket"] if stack else ""
     if bucket not in state.keys_by_bucket:
         if bucket != state.place.default_bucket:
-            raise AwsError(f"this account has no bucket {bucket}", hint="leave --bucket out to have one made")
+            raise AwsError(f"this account has no bucket {bucket}", hint="leave --bucket out to create one")
         change = PlannedChange("+", "bucket", bucket, "for the function's code")
         steps.append(_step(change, partial(storage.create_bucket, bucket=bucket)))
     elif bucket == state.place.default_bucket != deployed_bucket:
-        detail = "exists already, in this account; nothing that is in it now is deployed"
+        detail = "already exists in this account; objects that are in it now are not deployed"
         steps.append(_note(bucket, detail, kind="bucket"))
     if stack is None or key != stack.parameters["CodeKey"]:
         steps += _note_replaced_code(state, code)
@@ -363,17 +364,21 @@ def _plan_code(state: DeployedState, bucket: str, key: str, code: bytes) -> list
 
 
 def _note_replaced_code(state: DeployedState, code: bytes) -> list[PlanStep]:
-    """Return notes if a key named after this very code holds other bytes, or its function runs other code."""
+    """Return notes if the key for exactly this code holds other bytes, or the function runs other code."""
     sha256, stack = hashlib.sha256(code).hexdigest(), state.stack
     if stack is None or not stack.parameters["CodeKey"].startswith(f"{state.place.key_prefix}{sha256[:16]}-"):
         return []
     notes = []
     if state.stored_sha256 not in ("", sha256):
-        detail = f"holds other code (SHA-256 {state.stored_sha256}) than cwnotify put there; it is not used"
+        detail = f"holds other code (SHA-256 {state.stored_sha256}) than cwnotify uploaded; it is not used"
         notes.append(_note(stack.parameters["CodeKey"], detail, kind="code"))
     if state.deployed_sha256 != sha256:
-        other = f"SHA-256 {state.deployed_sha256}" if state.deployed_sha256 else "none that could be read"
-        notes.append(_note(state.place.name, f"runs other code ({other}) than was deployed; replaced", kind="function"))
+        other = f"SHA-256 {state.deployed_sha256}" if state.deployed_sha256 else "cannot be read"
+        notes.append(
+            _note(
+                state.place.name, f"runs other code ({other}) than cwnotify deployed; it is replaced", kind="function"
+            )
+        )
     return notes
 
 
@@ -391,7 +396,7 @@ def _plan_webhook(spec: StackSpec, state: DeployedState) -> list[PlanStep]:
     name = state.place.webhook_parameter
     change = PlannedChange("+", "parameter", name, "the Slack webhook, encrypted")
     if state.webhook:
-        change = PlannedChange("~", "parameter", name, "another Slack webhook, encrypted")
+        change = PlannedChange("~", "parameter", name, "the new Slack webhook, encrypted")
     return [_step(change, partial(storage.write_webhook_parameter, name=name, webhook=webhook))]
 
 
@@ -413,7 +418,7 @@ def _plan_stack(
             storage.put_object(aws, bucket, key, body.encode())
             source = {"TemplateURL": storage.get_object_url(aws, bucket, key)}
         cloudformation.deploy_stack(aws, place.name, source, parameters, stack is None, on_event)
-        # CloudFormation and Lambda read the bucket after we wrote it, and check no hash.
+        # CloudFormation and Lambda read the bucket later and check no hash.
         invoke.ensure_deployed_code(aws, place.name, code, parameters["CodeBucket"])
         if key:
             storage.delete_objects(aws, bucket, (key,))
@@ -445,16 +450,18 @@ def _describe_update(
             changes.append(PlannedChange("~", "function", place.name, "new code"))
         elif before != value and key not in ("KmsKey", "Accounts"):
             changes.append(PlannedChange("~", "stack", place.name, f"{key}: {before or 'none'} → {value or 'none'}"))
-    # Alarms and rules have lines of their own.
+    # Alarms and rules have their own lines.
     described = ("BusyI", "OffI", "Alarms", "AllowAlarms")
     core = [name for name in list_changed_resources(stack.template, template) if not name.startswith(described)]
     if core:
-        changes.append(PlannedChange("~", "stack", place.name, f"{', '.join(core)} as in this version of cwnotify"))
+        changes.append(
+            PlannedChange("~", "stack", place.name, f"{', '.join(core)} updated to this version of cwnotify")
+        )
     return changes
 
 
 def _describe_topic_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[PlannedChange]:
-    """Return the changes of the topic's key and of the other accounts."""
+    """Return the changes to the topic's key and to the accounts that may publish."""
     changes = []
     old_key, new_key = before.get("KmsKey", ""), after["KmsKey"]
     if old_key != new_key:
@@ -473,8 +480,8 @@ def _describe_topic_changes(before: Mapping[str, str], after: Mapping[str, str])
 
 def _describe_rule_changes(before: Iterable[AlarmRule], after: Iterable[AlarmRule]) -> list[PlannedChange]:
     old, new = ({name: None for rule in rules for name in rule.alarms} for rules in (before, after))
-    removed = [PlannedChange("-", "route", name, "the alarm itself stays as it is") for name in old if name not in new]
-    detail = "ALARM and OK go to Slack; the alarm itself stays as it is"
+    removed = [PlannedChange("-", "route", name, "the alarm itself is not changed") for name in old if name not in new]
+    detail = "ALARM and OK go to Slack; the alarm itself is not changed"
     return removed + [PlannedChange("+", "route", name, detail) for name in new if name not in old]
 
 
@@ -499,7 +506,7 @@ def _describe_watch_changes(
 
 
 def _plan_cleanup(state: DeployedState, bucket: str, keys_in_use: set[str]) -> list[PlanStep]:
-    """Return steps that remove our other keys, and our own bucket if the code is in another one."""
+    """Return steps that remove unused objects of ours, and our own bucket if the code is in another one."""
     steps = []
     for name, keys in state.keys_by_bucket.items():
         stale = tuple(key for key in keys if name != bucket or key not in keys_in_use)

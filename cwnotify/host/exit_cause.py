@@ -15,9 +15,9 @@ from cwnotify.host.memory_limit import list_memory_cgroups
 
 
 def read_wait_status(pid: int) -> int | None:
-    """Return the wait status of a zombie, or None if it still runs or its parent has collected it.
+    """Return the wait status of a dead process, or None if it still runs or its parent has already reaped it.
 
-    The status is field 52 of ``/proc/PID/stat``. Only its parent could get it through wait(2).
+    The status is field 52 of ``/proc/PID/stat``. Only the parent could get it from wait(2).
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """
     try:
@@ -30,10 +30,10 @@ def read_wait_status(pid: int) -> int | None:
 def create_oom_kill_counter(
     pid: int, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")
 ) -> Callable[[], int]:
-    """Return a function that counts the out-of-memory kills in the cgroup of `pid`, since that was created.
+    """Return a function that counts the out-of-memory kills in the cgroup of `pid` since the cgroup was created.
 
-    It reads the innermost cgroup (v2 or v1) with a counter. If none has one, it counts for the whole machine since
-    boot. If the machine has no counter either, it returns 0.
+    It reads the innermost cgroup (v2 or v1) with a counter. If no cgroup has one, it reads the counter of
+    the whole machine since boot. If that is missing too, it returns 0.
     """
     levels = list_memory_cgroups(pid, proc, cgroups)
     paths = [folder / name for folder in levels for name in ("memory.events", "memory.oom_control")]

@@ -113,7 +113,7 @@ class CellHooks:
         )
         # The last run that ended with `--together`. The sidecar holds its alert while the Run All goes on.
         self._group: Recording | None = None
-        # Seconds from the end of that run to the end of the last cell that may belong to the same Run All.
+        # Seconds from the end of that run to the end of the last cell that may be in the same Run All.
         self._group_quiet_since = 0.0
 
     def attach(self) -> None:
@@ -131,20 +131,20 @@ class CellHooks:
             self._shell.input_transformers_cleanup.remove(transform)
         for event, hook in self._hooks[:2]:
             unregister_hook(self._shell, event, hook)
-        # Immediately, before another instance wraps the same methods.
+        # Detach now, before another instance wraps the same methods.
         self._patches.detach()
         input_detection.remove_wait_listener(self)
         self._is_detached = True
         self._remove_end_hooks()
 
     def _remove_end_hooks(self) -> None:
-        # The cell that unloads or reloads the extension may be registered: its end is still reported.
+        # If the cell that unloads the extension is itself registered, its end must still be reported.
         if self._is_detached and not self._running_cells():
             for event, hook in self._hooks[2:]:
                 unregister_hook(self._shell, event, hook)
 
     def register_current_cell(self, line: str) -> None:
-        """Register the cell that runs now; its header calls this."""
+        """Register the running cell. Its header calls this method."""
         cells = self._running_cells()
         try:
             if not is_hook_registered(self._shell, "post_run_cell", self._handle_end):
@@ -156,7 +156,7 @@ class CellHooks:
             warn(f"this will not reach Slack: the cell could not be registered ({type(error).__name__})")
 
     def parse_header_arguments(self, line: str) -> MagicArguments:
-        """Parse a header. Show and ignore what is invalid."""
+        """Parse a header. Warn about invalid options and ignore them."""
         from cwnotify.notebook.arguments import parse_cell_arguments
 
         arguments = parse_cell_arguments(line)
@@ -194,7 +194,7 @@ class CellHooks:
         self.finish_recording(execution, error, names)
 
     def _create_recording(self, arguments: MagicArguments) -> Recording:
-        # Import what the end of the run needs: the cell may leave no free file descriptors.
+        # Import now what the end of the run needs, because the cell may use up all file descriptors.
         from cwnotify.alerts.events.runs import RunKind
         from cwnotify.notebook import show_option  # noqa: F401
         from cwnotify.runs import exceptions  # noqa: F401
@@ -217,7 +217,7 @@ class CellHooks:
         Parameters
         ----------
         error
-            What the execution raised. If None, `execution` may know an error that a magic caught.
+            What the execution raised. If None, `execution.swallowed_error` is used: an error that a magic caught.
         names
             Local names that ``--show`` may use.
         """
@@ -294,7 +294,7 @@ class CellHooks:
     def _cell_number(self, info: Any) -> int | None:
         """Return the N of In [N] before IPython stores the cell.
 
-        Newer versions have increased `execution_count` by then.
+        Newer IPython versions increase `execution_count` earlier than older ones.
         """
         history = self._shell.history_manager
         return len(history.input_hist_raw) if history and info.store_history else None
@@ -337,7 +337,7 @@ class CellHooks:
             return
         error = _error_of(result, cell)
         for inner in reversed(unfinished):
-            # What ended this cell also ended them.
+            # The error that ended this cell also ended them.
             inner.leave()
             self.finish_recording(inner, error)
         cell.leave()
@@ -385,7 +385,7 @@ class CellHooks:
                 cell, unfinished = cells[index], cells[index + 1 :]
                 del cells[index:]
                 return cell, unfinished
-        # IPython creates a new info if a cell broke its runner.
+        # IPython creates a new info object if a cell broke the runner.
         return (cells.pop() if cells[-1].info.raw_cell == result.info.raw_cell else None), []
 
 
@@ -406,11 +406,11 @@ def _determine_outcome(execution: Execution, error: BaseException | None) -> Out
 
 
 def _find_current_recording() -> Recording | None:
-    """Return the recording that the calling code belongs to; in a thread that belongs to none, the newest one."""
+    """Return the recording that the calling code belongs to, or the newest one in a thread without a context."""
     execution = current_execution()
     if execution is not None:
         return execution.enclosing_recording()
-    # A thread without a context. The module is only imported once a cell is registered.
+    # This thread has no context. The recorder is imported only when a cell is registered.
     recorder = sys.modules.get("cwnotify.runs.recorder")
     recording: Recording | None = recorder.get_current_recording() if recorder else None
     return recording

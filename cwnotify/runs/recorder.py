@@ -41,12 +41,12 @@ from cwnotify.runs.value_format import MAX_SHOWN_VALUES, format_error_name, form
 from cwnotify.sidecar.client import SidecarClient, get_sidecar_client
 
 MAX_COUNTED_RUN_NAMES = 10_000
-# Names of dropped values that one run counts.
+# How many names of dropped values one run remembers.
 MAX_DROPPED = 10_000
 # This many notes are sent at once, then one a second.
 NOTE_BURST = 20.0
 _HOST = os.uname().nodename
-# The part of a value's name that is stored.
+# Longer names are cut to this part.
 _VALUE_NAME = slice(MAX_VALUE_LABEL_LENGTH + REDACTION_MARGIN)
 # Not os.urandom (it delays the cell), and not the global generator (user code may seed it).
 _random = Random()
@@ -60,7 +60,7 @@ _ordinals: dict[str, int] = {}
 
 
 class _Clock:
-    """The clocks as they were at import: user code may replace, stop or break the ones in `time`."""
+    """The clock functions, saved at import because user code may replace the ones in `time`."""
 
     now = staticmethod(time.time)
     steady = staticmethod(time.monotonic)
@@ -82,8 +82,8 @@ def note(values: Mapping[str, object] | None = None, /, **more: object) -> None:
     Parameters
     ----------
     values, more
-        Names and values. Values become text when they are sent to the sidecar, at most once a second if notes come
-        faster than that. So a loop does not wait for a GPU tensor in every step.
+        Names and values. Values are converted to text only when they are sent to the sidecar. Frequent notes are sent
+        at most once a second, so a loop does not wait for a GPU tensor in every step.
     """
     try:
         recording = get_current_recording()
@@ -133,9 +133,9 @@ def record_interrupt() -> None:
 def build_shown_values(values: Mapping[str, object]) -> tuple[CapturedValue, ...]:
     """Return the first `MAX_SHOWN_VALUES` of `values` as text.
 
-    If a value has no text, or its text takes too long, the alert shows the name of the error instead.
+    If formatting a value fails or takes too long, the alert shows the name of the error instead.
     """
-    # Copied at once, because another thread may add a value meanwhile.
+    # Copy the items first, because another thread may add a value during the loop.
     items = [(str(name)[_VALUE_NAME], value) for name, value in tuple(islice(values.items(), MAX_SHOWN_VALUES))]
     captured: list[CapturedValue] = []
 
@@ -195,7 +195,7 @@ class _Notes:
         return True
 
     def build_shown_values(self) -> tuple[CapturedValue, ...]:
-        """Return all values as text. If that takes too long, no more are sent until the run ends."""
+        """Return all values as text. If that takes too long, send no more until the run ends."""
         started = _Clock.steady()
         shown = build_shown_values(self.values)
         if _Clock.steady() - started > USER_CODE_TIMEOUT:
@@ -204,7 +204,7 @@ class _Notes:
 
 
 class _AncestorNotes:
-    """Notes of a process without a run, for the run of a parent process."""
+    """Notes of a process without a run. They are added to a run of a parent process."""
 
     def __init__(self) -> None:
         self._notes = _Notes()
@@ -233,7 +233,7 @@ class _AncestorNotes:
         atexit.register(self.flush)
 
     def flush(self) -> None:
-        """Send the values that were noted since the last time. In a distributed job only rank 0 does."""
+        """Send the values noted since the last call. In a distributed job only rank 0 sends them."""
         if not self._has_unsent or self._process != os.getpid() or distributed.get_rank_number():
             return
         self._has_unsent = False
@@ -335,7 +335,7 @@ class Recording:
     def begin(self) -> None:
         """Report the start to the sidecar, and show warnings about earlier alerts.
 
-        Separate from the constructor, so that a caller who is interrupted in here has an object to end.
+        Separate from the constructor, so that the caller has an object to end if this method is interrupted.
         """
         self._started_at = _Clock.steady()
         self.outer = next(iter_enclosing_recordings(), None)
@@ -370,9 +370,9 @@ class Recording:
             self._send_progress(self._notes.build_shown_values())
 
     def note_shown(self, values: tuple[CapturedValue, ...]) -> None:
-        """Store values of a child process, which are text already.
+        """Store values of a child process, which are already text.
 
-        Runs in the receiver's thread, so it turns no other value into text.
+        Runs in the receiver's thread, so it does not format any other value.
         """
         by_name = {value.expression: value for value in values}
         self._notes.add(by_name)
@@ -384,7 +384,7 @@ class Recording:
         self._client.report_run_progress(self._build_result(Outcome.LOST, shown))
 
     def report_waiting(self, wait: str, in_notebook: bool) -> None:
-        """Report that the run waits for the user. The sidecar sends one such alert a run."""
+        """Report that the run waits for the user. The sidecar sends one such alert per run."""
         if self._is_reporting_rank:
             self._client.report_run_waiting(self.run, WaitReason(wait), in_notebook)
 
@@ -428,9 +428,9 @@ class Recording:
         Parameters
         ----------
         left_out
-            How many more values there were than `shown` holds.
+            How many values `shown` leaves out.
         hold
-            Whether an interrupt may turn out to be a shutdown in a moment.
+            Whether the sidecar delays the alert about an interrupt, because the kernel may be shutting down.
         """
         self._close()
         input_detection.remove_wait_listener(self)
@@ -442,7 +442,7 @@ class Recording:
         result = self._build_result(outcome, (*shown, *build_shown_values(self._notes.values)), left_out, **details)
         result = self._send_result(result, hold)
         self._show_warnings()
-        # The values may hold much of the user's memory.
+        # Release the user's objects, which may use much memory.
         self._notes = _Notes()
         return result
 

@@ -1,4 +1,4 @@
-"""Read, mask and store the webhook. It is a password, so it is held in a `Secret` and stored in a file of its own.
+"""Read, mask and store the webhook. It is a password, so it is held in a `Secret` and stored in a separate file.
 
 Imports the standard library, `alerts.webhook_url`, `errors`, `settings.paths` and `settings.private_files`.
 """
@@ -47,7 +47,7 @@ class Secret:
 
 
 def mask_webhook(webhook: Secret) -> str:
-    """Return what may be shown of a webhook: a reference as it is, of a URL only the host."""
+    """Return a form that is safe to show: a reference unchanged, or only scheme, host and port of a URL."""
     value = webhook.reveal()
     if value.startswith(REFERENCE_PREFIXES):
         return value
@@ -123,10 +123,10 @@ def store_webhook(secret: Secret, environ: Mapping[str, str] | None = None) -> P
 
 
 def _write_secret_file(path: Path, secret: Secret) -> None:
-    # Imported here, because cells do not need it.
+    # Import here, because cells do not need this module.
     from cwnotify.settings.private_files import open_private_directory
 
-    # Other users may list the folder, but not write into it.
+    # Other users may list the folder, but not write to it.
     with open_private_directory(path.parent, forbidden_mode=0o022) as folder:
         temporary_name = f".{path.name}.{os.getpid()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,9 +1,9 @@
 """The sidecar process: start, serve, hand over or report lost runs, drain, exit.
 
-It starts with the first recorded run, in a session of its own and not as the kernel's child, so no signal meant for the
-kernel reaches it and no ``os.wait`` in a cell finds it. It serves the kernel's messages until the kernel is gone, which
-a pidfd reports within milliseconds. Then it reports lost runs, drains the outbox, and exits. Killed at any moment, it
-loses nothing that it acknowledged: the next sidecar adopts the runs and messages in the same outbox.
+It starts with the first recorded run, in a session of its own and not as the kernel's child, so signals meant for the
+kernel do not reach it and ``os.wait`` in a cell does not return it. It handles the kernel's messages until the kernel
+exits, which a pidfd reports within milliseconds. Then it reports lost runs, drains the outbox, and exits. If it is
+killed, nothing that it acknowledged is lost: the next sidecar adopts the runs and messages in the same outbox.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from cwnotify.view.snapshot import PanelRequest
 from cwnotify.watch.ec2_notices import InstanceMonitor
 
 # All in seconds.
-SHUTDOWN_GRACE_PERIOD = 1.5  # a kernel that shuts down in mid-cell is interrupted first; wait to see whether it exits
+SHUTDOWN_GRACE_PERIOD = 1.5  # Jupyter interrupts a kernel before it shuts it down; wait to see which it is
 GROUP_QUIET_PERIOD = 2.0
 HANDOVER_TIMEOUT = 5.0  # how long a successor has to persist events this sidecar never received
 HEARTBEAT_INTERVAL = 60.0
 PROCESS_POLL_INTERVAL = 0.25
-EXIT_TIMEOUT = 10.0  # after SIGTERM or SIGHUP; a service that stops signals the kernel at the same time
+EXIT_TIMEOUT = 10.0  # after SIGTERM or SIGHUP; a stopping service signals the kernel at the same time
 DRAIN_POLL_INTERVAL = 0.05
 DISK_CHECK_INTERVAL = 5.0
-INSTANCE_CHECK_INTERVAL = 0.05  # until the instance is known, at most a second after the start
+INSTANCE_CHECK_INTERVAL = 0.05  # until the instance is known, which takes at most a second
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Sidecar:
         self._instance.start()
         self._answer(encode_pipe_message("ready"))
         self._adopt_runs()
-        # After the messages in the pipe: the kernel may be gone, and they report how its runs ended.
+        # Scheduled, so that messages in the pipe come first. If the kernel is gone, they report how its runs ended.
         self._schedule(0.0, lambda: self._sweep(is_first=True))
         self._apply_instance()
         self._record_heartbeats()
@@ -191,7 +191,7 @@ class Sidecar:
         self._scheduler.enter(seconds, 0, _run_logged, (action,))
 
     def _is_kernel_gone(self) -> bool:
-        # A kernel that was dead before it could be identified has no start time.
+        # If the kernel died before it was identified, its start time is unknown.
         return not self._kernel.start or read_start_time(self._kernel.pid) != self._kernel.start
 
     def _read_messages(self, reader: PipeMessageReader, until_end: bool) -> bool:
@@ -208,8 +208,8 @@ class Sidecar:
                 try:
                     self._handle(message)
                 except Exception:
-                    # Another version wrote it, or it is damaged. The other messages still count.
-                    log.exception("a message of kind %s cannot be used", message["kind"])
+                    # It is damaged or from another version. Continue with the other messages.
+                    log.exception("cannot handle a message of kind %s", message["kind"])
             if not until_end:
                 return True
 
@@ -222,7 +222,7 @@ class Sidecar:
             case "busy":
                 self._set_kernel_busy(message["busy"])
             case "drain":
-                # The sidecar is killed with the kernel, and no further cell joins the group.
+                # The sidecar will be killed with the kernel, so no further cell can join the group.
                 self._writer.enqueue_group_alert(self._kernel)
                 self._delivery.wake()
                 self._answer_when_drained()
@@ -264,7 +264,7 @@ class Sidecar:
         self._panels.set_destination(self._destination)
 
     def _set_message_options(self, options: MessageOptions) -> None:
-        """Use these options for messages that belong to no run. Reload the user's own texts."""
+        """Use `options` for messages that belong to no run, and reload the user's custom texts."""
         locale.override_translations(settings.load_settings()[0].words)
         self._message_options = options
         self._instance.set_recipient(self._destination, options)
@@ -278,7 +278,7 @@ class Sidecar:
         try:
             self._answers.send(line)
         except OSError:
-            # The kernel no longer reads. What matters is in the outbox.
+            # The kernel no longer reads. Alerts are in the outbox.
             pass
 
     def _answer_when_drained(self) -> None:
@@ -315,7 +315,7 @@ class Sidecar:
                 self._handle_oversized(message)
 
     def _on_run_started(self, run: Run) -> None:
-        # The kernel runs on, so earlier interrupts were no shutdown and their alerts need not wait.
+        # The kernel is still running, so earlier interrupts were not a shutdown. Send their alerts now.
         for ended in self._interrupted.values():
             self._writer.revise_unsent_alert(ended)
             self._delivery.wake()
@@ -328,7 +328,7 @@ class Sidecar:
     def _on_run_ended(self, ended: RunResult, may_be_shutdown: bool) -> None:
         id = ended.run.id
         if id in self._waiting_runs:
-            # Its waiting alert may be on its way. If Slack cannot be reached, it must not arrive long after the end.
+            # Its waiting alert may be in delivery. Withdraw it later, so that it does not arrive long after the end.
             self._waiting_runs.discard(id)
             self._schedule(IN_FLIGHT_PERIOD + 1.0, lambda: self._writer.withdraw_waiting_alert(id))
         ended = replace(ended, cpu=self._sampler.finish_run(id))
@@ -363,7 +363,7 @@ class Sidecar:
             self._report_problem(f"a message to the sidecar ({message['was']}) is too long; an alert may be missing")
 
     def _set_kernel_busy(self, is_busy: bool) -> None:
-        """A cell began right after a run of a group, or ended. The group's alert waits for the following cells."""
+        """Record that a cell after a grouped run began or ended. The group's alert waits for such cells."""
         self._is_kernel_busy = is_busy
         if not is_busy:
             self._report_group_when_quiet()
@@ -373,7 +373,7 @@ class Sidecar:
         self._schedule(GROUP_QUIET_PERIOD, self._report_group)
 
     def _report_group(self) -> None:
-        """Report the held runs, unless another cell of the group, or of its Run All, began or ended recently."""
+        """Report the held runs, unless a cell of the group or of its Run All is running or ended recently."""
         is_quiet = time.monotonic() - self._group_changed_at >= GROUP_QUIET_PERIOD - 0.01
         if is_quiet and not self._is_kernel_busy and not self._writer.is_group_running(self._kernel):
             self._writer.enqueue_group_alert(self._kernel)
@@ -407,10 +407,10 @@ class Sidecar:
             self._delivery.wake()
 
     def _sweep(self, is_first: bool = False) -> None:
-        """Report runs whose sidecar is gone too, release its leases, and expire old messages."""
+        """Report runs whose kernel and sidecar are gone, release their leases, and expire old messages."""
         self._writer.recover_orphaned_runs()
         if not is_first:
-            # The webhook is known by now. Messages that waited while the machine was off are still sent.
+            # Not at the first sweep: until the webhook is known, messages that can still be sent would expire.
             self._writer.expire_messages(self._delivery.list_destinations())
         AlarmStateStore(self._store.current).enqueue_held_changes(time.time())
         self._delivery.wake()
@@ -424,7 +424,7 @@ class Sidecar:
                 self._store.fall_back_to_memory(error)
             self._store.return_to_disk()
         except sqlite3.Error:
-            log.exception("the outbox fails in memory too")
+            log.exception("the outbox in memory failed too")
 
     def _check_disk_repeatedly(self) -> None:
         self._check_disk()
@@ -435,7 +435,7 @@ class Sidecar:
     def _detach_from_kernel(self) -> None:
         """Close our end when the kernel can send nothing more. The kernel sees EOF and starts a new sidecar.
 
-        The descriptor stays in use: another thread that answers now must not write into a new file of ours.
+        Keep the descriptor number in use, so that a thread that is answering cannot write to another file.
         """
         self._panels.close_all()
         if (answers := self._answers.fileno()) >= 0:
@@ -449,7 +449,7 @@ class Sidecar:
         has_successor = any(
             float(read_start_time(pid) or 0) > start_time for pid in find_other_sidecars(self._kernel.pid)
         )
-        # The lock holds delivery, and stays locked if we exit: an attempt that our exit cut off might be made twice.
+        # Hold delivery during the handover: an attempt cut off by our exit could be repeated by the successor.
         if not has_successor or self._interrupted or not self._delivery.attempt_lock.acquire(blocking=False):
             return
         try:
@@ -461,7 +461,7 @@ class Sidecar:
     # Report lost runs, drain, exit
 
     def _report_lost_runs(self) -> None:
-        """Report every open run of the kernel as lost. An interrupt right before may have been a shutdown."""
+        """Report every open run of the kernel as lost. After a shutdown, report interrupted runs as lost too."""
         if not self._has_kernel_said_goodbye and has_other_sidecar(self._kernel.pid, self._kernel_status):
             time.sleep(min(HANDOVER_TIMEOUT, max(self._exit_deadline - time.monotonic(), 0.0)))
         oom_kills = self._count_oom_kills() - self._oom_kills_at_start
@@ -471,7 +471,7 @@ class Sidecar:
             for ended in self._interrupted.values():
                 self._writer.revise_unsent_alert(replace(ended, outcome=Outcome.LOST, loss=shutdown))
         self._writer.report_lost_runs(self._kernel, loss, time.time(), self._sampler.cpu_by_run())
-        # A kernel that was dead before it could be identified left its runs under its true identity.
+        # If the kernel died before it was identified, its runs are stored under another identity.
         self._writer.recover_orphaned_runs()
         self._delivery.wake()
         self._panels.close_all()
@@ -483,15 +483,15 @@ class Sidecar:
             self._delivery.wake()
 
     def _drain(self) -> None:
-        """Stay until no message waits for our webhooks: each is delivered, or given up after the delivery timeout."""
+        """Wait until every message for our webhooks is delivered, or given up after the delivery timeout."""
         deadline = time.monotonic() + MAX_DELIVERY_AGE
         while not self._is_overdue:
             self._check_disk()
             due = self._delivery.next_due_time(self._store.current)
-            # Until memory is moved back, what the disk holds about our runs is wrong.
+            # Until the outbox in memory is moved back to disk, the state of our runs on disk is outdated.
             if due is None and (self._store.is_home or time.monotonic() > deadline):
                 return
-            # A message in an attempt counts as due when its lease ends. The attempt ends first, and sets the event.
+            # A message being sent counts as due when its lease ends. The attempt ends earlier and sets the event.
             pause = DISK_CHECK_INTERVAL if due is None else min(max(due - time.time(), 0.05), DISK_CHECK_INTERVAL)
             self._attempt_ended.wait(min(pause, max(self._exit_deadline - time.monotonic(), 0.0)))
             self._attempt_ended.clear()

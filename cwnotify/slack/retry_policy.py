@@ -15,11 +15,11 @@ MIN_ATTEMPTS = 10  # before a message is given up because of its age
 MAX_BACKOFF = 60.0  # seconds
 MIN_BACKOFF_NON_SLACK = 30.0  # seconds, if something other than Slack replies
 MAX_RETRY_AFTER = 3600.0  # seconds
-# Slack requests seconds, but a proxy in maintenance may request an hour. One message still tries this often.
+# Slack requests seconds, but a proxy under maintenance may request an hour. Retry one message at least this often.
 MAX_DESTINATION_BACKOFF = 300.0  # seconds
 _INITIAL_BACKOFF = 0.5  # seconds
 
-# After these replies the webhook may have been replaced where it is stored.
+# After these replies, look the webhook up again: its stored value may have been replaced.
 WEBHOOK_GONE_STATUSES = (401, 403, 404, 410)
 
 _REMOVED_WEBHOOK_CODES = ("no_service", "no_active_hooks", "no_team", "channel_not_found", "invalid_token")
@@ -34,7 +34,7 @@ _CONNECTION_ERRORS = {
     "NameResolutionError": "the host name could not be resolved",
     "gaierror": "the host name could not be resolved",
     "ConnectionRefusedError": "the connection was refused",
-    "ConnectTimeout": "no connection in time",
+    "ConnectTimeout": "the connection timed out",
     "TimeoutError": "no answer in time",
     "Timeout": "no answer in time",
     "ConnectionResetError": "the connection was reset",
@@ -84,7 +84,7 @@ class Attempt:
     is_text
         Whether the message was sent as text, without blocks.
     consecutive_failures
-        How many attempts in a row, with any message, ended without a verdict from Slack. Includes this one.
+        How many attempts in a row, for any message, ended without Slack accepting or rejecting it. Includes this one.
     """
 
     number: int
@@ -111,9 +111,9 @@ class RetryAt:
     reason
         Why the attempt failed.
     backoff_until
-        Until when other messages that already wait are not sent to this destination either.
+        Send no other waiting message to this destination before this time; Unix seconds.
     is_requested_by_slack
-        Whether Slack requested the pause. New messages wait then too.
+        Whether Slack requested the pause. If so, new messages wait too.
     """
 
     at: float
@@ -133,7 +133,7 @@ class RetryAsText:
 class GiveUp:
     """Another attempt cannot help. `reason` describes the problem and the remedy.
 
-    The last two fields are those of `RetryAt`; they are set if Slack gave no verdict.
+    The last two fields are those of `RetryAt`; they are set if Slack neither accepted nor rejected the message.
     """
 
     reason: str
@@ -145,7 +145,7 @@ DeliveryDecision = Delivered | RetryAt | RetryAsText | GiveUp
 
 
 def decide_retry(reply: SlackReply, attempt: Attempt) -> DeliveryDecision:
-    """Decide what to do after an attempt that brought `reply`."""
+    """Decide what to do after an attempt that received `reply`."""
     if reply.status == 200 and reply.body.strip() == "ok":
         return Delivered()
     reason = explain_reply(reply)
@@ -168,7 +168,7 @@ def decide_retry_unsent(reason: str, attempt: Attempt) -> RetryAt | GiveUp:
 
 
 def _back_off(reason: str, attempt: Attempt, min_seconds: float = 0.0) -> RetryAt:
-    """Delay the message by its own failures or its destination's, and other messages by the destination's."""
+    """Delay this message by its own or its destination's failures, and other messages by the destination's."""
     failures = attempt.consecutive_failures
     at, backoff_until = (
         attempt.now + _backoff_seconds(count, attempt.jitter, min_seconds)
@@ -178,7 +178,7 @@ def _back_off(reason: str, attempt: Attempt, min_seconds: float = 0.0) -> RetryA
 
 
 def _limit_age(retry: RetryAt, attempt: Attempt) -> RetryAt | GiveUp:
-    # MIN_ATTEMPTS protects messages that only look old because the clock was set ahead.
+    # MIN_ATTEMPTS protects messages that only look old because the clock was set forward.
     if retry.at > attempt.first_due + MAX_DELIVERY_AGE and attempt.number >= MIN_ATTEMPTS:
         hours = max(attempt.now - attempt.first_due, 0) / 3600
         reason = f"given up after {hours:.0f} h; last error: {retry.reason}"
@@ -235,7 +235,7 @@ def _error_code(reply: SlackReply) -> str:
 
 
 def _is_slack(reply: SlackReply) -> bool:
-    """Return whether Slack itself reported an error: a bare word or nothing. Pages come from proxies and logins."""
+    """Return whether Slack itself reported the error: the body is one word or empty, not a proxy's or login page."""
     return bool(_error_code(reply) or not reply.body.strip()) and reply.status is not None and reply.status >= 400
 
 
@@ -249,7 +249,7 @@ def _min_backoff(reply: SlackReply) -> float:
 
 
 def _backoff_seconds(count: int, jitter: float, min_seconds: float) -> float:
-    """Double with each attempt; `jitter` decides the second half."""
+    """Return a delay that doubles with each attempt. `jitter` scales it between half and all of that."""
     return max(min(_INITIAL_BACKOFF * 2.0 ** min(count - 1, 20), MAX_BACKOFF), min_seconds) * (0.5 + jitter / 2)
 
 

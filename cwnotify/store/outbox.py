@@ -2,7 +2,7 @@
 
 Several sidecars share one outbox. A sidecar claims a message through a lease. An alert's id is unique forever, so
 enqueueing it twice sends it once. A message leaves ``pending`` only as ``done`` (Slack accepted it), ``dead`` (with
-the reason) or ``skipped`` (the user wants no alert about such a run; the row keeps others from enqueueing it).
+the reason) or ``skipped`` (the run's options suppress it; the row prevents a second enqueue).
 
 Imports the standard library, `alerts`, `host.processes` and `store.schema` only.
 """
@@ -38,7 +38,7 @@ BUSY_TIMEOUT = 10.0  # seconds
 BUSY_POLL_INTERVAL = 0.01  # seconds
 LEASE_DURATION = 120.0  # seconds
 IN_FLIGHT_PERIOD = 10.0  # seconds; a younger message may be in the middle of its first attempt
-MAX_DUE_DELAY = 3700.0  # seconds; a message due later than this was scheduled by a clock that was set back
+MAX_DUE_DELAY = 3700.0  # seconds; a message due later than this was scheduled before the clock was set back
 DELIVERED_RETENTION = 14 * 86400.0  # seconds
 ABANDONMENT_MARGIN = 3600.0  # seconds after the delivery timeout of the sidecar that has the webhook
 
@@ -85,7 +85,7 @@ class Outbox:
     def _set_journal_mode(self, mode: str) -> None:
         """Check the file, then set its journal mode.
 
-        SQLite's own timeout does not cover this step, where several first starts at once get in each other's way.
+        SQLite's own timeout does not cover this step. It can fail if several processes create the file at once.
         """
         deadline = time.monotonic() + BUSY_TIMEOUT
         while True:
@@ -148,7 +148,7 @@ class Outbox:
             try:
                 runs.append(open_run_from_row(row))
             except (ValueError, RecursionError):
-                # Another version wrote it and will read it. It must not hide the other runs.
+                # Another version wrote it. Leave it to that version, and return the other runs.
                 continue
         return runs
 
@@ -175,7 +175,7 @@ class Outbox:
     def enqueue(self, id: str, destination: str, payload: dict[str, Any], now: float, due: float | None = None) -> bool:
         """Add an alert that is due now, or at `due`. Return whether its id is new.
 
-        Without a destination the alert is dead from the start, because no webhook is set.
+        Without a destination, the alert is stored as dead, because no webhook is set.
         """
         state, reason, settled = ("pending", "", None) if destination else ("dead", NO_WEBHOOK_REASON, now)
         cursor = self.connection.execute(
@@ -186,7 +186,7 @@ class Outbox:
         return cursor.rowcount > 0
 
     def mark_skipped(self, id: str, now: float) -> bool:
-        """Store that the user does not want this alert. Return whether its id is new."""
+        """Store that the run's options suppress this alert. Return whether its id is new."""
         cursor = self.connection.execute(
             "INSERT OR IGNORE INTO messages (id, destination, state, payload, created, due, settled) "
             "VALUES (?, '', 'skipped', '{}', ?, ?, ?)",
@@ -204,7 +204,7 @@ class Outbox:
         return cursor.rowcount > 0
 
     def withdraw_late(self, id: str, now: float) -> bool:
-        """Delete a message that would arrive too late: not due yet, failed before, or past `IN_FLIGHT_PERIOD`.
+        """Delete a message that would arrive late: not due yet, failed before, or older than `IN_FLIGHT_PERIOD`.
 
         Returns
         -------
@@ -221,8 +221,8 @@ class Outbox:
     def claim_next(self, destination: str, owner: str, now: float, since: float = 0.0) -> OutboxMessage | None:
         """Lease the longest-due message for `LEASE_DURATION` seconds. Return None if none is due.
 
-        A time implausibly far in the future counts as past, because a clock was set back. For a lease that is twice
-        its duration: the process that holds it may have read the clock a little later than this one.
+        A time too far in the future counts as past, because the clock was set back. For a lease, that is more than
+        twice `LEASE_DURATION` away: its holder may have read the clock a little later than this process.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class Outbox:
         Parameters
         ----------
         delivery_timeout
-            Seconds after which a sidecar that has the webhook gives a message up.
+            Seconds after which a sidecar that has the webhook gives up on a message.
         active
             Destinations whose webhook this process has. Their messages are not abandoned.
         """

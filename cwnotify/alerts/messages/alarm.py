@@ -1,7 +1,7 @@
 """Convert an alarm's state change to a Slack message. Pure.
 
-The first line says what is true now; it is also the notification. A quiet line below it says where. The attachment has
-the description, the measured values, other facts that help to decide what to do, and CloudWatch's own reason.
+The first line gives the current state; it is also the notification text. A small line below gives the location. The
+attachment has the description, the measured values, other useful facts, and CloudWatch's own reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cwnotify.alerts.redaction.aws_events import REDACTION_MARK
 from cwnotify.alerts.regions import alarm_console_url, instance_console_url
 
 _BETWEEN = " · "
-_MAX_LINK = 2_400  # characters; with its text it must fit into a section
+_MAX_LINK = 2_400  # characters; the link and its text must fit into a section
 _MAX_CHILDREN = 8  # a composite alarm with more lists only `_MAX_NAMED` of them
 _MAX_NAMED = 3
 _MAX_RULE = 300
@@ -61,7 +61,7 @@ def alarm_message(
     channel
         Only legacy webhooks support it.
     watch_gap
-        Start and end (Unix seconds) of the time without a watch, if that is why the message is late.
+        Start and end (Unix seconds) of a period in which no watch ran, if the message is late because of it.
     now
         The current time (Unix seconds). If set, a message about an old event says how late it is.
     """
@@ -83,7 +83,7 @@ def alarm_message(
 
 
 def alarm_headline(event: AlarmStateChange, lang: str) -> str:
-    """Return the sentence that says what is true now, as mrkdwn."""
+    """Return the first line: the alarm's current state, as mrkdwn."""
     if event.suppression_ended:
         key = "alarm.released.OK" if event.after == AlarmState.OK else "alarm.released"
         return _headline(event, lang, key, why=b.escape_label(event.suppression_ended, 120))
@@ -187,7 +187,7 @@ def _format_whole_minutes(seconds: float, lang: str) -> str:
 
 
 def alarm_location_line(event: AlarmStateChange, lang: str) -> str:
-    """Return the fairy's greeting and the alarm's location: its instance with a link, or service and dimensions."""
+    """Return the greeting (``alarm.hello``) and the location: a link to the instance, or service and dimensions."""
     instance = _instance_link(event)
     others = [dimension for dimension in event.dimensions if dimension.value != event.instance][:_MAX_NAMED]
     if len(others) == 1 and not instance:
@@ -214,7 +214,7 @@ def _dimension_label(dimension: Dimension) -> str:
 
 
 def watch_gap_note(watch_gap: tuple[float, float] | None, lang: str, zone_name: str) -> str:
-    """Return the sentence about the time without a watch; empty if there was none."""
+    """Return the sentence about the period in which no watch ran; empty if there was none."""
     if watch_gap is None:
         return ""
     zone, (since, until) = resolve_time_zone(zone_name, lang), watch_gap
@@ -248,7 +248,7 @@ def _description(event: AlarmStateChange) -> list[b.Block]:
 
 
 def _measurements(event: AlarmStateChange, lang: str) -> list[b.Block]:
-    """Return the recent datapoints with their statistic and period; for an alarm without them, its metric."""
+    """Return the recent datapoints with their statistic and period. Without datapoints, return the metric."""
     threshold = format_comparison(event, lang) if event.value is None and event.threshold is not None else ""
     conditions = [text for text in (_m_of_n(event, lang), threshold) if text]
     if len(event.recent) > 1:
@@ -265,10 +265,10 @@ def _measurements(event: AlarmStateChange, lang: str) -> list[b.Block]:
 
 
 def _bars(event: AlarmStateChange) -> str:
-    """Return the datapoints as bars from zero up; the scale of percentages ends at 100."""
+    """Return the datapoints as bars that start at zero. For percentages the scale ends at 100."""
     highest = max(map(abs, event.recent)) or 1.0
     is_percentage = highest <= 100 and format_datapoints(event, event.recent[:1]).endswith("%")
-    # Scaled down first, because the sum of two datapoints can overflow a float.
+    # Scale down first, because adding two huge datapoints can overflow a float.
     values = tuple(value / (100.0 if is_percentage else highest) for value in event.recent)
     low = min(0.0, *values)
     return sparkline(values, low, 1.0 if is_percentage else max(low + 0.1, *values))
@@ -352,7 +352,7 @@ def _children(event: AlarmStateChange, lang: str) -> str:
 
 
 def _join_items(items: Sequence[str], count: int, lang: str) -> str:
-    """Return as many of the items as fit in a line, and how many of `count` are missing."""
+    """Join as many items as fit in a field, and say how many of `count` are left out."""
     parts: list[str] = []
     for item in items:
         if sum(map(len, parts)) + len(item) > b.MAX_FIELD_LENGTH - 200:

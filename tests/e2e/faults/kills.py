@@ -118,7 +118,7 @@ def kill_kernels_and_sidecars(number: int, folder: Path) -> FaultResult:
             shell.wait_for("b")
             if n % 3 == 0:
                 # On a busy machine no run would be on disk after the sleep alone.
-                until(lambda: shell.name in _on_disk(shells.world), 20, "the run on disk")
+                until(lambda: shell.name in _stored_names(shells.world), 20, "the run on disk")
             time.sleep(0.2 + dice.random() * 0.4)
             _kill(shell.pid)
             crashes.extend(filter(_kill, _sidecars_of(shells.world, shell.pid)))

@@ -319,7 +319,7 @@ def _choose_webhook_reference(spec: StackSpec, state: DeployedState) -> str:
         webhook = spec.webhook.reveal()
         if webhook.startswith("ssm:") and not webhook.startswith("ssm:/"):
             raise UsageError(
-                "a reference to Parameter Store needs the full path", hint="begin it with a slash: ssm:/name"
+                "a reference to Parameter Store needs the whole path", hint="begin it with a slash: ssm:/name"
             )
         return webhook if webhook.startswith(REFERENCE_PREFIXES) else own_reference
     if state.stack:

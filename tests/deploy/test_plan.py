@@ -249,7 +249,7 @@ def test_plan_does_not_contain_the_webhook() -> None:
         (DeployedState(PLACE), {"instances": (ONE,), "webhook": Secret("ssm:name")}, UsageError, "whole path"),
         (DeployedState(PLACE), {"alarms": ("nope",)}, AwsError, "no alarm named nope"),
         (DeployedState(PLACE), {"bucket": "other", "instances": (ONE,)}, AwsError, "no bucket other"),
-        (deployed(InstanceWatch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "this very stack"),
+        (deployed(InstanceWatch(ONE)), {"alarms": (f"cwnotify-{ONE}-busy",)}, UsageError, "belongs to the stack"),
         (deployed(InstanceWatch(ONE)), {"dropped": ("nope",)}, UsageError, "neither an instance"),
         (
             replace(deployed(), alarms_on_topic=("old",)),

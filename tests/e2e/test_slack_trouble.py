@@ -165,7 +165,7 @@ REJECTIONS = {
     "archived": Rejection([Answer(410, "channel_is_archived")], "410 channel_is_archived: the webhook's channel is"),
     "forbidden": Rejection([Answer(403, "action_prohibited")], "403 action_prohibited: the workspace does not let"),
     "not even the text": Rejection(
-        [Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack refused"
+        [Answer(400, "invalid_blocks"), Answer(400, "no_text")], "400 no_text: Slack rejected the message"
     ),
 }
 

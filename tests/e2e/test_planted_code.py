@@ -78,7 +78,7 @@ def test_existing_bucket_and_object_are_not_deployed(aws: Ministack, slack: Slac
     for key in planted:
         s3.put_object(Bucket=LOCATION.default_bucket, Key=key, Body=planted_zip(), Metadata={"sha256": OWN_SHA256})
     lines = deploy(client, slack, aws.run_instance())
-    assert any(line.startswith(f"! bucket {LOCATION.default_bucket} exists already") for line in lines)
+    assert any(line.startswith(f"! bucket {LOCATION.default_bucket} already exists") for line in lines)
     assert any(f"in {LOCATION.default_bucket}, SHA-256 {OWN_SHA256}" in line for line in lines)
     assert fetch_deployed_sha256(client, "cwnotify") == OWN_SHA256
     assert not {*planted} & {*storage.list_object_keys(client, LOCATION.default_bucket, "")}

@@ -66,4 +66,12 @@ class WatchProcess:
     def _read_snapshots(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.snapshots.append(from_json_dict(Snapshot, json.loads(line)))
+            try:
+                record = json.loads(line)
+            except ValueError:
+                # A watch that is killed may leave half a line.
+                return
+            record["problems"] = record.pop("troubles")
+            for run in record["runs"]:
+                run["notified"] = run.pop("told")
+            self.snapshots.append(from_json_dict(Snapshot, record))

@@ -259,12 +259,12 @@ class CloudWatch:
         return {**by_type, **next_token}
 
     def _alarm_history(self, parameters: RequestParameters) -> Mapping[str, Any]:
-        name, kind = parameters["AlarmName"], parameters.get("HistoryItemType")
+        name, kind = parameters.get("AlarmName"), parameters.get("HistoryItemType")
         start, types = float(parameters.get("StartDate", 0)), self._requested_types(parameters)
         matches = [
             item
             for item in self.history
-            if item["AlarmName"] == name and item["AlarmType"] in types and item["Timestamp"] >= start
+            if name in (None, item["AlarmName"]) and item["AlarmType"] in types and item["Timestamp"] >= start
             if kind in (None, item["HistoryItemType"])
         ]
         matches.sort(key=lambda item: item["Timestamp"])

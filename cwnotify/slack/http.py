@@ -62,6 +62,9 @@ def find_connection_problem(webhook: Secret) -> str:
     try:
         with _make_session() as session:
             session.head(f"{parts.scheme}://{host}{port}/", **_REQUEST_OPTIONS).close()
+    except ImportError:
+        # A missing module is not a problem of the network.
+        raise
     except Exception as error:
         return explain_connection_error(error)
     return ""

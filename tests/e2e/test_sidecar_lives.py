@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sqlite3
@@ -225,10 +224,8 @@ def test_repeatedly_killed_sidecars_are_reported_once(world: World, slack: Slack
     killed: set[int] = set()
     while len(killed) < 3:
         pid = until(lambda: set(world.sidecar_ids()) - killed, 20, "a sidecar").pop()
-        # A short-lived process that detaches the sidecar has the same command line.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
     # The program keeps starting sidecars, and its alert is sent.
     until(lambda: set(world.sidecar_ids()) - killed, 20, "one more")
     program.send_signal(signal.SIGINT)
@@ -288,9 +285,10 @@ def test_patched_threads_do_not_block(library: str, order: str, world: World, sl
 def test_sidecar_killed_under_gevent_is_replaced(world: World, slack: Slack) -> None:
     program = world.launch("python", "-c", f"{PATCHES['gevent']}\n{SLEEPS}")
     until(world.open_runs, 20, "the run's beginning")
+    before = run_owners(world)
     (first,) = world.sidecar_ids()
     os.kill(first, signal.SIGKILL)
-    until(lambda: world.sidecar_ids() and first not in world.sidecar_ids(), 20, "another sidecar")
+    until(lambda: run_owners(world) - before, 20, "another sidecar that watches the run")
     program.kill()
 
     assert alert_outcome(wait_for_alert(slack, "train", 20)) == "lost"

@@ -136,8 +136,11 @@ class World:
         return pids
 
     def sidecar_ids(self) -> list[int]:
-        """Return the pids of this world's sidecars, ascending."""
-        return sorted(self.process_ids("sidecar/__main__.py"))
+        """Return the pids of this world's sidecars, ascending.
+
+        The shell that starts a sidecar has the same words in its command line, and is left out.
+        """
+        return sorted(pid for pid in self.process_ids("sidecar/__main__.py") if not _is_shell(pid))
 
     def outbox_messages(self, *states: str) -> list[OutboxMessage]:
         """Return the messages in the outbox."""
@@ -164,6 +167,13 @@ class World:
             yield outbox
         finally:
             outbox.close()
+
+
+def _is_shell(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/sh\0")
+    except OSError:
+        return True
 
 
 def _argv(arguments: Sequence[str | Path]) -> list[str]:

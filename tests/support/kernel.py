@@ -154,7 +154,8 @@ class World:
 
     def wait_for_sidecars_to_exit(self, seconds: float = 15.0) -> None:
         """Wait until every sidecar has delivered its alerts and exited."""
-        until(lambda: not self.sidecar_ids(), seconds, "the exit of the sidecars")
+        # Includes the shell that is about to start one.
+        until(lambda: not self.process_ids("sidecar/__main__.py"), seconds, "the exit of the sidecars")
 
     @contextmanager
     def _outbox(self) -> Iterator[Outbox | None]:

@@ -56,7 +56,7 @@ def parse_webhook_url(text: str | bytes, allow_missing_scheme: bool = False) -> 
     Raises
     ------
     InvalidWebhookError
-        If there is no URL, more than one, or one that must not be used.
+        If the text has no URL, more than one, or one that must not be used.
     """
     url = _unwrap(_choose_value(_decode(text)))
     if url.startswith(REFERENCE_PREFIXES):

@@ -8,7 +8,7 @@ from cwnotify.settings import REFERENCE_PREFIXES, Secret, parse_webhook
 
 
 def read_ssm_webhook(aws: AwsSession, name: str) -> Secret | None:
-    """Return a parameter's value; None if there is no such parameter."""
+    """Return a parameter's value; None if it does not exist."""
     response = aws.call_or_none("ssm", "get_parameter", ("ParameterNotFound",), Name=name, WithDecryption=True)
     return Secret(response["Parameter"]["Value"]) if response else None
 

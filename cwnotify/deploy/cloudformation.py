@@ -61,7 +61,7 @@ StackEventCallback = Callable[[StackEvent], None]
 
 
 def find_stack(aws: AwsSession, name: str) -> Stack | None:
-    """Return the stack and its template, or None if there is no such stack."""
+    """Return the stack and its template, or None if the stack does not exist."""
     description = _describe_stack(aws, name)
     if description is None:
         return None

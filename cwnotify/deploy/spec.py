@@ -202,7 +202,7 @@ class DeployedState:
     stored_sha256
         Hash of the object that the stack names as its code; empty if there is none.
     deployed_sha256
-        Hash of the code that the function runs; empty if there is no function.
+        Hash of the code that the function runs; empty without a function.
     """
 
     place: StackLocation

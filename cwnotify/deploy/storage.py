@@ -55,7 +55,7 @@ def create_bucket(aws: AwsSession, bucket: str) -> None:
 
 
 def delete_bucket(aws: AwsSession, bucket: str) -> None:
-    """Delete an empty bucket; a missing bucket is no error.
+    """Delete an empty bucket; do nothing if it does not exist.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def write_webhook_parameter(aws: AwsSession, name: str, webhook: Secret) -> None
 
 
 def delete_webhook_parameter(aws: AwsSession, name: str) -> None:
-    """Delete the parameter and its history; a missing parameter is no error."""
+    """Delete the parameter and its history; do nothing if it does not exist."""
     aws.call_or_none("ssm", "delete_parameter", ("ParameterNotFound",), Name=name)
 
 

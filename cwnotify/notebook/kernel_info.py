@@ -26,7 +26,7 @@ class CellOrigin:
     message_id
         The ID of the execute request, different for each run of the cell.
     request
-        What the panel shows. It identifies the cell if there is no ID.
+        What the panel shows. It identifies the cell if the ID is missing.
     """
 
     cell_id: str

@@ -1,4 +1,4 @@
-"""``%cwnotify`` and `cwnotify.panel`: open a live panel, or print one snapshot if there is no kernel."""
+"""``%cwnotify`` and `cwnotify.panel`: open a live panel, or print one snapshot without a kernel."""
 
 from __future__ import annotations
 

@@ -20,8 +20,9 @@ USER_CODE_TIMEOUT = 2.0  # seconds
 def call_with_timeout(seconds: float, function: Callable[[], T]) -> T:
     """Return what `function` returns, or interrupt it after `seconds`.
 
-    The interrupt is a SIGINT, as from Jupyter's stop button. There is no time limit for code that catches it, or that
-    blocks in C; nor outside the main thread, which alone receives signals; nor if no thread can be started.
+    The interrupt is a SIGINT, as from Jupyter's stop button. The limit has no effect if the code catches
+    the interrupt, blocks in C, or runs outside the main thread, which alone receives signals, or if no thread can be
+    started.
 
     Raises
     ------

@@ -195,7 +195,7 @@ def _parse_size(text: str | None) -> int | None:
 
 
 def _is_kernel() -> bool:
-    """Return whether this process is a notebook's kernel. It is no rank, even if it inherits such variables."""
+    """Return whether this process is a notebook's kernel. It is not a rank, even if it inherits such variables."""
     if os.getpid() != _IMPORTING_PROCESS or _is_multiprocessing_child():
         return False
     try:

@@ -50,7 +50,7 @@ def unwrap_error(error: BaseException) -> BaseException:
         if cause is None:
             return error
         kind = type(cause)
-        # click's `Exit` is no error: it only carries the exit code.
+        # click's `Exit` is not an error: it only carries the exit code.
         if issubclass(kind, Exception) and not (kind.__name__ == "Exit" and issubclass(kind, RuntimeError)):
             return cause
         cause = _get_cause(cause)

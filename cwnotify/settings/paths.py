@@ -159,7 +159,7 @@ def _check_writers(path: Path, environ: Mapping[str, str]) -> None:
 
 
 def _follow_links(path: Path) -> Iterator[Path]:
-    """Yield the path, and the target of each symbolic link until a target is no link."""
+    """Yield the path, and the target of each symbolic link until a target is not a link."""
     for _ in range(MAX_SYMLINKS):
         yield path
         if not path.is_symlink():

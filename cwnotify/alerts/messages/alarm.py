@@ -230,7 +230,7 @@ def alarm_button_url(event: AlarmStateChange) -> str:
 
 
 def link_alarm_name(name: str, region: str, partition: str) -> str:
-    """Return an alarm's name as a link to the console, or the name alone if there is no link or it is too long."""
+    """Return an alarm's name as a link to the console, or only the name if the link is missing or too long."""
     link = alarm_console_url(name, region, partition)
     label = b.escape_label(name.replace("|", "∣"), 255)
     return f"<{link}|{label}>" if link and len(link) <= _MAX_LINK else label

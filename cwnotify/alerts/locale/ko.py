@@ -71,7 +71,7 @@ TRANSLATIONS = {
     "late.minute": "1분",
     "late.minutes": "{n}분",
     # alarms
-    "alarm.hello": ":fairy: 안녕? AWS 요정이야",
+    "alarm.hello": ":fairy: 안녕하세요, AWS 요정이에요",
     "alarm.fired": "{mark} {name} 경보가 ALARM 상태예요{facts}",
     "alarm.still": "{mark} {name} 경보가 계속 ALARM 상태예요{facts}",
     "alarm.released": "{mark} {name} 경보가 계속 {state} 상태예요. {why} 때문에 억제됐던 작업이 이제 실행돼요",
@@ -180,7 +180,7 @@ TRANSLATIONS = {
     "plain.empty": "이벤트 내용이 비어 있어요.",
     "plain.left out": ":warning: 이벤트에 항목이 너무 많아서 {n}개를 생략했어요",
     # digests
-    "digest.hello": ":fairy: 안녕? AWS 요정이야, 소식이 많아",
+    "digest.hello": ":fairy: 안녕하세요, AWS 요정이에요. 소식이 많아요",
     "digest": "{mark} *경보 {alarms}개* 상태가 바뀌었어요: {counts}",
     "digest.within": "{mark} {time} 동안 *경보 {alarms}개* 상태가 바뀌었어요: {counts}",
     "digest.next": "{mark} *경보 {alarms}개* 상태 변경이 이어져요: 메시지 {pages}개 중 {page}번째",
